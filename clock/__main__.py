@@ -1,0 +1,3 @@
+from clock.cli import main
+
+main()

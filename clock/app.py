@@ -1,0 +1,119 @@
+"""The ASGI application: Litestar with the lean lane, its life, its errors in the envelope."""
+
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.routes import HTTPRoute
+from litestar.static_files import create_static_files_router
+from litestar_offline_docs import core as offline_docs
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock import hot, logs, openapi, routes
+from clock.batch import Busy, Unavailable
+from clock.config import Settings, load
+from clock.ops import reply
+from clock.outcomes import RETRY_AFTER_SECONDS, Answer
+from clock.service import Service
+from clock.wire import Envelope
+
+log = structlog.get_logger()
+
+OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
+
+WORDS = {400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large"}
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application; settings from the environment unless given."""
+    settings = settings or load(os.environ)
+    service = Service(settings)
+    lane = hot.Lane(service.tokens, settings.user_rate)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        logs.configure("api")
+        await service.start()
+        openapi.describe(app)
+        yield
+        await service.stop()
+
+    handlers = [
+        *routes.user_routes(service, lane),
+        *routes.ops_routes(service),
+        *routes.me_routes(service),
+        *routes.health_routes(service),
+        *(routes.dev_routes(service) if settings.env == "dev" else []),
+        create_static_files_router(
+            "/schema/static", [Path(offline_docs.__file__).parent / "static"], include_in_schema=False
+        ),
+    ]
+    return Litestar(
+        handlers,
+        lifespan=[lifespan],
+        state=State({"service": service}),
+        exception_handlers={Exception: refused},
+        request_max_body_size=hot.MAX_BODY,
+        openapi_config=OpenAPIConfig(
+            title="clock",
+            version="1",
+            path="/schema",
+            render_plugins=[
+                SwaggerRenderPlugin(
+                    js_url="/schema/static/swagger-ui-bundle.js",
+                    css_url="/schema/static/swagger-ui.css",
+                    favicon="",
+                    standalone_preset_js_url="/schema/static/swagger-ui-standalone-preset.js",
+                )
+            ],
+        ),
+        logging_config=None,
+        debug=False,
+    )
+
+
+def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envelope]:
+    """What ordinary handlers raise, in the envelope; the unexpected is logged once and says nothing outside."""
+    word, detail = "internal", ""
+    match error:
+        case hot.Refused():
+            word, detail = error.word, error.detail
+        case HTTPException():
+            word = "method_not_allowed" if error.status_code == 405 else WORDS.get(error.status_code, "internal")
+            detail = f"{error.detail} {error.extra or ''}".strip() if word == "bad_request" else ""
+        case Busy():
+            word = "busy"
+        case Unavailable():
+            word = "unavailable"
+        case RedisError() | OperationalError() | OSError():
+            log.error("unavailable", path=request.url.path, error=type(error).__name__)
+            word = "unavailable"
+    if word == "internal":
+        log.error("request_broke", path=request.url.path, exc_info=error)
+    response = reply(request, "", Answer(word), detail)
+    if word in RETRY_AFTER_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[word])
+    if word == "method_not_allowed":
+        response.headers["Allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
+    return response
+
+
+def _methods_of(app: Litestar, path: str) -> set[str]:
+    """What ordinary handlers take at that path."""
+    return {
+        method
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route.path), path)
+        for method in route.methods
+        if method != "OPTIONS"
+    }

@@ -1,0 +1,148 @@
+"""The batcher: gathers the users of one script and shard for a moment and sends them as one call.
+
+A queue flushes at the next turn of the event loop, or when its previous call is back; so an idle service adds no
+wait, and a busy one makes larger batches by itself. A call that fails, fails its own callers only.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from time import monotonic
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from clock.rounds import WAIT_CAP_MS
+from clock.scripts import Script, Value
+
+log = structlog.get_logger()
+
+MAX_BATCH = 256
+MAX_WAITING = 8_192
+
+
+class Busy(Exception):
+    """The queue is full; nothing was done."""
+
+
+class Unavailable(Exception):
+    """Redis gave no answer: not done, or done and safe to ask again."""
+
+
+Lane = tuple[Script, date, int]
+Call = Callable[[Script, date, int, Sequence[Value]], Awaitable[list[Any]]]
+
+
+class _Waiting:
+    __slots__ = ("args", "arrived", "future")
+
+    def __init__(self, args: tuple[Value, ...], arrived: float, future: asyncio.Future[Any]) -> None:
+        self.args = args
+        self.arrived = arrived
+        self.future = future
+
+
+class Batcher:
+    """``call`` sends one vector to a shard and returns ``[now_ms, one result per user…]``."""
+
+    def __init__(self, call: Call, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING) -> None:
+        self._call = call
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._lanes: dict[Lane, deque[_Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.waiting = 0
+        """Callers without an answer yet."""
+
+    def submit(
+        self, script: Script, day: date, shard: int, args: tuple[Value, ...], arrived: float
+    ) -> asyncio.Future[Any]:
+        """Queue one user's ``args``: uid first, then, where the script takes ``waited_ms``, the rest after it.
+
+        ``arrived`` is ``time.monotonic()`` at which the request reached the process. The future resolves to
+        ``(now_ms, result)`` or raises :class:`Unavailable`. Raises :class:`Busy` when the queue is full.
+        """
+        if self.waiting >= self._max_waiting:
+            raise Busy
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane = (script, day, shard)
+        queue = self._lanes.get(lane)
+        if queue is None:
+            queue = self._lanes[lane] = deque()
+            task = asyncio.get_running_loop().create_task(self._run(lane, queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        queue.append(_Waiting(args, arrived, future))
+        self.waiting += 1
+        return future
+
+    async def _run(self, lane: Lane, queue: deque[_Waiting]) -> None:
+        """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
+        try:
+            while queue:
+                batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                await self._send(lane, batch)
+        except BaseException as error:
+            self._fail(list(queue), error)
+            raise
+        finally:
+            del self._lanes[lane]
+
+    async def _send(self, lane: Lane, batch: list[_Waiting]) -> None:
+        script, day, shard = lane
+        timed = len(script.per_user) > 1 and script.per_user[1] == "waited_ms"
+        now = monotonic()
+        args: list[Value] = []
+        for one in batch:
+            if timed:
+                args.append(one.args[0])
+                args.append(min(WAIT_CAP_MS, int((now - one.arrived) * 1000)))
+                args.extend(one.args[1:])
+            else:
+                args.extend(one.args)
+        try:
+            now_ms, *results = await self._call(script, day, shard, args)
+            if len(results) != len(batch):
+                raise Unavailable(f"{script.verb} answered {len(results)} of {len(batch)} users")
+        except (RedisError, OSError, Unavailable) as error:
+            log.error(
+                "batch_failed",
+                script=script.verb,
+                day=str(day),
+                shard=shard,
+                users=len(batch),
+                error=str(error),
+            )
+            self._fail(batch, error)
+            return
+        except Exception as error:
+            log.error("batch_broke", script=script.verb, exc_info=error)
+            self._fail(batch, error)
+            return
+        except asyncio.CancelledError as error:
+            self._fail(batch, error)
+            raise
+        self.waiting -= len(batch)
+        for one, result in zip(batch, results, strict=True):
+            if not one.future.done():
+                one.future.set_result((now_ms, result))
+
+    def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
+        self.waiting -= len(batch)
+        for one in batch:
+            if not one.future.done():
+                failure = Unavailable(str(error))
+                failure.__cause__ = error
+                one.future.set_exception(failure)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("batcher_broke", exc_info=error)
+
+    async def drain(self) -> None:
+        """Wait until everything that was accepted has its answer."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""From events to rows: what each entry of the outbox means in Postgres.
+
+Every row has a natural key, so that reading an entry twice writes it once.
+"""
+
+import base64
+import hashlib
+from collections import defaultdict
+from datetime import date
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from clock import events, ledger, outgoing
+from clock.store import Connection
+
+COLUMNS: dict[str, tuple[LiteralString, ...]] = {
+    "orders": ("day", "uid", "order_no", "order_id", "amount_fen", "open_id", "at_ms"),
+    "payments": (
+        "day",
+        "order_no",
+        "transaction_id",
+        "uid",
+        "amount_fen",
+        "paid_at_ms",
+        "at_ms",
+        "outcome",
+        "channel",
+        "raw",
+    ),
+    "members": ("day", "uid", "stake_fen", "late", "at_ms"),
+    "check_ins": ("day", "uid", "at_ms", "rank"),
+    "claims": ("day", "uid", "shard", "index", "packet_fen", "stake_fen", "by", "at_ms"),
+    "refunds": ("day", "order_no", "transaction_id", "refund_no", "uid", "amount_fen", "reason", "at_ms"),
+    "quarantine": ("digest", "day", "at_ms", "channel", "reason", "order_no", "raw"),
+    "closings": ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen"),
+}
+"""What is written of each table, in the order of writing."""
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+UPSERT_PROFILE: LiteralString = """
+INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (uid) DO UPDATE SET
+    open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
+    mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
+    nickname = coalesce(nullif(excluded.nickname, ''), profiles.nickname),
+    at_ms = excluded.at_ms
+WHERE excluded.at_ms >= profiles.at_ms
+"""
+
+
+def refund_no(order_no: str, transaction_id: str) -> str:
+    """The one number under which a payment is given back: as the SQL function of that name."""
+    return "R" + hashlib.sha256(f"{order_no}:{transaction_id}".encode()).hexdigest()[:31]
+
+
+def rows_of(day: date, shard: int, event: events.Event, rows: Rows) -> None:
+    """Add to ``rows`` (table to tuples in the order of :data:`COLUMNS`) what an event says."""
+    at_ms = event.at_ms
+    match event:
+        case events.CheckedIn(first_rank=first, uids=uids):
+            rows["check_ins"] += [(day, uid, at_ms, first + i) for i, uid in enumerate(uids)]
+        case events.Claimed(by=by, stake_fen=stake, first_index=first, uids=uids, packets_fen=packets):
+            rows["claims"] += [
+                (day, uid, shard, first + i, packet, stake, by, at_ms)
+                for i, (uid, packet) in enumerate(zip(uids, packets, strict=True))
+            ]
+        case events.Ordered(rows=ordered):
+            for uid, order_no, order_id, amount_fen, open_id, mobile, nickname in ordered:
+                rows["orders"].append((day, uid, order_no, order_id, amount_fen, open_id, at_ms))
+                rows["profiles"].append((uid, open_id, mobile, nickname, at_ms))
+        case events.Payment(rows=payments):
+            for payment in payments:
+                _payment_rows(day, at_ms, payment, rows)
+        case events.Profiled(rows=profiles):
+            rows["profiles"] += [(*profile, at_ms) for profile in profiles]
+        case events.Quarantined(rows=kept):
+            for channel, reason, order_no, raw_base64 in kept:
+                raw = base64.b64decode(raw_base64)
+                digest = hashlib.sha256(reason.encode() + b"\n" + raw).digest()
+                rows["quarantine"].append((digest, day, at_ms, channel, reason, order_no, raw))
+        case events.Closed(why=why, members=members, winners=winners, late=late, pool_fen=pool_fen):
+            rows["closings"].append((day, shard, at_ms, why, members, winners, late, pool_fen))
+
+
+def _payment_rows(
+    day: date, at_ms: int, payment: tuple[int, str, str, int, int, events.PaymentOutcome, str, str], rows: Rows
+) -> None:
+    uid, order_no, transaction_id, amount_fen, paid_at_ms, outcome, channel, raw = payment
+    rows["payments"].append((day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw))
+    if outcome in ("paid", "paid_late"):
+        rows["members"].append((day, uid, amount_fen, outcome == "paid_late", at_ms))
+    else:
+        number = refund_no(order_no, transaction_id)
+        rows["refunds"].append((day, order_no, transaction_id, number, uid, amount_fen, outcome, at_ms))
+
+
+async def write(connection: Connection, day: date, shard: int, entries: list[events.Event]) -> None:
+    """Write what the entries say, in the caller's transaction."""
+    rows: Rows = defaultdict(list)
+    for event in entries:
+        rows_of(day, shard, event, rows)
+    for table in COLUMNS:
+        if rows[table]:
+            await _insert(connection, day, table, rows[table])
+    if rows["profiles"]:
+        await connection.cursor().executemany(UPSERT_PROFILE, rows["profiles"])
+
+
+async def _insert(connection: Connection, day: date, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """COPY into a temporary table, insert what is not there yet, post it, and owe what follows from it."""
+    fresh = sql.Identifier(f"new_{table}")
+    columns = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS[table])
+    await connection.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
+            fresh, sql.Identifier(table)
+        )
+    )
+    cursor = connection.cursor()
+    async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, columns)) as copy:
+        for row in rows:
+            await copy.write_row(row)
+    await connection.execute(
+        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
+            sql.Identifier(table), columns, columns, fresh
+        )
+    )
+    await ledger.post(connection, table, fresh, day)
+    await outgoing.owe(connection, table, fresh, day)

@@ -1,0 +1,166 @@
+"""The generic channel: callbacks in and calls out, both signed as Standard Webhooks say
+(https://www.standardwebhooks.com).
+
+Calls out are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that repeats the action, so that the
+signature covers it; ``docs/platform.md`` lists them. The sandbox provider answers all of them.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+import structlog
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from clock.channels import BadSignature, BillLine, OrderState, Result
+from clock.wire import PaymentCallback, PaymentExtra
+
+log = structlog.get_logger()
+
+TIMEOUT_SECONDS = 10.0
+
+
+class Signatures:
+    """``secrets``: one or several ``whsec_…`` separated by spaces; the first signs, all verify."""
+
+    def __init__(self, secrets: str) -> None:
+        self._webhooks = [Webhook(secret) for secret in secrets.split()]
+
+    def verify(self, raw: bytes, headers: Mapping[str, str]) -> None:
+        """Raises :class:`BadSignature`. Five minutes of tolerance, judged by the real clock."""
+        for webhook in self._webhooks:
+            try:
+                webhook.verify(raw, dict(headers), json_parse=False)
+            except (WebhookVerificationError, ValueError):
+                continue
+            return
+        raise BadSignature
+
+    def sign(self, raw: bytes) -> dict[str, str]:
+        """The headers to send ``raw`` with."""
+        message_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(tz=UTC)
+        return {
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhooks[0].sign(message_id, now, raw.decode()),
+        }
+
+
+class StateReply(msgspec.Struct, frozen=True):
+    """What the platform answers to a question about money on its way."""
+
+    state: str
+    reason: str = ""
+
+
+class OrderReply(msgspec.Struct, frozen=True):
+    state: str
+    payment: PaymentExtra | None = None
+
+
+class BillReply(msgspec.Struct, frozen=True):
+    lines: list[BillLine]
+
+
+class Platform:
+    """``url`` empty: nothing can be sent yet, everything stays owed."""
+
+    name = "platform"
+
+    def __init__(self, url: str, secrets: str) -> None:
+        self._url = url.rstrip("/")
+        self._signatures = Signatures(secrets)
+        self._session: aiohttp.ClientSession | None = None
+
+    def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
+        return {"channel": self.name, "order_no": order_no, "amount": amount_fen}
+
+    def verify(self, raw: bytes, headers: Mapping[str, str]) -> None:
+        self._signatures.verify(raw, headers)
+
+    async def query_order(self, order_no: str) -> OrderState:
+        return await self._order("query_order", order_no)
+
+    async def close_order(self, order_no: str) -> OrderState:
+        """Closing an order that turns out to be paid says so."""
+        return await self._order("close_order", order_no)
+
+    async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
+        return await self._result(
+            "refund", refund_no=refund_no, order_no=order_no, transactionId=transaction_id, amount=amount_fen
+        )
+
+    async def query_refund(self, refund_no: str) -> Result:
+        return await self._result("query_refund", refund_no=refund_no)
+
+    async def transfer(self, transfer_no: str, open_id: str, amount_fen: int) -> Result:
+        return await self._result("transfer", transfer_no=transfer_no, openId=open_id, amount=amount_fen)
+
+    async def query_transfer(self, transfer_no: str) -> Result:
+        return await self._result("query_transfer", transfer_no=transfer_no)
+
+    async def bill(self, day: str) -> list[BillLine] | None:
+        status, raw = await self._send("bill", day=day)
+        if status != 200:
+            return None
+        try:
+            return msgspec.json.decode(raw, type=BillReply).lines
+        except msgspec.DecodeError:
+            log.warning("platform_reply_unreadable", action="bill")
+            return None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _order(self, action: str, order_no: str) -> OrderState:
+        status, raw = await self._send(action, order_no=order_no)
+        if status == 404:
+            return OrderState("unpaid")
+        try:
+            reply = msgspec.json.decode(raw, type=OrderReply) if status == 200 else None
+        except msgspec.DecodeError:
+            reply = None
+        if reply is None or reply.state not in ("paid", "unpaid", "closed"):
+            return OrderState("unknown")
+        payment = PaymentCallback(order_no, reply.payment) if reply.payment else None
+        return OrderState(reply.state, payment)  # type: ignore[arg-type]
+
+    async def _result(self, action: str, **body: Any) -> Result:
+        status, raw = await self._send(action, **body)
+        if status == 0:
+            return Result("again", raw.decode())
+        if status == 404:
+            return Result("not_found")
+        try:
+            reply = msgspec.json.decode(raw, type=StateReply) if status == 200 else None
+        except msgspec.DecodeError:
+            reply = None
+        if reply is None or reply.state not in ("done", "failed", "processing", "again"):
+            return Result("unknown", f"HTTP {status}" if status > 0 else raw.decode())
+        return Result(reply.state, reply.reason)  # type: ignore[arg-type]
+
+    async def _send(self, action: str, **body: Any) -> tuple[int, bytes]:
+        """HTTP status and body; 0 where nothing can have been done, -1 where nobody knows."""
+        if not self._url:
+            return 0, b"CLOCK_PLATFORM_URL is not set"
+        raw = msgspec.json.encode({"action": action, **body})
+        try:
+            async with self._connected().post(
+                f"{self._url}/{action}", data=raw, headers=self._signatures.sign(raw)
+            ) as reply:
+                return reply.status, await reply.read()
+        except aiohttp.ClientConnectorError:
+            return 0, b"no connection"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return -1, type(error).__name__.encode()
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self._session

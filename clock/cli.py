@@ -1,0 +1,257 @@
+"""The command line: one command each for what the service runs and what operators do."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import click
+import msgspec
+import psycopg
+import uvloop
+from psycopg_pool import PoolTimeout
+from redis.exceptions import RedisError
+
+from clock import logs
+from clock.batch import Unavailable
+from clock.config import BadSetting, Settings, load, unknown_names
+from clock.rounds import parse_day
+from clock.tokens import Role
+
+BACKLOG = 16_384
+
+
+class Day(click.ParamType[date]):
+    """``YYYY-MM-DD``."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> date:
+        try:
+            return value if isinstance(value, date) else parse_day(value)
+        except ValueError:
+            self.fail("must be YYYY-MM-DD", param, ctx)
+
+
+PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntRange(1, 2**53 - 1)
+
+
+def settings_here() -> Settings:
+    """Settings from the environment, completed by what runs in the data directory."""
+    from clock.data_dir import with_dev_secrets
+    from clock.supervise import running_urls
+
+    settings = load(os.environ)
+    for name in unknown_names(os.environ):
+        click.echo(f"{name} is not a setting of this service", err=True)
+    running = running_urls(settings.data_dir)
+    if running:
+        settings = msgspec.structs.replace(
+            settings,
+            env=running["env"],
+            platform_url=settings.platform_url or running["platform_url"],
+            redis_url=settings.redis_url or running["redis_url"],
+            database_url=settings.database_url or running["database_url"],
+        )
+    return with_dev_secrets(settings)
+
+
+def ready_settings() -> Settings:
+    from clock.service import require_secrets
+
+    settings = settings_here()
+    require_secrets(settings)
+    return settings
+
+
+def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
+    """Run ``work`` with an open :class:`~clock.service.Service`."""
+    from clock.service import Service
+
+    async def run() -> Any:
+        service = Service(ready_settings())
+        await service.start()
+        try:
+            return await work(service)
+        finally:
+            await service.stop()
+
+    return uvloop.run(run())
+
+
+def show(answer: Any) -> None:
+    """Print an answer as JSON; exit status 1 if it is a no."""
+    from clock.outcomes import OUTCOMES
+
+    click.echo(msgspec.json.format(msgspec.json.encode({"code": answer.word, **answer.data})).decode())
+    if not OUTCOMES[answer.word].status:
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """clock: an early-rise check-in game. Settings come from CLOCK_* in the environment."""
+
+
+@cli.command()
+def up() -> None:
+    """Run everything here: embedded servers, migrations, API and worker, kept running."""
+    from clock.supervise import up as run
+
+    logs.configure("supervisor")
+    sys.exit(asyncio.run(run(load(os.environ))))
+
+
+@cli.command()
+def api() -> None:
+    """Serve HTTP."""
+    settings = ready_settings()
+    uvloop.run(_check_redis(settings))
+    with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces, Loops
+
+    Granian(
+        "clock.app:create_app",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.api_workers,
+        backlog=BACKLOG,
+        respawn_failed_workers=True,
+        respawn_interval=0.5,
+        workers_kill_timeout=10,
+        log_enabled=False,
+    ).serve()
+
+
+async def _check_redis(settings: Settings) -> None:
+    from clock.service import connect, require_durability
+
+    if settings.env == "prod":
+        redis = connect(settings.redis_url)
+        try:
+            await require_durability(redis)
+        except RedisError as error:
+            raise BadSetting(f"Redis does not answer: {error}") from None
+        finally:
+            await redis.aclose()
+
+
+@cli.command()
+def worker() -> None:
+    """Carry the outbox into Postgres, settle and finish rounds."""
+    from clock.worker import run
+
+    settings = ready_settings()
+    uvloop.run(_check_redis(settings))
+    uvloop.run(run(settings))
+
+
+@cli.command()
+def sandbox() -> None:
+    """Play the payment provider (development)."""
+    from clock.channels.sandbox import serve
+
+    uvloop.run(serve(ready_settings()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring Postgres' tables up to date."""
+    from clock.store import migrate as run
+
+    logs.configure("migrate")
+    applied = asyncio.run(run(settings_here().database_url))
+    click.echo(f"{len(applied)} migrations applied")
+
+
+@cli.command()
+@click.argument("day", type=Day())
+def settle(day: date) -> None:
+    """Settle the round of DAY (YYYY-MM-DD), if it is due."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.settle(service, day)))
+
+
+@cli.command()
+@click.argument("day", type=Day())
+@click.option("--reason", required=True, help="Kept with the round.")
+def void(day: date, reason: str) -> None:
+    """Call off the round of DAY; every stake is owed back."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.void(service, day, reason)))
+
+
+@cli.command()
+@click.argument("day", type=Day(), required=False)
+def reconcile(day: date | None) -> None:
+    """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.reconcile(service, day)))
+
+
+@cli.command()
+def rebuild() -> None:
+    """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back."""
+    from clock import ops
+
+    show(with_service(ops.rebuild))
+
+
+@cli.command()
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+def quarantine(page: int, limit: int) -> None:
+    """Signed callbacks that failed a check, newest first."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.quarantine(service, page, limit)))
+
+
+@cli.command()
+@click.argument("uid", type=UID)
+@click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
+@click.option("--seconds", default=86_400, show_default=True, help="Until it expires.")
+def token(uid: int, role: Role, seconds: int) -> None:
+    """A token for UID, signed with CLOCK_JWT_SECRET."""
+    from clock.tokens import Tokens
+
+    click.echo(Tokens(settings_here()).issue(uid, role, seconds))
+
+
+@cli.command()
+@click.option("--users", default=10_000, show_default=True)
+def demo(users: int) -> None:
+    """Play one whole day with simulated users over real HTTP, and print the books."""
+    from clock.demo import play
+
+    sys.exit(uvloop.run(play(load(os.environ), users)))
+
+
+def main() -> None:
+    from clock.data_dir import DataDirError
+
+    try:
+        cli(prog_name="clock")
+    except (BadSetting, DataDirError) as error:
+        click.echo(f"clock: {error}", err=True)
+        sys.exit(2)
+    except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
+        click.echo(f"clock: a server does not answer: {error}", err=True)
+        sys.exit(1)

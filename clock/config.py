@@ -1,0 +1,131 @@
+"""Settings: one frozen struct, read once from the environment (``CLOCK_*``)."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+PREFIX = "CLOCK_"
+
+Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
+
+
+class BadSetting(Exception):
+    """A setting that the service cannot start with; the message names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting, by its name without the prefix, in lower case. Times of day are ``HH:MM``."""
+
+    env: Literal["dev", "prod"] = "prod"
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    data_dir: Path = Path(".clock")
+    redis_url: str = ""
+    queue_url: str = ""
+    """arq's own Redis (it cannot live on a cluster); empty: the same as ``redis_url``."""
+    database_url: str = ""
+    jwt_secret: str = ""
+    jwt_public_key: str = ""
+    webhook_secret: str = ""
+    """One or several ``whsec_…`` separated by spaces: the first signs, all verify."""
+    channel: Literal["platform"] = "platform"
+    """Through which channel new orders are paid."""
+    platform_url: str = ""
+    """Where the platform channel's calls go out to; empty: refunds and payouts stay owed."""
+    sandbox_port: Port = 0
+    """Where the sandbox provider listens on this host; development chooses a free one."""
+    api_workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    durability: Literal["fsync", "replica"] = "fsync"
+    user_rate: Annotated[int, msgspec.Meta(ge=1)] = 200
+    """Requests of one user that one API process serves in a second."""
+
+    order_prefix: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,6}$")] = "TTC"
+    timezone: str = "Asia/Shanghai"
+    stake_fen: Annotated[int, msgspec.Meta(ge=1, le=10**8)] = 100
+    split: Literal["random", "equal"] = "random"
+    nobody: Literal["refund", "carry"] = "refund"
+    fee_bps: BasisPoints = 0
+    packet_cap_fen: Fen = 0
+    lucky_count: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 0
+    lucky_bps: BasisPoints = 0
+    shards: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+
+    join_opens: TimeOfDay = "00:00"
+    join_closes: TimeOfDay = "24:00"
+    check_in_opens: TimeOfDay = "05:00"
+    check_in_closes: TimeOfDay = "08:00"
+    settle_at: TimeOfDay = "08:05"
+    claim_closes: TimeOfDay = "24:00"
+
+    @property
+    def arq_url(self) -> str:
+        return self.queue_url or self.redis_url
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings. Raises :class:`BadSetting` with a message that names the setting."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        name = PREFIX + field.name.upper()
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        try:
+            values[field.name] = Path(text) if field.type is Path else msgspec.convert(text, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadSetting(f"{name}={text!r} is not usable: {error}") from None
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """``CLOCK_*`` variables that no setting has: most likely misspelt, so said in the log at start."""
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def _check(settings: Settings) -> None:
+    try:
+        ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadSetting(f"CLOCK_TIMEZONE={settings.timezone!r} is not a time zone") from None
+    if settings.lucky_bps and not settings.lucky_count:
+        raise BadSetting("CLOCK_LUCKY_BPS needs CLOCK_LUCKY_COUNT above 0")
+    for secret in settings.webhook_secret.split():
+        if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
+            raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
+    _check_windows(settings)
+
+
+def _is_base64(text: str) -> bool:
+    """Whether it holds at least a byte; padding may be left out."""
+    try:
+        return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except ValueError:
+        return False
+
+
+def _check_windows(settings: Settings) -> None:
+    order = [
+        ("check_in_opens", "check_in_closes"),
+        ("check_in_closes", "settle_at"),
+        ("settle_at", "claim_closes"),
+    ]
+    for earlier, later in order:
+        if getattr(settings, earlier) >= getattr(settings, later):
+            raise BadSetting(
+                f"CLOCK_{later.upper()}={getattr(settings, later)} must be after "
+                f"CLOCK_{earlier.upper()}={getattr(settings, earlier)}"
+            )
+    if settings.join_opens >= settings.join_closes:
+        raise BadSetting(
+            f"CLOCK_JOIN_CLOSES={settings.join_closes} must be after CLOCK_JOIN_OPENS={settings.join_opens}"
+        )

@@ -1,0 +1,184 @@
+"""The data directory: one user at a time, and the secrets that are made once and kept in it (mode 0600)."""
+
+import asyncio
+import base64
+import fcntl
+import os
+import pwd
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from clock.config import Settings
+
+LEFTOVERS_S = 20.0
+"""How long a start waits for processes that an earlier, killed owner left behind to come to their end."""
+_RETRY_S = 0.05
+
+
+class DataDirError(Exception):
+    """The data directory cannot be used; the message names the path and what to do."""
+
+
+def create(data_dir: Path) -> Path:
+    """Make the directory; return its absolute path.
+
+    Others may pass through it, but not list it: as root, Postgres runs as somebody else and keeps its data
+    below it. Every file in it that matters has mode 0600, every directory 0700.
+    """
+    try:
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        return data_dir.resolve()
+    except OSError as error:
+        raise DataDirError(f"cannot make the data directory {data_dir}: {error.strerror}") from None
+
+
+async def lock(path: Path, wait_s: float = LEFTOVERS_S) -> int:
+    """Take the exclusive lock ``path``; return its descriptor. Closing every copy of it releases the lock.
+
+    A process that inherits the descriptor keeps the lock for as long as it lives, so that a lock outlives an
+    owner that was killed until its children are gone too. Raises :class:`DataDirError` at once when the owner
+    is another living process, and after ``wait_s`` when only what an owner left behind still holds it.
+    """
+    deadline = time.monotonic() + wait_s
+    descriptor = _open(path)
+    try:
+        while not _try_lock(descriptor):
+            owner = _owner(descriptor)
+            if owner not in (0, os.getpid()) and alive(owner):
+                raise DataDirError(f"{path.parent} is in use by process {owner} (lock {path.name})")
+            if time.monotonic() >= deadline:
+                raise DataDirError(f"{path.parent} is still in use by what process {owner} started (lock {path.name})")
+            await asyncio.sleep(_RETRY_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def locked(path: Path) -> bool:
+    """Whether somebody holds the lock ``path`` now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def account_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _open(path: Path) -> int:
+    """Open the lock file. Refuses a data directory that another account began: its files are that account's,
+    and what we would add to them it could not read later."""
+    me = account_name(os.geteuid())
+    remedy = "start as the account that began it, or choose another CLOCK_DATA_DIR"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except PermissionError:
+        raise DataDirError(f"{path} cannot be opened by {me}: {remedy}") from None
+    owner = os.fstat(descriptor).st_uid
+    if owner != os.geteuid():
+        os.close(descriptor)
+        raise DataDirError(f"{path} belongs to {account_name(owner)}, and this process runs as {me}: {remedy}")
+    return descriptor
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(descriptor: int) -> int:
+    """The process that took the lock, 0 while it is only just taking it."""
+    return int(os.pread(descriptor, 32, 0) or b"0")
+
+
+def write_private(path: Path, content: str) -> None:
+    """Replace ``path`` in one step by a file of mode 0600."""
+    fresh = _write_fresh(path, content)
+    fresh.replace(path)
+
+
+def keep(path: Path, make: Callable[[], str]) -> str:
+    """The secret in ``path``; made, and on disk (mode 0600) before this returns, the first time.
+
+    Of several processes that are first at the same time, one makes it, and all return it.
+    """
+    if not path.exists():
+        fresh = _write_fresh(path, make())
+        try:
+            with suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            fresh.unlink()
+    secret = path.read_text(encoding="ascii").strip()
+    if not secret:
+        raise DataDirError(f"the secret {path} is empty: restore it, or remove it to have a new one made")
+    return secret
+
+
+def _write_fresh(path: Path, content: str) -> Path:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def new_password() -> str:
+    """32 random bytes, as text that needs no quoting in a URL."""
+    return secrets.token_urlsafe(32)
+
+
+def new_webhook_secret() -> str:
+    """32 random bytes, spelt as Standard Webhooks want it."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def with_dev_secrets(settings: Settings) -> Settings:
+    """In development, fill in the token and the webhook secret where the settings name none.
+
+    They are made once and kept in the data directory. Outside development the settings come back unchanged.
+    """
+    if settings.env != "dev":
+        return settings
+    data_dir = create(settings.data_dir)
+    if not (settings.jwt_secret or settings.jwt_public_key):
+        secret = keep(data_dir / "jwt.secret", new_password)
+        settings = msgspec.structs.replace(settings, jwt_secret=secret)
+    if not settings.webhook_secret:
+        secret = keep(data_dir / "webhook.secret", new_webhook_secret)
+        settings = msgspec.structs.replace(settings, webhook_secret=secret)
+    return settings

@@ -1,0 +1,64 @@
+"""Development only: travelling through time, and paying through the sandbox provider."""
+
+import asyncio
+from datetime import datetime
+
+import aiohttp
+import msgspec
+
+from clock import order_no
+from clock.batch import Unavailable
+from clock.hot import Refused
+from clock.outcomes import Answer
+from clock.rounds import Calendar
+from clock.service import Service
+from clock.wire import Envelope
+
+MOVE_SECONDS = 10.0
+PAY_SECONDS = 15.0
+
+
+async def move_time(service: Service, now: str | None) -> Answer:
+    """Put every process on the new time, with the rounds around it open. ``None``: back to the real time."""
+    now_ms = None if now is None else _instant(now)
+    assert service.moved is not None
+    try:
+        async with asyncio.timeout(MOVE_SECONDS):
+            await service.moved.set(now_ms)
+    except TimeoutError:
+        raise Unavailable("a process does not follow the moved clock") from None
+    await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+    return Answer("ok", {"now_ms": service.time.now_ms()})
+
+
+def _instant(text: str) -> int:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused("bad_request", "now must be RFC 3339") from None
+    if instant.tzinfo is None or not 2020 <= instant.year < 2060:
+        raise Refused("bad_request", "now must have an offset and a year from 2020 to 2059")
+    return int(instant.timestamp() * 1000)
+
+
+async def pay(service: Service, number: str) -> Answer:
+    """Let the sandbox provider pay an order: a real signed callback, whose reply is the answer."""
+    place = order_no.parse(service.settings.order_prefix, number)
+    order = await service.game.order(place) if place else None
+    if order is None:
+        return Answer("order_not_found")
+    payment = {
+        "order_no": number,
+        "amount": order.amount_fen,
+        "buyerId": order.open_id,
+        "at_ms": service.time.now_ms(),
+    }
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PAY_SECONDS)) as session,
+            session.post(f"{service.settings.platform_url}/pay", data=msgspec.json.encode(payment)) as response,
+        ):
+            reply = msgspec.json.decode(await response.read(), type=Envelope)
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+        raise Unavailable(f"the sandbox provider: {error}") from error
+    return Answer(reply.code, reply.data)

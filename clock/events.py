@@ -1,0 +1,80 @@
+"""What the scripts append to the outbox: one entry a call, MessagePack, a column or a row a user.
+
+An entry is the stream field ``e`` holding ``[verb's event, …fields]``. The field names here are what the
+``ENTRY`` lines of the scripts must say; the loader compares the two.
+"""
+
+from typing import Literal
+
+import msgspec
+
+PaymentOutcome = Literal["paid", "paid_late", "refund_late", "refund_closed", "refund_second", "refund_void"]
+
+
+class Ordered(msgspec.Struct, frozen=True, array_like=True, tag="ordered"):
+    """Rows ``[uid, order_no, order_id, amount_fen, open_id, mobile, nickname]``."""
+
+    at_ms: int
+    rows: list[tuple[int, str, int, int, str, str, str]]
+
+
+class Payment(msgspec.Struct, frozen=True, array_like=True, tag="payment"):
+    """Rows ``[uid, order_no, transaction_id, amount_fen, paid_at_ms, outcome, channel, raw body]``."""
+
+    at_ms: int
+    rows: list[tuple[int, str, str, int, int, PaymentOutcome, str, str]]
+
+
+class Quarantined(msgspec.Struct, frozen=True, array_like=True, tag="quarantined"):
+    """Rows ``[channel, reason, order_no, raw body in base64]``."""
+
+    at_ms: int
+    rows: list[tuple[str, str, str, str]]
+
+
+class CheckedIn(msgspec.Struct, frozen=True, array_like=True, tag="checked_in"):
+    """The first user is the shard's winner number ``first_rank`` (from 1), the next the one after it, …"""
+
+    at_ms: int
+    first_rank: int
+    uids: list[int]
+
+
+class Claimed(msgspec.Struct, frozen=True, array_like=True, tag="claimed"):
+    """The first user got the shard's packet number ``first_index`` (from 0), the next the one after it, …"""
+
+    at_ms: int
+    by: Literal["user", "system"]
+    stake_fen: int
+    first_index: int
+    uids: list[int]
+    packets_fen: list[int]
+
+
+class Profiled(msgspec.Struct, frozen=True, array_like=True, tag="profiled"):
+    """Rows ``[uid, open_id, mobile, nickname]``; an empty text says nothing new."""
+
+    at_ms: int
+    rows: list[tuple[int, str, str, str]]
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
+    """The shard's totals at the moment after which they change no more; ``why`` it was closed."""
+
+    at_ms: int
+    why: Literal["settle", "void"]
+    members: int
+    winners: int
+    late: int
+    pool_fen: int
+
+
+Event = Ordered | Payment | Quarantined | CheckedIn | Claimed | Profiled | Closed
+
+BY_TAG: dict[str, type[Event]] = {
+    str(kind.__struct_config__.tag): kind
+    for kind in (Ordered, Payment, Quarantined, CheckedIn, Claimed, Profiled, Closed)
+}
+
+decode = msgspec.msgpack.Decoder(Event).decode
+"""Bytes of an entry's field ``e`` to an event; raises ``msgspec.ValidationError``."""

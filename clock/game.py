@@ -1,0 +1,306 @@
+"""The verbs of a round: which round's keys, which script, what its words mean.
+
+Every verb takes ``arrived``, the ``time.monotonic()`` instant at which the request reached the process, and
+returns an :class:`~clock.outcomes.Answer`. Errors: :class:`~clock.batch.Busy` and
+:class:`~clock.batch.Unavailable`, after which asking again is safe.
+"""
+
+import base64
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from clock import keys, order_no
+from clock.batch import Batcher, Unavailable
+from clock.config import Settings
+from clock.gametime import GameTime
+from clock.outcomes import Answer
+from clock.rounds import Calendar, Rules, Windows, previous, windows
+from clock.scripts import Script, Value, call, call_replicated, load
+from clock.totals import Totals, TotalsCache
+from clock.wire import Extra, PaymentCallback
+
+JOIN, PAY, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "pay", "check_in", "claim", "status"))
+QUARANTINE, PROFILE, ORDER = load("quarantine"), load("profile"), load("order")
+
+MEMBER_STATES = frozenset(b"MLCP")
+CHECKED_IN_STATES = frozenset(b"CP")
+QUARANTINED = frozenset(("order_not_found", "amount_mismatch", "buyer_mismatch", "transaction_missing"))
+ASK_AGAIN = 3
+"""How often a verb may find that it named the wrong round's keys; twice can happen around midnight."""
+
+PROFILES_REMEMBERED = 100_000
+
+
+class Round(msgspec.Struct, frozen=True):
+    day: date
+    rules: Rules
+    at: Windows
+    seed_hash: str
+    """SHA-256 of the seed, in hex: public from the moment that the round is created."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    amount_fen: int
+    open_id: str
+    paid: bool
+
+
+class Opens(Protocol):
+    """Makes sure that a day's round exists in Postgres and in Redis; both raise :class:`Unavailable`."""
+
+    async def open_round(self, day: date) -> object: ...
+
+    async def reopen(self, day: date) -> bool:
+        """Only if the round exists and is not long over; whether it does."""
+        ...
+
+
+class Game:
+    def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
+        self._redis = redis
+        self._opener = opener
+        self._durability = settings.durability
+        self._prefix = settings.order_prefix
+        self._rounds: dict[date, Round] = {}
+        self._profiles: dict[int, Extra] = {}
+        self.time = time
+        self.calendar = Calendar(settings.timezone)
+        self.batcher = Batcher(self._call)
+        self.totals = TotalsCache(redis)
+
+    # -- rounds and calls
+
+    async def round(self, day: date) -> Round:
+        """The round of a day with its rules, which never change once it exists."""
+        known = self._rounds.get(day)
+        if known is None:
+            fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
+            if fields[0] is None:
+                await self._opener.open_round(day)
+                fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
+            rules = msgspec.json.decode(fields[0], type=Rules)
+            if len(self._rounds) > 64:
+                self._rounds.clear()
+            known = self._rounds[day] = Round(day, rules, windows(day, rules), fields[1].decode())
+        return known
+
+    async def _call(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
+        fixed = (self.time.setting, "user") if script is CLAIM else (self.time.setting,)
+        names = keys.names(day, shard, script.nouns)
+        if self._durability == "replica" and script is not STATUS:
+            return await call_replicated(self._redis, script, names, [*fixed, *args])
+        return await call(self._redis, script, names, [*fixed, *args])
+
+    async def _ask(
+        self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float
+    ) -> tuple[int, Any]:
+        """One user's result and the script's time; opens the round where a shard does not know it yet."""
+        for _ in range(2):
+            now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
+            if result != b"no_round":
+                return now_ms, result
+            self._rounds.pop(round_.day, None)
+            await self._opener.open_round(round_.day)
+        raise Unavailable(f"round {round_.day} does not open")
+
+    async def _ask_user(
+        self, script: Script, day: date, uid: int, arrived: float, rest: tuple[Value, ...] = ()
+    ) -> tuple[int, Any, Round]:
+        round_ = await self.round(day)
+        shard = keys.shard_of(uid, round_.rules.shards)
+        now_ms, result = await self._ask(script, round_, shard, (uid, *rest), arrived)
+        return now_ms, result, round_
+
+    async def _ask_today(self, script: Script, uid: int, arrived: float) -> tuple[Any, Round]:
+        """For the round whose check-in day is today, as the script's clock sees it."""
+        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        for _ in range(ASK_AGAIN):
+            now_ms, result, round_ = await self._ask_user(script, day, uid, arrived)
+            if result != b"wrong_round":
+                return result, round_
+            day = previous(self.calendar.day_at(now_ms - self._waited_ms(arrived)))
+        raise Unavailable("no round fits the clock")
+
+    def _waited_ms(self, arrived: float) -> int:
+        return max(0, self.time.now_ms() - self.time.at_ms(arrived))
+
+    # -- verbs
+
+    async def join(self, uid: int, extra: Extra, arrived: float) -> Answer:
+        if not (extra.mobile and extra.nickname and extra.openId):
+            return Answer("profile_required")
+        day = self.calendar.day_at(self.time.at_ms(arrived))
+        for _ in range(ASK_AGAIN):
+            if await self._is_unsettled_member(uid, previous(day), arrived):
+                return Answer("settle_first")
+            round_ = await self.round(day)
+            shard = keys.shard_of(uid, round_.rules.shards)
+            tail = order_no.new_tail()
+            number = order_no.make(self._prefix, order_no.Place(day, shard, uid, tail))
+            args = (uid, number, tail, extra.openId, extra.mobile, extra.nickname)
+            now_ms, result = await self._ask(JOIN, round_, shard, args, arrived)
+            if isinstance(result, list):
+                word, order_id, its_tail = result
+                self._profiles.pop(uid, None)
+                number = order_no.make(self._prefix, order_no.Place(day, shard, uid, its_tail.decode()))
+                order = {"order_id": order_id, "order_no": number, "amount": round_.rules.stake_fen}
+                return Answer(word.decode(), order)
+            if result != b"wrong_round":
+                return Answer(result.decode())
+            day = self.calendar.day_at(now_ms - self._waited_ms(arrived))
+        raise Unavailable("no round fits the clock")
+
+    async def _is_unsettled_member(self, uid: int, day: date, arrived: float) -> bool:
+        """Whether the user is a member of the round of ``day`` and its settlement is not due yet."""
+        round_ = await self.round(day)
+        if self.time.now_ms() > round_.at.settle_ms + 60_000:
+            return False
+        now_ms, state, round_ = await self._ask_user(STATUS, day, uid, arrived)
+        return now_ms < round_.at.settle_ms and state[0] in MEMBER_STATES
+
+    async def check_in(self, uid: int, arrived: float) -> Answer:
+        word, round_ = await self._ask_today(CHECK_IN, uid, arrived)
+        if word in (b"checked_in", b"already_checked_in"):
+            return Answer(word.decode(), {"money": (await self._totals(round_)).pool_fen})
+        return Answer(word.decode())
+
+    async def check_in_status(self, uid: int, arrived: float) -> Answer:
+        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
+        return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
+
+    async def claim(self, uid: int, arrived: float) -> Answer:
+        result, _ = await self._ask_today(CLAIM, uid, arrived)
+        if isinstance(result, list):
+            word, packet, stake = result
+            return Answer(word.decode(), {"assign": {"money": packet, "stake": stake, "total": packet + stake}})
+        return Answer(result.decode())
+
+    async def summary(self, uid: int | None, extra: Extra | None, arrived: float) -> Answer:
+        """The home page. ``uid`` is ``None`` for a guest."""
+        if uid is not None and extra is not None:
+            await self._note_profile(uid, extra, arrived)
+        now_ms = self.time.now_ms()
+        today = await self.round(self.calendar.day_at(now_ms))
+        yesterday = await self.round(previous(today.day))
+        yesterday_totals = await self._totals(yesterday)
+        state = ord("-")
+        before_settlement = now_ms < yesterday.at.settle_ms
+        if uid is not None and before_settlement:
+            state = (await self._ask_user(STATUS, yesterday.day, uid, arrived))[1][0]
+        member = state in MEMBER_STATES
+        shown = yesterday
+        if not (before_settlement and (member or (uid is None and yesterday_totals.members))):
+            shown = today
+            if uid is not None:
+                state = (await self._ask_user(STATUS, today.day, uid, arrived))[1][0]
+        totals = yesterday_totals if shown is yesterday else await self._totals(today)
+        joinable = shown is today and today.at.join_opens_ms <= now_ms < today.at.join_closes_ms
+        return Answer(
+            "ok",
+            {
+                "summary": {
+                    "is_remind": 0,
+                    "clock_status": 2 if state in CHECKED_IN_STATES else int(state in MEMBER_STATES),
+                    "user_num": totals.members,
+                    "clock_user_num": totals.winners,
+                    "clock_money": totals.pool_fen,
+                    "clock_time": _seconds(shown.at.check_in_opens_ms - now_ms),
+                    "red_time": _seconds(yesterday.at.settle_ms - now_ms) if shown is yesterday and member else 0,
+                    "zero_time": _seconds(today.at.join_closes_ms - now_ms) if shown is today else 0,
+                    "is_start": int(joinable and totals.state != "void"),
+                    "is_alert": 0,
+                    "yest_money": yesterday_totals.pool_fen,
+                    "round": shown.day.isoformat(),
+                    "seed_hash": shown.seed_hash,
+                    "server_time": now_ms,
+                }
+            },
+        )
+
+    async def _totals(self, round_: Round) -> Totals:
+        totals = await self.totals.get(round_.day, round_.rules.shards)
+        if not totals.state:
+            await self._opener.open_round(round_.day)
+        return totals
+
+    async def _note_profile(self, uid: int, extra: Extra, arrived: float) -> None:
+        """Put what is new into the outbox; what this process has passed on already is not sent again."""
+        if self._profiles.get(uid) == extra or not (extra.mobile or extra.nickname or extra.openId):
+            return
+        round_ = await self.round(self.calendar.day_at(self.time.now_ms()))
+        shard = keys.shard_of(uid, round_.rules.shards)
+        texts = (extra.openId or "", extra.mobile or "", extra.nickname or "")
+        await self._ask(PROFILE, round_, shard, (uid, *texts), arrived)
+        if len(self._profiles) >= PROFILES_REMEMBERED:
+            self._profiles.clear()
+        self._profiles[uid] = extra
+
+    # -- payments
+
+    async def order(self, place: order_no.Place) -> Order | None:
+        """The order of that number, if there is one."""
+        names = keys.names(place.day, place.shard, ORDER.nouns)
+        _, word, *order = await call(self._redis, ORDER, names, [self.time.setting, place.uid, place.tail])
+        return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
+
+    async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:
+        """Take a callback whose signature is good. What fails a check is quarantined, never lost."""
+        word = await self._pay(callback, channel, raw, arrived)
+        if word in QUARANTINED:
+            await self.quarantine(channel, word, callback.order_no, raw, arrived)
+        return Answer(word)
+
+    async def _pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> str:
+        place = order_no.parse(self._prefix, callback.order_no)
+        if place is None or abs((place.day - self.calendar.day_at(self.time.now_ms())).days) > 400:
+            return "order_not_found"
+        paid = callback.extra
+        args = (
+            place.uid,
+            callback.order_no,
+            place.tail,
+            -1 if paid.amount is None else paid.amount,
+            paid.transactionId or "",
+            paid.buyerId or "",
+            instant_of(paid.notify_time, self.calendar.timezone),
+            channel,
+            readable(raw),
+        )
+        for _ in range(2):
+            _, result = await self.batcher.submit(PAY, place.day, place.shard, args, arrived)
+            if result != b"no_round":
+                return str(result.decode())
+            if not await self._opener.reopen(place.day):
+                return "order_not_found"
+        raise Unavailable(f"round {place.day} does not open")
+
+    async def quarantine(self, channel: str, reason: str, number: str, raw: bytes, arrived: float) -> None:
+        """Keep a signed callback that nobody could be credited for."""
+        round_ = await self.round(self.calendar.day_at(self.time.now_ms()))
+        await self._ask(QUARANTINE, round_, 0, (channel, reason, number, base64.b64encode(raw)), arrived)
+
+
+def _seconds(left_ms: int) -> int:
+    """Whole seconds left, 0 only when none is."""
+    return max(0, -(-left_ms // 1000))
+
+
+def readable(raw: bytes) -> str:
+    """A body as text that Postgres can keep: itself, or with escapes where it is not UTF-8 or has NUL."""
+    return raw.decode(errors="backslashreplace").replace("\x00", "\\x00")
+
+
+def instant_of(text: str | None, timezone: str) -> int:
+    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 for what is missing or unreadable."""
+    try:
+        instant = datetime.fromisoformat(text or "")
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=ZoneInfo(timezone))
+        return int(instant.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return -1

@@ -1,0 +1,204 @@
+"""The lean lane: verbs with a body as bare ASGI route handlers of Litestar, all made by :func:`route`.
+
+A request is refused in one order everywhere: 413, 401, 400, 403, then the game's answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from time import monotonic
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import Receive, Scope, Send
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock import metrics
+from clock.batch import Busy, Unavailable
+from clock.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Language, envelope, language
+from clock.tokens import Tokens, Unauthenticated
+from clock.wire import UserRequest
+
+log = structlog.get_logger()
+
+MAX_BODY = 64 * 1024
+MOST_READ = 4 * 1024 * 1024
+"""A body that is too large is read up to here before it is refused."""
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+OfUser = TypeVar("OfUser", bound=UserRequest)
+
+
+class Refused(Exception):
+    """A refusal of the envelope's table; ``detail`` says what exactly was wrong."""
+
+    def __init__(self, word: str, detail: str = "") -> None:
+        super().__init__(word)
+        self.word = word
+        self.detail = detail
+
+
+class Call(msgspec.Struct):
+    """What a verb may know of its request besides the body."""
+
+    arrived: float
+    headers: dict[bytes, bytes]
+    raw: bytes
+
+
+class Rate:
+    """Requests of each user in this second, in this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = 0
+        self._counts: dict[int, int] = {}
+
+    def check(self, uid: int, now: float) -> None:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._counts.clear()
+        count = self._counts.get(uid, 0) + 1
+        if count > self._most:
+            raise Refused("slow_down")
+        self._counts[uid] = count
+
+
+class Lane:
+    """What all verbs of the lane share."""
+
+    def __init__(self, tokens: Tokens, user_rate: int) -> None:
+        self.tokens = tokens
+        self.rate = Rate(user_rate)
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+    """The whole body, unless it is over :data:`MAX_BODY`; then it is read away first, so that the refusal arrives."""
+    if not headers.get(b"content-length", b"0").isdigit():
+        raise Refused("bad_request")
+    message: Any = await receive()
+    parts, size = [message.get("body", b"")], len(message.get("body", b""))
+    while message.get("more_body") and size <= MOST_READ:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("bad_request", "the body ended early")
+        size += len(message.get("body", b""))
+        if size <= MAX_BODY:
+            parts.append(message.get("body", b""))
+    if size > MAX_BODY:
+        raise Refused("too_large")
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _language(accept: bytes) -> Language:
+    return language(accept.decode("latin-1"))
+
+
+async def respond(send: Send, word: str, body: bytes, allow: bytes = b"") -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if word in RETRY_AFTER_SECONDS:
+        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
+    if allow:
+        headers.append((b"allow", allow))
+    await send({"type": "http.response.start", "status": OUTCOMES[word].http, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def answer_of(verb: str, run: Callable[[], Awaitable[Answer]]) -> tuple[Answer, str]:
+    """What ``run`` answers or refuses with, and a detail; the unexpected is logged once and says nothing outside."""
+    try:
+        return await run(), ""
+    except Refused as refused:
+        return Answer(refused.word), refused.detail
+    except Busy:
+        return Answer("busy"), ""
+    except Unavailable:
+        return Answer("unavailable"), ""
+    except (RedisError, OperationalError, OSError) as error:
+        log.error("unavailable", verb=verb, error=type(error).__name__)
+        return Answer("unavailable"), ""
+    except Exception as error:
+        log.error("request_broke", verb=verb, exc_info=error)
+        return Answer("internal"), ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """What one method of a path does, and what the OpenAPI document says of it."""
+
+    run: Callable[[Call], Awaitable[Answer]]
+    request_type: type[msgspec.Struct] | None = None
+    secured: bool = False
+
+
+def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
+    """A bare route: reads the body, answers in the envelope. ``endpoints`` by method, ``POST=…``."""
+    allow = ", ".join(endpoints).encode()
+
+    @asgi(path, name=verb, copy_scope=False, opt={"endpoints": endpoints})
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = monotonic()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        chosen = endpoints.get(scope["method"])  # type: ignore[typeddict-item]
+
+        async def answered() -> Answer:
+            if chosen is None:
+                raise Refused("method_not_allowed")
+            raw = await read_body(receive, headers)
+            return await chosen.run(Call(arrived, headers, raw))
+
+        answer, detail = await answer_of(verb, answered)
+        tongue = _language(headers.get(b"accept-language", b""))
+        body = envelope(answer, verb, tongue, detail)
+        await respond(send, answer.word, body, allow if answer.word == "method_not_allowed" else b"")
+        metrics.answered(verb, answer.word, monotonic() - arrived)
+
+    return handle
+
+
+def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
+    """Body to struct; an empty body is an empty object. Refuses with ``bad_request`` and the field."""
+    decode = msgspec.json.Decoder(request_type).decode
+
+    def decoded(raw: bytes) -> Request:
+        try:
+            return decode(raw or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused("bad_request", str(error)) from None
+
+    return decoded
+
+
+def for_caller(
+    lane: Lane,
+    request_type: type[OfUser],
+    run: Callable[[OfUser, Call], Awaitable[Answer]],
+) -> Endpoint:
+    """Needs a token: a user's for the user, a service's for anyone."""
+    decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate
+
+    async def checked(call: Call) -> Answer:
+        try:
+            caller = tokens.caller(call.headers.get(b"authorization", b"").decode("latin-1"))
+        except Unauthenticated as error:
+            raise Refused("unauthenticated", str(error)) from None
+        request = decode(call.raw)
+        if not caller.may_act_for(request.uid):
+            raise Refused("forbidden", "the token is another user's")
+        rate.check(request.uid, call.arrived)
+        return await run(request, call)
+
+    return Endpoint(checked, request_type, True)
+
+
+def for_anyone(request_type: type[Request], run: Callable[[Request, Call], Awaitable[Answer]]) -> Endpoint:
+    """Needs no token."""
+    decode = decoder(request_type)
+
+    async def checked(call: Call) -> Answer:
+        return await run(decode(call.raw), call)
+
+    return Endpoint(checked, request_type)

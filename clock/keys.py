@@ -1,0 +1,38 @@
+"""Every Redis key, and how long it lives.
+
+A key of a round is ``clock:{<day>.<shard>}:<noun>``: all keys of one verb share a hash tag, so that one script
+call touches one slot of a cluster. They live until :data:`KEEP_MS` after the round is finished and its events are
+in Postgres (``finish.lua``).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+NOUNS = ("round", "members", "totals", "payments", "packets", "outbox")
+"""round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
+payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened."""
+
+KEEP_MS = 14 * 24 * 3600 * 1000
+
+HEARTBEAT = "clock:worker:heartbeat"
+"""String, expires by itself: the worker lives."""
+
+DEV_TIME = "clock:dev:time"
+"""String ``<version> <offset_ms>``: how far development has moved the game's clock. Never in production."""
+
+DEV_SEEN = "clock:dev:seen:"
+"""Prefix of strings that expire by themselves: the version of the moved clock that a process is on."""
+
+
+def shard_of(uid: int, shards: int) -> int:
+    """A stable hash of ``uid`` over ``shards`` (Fibonacci hashing, Knuth vol. 3, 6.4)."""
+    return ((uid * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % shards
+
+
+def name(day: date, shard: int, noun: str) -> str:
+    return f"clock:{{{day.isoformat()}.{shard}}}:{noun}"
+
+
+def names(day: date, shard: int, nouns: Sequence[str]) -> list[str]:
+    prefix = f"clock:{{{day.isoformat()}.{shard}}}:"
+    return [prefix + noun for noun in nouns]

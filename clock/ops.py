@@ -1,0 +1,238 @@
+"""What operators see and do, and whether a process should get traffic."""
+
+import asyncio
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock import keys, outbox
+from clock.batch import Unavailable
+from clock.hot import MAX_BODY, Refused
+from clock.outcomes import OUTCOMES, Answer, language, message
+from clock.outgoing import STUCK_ATTEMPTS
+from clock.rebuild import rebuild_lost
+from clock.reconcile import reconcile as compare
+from clock.rounds import Calendar, Rules, parse_day, phase, previous, windows
+from clock.service import Service, durability_of, live_rounds
+from clock.settle import BooksDiffer
+from clock.store import Unanswered
+from clock.tokens import Unauthenticated
+from clock.totals import read
+from clock.wire import Envelope
+
+log = structlog.get_logger()
+
+PING_SECONDS = 2.0
+"""How long readiness waits for Postgres: a load balancer does not wait much longer."""
+
+Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
+
+AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
+
+OutgoingState = Annotated[
+    Literal["failed", "stuck", "owed", "unknown", "processing", "done"],
+    QueryParameter(name="state", description="stuck: tried for hours and still not ended"),
+]
+
+RESPONSES = {
+    status: ResponseSpec(Envelope, description=text)
+    for status, text in {
+        400: "bad_request",
+        401: "unauthenticated",
+        403: "forbidden",
+        404: "not_found",
+        409: "books_differ",
+        413: "too_large",
+        429: "slow_down",
+        503: "unavailable",
+    }.items()
+}
+
+
+def token_guard(service: Service) -> Any:
+    """A Litestar guard: a body of bounded size, then a good token, of whatever role (403 comes after 400)."""
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        length = connection.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > MAX_BODY:
+            raise Refused("too_large")
+        try:
+            connection.scope["caller"] = service.tokens.caller(connection.headers.get("authorization", ""))  # type: ignore[typeddict-unknown-key]
+        except Unauthenticated as error:
+            raise Refused("unauthenticated", str(error)) from None
+
+    return guard
+
+
+def require_operator(request: Request[Any, Any, Any]) -> None:
+    if request.scope["caller"].role != "operator":  # type: ignore[typeddict-item]
+        raise Refused("forbidden", "role operator is required")
+
+
+def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
+    """The user that a read is about: the token's, or any that a service asks for."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    uid = caller.uid if asked is None else asked
+    if not caller.may_act_for(uid):
+        raise Refused("forbidden", "the token is another user's")
+    return int(uid)
+
+
+def reply(request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "") -> Response[Envelope]:
+    """The envelope, for ordinary handlers."""
+    outcome = OUTCOMES[answer.word]
+    text = message(verb, answer.word, language(request.headers.get("accept-language", "")))
+    body = Envelope(outcome.status, answer.word, f"{text}: {detail}" if detail else text, answer.data)
+    return Response(body, status_code=outcome.http)
+
+
+def day_of(text: str) -> date:
+    try:
+        return parse_day(text)
+    except ValueError:
+        raise Refused("bad_request", "day must be YYYY-MM-DD") from None
+
+
+async def round_figures(service: Service, day: date) -> Answer:
+    """Everything about a round; sums in fen."""
+    try:
+        row = await service.store.one("get_round", day=day)
+        if row is None:
+            return Answer("round_not_found")
+        refunds = await service.store.one("sum_refunds", day=day) or {}
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    rules = msgspec.convert(row["rules"], Rules)
+    live = await read(service.redis, day, rules.shards)
+    alive = row["state"] == "open"
+    public = row["state"] in ("settled", "finished", "void")
+    return Answer(
+        "ok",
+        {
+            "day": day.isoformat(),
+            "state": phase(row["state"], windows(day, rules), service.time.now_ms()),
+            "rules": msgspec.to_builtins(rules),
+            "members": live.members if alive else row["members"] or live.members,
+            "winners": live.winners if alive else row["winners"] or live.winners,
+            "late": live.late if alive else row["late"] or live.late,
+            "pool": live.pool_fen if alive else row["pool_fen"] or live.pool_fen,
+            "forfeited": row["forfeited_fen"],
+            "fee": row["fee_fen"],
+            "carried_in": row["carried_in_fen"],
+            "carried_out": row["carried_out_fen"],
+            "pot": row["pot_fen"],
+            "packets_published": live.published,
+            "packets_published_fen": live.published_fen,
+            "packets_claimed": live.claimed,
+            "packets_claimed_fen": live.claimed_fen,
+            "refunds": refunds["refunds"],
+            "refunds_fen": refunds["fen"],
+            "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
+            "seed_hash": row["seed_hash"].hex(),
+            "seed": row["seed"].hex() if public else None,
+            "void_reason": row["void_reason"],
+        },
+    )
+
+
+async def settle(service: Service, day: date) -> Answer:
+    """Settle now what is due; waits for whoever is at it already."""
+    try:
+        return Answer(await service.settlement.settle(day), {"day": day.isoformat()})
+    except BooksDiffer as error:
+        log.error("books_differ", day=str(day), error=str(error))
+        return Answer("books_differ", {"day": day.isoformat(), "difference": str(error)})
+
+
+async def void(service: Service, day: date, reason: str) -> Answer:
+    try:
+        return Answer(await service.settlement.void(day, reason), {"day": day.isoformat()})
+    except BooksDiffer as error:
+        log.error("books_differ", day=str(day), error=str(error))
+        return Answer("books_differ", {"day": day.isoformat(), "difference": str(error)})
+
+
+async def reconcile(service: Service, day: date | None) -> Answer:
+    """Compare a round, or every live one; ``books_agree`` or ``books_differ`` with what does."""
+    days = [day] if day else [row["day"] for row in await live_rounds(service)]
+    reports = [report for one in days if (report := await compare(service, one)) is not None]
+    if not reports:
+        return Answer("round_not_found")
+    word = "books_differ" if any(report.differences for report in reports) else "books_agree"
+    return Answer(word, {"reports": msgspec.to_builtins(reports)})
+
+
+async def rebuild(service: Service) -> Answer:
+    """Recreate in Redis the rounds that it has lost."""
+    try:
+        return Answer("ok", {"rebuilt": await rebuild_lost(service)})
+    except BooksDiffer as error:
+        return Answer("books_differ", {"difference": str(error)})
+
+
+async def outgoing(service: Service, state: str, page: int, limit: int) -> Answer:
+    """Refunds and payouts: how many are in which state, and those in one of them."""
+    try:
+        counts = await service.store.all("count_outgoing", day=None)
+        found = await service.store.all(
+            "list_outgoing", state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
+        )
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    items = [{**row, "day": row["day"].isoformat()} for row in found]
+    return Answer("ok", {"counts": counts, "items": items})
+
+
+async def quarantine(service: Service, page: int, limit: int) -> Answer:
+    """Signed callbacks that failed a check, newest first."""
+    try:
+        count = await service.store.one("count_quarantine") or {}
+        found = await service.store.all("list_quarantine", limit=limit, offset=(page - 1) * limit)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    items = [{**row, "day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")} for row in found]
+    return Answer("ok", {"total": count["total"], "items": items})
+
+
+async def around(service: Service) -> list[tuple[date, int]]:
+    """The rounds of yesterday and today, as day and number of shards."""
+    today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
+    rounds = [await service.game.round(day) for day in (previous(today), today)]
+    for one in rounds:
+        if not await service.redis.exists(keys.name(one.day, 0, "round")):
+            raise Unavailable(f"round {one.day} is not in Redis")
+    return [(one.day, one.rules.shards) for one in rounds]
+
+
+async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:
+    """Redis, Postgres and the worker, and the durability in force.
+
+    Only Redis decides: check-ins go on while Postgres or the worker is away, and the outbox keeps what happened.
+    """
+    parts: dict[str, Any] = {"redis": False, "postgres": False, "worker": False, "durability": {}}
+    try:
+        mode = service.settings.durability
+        replicas = (await service.redis.info("replication"))["connected_slaves"]
+        parts["durability"] = {"mode": mode, "replicas": replicas, **await durability_of(service.redis)}
+        parts["outbox"] = await outbox.backlog(service.redis, await around(service))
+        parts["redis"] = mode == "fsync" or replicas > 0
+        parts["worker"] = bool(await service.redis.exists(keys.HEARTBEAT))
+    except (RedisError, OSError, Unavailable) as error:
+        log.warning("redis_not_ready", error=str(error))
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            parts["postgres"] = bool(await service.store.one("ping"))
+    except (*Unanswered, OperationalError, TimeoutError) as error:
+        log.warning("postgres_not_ready", error=str(error))
+    ready = parts["redis"]
+    return ready, {"ready": ready, **parts}

@@ -1,0 +1,72 @@
+"""Order numbers: prefix, day, shard, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
+
+They carry where the order lives, so that a callback finds its slot, and 71 random bits, so that none can be guessed.
+Order ids are unique integers below 2^53: day number, shard, and the shard's count of orders.
+"""
+
+import os
+from datetime import date
+
+import msgspec
+
+from clock.rounds import day_number, day_of_number
+
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+VALUES = {digit: value for value, digit in enumerate(DIGITS)}
+DAY, SHARD, UID, TAIL = 3, 2, 9, 12
+LENGTH = DAY + SHARD + UID + TAIL
+
+ORDERS_BITS, SHARD_BITS = 26, 10
+"""At most 2^26 orders a day in one of at most 2^10 shards; the day number takes the remaining bits below 2^53."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What an order number says."""
+
+    day: date
+    shard: int
+    uid: int
+    tail: str
+
+
+def _write(value: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        value, digit = divmod(value, 62)
+        digits = DIGITS[digit] + digits
+    return digits
+
+
+def _read(digits: str) -> int:
+    value = 0
+    for digit in digits:
+        value = value * 62 + VALUES[digit]
+    return value
+
+
+def new_tail() -> str:
+    return _write(int.from_bytes(os.urandom(10)), TAIL)
+
+
+def make(prefix: str, place: Place) -> str:
+    return (
+        prefix + _write(day_number(place.day), DAY) + _write(place.shard, SHARD) + _write(place.uid, UID) + place.tail
+    )
+
+
+def parse(prefix: str, text: str) -> Place | None:
+    """Where the order lives, or ``None`` if no order was ever called that."""
+    body = text[len(prefix) :]
+    if not text.startswith(prefix) or len(body) != LENGTH or not all(digit in VALUES for digit in body):
+        return None
+    number = _read(body[:DAY])
+    shard = _read(body[DAY : DAY + SHARD])
+    uid = _read(body[DAY + SHARD : DAY + SHARD + UID])
+    if number > 1 << 14 or shard >= 1 << SHARD_BITS or not 0 < uid < 1 << 53:
+        return None
+    return Place(day_of_number(number), shard, uid, body[-TAIL:])
+
+
+def first_order_id(day: date, shard: int) -> int:
+    """The id before the first order of a shard's day."""
+    return (day_number(day) << SHARD_BITS | shard) << ORDERS_BITS

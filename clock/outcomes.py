@@ -1,0 +1,127 @@
+"""The words of the service: what each means for ``status``, for HTTP, and for people."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Language = Literal["zh", "en"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    status: Literal[0, 1]
+    http: int
+    zh: str
+    en: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A verb's answer: a word of :data:`OUTCOMES` and what there is to say with it."""
+
+    word: str
+    data: dict[str, Any] = {}
+
+
+def _yes(zh: str, en: str) -> Outcome:
+    return Outcome(1, 200, zh, en)
+
+
+def _no(zh: str, en: str, http: int = 200) -> Outcome:
+    return Outcome(0, http, zh, en)
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "ok": _yes("成功", "Done"),
+    # join
+    "ordered": _yes("下单成功，请支付", "Ordered, please pay"),
+    "order_pending": _yes("订单待支付", "Your order is waiting to be paid"),
+    "already_joined": _no("您已参加本轮打卡", "You have already joined this round"),
+    "settle_first": _no("请等上一轮结算后再参加", "Please wait until yesterday's round is settled"),
+    "profile_required": _no("请先完善手机号、昵称和openId", "Mobile, nickname and openId are required"),
+    "join_closed": _no("现在不能参加", "Joining is closed at this hour"),
+    # check in
+    "checked_in": _yes("打卡成功", "Checked in"),
+    "already_checked_in": _yes("您已打卡", "You have already checked in"),
+    "too_early": _no("时间还没到", "It is too early"),
+    "too_late": _no("打卡时间已过", "Check-in is over"),
+    "not_joined": _no("您没有参加本轮打卡", "You have not joined this round"),
+    "voided": _no("本轮已取消，押金原路退回", "This round was called off; your stake is refunded"),
+    # claim
+    "claimed": _yes("红包领取成功", "Red packet claimed"),
+    "already_claimed": _yes("红包已领取", "You have already claimed"),
+    "not_settled": _no("正在结算，请稍后再试", "Being settled, please try again shortly"),
+    "not_checked_in": _no("您没有打卡", "You did not check in"),
+    # payment callbacks
+    "paid": _yes("支付成功", "Paid"),
+    "already_paid": _yes("支付已处理", "Already paid"),
+    "refund_due": _yes("支付已收到，将退款", "Received, will be refunded"),
+    "order_not_found": _no("订单不存在", "No such order", 404),
+    "amount_mismatch": _no("金额不符", "The amount is not the order's"),
+    "buyer_mismatch": _no("付款人不符", "The buyer is not the order's"),
+    "transaction_missing": _no("缺少交易号", "transactionId is missing"),
+    # operator
+    "settled": _yes("已结算", "Settled"),
+    "not_due": _no("还没到结算时间", "Settlement is not due yet"),
+    "round_void": _no("本轮已取消", "This round is void"),
+    "round_settled": _no("本轮已结算，不能取消", "This round is settled and cannot be voided"),
+    "round_not_found": _no("没有这一轮", "No such round", 404),
+    "books_agree": _yes("账目一致", "The books agree"),
+    "books_differ": _no("账目不一致", "The books differ", 409),
+    # refusals
+    "bad_request": _no("请求有误", "Bad request", 400),
+    "unauthenticated": _no("请先登录", "A valid token is required", 401),
+    "bad_signature": _no("签名错误", "Bad signature", 401),
+    "forbidden": _no("没有权限", "Not allowed", 403),
+    "not_found": _no("没有这个地址", "No such path", 404),
+    "method_not_allowed": _no("不支持的请求方法", "Method not allowed", 405),
+    "too_large": _no("请求太大", "The body is too large", 413),
+    "slow_down": _no("请求太频繁，请稍后再试", "Too many requests, please slow down", 429),
+    "internal": _no("服务出错", "Something broke", 500),
+    "busy": _no("人太多了，请稍后再试", "Busy, please try again", 503),
+    "unavailable": _no("服务暂不可用，请稍后再试", "Unavailable, please try again", 503),
+}
+
+FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
+    ("check_in", "too_early"): ("打卡还没开始", "Check-in has not opened yet"),
+    ("claim", "too_early"): ("还没到领取时间", "Claiming has not opened yet"),
+    ("void", "ok"): ("本轮已取消，押金将退回", "Voided; every stake will be refunded"),
+}
+"""Where a verb says a word in a sentence of its own: ``(verb, word)`` to Chinese and English."""
+
+RETRY_AFTER_SECONDS = {"slow_down": 1, "busy": 1, "unavailable": 2}
+
+
+def language(accept: str) -> Language:
+    """Chinese unless ``Accept-Language`` puts English first of the two (RFC 9110, 12.5.4)."""
+    best: Language = "zh"
+    best_weight = 0.0
+    for part in accept.lower().split(","):
+        tag, _, parameters = part.strip().partition(";")
+        name, _, value = parameters.strip().partition("=")
+        try:
+            weight = float(value) if name == "q" else 1.0
+        except ValueError:
+            continue
+        for candidate in ("zh", "en"):
+            if tag.strip().split("-")[0] == candidate and weight > best_weight:
+                best, best_weight = candidate, weight
+    return best
+
+
+def message(verb: str, word: str, language: Language) -> str:
+    special = FOR_VERB.get((verb, word))
+    if special:
+        return special[0 if language == "zh" else 1]
+    return getattr(OUTCOMES[word], language)  # type: ignore[no-any-return]
+
+
+def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
+    """The reply's body. ``detail`` names what exactly was wrong with a request."""
+    text = message(verb, answer.word, language)
+    return msgspec.json.encode(
+        {
+            "status": OUTCOMES[answer.word].status,
+            "code": answer.word,
+            "message": f"{text}: {detail}" if detail else text,
+            "data": answer.data,
+        }
+    )

@@ -1,0 +1,154 @@
+"""Every time rule: which round is meant, when its windows open and close, what state it is in.
+
+A round is named by the local date ``D`` on which people join it. Instants are integer milliseconds since
+the epoch; the local calendar appears only here. Windows are half-open: the first instant is in, the last is out.
+"""
+
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from clock.config import Settings
+
+State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
+Phase = Literal["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
+
+EPOCH_DAY = date(2020, 1, 1)
+"""Day number 0 in order numbers and order ids."""
+
+WAIT_CAP_MS = 5_000
+"""The longest wait in the service that a window's closing makes up for (RULES.md, *Whose clock*)."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """A round's snapshot of the rules, taken when it is created. Times of day are ``HH:MM``."""
+
+    timezone: str
+    stake_fen: int
+    split: Literal["random", "equal"]
+    nobody: Literal["refund", "carry"]
+    fee_bps: int
+    packet_cap_fen: int
+    lucky_count: int
+    lucky_bps: int
+    shards: int
+    join_opens: str
+    join_closes: str
+    check_in_opens: str
+    check_in_closes: str
+    settle_at: str
+    claim_closes: str
+
+
+class Windows(msgspec.Struct, frozen=True, kw_only=True):
+    """A round's instants in milliseconds since the epoch.
+
+    ``day`` is the join date, ``morning`` the date after it, on which people check in and claim.
+    """
+
+    day_starts_ms: int
+    join_opens_ms: int
+    join_closes_ms: int
+    morning_starts_ms: int
+    check_in_opens_ms: int
+    check_in_closes_ms: int
+    settle_ms: int
+    claim_closes_ms: int
+    morning_ends_ms: int
+
+
+def rules_of(settings: Settings) -> Rules:
+    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
+
+
+def parse_day(text: str) -> date:
+    """``YYYY-MM-DD`` to a date; raises ``ValueError`` for anything else."""
+    day = date.fromisoformat(text)
+    if day.isoformat() != text:
+        raise ValueError(f"not YYYY-MM-DD: {text!r}")
+    if not 2020 <= day.year <= 2060:
+        raise ValueError(f"no round on {text}")
+    return day
+
+
+def previous(day: date) -> date:
+    return day - timedelta(days=1)
+
+
+def following(day: date) -> date:
+    return day + timedelta(days=1)
+
+
+def day_number(day: date) -> int:
+    """Days since :data:`EPOCH_DAY`."""
+    return (day - EPOCH_DAY).days
+
+
+def day_of_number(number: int) -> date:
+    return EPOCH_DAY + timedelta(days=number)
+
+
+def instant_ms(day: date, time_of_day: str, timezone: str) -> int:
+    """The instant at which the wall clock of ``timezone`` shows ``HH:MM`` (up to ``24:00``) on ``day``."""
+    hours, minutes = int(time_of_day[:2]), int(time_of_day[3:])
+    if hours == 24:
+        day, hours = following(day), 0
+    local = datetime(day.year, day.month, day.day, hours, minutes, tzinfo=ZoneInfo(timezone))
+    return round(local.timestamp()) * 1000
+
+
+@lru_cache(maxsize=64)
+def windows(day: date, rules: Rules) -> Windows:
+    morning = following(day)
+
+    def at(which: date, time_of_day: str) -> int:
+        return instant_ms(which, time_of_day, rules.timezone)
+
+    return Windows(
+        day_starts_ms=at(day, "00:00"),
+        join_opens_ms=at(day, rules.join_opens),
+        join_closes_ms=at(day, rules.join_closes),
+        morning_starts_ms=at(morning, "00:00"),
+        check_in_opens_ms=at(morning, rules.check_in_opens),
+        check_in_closes_ms=at(morning, rules.check_in_closes),
+        settle_ms=at(morning, rules.settle_at),
+        claim_closes_ms=at(morning, rules.claim_closes),
+        morning_ends_ms=at(morning, "24:00"),
+    )
+
+
+class Calendar:
+    """Which local date an instant falls on, remembered for the day that it last answered."""
+
+    def __init__(self, timezone: str) -> None:
+        self.timezone = timezone
+        self._zone = ZoneInfo(timezone)
+        self._day, self._from_ms, self._to_ms = date.min, 0, 0
+
+    def day_at(self, at_ms: int) -> date:
+        if not self._from_ms <= at_ms < self._to_ms:
+            day = datetime.fromtimestamp(at_ms / 1000, self._zone).date()
+            self._from_ms = instant_ms(day, "00:00", self.timezone)
+            self._to_ms = instant_ms(day, "24:00", self.timezone)
+            self._day = day
+        return self._day
+
+
+def phase(state: State, at: Windows, now_ms: int) -> Phase:
+    """The state of a round in the words of RULES.md, from its recorded state and the game's clock."""
+    if state in ("voiding", "void"):
+        return "void"
+    if state in ("closed", "split", "published"):
+        return "settling"
+    if state in ("settled", "finished"):
+        return "settled" if state == "settled" else "finished"
+    if now_ms < at.join_closes_ms:
+        return "joining"
+    if now_ms < at.check_in_opens_ms:
+        return "waiting"
+    if now_ms < at.check_in_closes_ms:
+        return "checking_in"
+    return "closed"

@@ -1,0 +1,127 @@
+"""The parts of a process, put together once: connections, clock, game, settlement."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from clock import keys
+from clock.channels import Channel
+from clock.channels.platform import Platform
+from clock.config import BadSetting, Settings
+from clock.game import Game
+from clock.gametime import GameTime, MovedTime
+from clock.opening import Opener
+from clock.questions import Questions
+from clock.settle import Settlement
+from clock.store import Store
+from clock.tokens import Tokens
+
+REDIS_TIMEOUT_SECONDS = 5.0
+REDIS_CONNECTIONS = 64
+
+
+def connect(url: str) -> Redis:
+    """Commands are never sent again by the client: a lost reply does not mean that nothing was done."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=REDIS_TIMEOUT_SECONDS,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        retry_on_timeout=False,
+        retry_on_error=[],
+    )
+    return Redis(connection_pool=pool)
+
+
+class Service:
+    """Everything that a process of the service works with. Connections are made on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.redis = connect(settings.redis_url)
+        self.store = Store(settings.database_url)
+        self.time = GameTime()
+        self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
+        self.tokens = Tokens(settings)
+        self.opener = Opener(settings, self.store, self.redis, self.time)
+        self.game = Game(settings, self.redis, self.time, self.opener)
+        self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
+        self.questions = Questions(self.store, self.game, self.channels[settings.channel])
+        self.settlement = Settlement(self.store, self.redis, self.time, self.opener, self.questions)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the pool, learn the time, keep it in step. Servers that do not answer yet are waited for in use."""
+        await self.store.open()
+        with suppress(RedisError, OSError):
+            if self.moved:
+                await self.moved.follow_once()
+            await self.time.sync(self.redis)
+        self._tasks.append(asyncio.create_task(self.time.keep_in_sync(self.redis)))
+        if self.moved:
+            self._tasks.append(asyncio.create_task(self.moved.follow()))
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then let go."""
+        await self.game.batcher.drain()
+        await end(self._tasks)
+        for channel in self.channels.values():
+            await channel.close()
+        await self.store.close()
+        await self.redis.aclose()
+
+
+async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancel them until they have ended: before Python 3.12 ``asyncio.wait_for`` may swallow a cancellation."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.5)
+
+
+async def live_rounds(service: Service) -> list[dict[str, Any]]:
+    """Rounds whose keys may still be in Redis, oldest first; a day more, for what is written at the last moment."""
+    return await service.store.all("live_rounds", keep_seconds=keys.KEEP_MS // 1000 + 86_400)
+
+
+def require_secrets(settings: Settings) -> None:
+    """Raises :class:`BadSetting` where a secret is missing."""
+    if not settings.redis_url:
+        raise BadSetting("CLOCK_REDIS_URL is required")
+    if not settings.database_url:
+        raise BadSetting("CLOCK_DATABASE_URL is required")
+    if not (settings.jwt_secret or settings.jwt_public_key):
+        raise BadSetting("CLOCK_JWT_SECRET or CLOCK_JWT_PUBLIC_KEY is required")
+    if not settings.webhook_secret:
+        raise BadSetting("CLOCK_WEBHOOK_SECRET is required")
+    if settings.jwt_secret and len(settings.jwt_secret.encode()) < 32:
+        raise BadSetting("CLOCK_JWT_SECRET must be at least 32 bytes (RFC 7518, 3.2)")
+    Tokens(settings)
+
+
+DURABLE = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory-policy": "noeviction",
+    "no-appendfsync-on-rewrite": "no",
+}
+"""What Redis must be set to, to lose nothing that it acknowledged."""
+
+
+async def durability_of(redis: Any) -> dict[str, str]:
+    """What Redis is set to, of :data:`DURABLE`."""
+    config = await redis.config_get(*DURABLE)
+    return {name: str(config.get(name, "")) for name in DURABLE}
+
+
+async def require_durability(redis: Any) -> None:
+    """Raises :class:`BadSetting` for a Redis that forgets."""
+    config = await durability_of(redis)
+    for name, wanted in DURABLE.items():
+        if config[name] != wanted:
+            raise BadSetting(f"Redis has {name}={config[name]!r}; it must be {wanted!r}")

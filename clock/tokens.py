@@ -1,0 +1,95 @@
+"""Who calls: bearer tokens, verified once and remembered until they expire. Always by the real clock."""
+
+import time
+from typing import Literal, get_args
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from clock.config import BadSetting, Settings
+
+Role = Literal["user", "service", "operator"]
+
+REMEMBERED = 200_000
+
+
+class Unauthenticated(Exception):
+    """No token, or one that is not good."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    uid: int
+    role: Role
+    expires_s: float
+
+    def may_act_for(self, uid: int) -> bool:
+        return self.uid == uid or self.role == "service"
+
+
+class Tokens:
+    def __init__(self, settings: Settings) -> None:
+        self._keys: list[tuple[str | PublicKeyTypes, list[str]]] = []
+        self._secret = settings.jwt_secret
+        if settings.jwt_secret:
+            self._keys.append((settings.jwt_secret, ["HS256"]))
+        if settings.jwt_public_key:
+            self._keys.append((_public_key(settings.jwt_public_key), ["RS256", "ES256", "EdDSA"]))
+        self._known: dict[str, Caller] = {}
+
+    def caller(self, authorization: str) -> Caller:
+        """The caller of an ``Authorization`` header; raises :class:`Unauthenticated`."""
+        known = self._known.get(authorization)
+        if known is not None:
+            if known.expires_s > time.time():
+                return known
+            del self._known[authorization]
+            raise Unauthenticated("the token has expired")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("a bearer token is required")
+        caller = self._verify(token.strip())
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[authorization] = caller
+        return caller
+
+    def _verify(self, token: str) -> Caller:
+        for key, algorithms in self._keys:
+            try:
+                claims = jwt.decode(
+                    token,
+                    key,  # type: ignore[arg-type]
+                    algorithms=algorithms,
+                    options={"require": ["exp", "sub"], "verify_aud": False},
+                )
+            except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+                continue
+            return _caller(claims)
+        raise Unauthenticated("the token is not valid")
+
+    def issue(self, uid: int, role: Role = "user", seconds: int = 86_400) -> str:
+        """A token signed with ``CLOCK_JWT_SECRET``; raises :class:`BadSetting` without one."""
+        if not self._secret:
+            raise BadSetting("CLOCK_JWT_SECRET is needed to issue a token")
+        claims = {"sub": str(uid), "role": role, "exp": int(time.time()) + seconds}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+
+def _caller(claims: dict[str, object]) -> Caller:
+    sub, role, expires = claims.get("sub"), claims.get("role", "user"), claims.get("exp")
+    if role not in get_args(Role):
+        raise Unauthenticated("the token's role is unknown")
+    if not (isinstance(sub, str) and sub.isascii() and sub.isdigit() and len(sub) <= 16 and 0 < int(sub) < 1 << 53):
+        raise Unauthenticated("the token's sub is not a uid")
+    if not isinstance(expires, int | float) or not 0 < expires < 1 << 53:
+        raise Unauthenticated("the token's exp is not a time")
+    return Caller(int(sub), role, float(expires))  # type: ignore[arg-type]
+
+
+def _public_key(pem: str) -> PublicKeyTypes:
+    try:
+        return load_pem_public_key(pem.replace("\\n", "\n").encode())
+    except ValueError as error:
+        raise BadSetting(f"CLOCK_JWT_PUBLIC_KEY is not a PEM public key: {error}") from None

@@ -1,0 +1,85 @@
+"""What comes in over HTTP, as msgspec structs: parsed at the edge, true inside."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Uid = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1, description="The user")]
+Text = Annotated[str, msgspec.Meta(max_length=128, pattern="^[^\x00]*$")]
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """The user's profile; empty texts count as missing."""
+
+    mobile: Text | None = None
+    nickname: Text | None = None
+    openId: Text | None = None
+
+
+class UserRequest(msgspec.Struct, frozen=True):
+    uid: Uid
+
+
+class JoinRequest(UserRequest, frozen=True):
+    extra: Extra = Extra()
+
+
+class SummaryRequest(UserRequest, frozen=True):
+    extra: Extra | None = None
+
+
+class CheckInStatusRequest(UserRequest, frozen=True):
+    pass
+
+
+class CheckInRequest(UserRequest, frozen=True):
+    pass
+
+
+class ClaimRequest(UserRequest, frozen=True):
+    pass
+
+
+class PaymentExtra(msgspec.Struct, frozen=True):
+    """What the provider says of a successful payment. Only what is there is checked here."""
+
+    amount: int | None = None
+    buyerId: Text | None = None
+    notify_time: Text | None = None
+    content: str | None = None
+    nickname: str | None = None
+    mobile: str | None = None
+    transactionId: Text | None = None
+
+
+class PaymentCallback(msgspec.Struct, frozen=True):
+    order_no: Annotated[str, msgspec.Meta(max_length=64, pattern="^[^\x00]*$")]
+    extra: PaymentExtra = PaymentExtra()
+
+
+class VoidRequest(msgspec.Struct, frozen=True):
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+
+
+class MoveTime(msgspec.Struct, frozen=True):
+    """RFC 3339, with an offset."""
+
+    now: str
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    uid: Uid
+    role: Literal["user", "service", "operator"] = "user"
+
+
+class PayRequest(msgspec.Struct, frozen=True):
+    order_no: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Every reply of an ``/api``, ``/callbacks`` or ``/ops`` path."""
+
+    status: Literal[0, 1]
+    code: str
+    message: str
+    data: dict[str, Any]

@@ -1,0 +1,229 @@
+"""The worker: arq is the alarm clock, the streams and the calendar say what is to be done.
+
+Every job looks at what is due, so nothing is missed that fell due while no worker ran, and every job may be
+killed at any moment and run again.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import msgspec
+import structlog
+from arq.connections import RedisSettings
+from arq.cron import cron
+from arq.worker import Worker
+from psycopg import DataError, IntegrityError
+from redis.exceptions import RedisError
+
+from clock import keys, logs, outbox, outgoing
+from clock.batch import Unavailable
+from clock.config import Settings
+from clock.reconcile import reconcile
+from clock.rounds import Calendar, Rules, windows
+from clock.service import Service, end, live_rounds
+from clock.settle import BooksDiffer
+from clock.store import Unanswered
+
+log = structlog.get_logger()
+
+JOB_SECONDS = 30
+"""Longest life of a job: recovery of a crashed one waits for it."""
+
+DRAIN_SECONDS = 10.0
+"""How long one drain job looks for new entries; the next starts within the second."""
+
+SEND_SECONDS = 15.0
+PAUSE_SECONDS = 0.1
+HEARTBEAT_MS = 10_000
+RESTART_SECONDS = 1.0
+
+Job = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def resilient(job: Job) -> Job:
+    """One run at a time in a process. A server that is away is said once a run, and the next run tries again."""
+    running = asyncio.Lock()
+
+    async def run(context: dict[str, Any]) -> None:
+        if running.locked():
+            return
+        try:
+            async with running:
+                await job(context)
+        except (*Unanswered, RedisError, OSError, TimeoutError, Unavailable) as error:
+            log.warning("job_waits", job=job.__name__, error=str(error))
+
+    run.__name__ = run.__qualname__ = job.__name__
+    return run
+
+
+UNREADABLE = (ValueError, DataError, IntegrityError)
+"""What an entry raises that cannot be decoded, or that Postgres refuses."""
+
+
+async def _drain_shard(service: Service, day: date, shard: int) -> int:
+    """An entry that cannot be read stops its own shard, and says so until somebody looks."""
+    try:
+        return await outbox.drain(service.store, service.redis, day, shard)
+    except UNREADABLE as error:
+        log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
+        return 0
+
+
+@resilient
+async def drain(context: dict[str, Any]) -> None:
+    """Carry every shard's stream into Postgres."""
+    service: Service = context["service"]
+    until = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < until:
+        moved = 0
+        for row in await live_rounds(service):
+            shards = msgspec.convert(row["rules"], Rules).shards
+            for shard in range(shards):
+                some = await _drain_shard(service, row["day"], shard)
+                moved += some
+                if some and row["finished_at"] is not None:
+                    await service.settlement.expire_again(row["day"], shards)
+        if not moved:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+@resilient
+async def beat(context: dict[str, Any]) -> None:
+    """Say that the worker lives, and keep the rounds open that verbs may name."""
+    service: Service = context["service"]
+    await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
+    await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+
+
+@resilient
+async def settle(context: dict[str, Any]) -> None:
+    """Settle, finish and end the voiding of what is due, oldest first."""
+    service: Service = context["service"]
+    await service.time.sync(service.redis)
+    for row in await live_rounds(service):
+        day, at = row["day"], windows(row["day"], msgspec.convert(row["rules"], Rules))
+        now_ms = service.time.now_ms()
+        try:
+            if row["state"] == "voiding":
+                await service.settlement.void(day, "")
+            elif row["state"] not in ("settled", "finished", "void") and now_ms >= at.settle_ms:
+                await service.settlement.settle(day)
+            if row["finished_at"] is None and now_ms >= at.claim_closes_ms:
+                await service.settlement.finish(day)
+        except UNREADABLE as error:
+            log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
+        except BooksDiffer as error:
+            log.error("books_differ", day=str(day), error=str(error))
+        except Unavailable as error:
+            log.warning("round_waits", day=str(day), error=str(error))
+
+
+@resilient
+async def send(context: dict[str, Any]) -> None:
+    """Send payouts and refunds that are owed, and ask about those whose outcome is not known."""
+    service: Service = context["service"]
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and await outgoing.send_some(service.store, service.channels):
+        pass
+
+
+@resilient
+async def ask(context: dict[str, Any]) -> None:
+    """Ask the channel about unpaid orders whose callback may have been lost."""
+    service: Service = context["service"]
+    if not service.settings.platform_url:
+        return
+    for row in await live_rounds(service):
+        if row["state"] == "open":
+            await service.questions.ask_some(row["day"], service.time.now_ms())
+
+
+@resilient
+async def compare(context: dict[str, Any]) -> None:
+    """Reconcile each round once after it has ended."""
+    service: Service = context["service"]
+    for row in await service.store.all("unreconciled"):
+        report = await reconcile(service, row["day"])
+        if report is not None:
+            log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
+
+
+def build(service: Service) -> Worker:
+    """An arq worker with our jobs, one second apart, in MessagePack."""
+    every_second = set(range(60))
+    jobs = [
+        cron(
+            job,  # type: ignore[arg-type]
+            name=job.__name__,
+            second=every_second,
+            timeout=JOB_SECONDS,
+            keep_result=0,
+            run_at_startup=True,
+        )
+        for job in (drain, beat, settle, send, ask, compare)
+    ]
+    url = service.settings.arq_url
+    return Worker(
+        functions=[],
+        cron_jobs=jobs,
+        redis_settings=RedisSettings.from_dsn(url),
+        queue_name="clock:arq:queue",
+        ctx={"service": service},
+        handle_signals=False,
+        keep_result=0,
+        health_check_interval=10,
+        health_check_key="clock:arq:health",
+        job_serializer=msgspec.msgpack.encode,
+        job_deserializer=msgspec.msgpack.decode,
+        poll_delay=0.2,
+        max_jobs=10,
+        job_timeout=JOB_SECONDS,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; a lost Redis ends an arq worker, so the next one is built."""
+    logs.configure("worker")
+    service = Service(settings)
+    await service.start()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    log.info("worker_started")
+    while not stopping.is_set():
+        await _work(service, stopping)
+    await service.stop()
+    log.info("worker_stopped")
+
+
+async def _work(service: Service, stopping: asyncio.Event) -> None:
+    """One arq worker's life."""
+    worker: Worker | None = None
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        worker = build(service)
+        work = asyncio.create_task(worker.async_run())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        else:
+            await end([work])
+    except (RedisError, OSError, TimeoutError) as error:
+        log.error("worker_lost_redis", error=str(error))
+        await asyncio.sleep(RESTART_SECONDS)
+    finally:
+        stop.cancel()
+        if worker is not None:
+            await _close(worker)
+
+
+async def _close(worker: Worker) -> None:
+    try:
+        await worker.close()
+    except (RedisError, OSError, AttributeError) as error:
+        log.warning("worker_not_closed", error=str(error))

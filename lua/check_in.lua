@@ -1,0 +1,45 @@
+-- check_in: marks members as checked in, each once.
+-- KEYS    round members totals outbox
+-- ARGV    clock | uid waited_ms
+-- RETURNS now_ms | word
+-- WORDS   no_round wrong_round voided already_checked_in too_early too_late not_joined checked_in
+-- ENTRY   checked_in at_ms first_rank uids
+local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / 2
+local round = redis.call('HMGET', KEYS[1],
+  'state', 'morning_starts_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'morning_ends_ms')
+if not round[1] then return all(now, count, 'no_round') end
+local morning_starts, opens = tonumber(round[2]), tonumber(round[3])
+local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
+local open = round[1] == 'open'
+
+local uids = {}
+for i = 1, count do uids[i] = ARGV[2 * i] end
+local records = redis.call('HMGET', KEYS[2], unpack(uids))
+
+local replies, writes, checked_in, seen = {now}, {}, {}, {}
+for i = 1, count do
+  local uid, arrived = uids[i], now - tonumber(ARGV[2 * i + 1])
+  local record = records[i]
+  local state = seen[uid] or (record and string.byte(record))
+  local word
+  if now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
+  elseif round[1] == 'void' then word = 'voided'
+  elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
+  elseif now < opens then word = 'too_early'
+  elseif arrived >= closes or not open then word = 'too_late'
+  elseif state ~= MEMBER and state ~= LATE then word = 'not_joined'
+  else
+    word = 'checked_in'
+    seen[uid] = CHECKED_IN
+    writes[#writes + 1] = uid
+    writes[#writes + 1] = 'C' .. string.sub(record, 2)
+    checked_in[#checked_in + 1] = tonumber(uid)
+  end
+  replies[i + 1] = word
+end
+if #checked_in > 0 then
+  redis.call('HSET', KEYS[2], unpack(writes))
+  local winners = redis.call('HINCRBY', KEYS[3], 'winners', #checked_in)
+  append(KEYS[4], {'checked_in', now, winners - #checked_in + 1, checked_in})
+end
+return replies

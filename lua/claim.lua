@@ -1,0 +1,63 @@
+-- claim: gives each winner one packet, once. By the user while claiming is open, by the system afterwards.
+-- KEYS    round members totals packets outbox
+-- ARGV    clock by | uid waited_ms
+-- RETURNS now_ms | word, or {word, packet_fen, stake_fen} with a packet
+-- WORDS   no_round wrong_round voided already_claimed too_early not_settled not_joined not_checked_in claimed
+-- ENTRY   claimed at_ms by stake_fen first_index uids packets_fen
+local now, by, count = clock_ms(ARGV[1]), ARGV[2], (#ARGV - 2) / 2
+local round = redis.call('HMGET', KEYS[1],
+  'state', 'morning_starts_ms', 'check_in_closes_ms', 'morning_ends_ms', 'stake_fen')
+if not round[1] then return all(now, count, 'no_round') end
+local morning_starts, closes = tonumber(round[2]), tonumber(round[3])
+local morning_ends, stake = tonumber(round[4]), tonumber(round[5])
+local settled = round[1] == 'settled' or round[1] == 'finished'
+
+local uids = {}
+for i = 1, count do uids[i] = ARGV[1 + 2 * i] end
+local records = redis.call('HMGET', KEYS[2], unpack(uids))
+
+local replies, claimers, position = {now}, {}, {}
+for i = 1, count do
+  local uid, arrived = uids[i], now - tonumber(ARGV[2 + 2 * i])
+  local record = records[i]
+  local state = record and string.byte(record)
+  if by == 'user' and (now < morning_starts or arrived >= morning_ends) then replies[i + 1] = 'wrong_round'
+  elseif round[1] == 'void' then replies[i + 1] = 'voided'
+  elseif state == CLAIMED then
+    local _, _, _, _, packet = cmsgpack.unpack(string.sub(record, 2))
+    replies[i + 1] = {'already_claimed', packet, stake}
+  elseif now < closes then replies[i + 1] = 'too_early'
+  elseif not settled then replies[i + 1] = 'not_settled'
+  elseif state == CHECKED_IN then
+    if not position[uid] then
+      claimers[#claimers + 1] = i
+      position[uid] = #claimers
+      replies[i + 1] = {'claimed', position[uid], stake}
+    else
+      replies[i + 1] = {'already_claimed', position[uid], stake}
+    end
+  elseif state == MEMBER or state == LATE then replies[i + 1] = 'not_checked_in'
+  else replies[i + 1] = 'not_joined'
+  end
+end
+if #claimers == 0 then return replies end
+
+if redis.call('LLEN', KEYS[4]) < #claimers then return redis.error_reply('PACKETS fewer than winners') end
+local packets = redis.call('LPOP', KEYS[4], #claimers)
+local writes, claimed, sum = {}, {}, 0
+for n, i in ipairs(claimers) do
+  packets[n] = tonumber(packets[n])
+  sum = sum + packets[n]
+  claimed[n] = tonumber(uids[i])
+  writes[#writes + 1] = uids[i]
+  writes[#writes + 1] = 'P' .. string.sub(records[i], 2) .. cmsgpack.pack(packets[n])
+end
+for i = 1, count do
+  local n = position[uids[i]]
+  if n then replies[i + 1][2] = packets[n] end
+end
+redis.call('HSET', KEYS[2], unpack(writes))
+redis.call('HINCRBY', KEYS[3], 'claimed_fen', sum)
+local index = redis.call('HINCRBY', KEYS[3], 'claimed', #claimers) - #claimers
+append(KEYS[5], {'claimed', now, by, stake, index, claimed, packets})
+return replies

@@ -1,0 +1,16 @@
+-- close: fixes members and winners of a shard for ever; the entry tells the books what they must add up to. Repeatable.
+-- KEYS    round totals outbox
+-- ARGV    clock why grace_ms
+-- RETURNS now_ms word
+-- WORDS   no_round not_due already_closed closed
+-- ENTRY   closed at_ms why members winners late pool_fen
+local now, why = clock_ms(ARGV[1]), ARGV[2]
+local round = redis.call('HMGET', KEYS[1], 'state', 'check_in_closes_ms')
+if not round[1] then return {now, 'no_round'} end
+if round[1] ~= 'open' and not (why == 'void' and round[1] == 'closed') then return {now, 'already_closed'} end
+if why == 'settle' and now < tonumber(round[2]) + tonumber(ARGV[3]) then return {now, 'not_due'} end
+local totals = redis.call('HMGET', KEYS[2], 'members', 'winners', 'late', 'pool_fen')
+for i = 1, 4 do totals[i] = tonumber(totals[i] or 0) end
+redis.call('HSET', KEYS[1], 'state', why == 'void' and 'void' or 'closed')
+append(KEYS[3], {'closed', now, why, unpack(totals)})
+return {now, 'closed'}

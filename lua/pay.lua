@@ -1,0 +1,82 @@
+-- pay: takes successful payments; each makes a member, or is owed back. Checks in the order of RULES.md.
+-- KEYS    round members totals payments outbox
+-- ARGV    clock | uid waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
+-- RETURNS now_ms | word
+-- WORDS   no_round order_not_found already_paid amount_mismatch transaction_missing buyer_mismatch refund_due paid
+-- ENTRY   payment at_ms rows
+local STRIDE = 10
+local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / STRIDE
+local round = redis.call('HMGET', KEYS[1],
+  'state', 'join_closes_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'stake_fen')
+if not round[1] then return all(now, count, 'no_round') end
+local join_closes, opens, closes = tonumber(round[2]), tonumber(round[3]), tonumber(round[4])
+local stake = tonumber(round[5])
+
+local uids, payments = {}, {}
+for i = 1, count do
+  local at = 2 + (i - 1) * STRIDE
+  uids[i] = ARGV[at]
+  payments[i] = ARGV[at + 2] .. ':' .. ARGV[at + 5]
+end
+local records = redis.call('HMGET', KEYS[2], unpack(uids))
+local refused = redis.call('HMGET', KEYS[4], unpack(payments))
+
+-- What an accepted payment becomes: its word and the outcome that the books keep.
+local function outcome(state, paid_at, arrived)
+  if round[1] == 'void' then return 'refund_due', 'refund_void' end
+  if state ~= ORDERED then return 'refund_due', 'refund_second' end
+  if paid_at >= join_closes then return 'refund_due', 'refund_late' end
+  if round[1] ~= 'open' or arrived >= closes then return 'refund_due', 'refund_closed' end
+  if arrived >= opens then return 'paid', 'paid_late' end
+  return 'paid', 'paid'
+end
+
+local replies, writes, rows, fresh, repaid = {now}, {}, {}, {}, {}
+local members, late, refunds = 0, 0, 0
+for i = 1, count do
+  local at = 2 + (i - 1) * STRIDE
+  local uid, arrived = uids[i], now - tonumber(ARGV[at + 1])
+  local record = fresh[uid] or records[i]
+  local state = record and string.byte(record)
+  local tail, number, open_id, transaction_id
+  if record then tail, number, open_id, transaction_id = cmsgpack.unpack(string.sub(record, 2)) end
+  local transaction, paid_at = ARGV[at + 5], tonumber(ARGV[at + 7])
+  if paid_at < 0 or paid_at > arrived then paid_at = arrived end
+  local word, what
+  if not record or tail ~= ARGV[at + 3] then word = 'order_not_found'
+  elseif transaction ~= '' and transaction == transaction_id then word = 'already_paid'
+  elseif refused[i] or repaid[payments[i]] then word = 'refund_due'
+  elseif tonumber(ARGV[at + 4]) ~= stake then word = 'amount_mismatch'
+  elseif transaction == '' then word = 'transaction_missing'
+  elseif ARGV[at + 6] ~= open_id then word = 'buyer_mismatch'
+  else
+    word, what = outcome(state, paid_at, arrived)
+    if word == 'paid' then
+      members = members + 1
+      if what == 'paid_late' then late = late + 1 end
+      record = (what == 'paid' and 'M' or 'L') .. string.sub(record, 2) .. cmsgpack.pack(transaction)
+      fresh[uid] = record
+      writes[#writes + 1] = uid
+      writes[#writes + 1] = record
+    else
+      refunds = refunds + 1
+      repaid[payments[i]] = true
+      redis.call('HSET', KEYS[4], payments[i], what)
+    end
+    rows[#rows + 1] = {tonumber(uid), ARGV[at + 2], transaction, stake, paid_at, what, ARGV[at + 8], ARGV[at + 9]}
+  end
+  replies[i + 1] = word
+end
+if members > 0 then
+  redis.call('HSET', KEYS[2], unpack(writes))
+  redis.call('HINCRBY', KEYS[3], 'members', members)
+  redis.call('HINCRBY', KEYS[3], 'pool_fen', members * stake)
+  if late > 0 then redis.call('HINCRBY', KEYS[3], 'late', late) end
+end
+if refunds > 0 then redis.call('HINCRBY', KEYS[3], 'refused_payments', refunds) end
+if #rows > 0 then
+  append(KEYS[5], {'payment', now, rows})
+  -- A finished round's keys expire; an entry that nobody has read yet must not.
+  if round[1] == 'finished' or round[1] == 'void' then redis.call('PERSIST', KEYS[5]) end
+end
+return replies

@@ -1,0 +1,19 @@
+-- settle: opens claiming in a shard whose published packets are exactly those of the manifest. Repeatable.
+-- KEYS    round totals packets
+-- ARGV    clock packets packets_fen
+-- RETURNS now_ms word
+-- WORDS   already_settled not_closed mismatch settled
+local now, packets, packets_fen = clock_ms(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'settled' or state == 'finished' then return {now, 'already_settled'} end
+if state ~= 'closed' then return {now, 'not_closed'} end
+local totals = redis.call('HMGET', KEYS[2], 'winners', 'published', 'published_fen', 'claimed')
+local winners, published = tonumber(totals[1] or 0), tonumber(totals[2] or 0)
+-- Claims are there before settling only where a shard was rebuilt after it had been settled in Redis alone.
+local claimed = tonumber(totals[4] or 0)
+if winners ~= packets or published ~= packets or tonumber(totals[3] or 0) ~= packets_fen
+  or redis.call('LLEN', KEYS[3]) ~= packets - claimed then
+  return {now, 'mismatch'}
+end
+redis.call('HSET', KEYS[1], 'state', 'settled')
+return {now, 'settled'}

@@ -1,0 +1,185 @@
+"""Real servers for every test that touches them: one Valkey and one Postgres a session, emptied for each test."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import psycopg
+import pytest
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+from redis.asyncio import Redis
+
+from clock import embedded
+from clock.app import create_app
+from clock.channels.platform import Signatures
+from clock.config import Settings
+from clock.rounds import instant_ms
+from clock.scripts import call, load
+from clock.service import Service, connect
+from clock.store import migrate
+from tests.ports import free_port
+
+DAY = date(2026, 11, 22)
+"""The round that most tests play: people join on this day and check in on the next."""
+
+WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IHVzZWQgaW4gdGVzdHMgb25seSwgMzIgYi4="
+JWT_SECRET = "a secret that is used in tests only, 32 bytes"
+
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Servers:
+    redis_url: str
+    admin_url: str
+    """Postgres, a database from which others are made."""
+
+    def database_url(self, name: str) -> str:
+        return self.admin_url.rsplit("/", 1)[0] + "/" + name
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    with embedded.scratch() as data_dir:
+        valkey, postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
+        async with embedded.started(valkey), embedded.started(postgres):
+            servers = Servers(valkey.url, postgres.url)
+            await _admin(servers, "CREATE DATABASE template")
+            await migrate(servers.database_url("template"))
+            yield servers
+
+
+async def _admin(servers: Servers, statement: str) -> None:
+    async with await psycopg.AsyncConnection.connect(servers.admin_url, autocommit=True) as connection:
+        await connection.execute(statement.encode())
+
+
+@pytest.fixture
+async def redis(servers: Servers) -> AsyncIterator[Redis]:
+    """An empty Valkey."""
+    client = connect(servers.redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def database_url(servers: Servers) -> AsyncIterator[str]:
+    """A migrated, empty database of the test's own."""
+    name = f"test_{next(_numbers)}"
+    await _admin(servers, f"CREATE DATABASE {name} TEMPLATE template")
+    yield servers.database_url(name)
+    await _admin(servers, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(servers: Servers, redis: Redis, database_url: str, tmp_path: Path) -> Settings:
+    """Settings over the test's servers; the number of shards can be given by ``pytest.mark.parametrize``."""
+    return Settings(
+        env="dev",
+        port=free_port(),
+        data_dir=tmp_path,
+        redis_url=servers.redis_url,
+        database_url=database_url,
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """A process' parts, without HTTP. Its clock can be stopped: ``service.time.stop_at(at("05:00"))``."""
+    service = Service(msgspec.structs.replace(settings, env="prod"))  # nobody else moves its clock
+    await service.start()
+    yield service
+    await service.stop()
+
+
+def at(time_of_day: str, days: int = 0, milliseconds: int = 0) -> int:
+    """``HH:MM`` in the game's zone on :data:`DAY` plus ``days``, in ms; ``milliseconds`` are added."""
+    day = date.fromordinal(DAY.toordinal() + days)
+    return instant_ms(day, time_of_day, "Asia/Shanghai") + milliseconds
+
+
+class Api:
+    """The service over HTTP, in this process, so that its clock can be stopped to the millisecond."""
+
+    def __init__(self, settings: Settings, service: Service, session: aiohttp.ClientSession) -> None:
+        self.settings = settings
+        self.service = service
+        self.session = session
+        self.url = f"http://{settings.host}:{settings.port}"
+
+    def token(self, uid: int, role: Any = "user") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.service.tokens.issue(uid, role)}"}
+
+    async def send(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and decoded reply. ``body``: bytes as they are, anything else as JSON."""
+        data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        async with self.session.request(method, self.url + path, data=data, headers=headers) as reply:
+            return reply.status, msgspec.json.decode(await reply.read())
+
+    async def post(self, path: str, uid: int, **body: Any) -> dict[str, Any]:
+        """A user's verb with the user's own token; the envelope of a 200."""
+        status, reply = await self.send("POST", path, {"uid": uid, **body}, self.token(uid))
+        assert status == 200, reply
+        return reply
+
+    async def join(self, uid: int) -> dict[str, Any]:
+        extra = {"mobile": f"138{uid:08}", "nickname": f"user {uid}", "openId": f"open-{uid}"}
+        return await self.post("/api/join", uid, extra=extra)
+
+    async def pay(self, order_no: str, uid: int, **changes: Any) -> tuple[int, dict[str, Any]]:
+        """The provider's signed callback for an order; ``changes`` to its ``extra``."""
+        extra = {"amount": 100, "buyerId": f"open-{uid}", "transactionId": f"T{order_no}", **changes}
+        raw = msgspec.json.encode({"order_no": order_no, "extra": extra})
+        return await self.send("POST", "/callbacks/platform", raw, Signatures(WEBHOOK_SECRET).sign(raw))
+
+    async def member(self, uid: int) -> str:
+        """Join and pay; the order's number."""
+        order_no: str = (await self.join(uid))["data"]["order_no"]
+        status, reply = await self.pay(order_no, uid)
+        assert (status, reply["code"]) == (200, "paid"), reply
+        return order_no
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    app = create_app(settings)
+    server = Server(
+        app,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    async with aiohttp.ClientSession() as session:
+        api = Api(settings, app.state["service"], session)
+        for _ in range(200):
+            try:
+                await api.send("GET", "/healthz")
+                break
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.02)
+        yield api
+    server.stop()  # type: ignore[no-untyped-call]
+    await serving
+
+
+async def run_script(redis: Redis, verb: str, now_ms: int, keys: list[str], *args: Any) -> list[Any]:
+    """Call ``lua/<verb>.lua`` with the clock stopped at ``now_ms``."""
+    return await call(redis, load(verb), keys, [f"={now_ms}", *args])

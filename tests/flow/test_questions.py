@@ -1,0 +1,297 @@
+"""A callback that never comes: the provider is asked, and what it says of a payment counts as the callback would."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from clock import questions, worker
+from clock.channels import OrderState
+from clock.config import Settings
+from clock.wire import PaymentCallback, PaymentExtra
+from tests.conftest import DAY, Servers, at
+from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
+from tests.model.world import new_world
+
+ORDERED_AT = at("20:00", milliseconds=10)
+TWO_MINUTES = 120_000
+
+
+@pytest.fixture(scope="module")
+async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
+    async with one_database(servers, tmp_path_factory.mktemp("questions")) as settings:
+        yield settings
+
+
+class Provider(Scripted):
+    """Knows which orders were paid, and when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paid: dict[str, PaymentExtra] = {}
+        self.silent: set[str] = set()
+        """Orders of which it does not say anything that could be understood."""
+        self.order = self.say
+
+    def pays(self, people: People, uid: int, paid_at: str = IN_TIME, amount: int = 100) -> None:
+        number = people.orders[uid]
+        self.paid[number] = PaymentExtra(
+            amount=amount, buyerId=f"open-{uid}", notify_time=paid_at, transactionId=f"S{number}0"
+        )
+
+    async def say(self, number: str) -> OrderState:
+        if number in self.silent:
+            return OrderState("unknown")
+        if number in self.paid:
+            return OrderState("paid", PaymentCallback(number, self.paid[number]))
+        return OrderState("unpaid")
+
+    def asked(self) -> list[str]:
+        """The orders asked about since the last look."""
+        found = [call[1] for call in self.calls if call[0] == "query_order"]
+        self.calls.clear()
+        return found
+
+
+@pytest.fixture
+async def people(shared: Settings) -> AsyncIterator[People]:
+    async with new_world(shared) as service:
+        yield People(service)
+
+
+@pytest.fixture
+def provider(people: People) -> Provider:
+    channel = Provider()
+    people.use(channel)
+    return channel
+
+
+async def ask(people: People, now_ms: int | None = None) -> int:
+    """What the worker does every second, at ``now_ms`` of the game's clock."""
+    if now_ms is not None:
+        people.service.time.stop_at(now_ms)
+    await people.drain()
+    asked = await people.service.questions.ask_some(people.day, people.service.time.now_ms())
+    await people.drain()
+    return asked
+
+
+async def status(people: People, uid: int) -> str:
+    """What the books say that the user is: a member ``M``, late ``L``, with an order ``O``."""
+    [row] = await people.rows(
+        "SELECT CASE WHEN m.late THEN 'L' WHEN m.uid IS NOT NULL THEN 'M' ELSE 'O' END AS state"
+        " FROM orders o LEFT JOIN members m USING (day, uid) WHERE o.day = %s AND o.uid = %s",
+        people.day,
+        uid,
+    )
+    return str(row["state"])
+
+
+async def outcomes(people: People) -> list[str]:
+    return [row["outcome"] for row in await people.rows("SELECT outcome FROM payments ORDER BY uid")]
+
+
+async def figures(people: People) -> dict[str, Any]:
+    [row] = await people.rows("SELECT * FROM rounds WHERE day = %s", people.day)
+    return row
+
+
+# -- while the round lives
+
+
+async def test_an_unpaid_order_is_asked_about_from_two_minutes_on_by_the_games_clock(
+    people: People, provider: Provider
+) -> None:
+    await people.join(1)
+    provider.pays(people, 1)
+    assert await ask(people, ORDERED_AT + TWO_MINUTES - 1) == 0
+    assert provider.asked() == []
+    assert await ask(people, ORDERED_AT + TWO_MINUTES) == 1
+    assert provider.asked() == [people.orders[1]]
+    assert await status(people, 1) == "M"
+
+
+@pytest.mark.parametrize(
+    ("found_at", "days", "paid_at", "state", "outcome"),
+    [
+        ("23:59", 0, IN_TIME, "M", "paid"),
+        ("04:59", 1, IN_TIME, "M", "paid"),
+        ("05:00", 1, IN_TIME, "L", "paid_late"),
+        ("07:59", 1, IN_TIME, "L", "paid_late"),
+        ("08:00", 1, IN_TIME, "O", "refund_closed"),
+        ("04:00", 1, f"{NEXT_DAY} 00:00:00", "O", "refund_late"),
+        ("06:00", 1, f"{NEXT_DAY} 00:00:00", "O", "refund_late"),
+    ],
+)
+async def test_a_lost_callback_counts_as_if_it_came_when_it_is_found(
+    people: People, provider: Provider, found_at: str, days: int, paid_at: str, state: str, outcome: str
+) -> None:
+    await people.join(1)
+    provider.pays(people, 1, paid_at)
+    assert await ask(people, at(found_at, days, 100)) == 1
+    assert await status(people, 1) == state
+    assert await outcomes(people) == [outcome]
+    owed = await people.rows("SELECT amount_fen FROM outgoing WHERE kind = 'refund'")
+    assert [row["amount_fen"] for row in owed] == ([100] if outcome.startswith("refund") else [])
+
+
+async def test_a_callback_that_comes_after_all_changes_nothing(people: People, provider: Provider) -> None:
+    await people.join(1)
+    provider.pays(people, 1)
+    await ask(people, ORDERED_AT + TWO_MINUTES)
+    assert await people.pay(1) == "already_paid"
+    await people.drain()
+    assert await outcomes(people) == ["paid"]
+    assert await ask(people, at("04:00", 1)) == 0
+
+
+async def test_what_the_provider_says_is_checked_as_a_callback_is(people: People, provider: Provider) -> None:
+    await people.join(1)
+    provider.pays(people, 1, amount=1)
+    await ask(people, ORDERED_AT + TWO_MINUTES)
+    assert await status(people, 1) == "O"
+    kept = await people.rows("SELECT reason, order_no FROM quarantine")
+    assert [(row["reason"], row["order_no"]) for row in kept] == [("amount_mismatch", people.orders[1])]
+
+
+async def test_questions_about_an_unpaid_order_grow_rare_and_never_end(people: People, provider: Provider) -> None:
+    await people.join(1)
+    assert await ask(people, ORDERED_AT + TWO_MINUTES) == 1
+    waits, now_ms = [], ORDERED_AT + TWO_MINUTES
+    for _ in range(12):
+        [row] = await people.rows("SELECT next_at_ms, answer FROM order_questions")
+        assert row["answer"] == "unpaid"
+        waits.append((row["next_at_ms"] - now_ms) // 60_000)
+        now_ms = row["next_at_ms"]
+        assert await ask(people, now_ms - 1) == 0
+        assert await ask(people, now_ms) == 1
+    assert waits == [4, 8, 16, 32, 64, 128, 256, 360, 360, 360, 360, 360]
+
+
+async def test_many_unpaid_orders_are_asked_about_a_few_at_a_time(people: People, provider: Provider) -> None:
+    await people.join(*range(1, 106))
+    at_once = most = 0
+
+    async def slow(number: str) -> OrderState:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.001)
+        at_once -= 1
+        return await provider.say(number)
+
+    provider.order = slow
+    assert [await ask(people, ORDERED_AT + TWO_MINUTES) for _ in range(3)] == [100, 5, 0]
+    assert sorted(provider.asked()) == sorted(people.orders.values())
+    assert most == questions.IN_FLIGHT
+
+
+async def test_the_worker_asks_only_while_the_round_is_open(shared: Settings) -> None:
+    provider = Provider()
+    async with new_world(shared, platform_url="http://provider") as service:
+        people = People(service)
+        people.use(provider)
+        await people.join(1)
+        await people.drain()
+        service.time.stop_at(ORDERED_AT + TWO_MINUTES)
+        await worker.ask({"service": service})
+        assert provider.asked() == [people.orders[1]]
+        await people.settle()
+        assert provider.asked() == [people.orders[1]]  # the gate
+        people.it_is("20:00", 1)
+        await worker.ask({"service": service})
+        assert provider.asked() == []
+
+
+# -- the gate before settlement
+
+
+async def test_settlement_asks_about_every_unpaid_order_of_the_round_first(people: People, provider: Provider) -> None:
+    await people.members(1, 2)
+    await people.join(*range(3, 106))
+    await people.morning(winners=1)
+    provider.pays(people, 104)
+    await ask(people)  # some were asked about a moment ago: settlement asks all the same
+    provider.asked()
+    await people.settle()
+    unpaid = [number for uid, number in people.orders.items() if uid > 2 and uid != 104]
+    asked = provider.asked()
+    assert sorted(asked) == sorted(set(asked))
+    assert set(unpaid) <= set(asked)
+    assert (await figures(people))["unanswered_orders"] == 0
+
+
+async def test_a_payment_found_at_the_gate_is_refunded_and_the_pool_stays_as_it_closed(
+    people: People, provider: Provider
+) -> None:
+    await people.members(1, 2)
+    await people.join(3)
+    await people.morning(winners=1)
+    provider.pays(people, 3)
+    await people.settle()
+    await people.drain()
+    assert await outcomes(people) == ["paid", "paid", "refund_closed"]
+    row = await figures(people)
+    assert (row["members"], row["pool_fen"], row["pot_fen"]) == (2, 200, 100)
+    people.it_is("00:00", 2)
+    await people.finish()
+    assert await people.balance("owed:refund") == 100
+
+
+async def test_what_the_provider_cannot_say_before_settlement_is_counted_and_named(
+    people: People, provider: Provider
+) -> None:
+    await people.members(1, 2)
+    await people.join(3, 4, 5)
+    await people.morning(winners=1)
+    await people.drain()
+    provider.silent = {people.orders[3], people.orders[4]}
+    await people.settle()
+    assert (await figures(people))["unanswered_orders"] == 2
+    unanswered = await people.service.store.all("list_unanswered", day=DAY, limit=10)
+    assert [row["order_no"] for row in unanswered] == sorted(provider.silent)
+
+
+async def test_a_provider_that_hangs_does_not_hold_up_settlement(
+    people: People, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every request runs into its time-out, and there are more orders than are asked about at once."""
+    monkeypatch.setattr(questions, "GATE_SECONDS", 0.5)
+    await people.members(1, 2)
+    await people.join(*range(3, 108))
+    await people.morning(winners=1)
+    await people.drain()
+
+    async def hang(_: str) -> OrderState:
+        await asyncio.sleep(2)
+        return OrderState("unknown")
+
+    provider.order = hang
+    started = time.monotonic()
+    await people.settle()
+    assert time.monotonic() - started < 5
+    assert (await figures(people))["unanswered_orders"] == 105
+    unanswered = await people.service.store.all("list_unanswered", day=DAY, limit=1000)
+    assert len(unanswered) == 105
+
+
+def test_the_gate_leaves_time_for_the_rest_of_a_settlement_job() -> None:
+    assert questions.GATE_SECONDS < worker.JOB_SECONDS
+
+
+async def test_a_settlement_that_goes_on_after_the_gate_does_not_ask_again(
+    people: People, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await people.members(1, 2)
+    await people.join(3)
+    await people.morning(winners=1)
+    await people.drain()
+    with monkeypatch.context() as patch:
+        patch.setattr("clock.settle.split", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await people.settle()
+    assert len(provider.asked()) == 1
+    await people.settle()
+    assert provider.asked() == []

@@ -1,0 +1,290 @@
+"""``CLOCK_DURABILITY=replica``: what is acknowledged is in the append-only files of two servers."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from clock import embedded, keys, outbox
+from clock.batch import Unavailable
+from clock.config import Settings
+from clock.processes import stop
+from clock.service import Service, connect
+from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
+from tests.flow.test_ledger import People
+from tests.model.world import service_with
+from tests.ports import free_port
+
+MEMBERS = keys.name(DAY, 0, "members")
+
+
+class Replica(embedded.Valkey, frozen=True):
+    """As durable as its primary, which it follows."""
+
+    primary_port: int = 0
+    primary_password: str = ""
+
+    def prepare(self, *, same_port: bool = False) -> None:
+        super().prepare(same_port=same_port)
+        with (self.data_dir.absolute() / "valkey.conf").open("a") as configuration:
+            configuration.write(f"replicaof 127.0.0.1 {self.primary_port}\nmasterauth {self.primary_password}\n")
+
+
+class Pair:
+    """A primary and its replica; processes are ended by their id."""
+
+    def __init__(self, primary: embedded.Valkey, replica: Replica) -> None:
+        self.primary = primary
+        self.replica = replica
+        self.redis: Any = connect(primary.url)
+        self.copy: Any = connect(replica.url)
+        self.first: Any = None
+        self.process: Any = None
+
+    async def follow(self) -> None:
+        """The replica runs and has everything."""
+        if self.process is None:
+            self.process = await embedded.start(self.replica)
+        async with asyncio.timeout(20):
+            while True:
+                link = (await self.copy.info("replication"))["master_link_status"]
+                state = (await self.redis.info("replication")).get("slave0", {}).get("state")
+                if (link, state) == ("up", "online"):
+                    break
+                await asyncio.sleep(0.02)
+            pipeline: Any = self.redis.pipeline(transaction=False)
+            pipeline.set("mark", 1)
+            pipeline.execute_command("WAIT", 1, 5_000)
+            pipeline.execute_command("WAITAOF", 1, 1, 5_000)
+            assert (await pipeline.execute())[-1] == [1, 1]
+
+    async def lose(self) -> None:
+        """The replica is killed, and the primary has noticed."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        await stop(self.process, signal.SIGKILL)
+        self.process = None
+        async with asyncio.timeout(20):
+            while (await self.redis.info("replication"))["connected_slaves"]:
+                await asyncio.sleep(0.02)
+
+    def freeze(self) -> None:
+        """The replica hangs, as behind a broken network: the primary still takes it for connected."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+        await self.copy.aclose()
+        if self.process is not None:
+            self.thaw()
+            await stop(self.process, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def pair(data_dir: Path) -> AsyncIterator[Pair]:
+    primary = embedded.Valkey(data_dir / "primary")
+    async with embedded.started(primary) as first:
+        async with Redis.from_url(primary.url) as client:
+            await client.config_set("repl-diskless-sync-delay", 0)
+        replica = Replica(data_dir / "replica", primary_port=primary.port, primary_password=primary.password)
+        process = await embedded.start(replica)
+        both = Pair(primary, replica)
+        both.first, both.process = first, process
+        try:
+            await both.follow()
+            yield both
+        finally:
+            await both.close()
+
+
+@pytest.fixture(scope="module")
+async def servers_of_two() -> AsyncIterator[Pair]:
+    with embedded.scratch() as data_dir:
+        async with pair(data_dir) as both:
+            yield both
+
+
+@pytest.fixture
+async def two(servers_of_two: Pair) -> Pair:
+    """Empty, and the replica follows."""
+    await servers_of_two.redis.flushall()
+    await servers_of_two.follow()
+    return servers_of_two
+
+
+@pytest.fixture
+async def redis(two: Pair) -> Any:
+    return two.redis
+
+
+@pytest.fixture
+def settings(two: Pair, database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        env="dev",
+        port=free_port(),
+        data_dir=tmp_path,
+        redis_url=two.primary.url,
+        database_url=database_url,
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+        durability="replica",
+    )
+
+
+@pytest.fixture
+async def people(service: Service) -> People:
+    return People(service)
+
+
+async def calls(redis: Any, command: str) -> int:
+    stats = await redis.info("commandstats")
+    return int(stats.get(f"cmdstat_{command}", {}).get("calls", 0))
+
+
+async def letter(redis: Any, uid: int) -> str:
+    """What the user is in this server's memory."""
+    record = await redis.hget(MEMBERS, uid)
+    return str(record[:1].decode()) if record else "-"
+
+
+# -- with a replica
+
+
+async def test_what_is_acknowledged_is_on_the_replica_when_the_answer_goes_out(people: People, two: Pair) -> None:
+    for uid in range(1, 6):
+        await people.join(uid)
+        assert await letter(two.copy, uid) == "O"
+        assert await people.pay(uid) == "paid"
+        assert await letter(two.copy, uid) == "M"
+    people.it_is("06:00", 1)
+    for uid in range(1, 6):
+        await people.check_in(uid)
+        assert await letter(two.copy, uid) == "C"
+    await people.settle()
+    for uid in range(1, 6):
+        await people.claim(uid)
+        assert await letter(two.copy, uid) == "P"
+
+
+async def test_a_batch_waits_once_for_all_its_users(people: People, two: Pair) -> None:
+    uids = range(1, 101)
+    await people.members(101, *uids)
+    people.it_is("06:00", 1)
+    await people.check_in(101)  # the script is known to the server now
+    await two.redis.config_resetstat()
+    await people.check_in(*uids)
+    assert (await calls(two.redis, "evalsha"), await calls(two.redis, "waitaof")) == (1, 1)
+
+
+async def test_reading_waits_for_nobody(people: People, two: Pair) -> None:
+    await people.members(1)
+    await two.redis.config_resetstat()
+    await people.service.game.check_in_status(1, time.monotonic())
+    assert await calls(two.redis, "waitaof") == 0
+
+
+async def test_without_this_setting_nobody_waits(settings: Settings, two: Pair) -> None:
+    """The file of the one server is enough."""
+    await two.lose()
+    async with service_with(settings, durability="fsync") as service:
+        await People(service).members(1)
+    await two.follow()
+
+
+# -- without one
+
+
+async def test_without_a_replica_nothing_is_acknowledged_and_the_retry_says_that_it_was_done(
+    api: Api, two: Pair
+) -> None:
+    people = People(api.service)
+    await people.members(1)
+    people.it_is("06:00", 1)
+    await two.lose()
+    started = time.monotonic()
+    for _ in range(2):
+        async with api.session.post(api.url + "/api/check-in", json={"uid": 1}, headers=api.token(1)) as reply:
+            assert (reply.status, (await reply.json())["code"]) == (503, "unavailable")
+            assert int(reply.headers["Retry-After"]) > 0
+    assert time.monotonic() - started < 5
+    await two.follow()
+    reply_ = await api.post("/api/check-in", 1)
+    assert (reply_["code"], reply_["data"]) == ("already_checked_in", {"money": 100})
+    assert await letter(two.copy, 1) == "C"
+
+
+async def test_readiness_says_the_durability_in_force_and_needs_a_replica(api: Api, two: Pair) -> None:
+    status, parts = await api.send("GET", "/readyz")
+    durability = parts["durability"]
+    assert (status, durability["mode"], durability["replicas"]) == (200, "replica", 1)
+    assert (durability["appendonly"], durability["appendfsync"]) == ("yes", "always")
+    await two.lose()
+    status, parts = await api.send("GET", "/readyz")
+    assert (status, parts["ready"], parts["durability"]["replicas"]) == (503, False, 0)
+    await two.follow()
+    assert (await api.send("GET", "/readyz"))[0] == 200
+
+
+# -- the primary dies
+
+
+async def test_a_promoted_replica_has_every_check_in_that_was_acknowledged(database_url: str, tmp_path: Path) -> None:
+    with embedded.scratch() as data_dir:
+        async with pair(data_dir) as both:
+            settings = Settings(
+                redis_url=both.primary.url,
+                database_url=database_url,
+                durability="replica",
+                webhook_secret=WEBHOOK_SECRET,
+            )
+            uids = range(1, 101)
+            acknowledged: set[int] = set()
+            async with service_with(settings) as service:
+                people = People(service)
+                await people.members(*uids)
+                await people.drain()
+                people.it_is("06:00", 1)
+
+                async def tap(uid: int) -> None:
+                    try:
+                        answer = await service.game.check_in(uid, time.monotonic())
+                    except (Unavailable, RedisError, OSError):
+                        return
+                    assert answer.word == "checked_in"
+                    acknowledged.add(uid)
+
+                taps = []
+                for uid in uids:
+                    taps.append(asyncio.create_task(tap(uid)))
+                    if uid == 50:
+                        while not acknowledged:
+                            await asyncio.sleep(0)
+                        both.freeze()
+                    if uid % 10 == 0:
+                        await asyncio.sleep(0.002)
+                await asyncio.gather(*taps)
+            assert 0 < len(acknowledged) < len(uids)
+            os.kill(both.first.pid, signal.SIGKILL)
+            both.thaw()
+            await both.copy.execute_command("REPLICAOF", "NO", "ONE")
+            promoted = msgspec.structs.replace(settings, redis_url=both.replica.url, durability="fsync")
+            async with service_with(promoted) as service:
+                service.time.stop_at(at("06:30", 1))
+                answers = await asyncio.gather(*(service.game.check_in(uid, time.monotonic()) for uid in uids))
+                words = {uid: answer.word for uid, answer in zip(uids, answers, strict=True)}
+                assert set(words.values()) <= {"already_checked_in", "checked_in"}
+                assert {words[uid] for uid in acknowledged} == {"already_checked_in"}
+                await outbox.drain(service.store, service.redis, DAY, 0)
+                found = await service.store.all("count_books", day=DAY)
+                assert (found[0]["members"], found[0]["winners"]) == (100, 100)

@@ -1,0 +1,198 @@
+"""A process that is asked to end answers what it has accepted first, and then really ends."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from redis.asyncio import Redis
+
+from clock import worker
+from clock.config import Settings
+from clock.service import Service
+from clock.supervise import environment
+from clock.tokens import Tokens
+from tests.conftest import DAY, Api, at
+
+PEOPLE = range(1, 201)
+ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``python -m clock api``, answering."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "clock", "api"),
+        env=environment(settings),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.get(f"http://127.0.0.1:{settings.port}/readyz") as reply:
+                        if reply.status == 200:
+                            break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.05)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+class Phone:
+    """One user's connection, kept open; speaks HTTP itself, so that it knows what was sent when."""
+
+    def __init__(self, settings: Settings, tokens: Tokens, uid: int) -> None:
+        self.uid = uid
+        self.answers: list[str] = []
+        self._port = settings.port
+        self._token = tokens.issue(uid)
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await self.send("/api/check-in/status")
+        assert await self.answer() == "ok"  # the process knows this connection
+
+    async def send(self, path: str) -> None:
+        body = msgspec.json.encode({"uid": self.uid})
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: clock\r\nauthorization: Bearer {self._token}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + body)
+        await self._writer.drain()
+
+    async def answer(self) -> str:
+        """The code of the next answer; raises ``IncompleteReadError`` or ``ConnectionError`` if none comes."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        reply: dict[str, Any] = msgspec.json.decode(await self._reader.readexactly(length))
+        self.answers.append(str(reply["code"]))
+        return self.answers[-1]
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def checked_in(redis: Redis) -> set[int]:
+    """Who is checked in, as Redis has it."""
+    records: dict[bytes, bytes] = await redis.hgetall(f"clock:{{{DAY}.0}}:members")  # type: ignore[misc]
+    return {int(uid) for uid, record in records.items() if record[:1] == b"C"}
+
+
+async def morning(settings: Settings, session: aiohttp.ClientSession) -> None:
+    """Everybody is a member, and it is 05:00."""
+    service = Service(msgspec.structs.replace(settings, env="prod"))
+    await service.start()
+    api = Api(settings, service, session)
+    async with session.put(f"{api.url}/dev/time", json={"now": "2026-11-22T20:00:00+08:00"}) as reply:
+        assert reply.status == 200
+    for start in range(0, len(PEOPLE), 20):
+        await asyncio.gather(*(api.member(uid) for uid in PEOPLE[start : start + 20]))
+    async with session.put(f"{api.url}/dev/time", json={"now": "2026-11-23T05:00:00+08:00"}) as reply:
+        assert reply.status == 200
+    await service.stop()
+
+
+async def test_sigterm_under_load_answers_everything_that_was_sent_before_it(settings: Settings, redis: Redis) -> None:
+    tokens = Tokens(settings)
+    async with serving(settings) as process, aiohttp.ClientSession() as session:
+        await morning(settings, session)
+        phones = [Phone(settings, tokens, uid) for uid in PEOPLE]
+        await asyncio.gather(*(phone.open() for phone in phones))
+
+        # Redis holds its breath, so that every request is under way when the signal comes.
+        await redis.client_pause(700)
+        await asyncio.gather(*(phone.send("/api/check-in") for phone in phones))
+        await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        codes = await asyncio.gather(*(phone.answer() for phone in phones), return_exceptions=True)
+        assert codes == ["checked_in"] * len(phones)
+        assert await checked_in(redis) == set(PEOPLE)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        for phone in phones:
+            phone.close()
+
+
+async def test_what_was_acknowledged_until_the_end_is_what_redis_has(settings: Settings, redis: Redis) -> None:
+    tokens = Tokens(settings)
+    async with serving(settings) as process, aiohttp.ClientSession() as session:
+        await morning(settings, session)
+        phones = [Phone(settings, tokens, uid) for uid in PEOPLE]
+        await asyncio.gather(*(phone.open() for phone in phones))
+        sent: set[int] = set()
+
+        async def taps(phone: Phone, delay: float) -> None:
+            """One check-in somewhere around the signal; then status after status, until the connection is closed."""
+            await asyncio.sleep(delay)
+            try:
+                await phone.send("/api/check-in")
+                sent.add(phone.uid)
+                await phone.answer()
+                while True:
+                    await phone.send("/api/check-in/status")
+                    await phone.answer()
+            except (ConnectionError, asyncio.IncompleteReadError):
+                phone.close()
+
+        tapping = [asyncio.create_task(taps(phone, n * 0.002)) for n, phone in enumerate(phones)]
+        await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(asyncio.gather(*tapping), 20)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+
+        acknowledged = {phone.uid for phone in phones if "checked_in" in phone.answers}
+        assert acknowledged
+        assert acknowledged <= await checked_in(redis) <= sent
+        assert {code for phone in phones for code in phone.answers} <= {"ok", "checked_in"}
+        assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(await checked_in(redis))  # type: ignore[misc]
+
+
+async def test_a_process_ends_even_when_a_cancellation_was_swallowed(settings: Settings) -> None:
+    """As ``asyncio.wait_for`` does before Python 3.12 when result and cancellation come together."""
+    service = Service(settings)
+    await service.start()
+    swallowed = asyncio.Event()
+
+    async def busy() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.sleep(60)
+
+    service._tasks.append(asyncio.create_task(busy()))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await service.stop()
+    assert swallowed.is_set()
+
+
+async def test_a_callers_answer_comes_before_the_connections_are_let_go(service: Service) -> None:
+    service.time.stop_at(at("06:00", 1))
+    loop = asyncio.get_running_loop()
+    await service.game.check_in(1, loop.time())
+    asked = [asyncio.create_task(service.game.check_in(uid, loop.time())) for uid in range(2, 52)]
+    await asyncio.sleep(0)
+    await service.game.batcher.drain()
+    assert {(await one).word for one in asked} == {"not_joined"}
+
+
+async def test_a_worker_that_is_asked_to_end_in_the_middle_of_its_jobs_ends_in_order(service: Service) -> None:
+    for tenths in range(12):
+        stopping = asyncio.Event()
+        working = asyncio.create_task(worker._work(service, stopping))
+        await asyncio.sleep(0.05 + tenths / 10)
+        stopping.set()
+        await asyncio.wait_for(working, 10)

@@ -1,0 +1,219 @@
+"""The worker as the process that runs in production: killed, cut off, left behind, and never wrong."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from clock import embedded, keys, processes
+from clock.config import Settings
+from clock.supervise import environment
+from tests.conftest import DAY, Api
+
+BOSS = 99
+ROOT = Path(__file__).parents[2]
+
+
+class Valkey:
+    """A Valkey of the test's own, which may be stopped and started again at the same address."""
+
+    def __init__(self, place: Path) -> None:
+        self.server = embedded.Valkey(place)
+
+    async def start(self) -> None:
+        self._process = await embedded.launch(self.server, same_port=(self.server.lock_path.exists()))
+        await self.server.wait_ready(10)
+
+    async def stop(self) -> None:
+        await processes.stop(self._process, self.server.stop_signal)
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[Valkey]:
+    with embedded.scratch() as place:
+        valkey = Valkey(place)
+        await valkey.start()
+        yield valkey
+        await valkey.stop()
+
+
+@pytest.fixture
+def settings(settings: Settings, valkey: Valkey) -> Settings:
+    return msgspec.structs.replace(settings, redis_url=valkey.server.url)
+
+
+@asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``python -m clock worker``; killed at the end if it has not ended by then."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "clock", "worker"),
+        env=environment(settings),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await holds():
+            await asyncio.sleep(0.05)
+
+
+async def it_is(api: Api, instant: str) -> None:
+    assert (await api.send("PUT", "/dev/time", {"now": f"{instant}+08:00"}))[0] == 200
+
+
+async def books(api: Api, query: str) -> int:
+    """One number from Postgres."""
+    async with await psycopg.AsyncConnection.connect(api.settings.database_url) as connection:
+        row = await (await connection.execute(query.encode())).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+async def figures(api: Api) -> dict[str, Any]:
+    _, reply = await api.send("GET", f"/ops/rounds/{DAY}", headers=api.token(BOSS, "operator"))
+    shown: dict[str, Any] = reply["data"]
+    return shown
+
+
+def state_is(api: Api, *states: str) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return (await figures(api)).get("state") in states
+
+    return holds
+
+
+def drained(api: Api) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return not await api.service.redis.xlen(keys.name(DAY, 0, "outbox"))
+
+    return holds
+
+
+async def test_what_fell_due_while_no_worker_ran_is_done_when_one_starts(api: Api) -> None:
+    await it_is(api, "2026-11-22T20:00:00")
+    for uid in (1, 2, 3):
+        await api.member(uid)
+    await it_is(api, "2026-11-23T06:00:00")
+    for uid in (1, 2):
+        await api.post("/api/check-in", uid)
+    await it_is(api, "2026-11-23T11:00:00")
+    assert (await api.post("/api/claim", 1))["code"] == "not_settled"
+    assert await books(api, "SELECT count(*) FROM members") == 0
+
+    async with working(api.settings) as worker:
+        await until(state_is(api, "settled"))
+        assert (await api.post("/api/claim", 1))["code"] == "claimed"
+        await it_is(api, "2026-11-24T00:00:10")
+        await until(state_is(api, "finished"))
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(worker.wait(), 15) == 0
+
+    shown = await figures(api)
+    assert (shown["members"], shown["winners"], shown["pot"], shown["packets_claimed_fen"]) == (3, 2, 100, 100)
+    assert await books(api, "SELECT count(*) FROM claims") == 2
+    assert await books(api, "SELECT count(*) FROM claims WHERE by = 'system'") == 1
+
+
+async def test_a_killed_worker_is_replaced_and_nothing_is_missing_or_twice(api: Api) -> None:
+    await it_is(api, "2026-11-22T20:00:00")
+    people = list(range(1, 41))
+
+    async def join_all(uids: list[int]) -> None:
+        for uid in uids:
+            await api.member(uid)
+
+    for start in (0, 20):
+        async with working(api.settings) as worker:
+            joining = asyncio.create_task(join_all(people[start : start + 20]))
+            await until(lambda: api.service.redis.exists(keys.HEARTBEAT))
+            await joining
+            worker.kill()
+            assert await worker.wait() == -signal.SIGKILL
+        await api.service.redis.delete(keys.HEARTBEAT)
+
+    await it_is(api, "2026-11-23T05:00:00")
+    for uid in people:
+        assert (await api.post("/api/check-in", uid))["code"] == "checked_in"
+    await it_is(api, "2026-11-23T08:05:00")
+    async with working(api.settings):
+        await until(state_is(api, "settled"))
+        await until(drained(api))
+    assert await books(api, "SELECT count(*) FROM members") == 40
+    assert await books(api, "SELECT count(*) FROM payments") == 40
+    assert await books(api, "SELECT sum(stake_fen) FROM members") == 4000
+    assert await books(api, "SELECT count(*) FROM check_ins") == 40
+    assert await books(api, "SELECT count(DISTINCT rank) FROM check_ins") == 40
+    assert await books(api, "SELECT max(rank) FROM check_ins") == 40
+
+
+async def test_it_outlives_a_restart_of_redis_and_the_loss_of_every_connection_to_postgres(
+    api: Api, valkey: Valkey
+) -> None:
+    await it_is(api, "2026-11-22T20:00:00")
+    async with working(api.settings) as worker:
+        await api.member(1)
+        await until(drained(api))
+
+        await valkey.stop()
+        await asyncio.sleep(1.5)
+        await valkey.start()
+        await api.member(2)
+        await until(drained(api))
+
+        cut = await books(
+            api,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        assert cut > 0
+        await api.member(3)
+        await until(drained(api))
+
+        assert await books(api, "SELECT count(*) FROM members") == 3
+        assert worker.returncode is None  # the same process, all the time
+
+
+async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api) -> None:
+    redis = api.service.redis
+    assert (await api.send("GET", "/readyz"))[1]["worker"] is False
+    seen: dict[bytes, bytes] = {}
+    async with working(api.settings) as worker:
+        await until(lambda: redis.exists(keys.HEARTBEAT))
+        assert (await api.send("GET", "/readyz"))[1]["worker"] is True
+        assert 0 < await redis.pttl(keys.HEARTBEAT) <= 10_000
+        first = await redis.get(keys.HEARTBEAT)
+
+        async def caught() -> bool:
+            for name in [name async for name in redis.scan_iter("arq:*", count=1000)]:
+                if await redis.type(name) == b"string" and (value := await redis.get(name)):
+                    seen[name] = value
+            return sum(name.startswith(b"arq:job:") for name in seen) >= 5
+
+        await until(caught)
+
+        async def beats_again() -> bool:
+            return await redis.get(keys.HEARTBEAT) not in (None, first)
+
+        await until(beats_again)
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(worker.wait(), 15) == 0
+    for name, value in seen.items():
+        if name.startswith(b"arq:job:"):
+            assert value[:1] != b"\x80", name  # a pickle's first byte
+            assert isinstance(msgspec.msgpack.decode(value), dict), name

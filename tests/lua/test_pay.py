@@ -1,0 +1,439 @@
+"""pay: the checks of RULES.md in their order, the table of timing, and what is owed back."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import date
+from time import monotonic
+from typing import Any
+
+import msgspec
+import pytest
+
+from clock.config import Settings
+from clock.events import CheckedIn, Payment
+from clock.game import Game
+from clock.gametime import GameTime
+from clock.wire import PaymentCallback
+from tests.conftest import at
+from tests.lua.stage import (
+    CLOSES,
+    EVENING,
+    MAX_UID,
+    MIDNIGHT,
+    MORNING,
+    MORNING_ENDS,
+    OPENS,
+    SETTLES,
+    Stage,
+    order,
+    payment,
+    payment_row,
+)
+
+MEMBERS = {"paid": "M", "paid_late": "L"}
+
+
+async def pay(stage: Stage, *rows: Any, now: int = EVENING) -> list[Any]:
+    return await stage.call("pay", *rows, now=now)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A first payment of an order, all else being well."""
+
+    round: str
+    now: int
+    paid_at_ms: int
+    outcome: str
+    counted_as_ms: int
+    """When the books say that it was paid."""
+    waited_ms: int = 0
+
+    def __str__(self) -> str:
+        paid_at = self.paid_at_ms - MIDNIGHT if self.paid_at_ms >= 0 else "?"
+        return f"{self.round} paid {paid_at} said {self.now - MIDNIGHT:+} waited {self.waited_ms} - {self.outcome}"
+
+
+LAST = MIDNIGHT - 1
+TIMINGS = [
+    # the callback arrives before joining closes: paid before / after (cannot be: it is the time of receipt)
+    Timing("open", EVENING, EVENING - 1, "paid", EVENING - 1),
+    Timing("open", EVENING, EVENING, "paid", EVENING),
+    Timing("open", LAST, LAST, "paid", LAST),
+    Timing("open", EVENING, EVENING + 1, "paid", EVENING),
+    Timing("open", EVENING, MIDNIGHT + 1, "paid", EVENING),
+    Timing("open", LAST, MIDNIGHT, "paid", LAST),
+    Timing("open", EVENING, -1, "paid", EVENING),
+    Timing("open", LAST, -1, "paid", LAST),
+    Timing("open", EVENING, 0, "paid", 0),
+    # until check-in opens: member / refund
+    Timing("open", MIDNIGHT, LAST, "paid", LAST),
+    Timing("open", OPENS - 1, LAST, "paid", LAST),
+    Timing("open", MIDNIGHT, MIDNIGHT, "refund_late", MIDNIGHT),
+    Timing("open", MIDNIGHT + 1, MIDNIGHT, "refund_late", MIDNIGHT),
+    Timing("open", OPENS - 1, MIDNIGHT, "refund_late", MIDNIGHT),
+    Timing("open", OPENS - 1, OPENS - 1, "refund_late", OPENS - 1),
+    Timing("open", MIDNIGHT, -1, "refund_late", MIDNIGHT),
+    Timing("open", MIDNIGHT, at("09:00", 3), "refund_late", MIDNIGHT),
+    # during check-in: late member / refund
+    Timing("open", OPENS, LAST, "paid_late", LAST),
+    Timing("open", OPENS + 1, EVENING, "paid_late", EVENING),
+    Timing("open", CLOSES - 1, LAST, "paid_late", LAST),
+    Timing("open", OPENS, MIDNIGHT, "refund_late", MIDNIGHT),
+    Timing("open", CLOSES - 1, CLOSES - 1, "refund_late", CLOSES - 1),
+    Timing("open", MORNING, -1, "refund_late", MORNING),
+    # after check-in closes: refund / refund
+    Timing("open", CLOSES, LAST, "refund_closed", LAST),
+    Timing("open", CLOSES + 1, EVENING, "refund_closed", EVENING),
+    Timing("open", CLOSES, MIDNIGHT, "refund_late", MIDNIGHT),
+    Timing("open", MORNING_ENDS, EVENING, "refund_closed", EVENING),
+    Timing("closed", SETTLES, EVENING, "refund_closed", EVENING),
+    Timing("closed", SETTLES, CLOSES, "refund_late", CLOSES),
+    Timing("published", SETTLES, EVENING, "refund_closed", EVENING),
+    Timing("settled", SETTLES, EVENING, "refund_closed", EVENING),
+    Timing("settled", MORNING_ENDS, MORNING, "refund_late", MORNING),
+    Timing("finished", MORNING_ENDS, EVENING, "refund_closed", EVENING),
+    # a closed pool never changes, whatever the clock says
+    Timing("closed", MORNING, EVENING, "refund_closed", EVENING),
+    Timing("closed", EVENING, EVENING, "refund_closed", EVENING),
+    Timing("closed", CLOSES + 5_000, EVENING, "refund_closed", EVENING, waited_ms=5_000),
+    # a void round gives back whatever comes, whenever
+    Timing("void", EVENING, EVENING, "refund_void", EVENING),
+    Timing("void", MORNING, EVENING, "refund_void", EVENING),
+    Timing("void", SETTLES, MORNING, "refund_void", MORNING),
+    # a closing is judged by when the callback reached the service
+    Timing("open", MIDNIGHT, -1, "paid", LAST, waited_ms=1),
+    Timing("open", MIDNIGHT + 4_999, -1, "paid", LAST, waited_ms=5_000),
+    Timing("open", MIDNIGHT + 5_000, -1, "refund_late", MIDNIGHT, waited_ms=5_000),
+    Timing("open", OPENS, EVENING, "paid", EVENING, waited_ms=1),
+    Timing("open", OPENS + 4_999, EVENING, "paid", EVENING, waited_ms=5_000),
+    Timing("open", OPENS + 5_000, EVENING, "paid_late", EVENING, waited_ms=5_000),
+    Timing("open", CLOSES, EVENING, "paid_late", EVENING, waited_ms=1),
+    Timing("open", CLOSES + 4_999, EVENING, "paid_late", EVENING, waited_ms=5_000),
+    Timing("open", CLOSES + 5_000, EVENING, "refund_closed", EVENING, waited_ms=5_000),
+]
+
+
+@pytest.mark.parametrize("case", TIMINGS, ids=str)
+async def test_timing_decides_between_member_late_member_and_refund(stage: Stage, case: Timing) -> None:
+    await stage.bring("O", case.round)
+    one = payment(1, case.paid_at_ms, waited_ms=case.waited_ms)
+    status = await stage.status(1)
+    word = "paid" if case.outcome in MEMBERS else "refund_due"
+    assert await pay(stage, one, now=case.now) == [word]
+    assert await stage.new_events() == [Payment(case.now, [payment_row(1, case.outcome, case.counted_as_ms)])]
+    totals = await stage.totals()
+    if word == "paid":
+        late = {"late": 1} if case.outcome == "paid_late" else {}
+        assert totals == {"orders": 1, "members": 1, "pool_fen": 100, **late}
+        assert await stage.status(1) == MEMBERS[case.outcome]
+    else:
+        assert totals == {"orders": 1, "refused_payments": 1}
+        assert await stage.status(1) == status
+    async with stage.nothing_changes():
+        again = "already_paid" if word == "paid" else "refund_due"
+        assert await pay(stage, one, one, now=case.now) == [again, again]
+
+
+async def test_a_payment_received_before_joining_closed_is_never_judged_as_paid_after(stage: Stage) -> None:
+    """A provider's clock a moment ahead of ours, and a callback that waited in our queue over midnight: a success
+    time after the receipt is in the future, and the receipt counts."""
+    await stage.join(1)
+    ahead = payment(1, paid_at_ms=MIDNIGHT, waited_ms=100)
+    assert await pay(stage, ahead, now=MIDNIGHT + 99) == ["paid"]
+    assert await stage.status(1) == "M"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A callback that something may be wrong with."""
+
+    user: str
+    result: str
+    tail: bool = True
+    amount: bool = True
+    transaction: str = "T-1"
+    buyer: bool = True
+    round: str = "open"
+    now: int = EVENING
+
+    def __str__(self) -> str:
+        wrong = [name for name in ("tail", "amount", "buyer") if not getattr(self, name)]
+        return (
+            f"{self.user} {self.round} {self.transaction or '-'} wrong {' '.join(wrong) or 'nothing'} - {self.result}"
+        )
+
+
+NEW = "T-new"
+CHECKS = [
+    # order_not_found before everything
+    Check("-", "order_not_found"),
+    Check("-", "order_not_found", amount=False, transaction="", buyer=False),
+    Check("O", "order_not_found", tail=False),
+    Check("M", "order_not_found", tail=False),
+    Check("O", "order_not_found", tail=False, amount=False),
+    Check("-", "order_not_found", round="void"),
+    Check("-", "order_not_found", round="closed", now=SETTLES),
+    # already_paid before the amount, the buyer and timing: the same callback answers as the first time
+    Check("M", "already_paid"),
+    Check("L", "already_paid"),
+    Check("C", "already_paid"),
+    Check("P", "already_paid", round="settled", now=SETTLES),
+    Check("P", "already_paid", round="finished", now=MORNING_ENDS),
+    Check("M", "already_paid", amount=False),
+    Check("M", "already_paid", buyer=False),
+    Check("M", "already_paid", amount=False, buyer=False),
+    Check("M", "already_paid", round="closed", now=SETTLES),
+    Check("M", "already_paid", round="void", now=SETTLES),
+    # amount_mismatch before transaction_missing, buyer_mismatch and timing
+    Check("O", "amount_mismatch", amount=False),
+    Check("O", "amount_mismatch", amount=False, transaction=""),
+    Check("O", "amount_mismatch", amount=False, buyer=False),
+    Check("O", "amount_mismatch", amount=False, transaction="", buyer=False),
+    Check("O", "amount_mismatch", amount=False, now=SETTLES),
+    Check("O", "amount_mismatch", amount=False, round="void"),
+    Check("M", "amount_mismatch", amount=False, transaction=NEW),
+    # transaction_missing before buyer_mismatch and timing
+    Check("O", "transaction_missing", transaction=""),
+    Check("O", "transaction_missing", transaction="", buyer=False),
+    Check("O", "transaction_missing", transaction="", now=SETTLES),
+    Check("O", "transaction_missing", transaction="", round="void"),
+    Check("M", "transaction_missing", transaction=""),
+    # buyer_mismatch before timing
+    Check("O", "buyer_mismatch", buyer=False),
+    Check("O", "buyer_mismatch", buyer=False, now=SETTLES),
+    Check("O", "buyer_mismatch", buyer=False, round="closed", now=SETTLES),
+    Check("O", "buyer_mismatch", buyer=False, round="void"),
+    Check("M", "buyer_mismatch", buyer=False, transaction=NEW),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+async def test_first_check_that_fails_is_the_answer_and_changes_nothing(stage: Stage, check: Check) -> None:
+    await stage.bring(check.user, check.round)
+    changes: dict[str, Any] = {} if check.tail else {"tail": "anothertail9"}
+    changes |= {} if check.amount else {"amount_fen": 99}
+    changes |= {} if check.buyer else {"buyer_id": "somebody else"}
+    one = payment(1, **{**changes, "transaction_id": check.transaction})
+    async with stage.nothing_changes():
+        assert await pay(stage, one, now=check.now) == [check.result]
+
+
+@pytest.mark.parametrize("amount_fen", [-1, 0, 99, 101, 10_000, 2**53 - 1, "", "1e2x", "100.5"])
+async def test_only_the_exact_amount_is_accepted(stage: Stage, amount_fen: Any) -> None:
+    await stage.join(1)
+    async with stage.nothing_changes():
+        assert await pay(stage, payment(1, amount_fen=amount_fen)) == ["amount_mismatch"]
+    assert await pay(stage, payment(1)) == ["paid"]
+
+
+async def test_a_missing_buyer_is_a_mismatch(stage: Stage) -> None:
+    await stage.join(1)
+    assert await pay(stage, payment(1, buyer_id="")) == ["buyer_mismatch"]
+
+
+async def test_a_round_that_is_not_open_says_so(empty_stage: Stage) -> None:
+    async with empty_stage.nothing_changes():
+        assert await pay(empty_stage, payment(1), payment(2)) == ["no_round", "no_round"]
+
+
+async def test_a_payment_makes_the_user_a_member_once(stage: Stage) -> None:
+    await stage.join(1)
+    await stage.drained()
+    assert await pay(stage, payment(1)) == ["paid"]
+    assert await stage.new_events() == [Payment(EVENING, [payment_row(1, "paid")])]
+    assert await stage.totals() == {"orders": 1, "members": 1, "pool_fen": 100}
+    async with stage.nothing_changes():
+        for now in (EVENING, MIDNIGHT, MORNING, SETTLES):
+            assert await pay(stage, payment(1), now=now) == ["already_paid"]
+
+
+@pytest.mark.parametrize("user, round_, now", [("M", "open", EVENING), ("L", "open", MORNING), ("C", "open", MORNING)])
+async def test_a_second_payment_is_refunded_in_full(stage: Stage, user: str, round_: str, now: int) -> None:
+    await stage.bring(user, round_)
+    before = await stage.totals()
+    second = payment(1, transaction="T-second")
+    assert await pay(stage, second, now=now) == ["refund_due"]
+    assert await stage.new_events() == [Payment(now, [payment_row(1, "refund_second", transaction="T-second")])]
+    assert await stage.totals() == {**before, "refused_payments": 1}
+    assert await stage.status(1) == user
+    async with stage.nothing_changes():
+        assert await pay(stage, second, second, now=now) == ["refund_due", "refund_due"]
+        assert await pay(stage, payment(1), now=now) == ["already_paid"]
+
+
+async def test_each_further_payment_is_refunded_once(stage: Stage) -> None:
+    await stage.members(1)
+    await stage.drained()
+    payments = [payment(1, transaction=f"T-{letter}") for letter in "aabcab"]
+    assert await pay(stage, *payments) == ["refund_due"] * 6
+    rows = [payment_row(1, "refund_second", transaction=f"T-{letter}") for letter in "abc"]
+    assert await stage.new_events() == [Payment(EVENING, rows)]
+    assert (await stage.totals())["refused_payments"] == 3
+
+
+async def test_a_refused_transaction_stays_refused_when_it_comes_again(stage: Stage) -> None:
+    """Refunded once: neither a later state of the round nor another amount or buyer makes anything of it."""
+    await stage.join(1)
+    refused = payment(1, paid_at_ms=MIDNIGHT)
+    assert await pay(stage, refused, now=MORNING) == ["refund_due"]
+    async with stage.nothing_changes():
+        assert await pay(stage, payment(1), now=MORNING) == ["refund_due"]
+        assert await pay(stage, payment(1, buyer_id="x"), payment(1, amount_fen=1), now=MORNING) == ["refund_due"] * 2
+    assert await stage.close("void") == "closed"
+    async with stage.nothing_changes():
+        assert await pay(stage, refused, now=SETTLES) == ["refund_due"]
+
+
+async def test_an_order_whose_first_payment_was_refunded_can_be_paid_in_time_by_another(stage: Stage) -> None:
+    await stage.join(1)
+    assert await pay(stage, payment(1, paid_at_ms=MIDNIGHT, transaction="T-late"), now=MORNING) == ["refund_due"]
+    assert await pay(stage, payment(1, transaction="T-in-time"), now=MORNING) == ["paid"]
+    assert await stage.status(1) == "L"
+
+
+async def test_the_same_payment_two_and_three_times_in_one_call_counts_once(stage: Stage) -> None:
+    await stage.join(1, 2)
+    await stage.drained()
+    words = await pay(stage, payment(1), payment(1), payment(2), payment(1))
+    assert words == ["paid", "already_paid", "paid", "already_paid"]
+    assert await stage.new_events() == [Payment(EVENING, [payment_row(1, "paid"), payment_row(2, "paid")])]
+    assert await stage.totals() == {"orders": 2, "members": 2, "pool_fen": 200}
+
+
+async def test_two_payments_of_one_order_in_one_call_make_one_member_and_one_refund(stage: Stage) -> None:
+    await stage.join(1)
+    await stage.drained()
+    words = await pay(stage, payment(1), payment(1, transaction="T-b"), payment(1, transaction="T-b"), payment(1))
+    assert words == ["paid", "refund_due", "refund_due", "already_paid"]
+    rows = [payment_row(1, "paid"), payment_row(1, "refund_second", transaction="T-b")]
+    assert await stage.new_events() == [Payment(EVENING, rows)]
+    assert await stage.totals() == {"orders": 1, "members": 1, "pool_fen": 100, "refused_payments": 1}
+
+
+async def test_each_payment_of_a_call_gets_its_own_answer_in_order(stage: Stage) -> None:
+    await stage.members(1)
+    await stage.join(2, 3, 4, 5)
+    await stage.drained()
+    rows = [
+        payment(6),
+        payment(5, buyer_id="x"),
+        payment(4, paid_at_ms=MIDNIGHT),
+        payment(3),
+        payment(2, waited_ms=1),
+        payment(1),
+    ]
+    words = await pay(stage, *rows, now=OPENS)
+    assert words == ["order_not_found", "buyer_mismatch", "refund_due", "paid", "paid", "already_paid"]
+    expected = [payment_row(4, "refund_late", MIDNIGHT), payment_row(3, "paid_late"), payment_row(2, "paid")]
+    assert await stage.new_events() == [Payment(OPENS, expected)]
+    assert await stage.totals() == {"orders": 5, "members": 3, "pool_fen": 300, "late": 1, "refused_payments": 1}
+    assert await stage.status(1, 2, 3, 4, 5, 6) == "MMLOO-"
+
+
+async def test_one_of_many_simultaneous_callbacks_makes_the_member(stage: Stage) -> None:
+    await stage.join(1)
+    await stage.drained()
+    answers = await asyncio.gather(*(pay(stage, payment(1)) for _ in range(40)))
+    assert sorted(answers) == [["already_paid"]] * 39 + [["paid"]]
+    assert await stage.new_events() == [Payment(EVENING, [payment_row(1, "paid")])]
+    assert (await stage.totals())["pool_fen"] == 100
+
+
+async def test_of_many_simultaneous_payments_one_makes_the_member_and_the_others_are_refunded(stage: Stage) -> None:
+    await stage.join(1)
+    payments = [payment(1, transaction=f"T-{i}") for i in range(20)]
+    answers = await asyncio.gather(*(pay(stage, one) for one in payments for _ in range(2)))
+    words = sorted(word for (word,) in answers)
+    assert words == ["already_paid", "paid", *["refund_due"] * 38]
+    assert await stage.totals() == {"orders": 1, "members": 1, "pool_fen": 100, "refused_payments": 19}
+
+
+async def test_a_full_vector_of_256_users_pays_the_largest_stake(empty_stage: Stage) -> None:
+    uids = list(range(MAX_UID - 255, MAX_UID + 1))
+    await empty_stage.open(stake_fen=10**13)
+    await empty_stage.join(*uids)
+    await empty_stage.drained()
+    rows = [payment(uid, amount_fen=10**13) for uid in uids]
+    assert await pay(empty_stage, *rows) == ["paid"] * 256
+    event = (await empty_stage.new_events())[0]
+    assert isinstance(event, Payment)
+    assert [(row[0], row[3]) for row in event.rows] == [(uid, 10**13) for uid in uids]
+    assert await empty_stage.totals() == {"orders": 256, "members": 256, "pool_fen": 256 * 10**13}
+
+
+async def test_texts_that_look_like_numbers_stay_texts(stage: Stage) -> None:
+    await stage.join(1)
+    numeric = payment(1, transaction="00420", channel="1", raw="1e5")
+    await stage.drained()
+    assert await pay(stage, numeric) == ["paid"]
+    event = (await stage.new_events())[0]
+    assert isinstance(event, Payment)
+    assert (event.rows[0][2], event.rows[0][6:]) == ("00420", ("1", "1e5"))
+    assert await pay(stage, payment(1, transaction="420")) == ["refund_due"]
+    assert await pay(stage, numeric) == ["already_paid"]
+
+
+class AllOpen:
+    """Every round is open already."""
+
+    async def open_round(self, day: date) -> object:
+        raise AssertionError(day)
+
+    async def reopen(self, day: date) -> bool:
+        raise AssertionError(day)
+
+
+async def test_a_body_that_is_not_utf_8_does_not_block_the_outbox(stage: Stage) -> None:
+    """JSON is read leniently where nobody asks for the field; its bytes are kept all the same."""
+    time = GameTime()
+    time.stop_at(EVENING)
+    game = Game(Settings(), stage.redis, time, AllOpen())
+    await stage.join(1)
+    number = str(order(1)["order_no"]).encode()
+    raw = b'{"order_no": "%s", "extra": {"amount": 100, "buyerId": "open-1", "transactionId": "T"}, "more": "\xff"}'
+    raw %= number
+    answer = await game.pay(msgspec.json.decode(raw, type=PaymentCallback), "platform", raw, monotonic())
+    assert answer.word == "paid"
+    assert isinstance((await stage.events())[-1], Payment)
+
+
+async def test_a_late_member_may_check_in(stage: Stage) -> None:
+    await stage.late_members(1)
+    await stage.drained()
+    assert await stage.check_in(1) == ["checked_in"]
+    assert await stage.new_events() == [CheckedIn(MORNING, 1, [1])]
+    assert await pay(stage, payment(1), now=MORNING) == ["already_paid"]
+
+
+async def test_what_is_owed_after_the_round_is_finished_is_kept_until_it_is_read(stage: Stage) -> None:
+    """A finished round's keys expire; the entry of a late payment does not, until it has been drained."""
+    await stage.winners(1)
+    await stage.join(2)
+    await stage.settled(0)
+    await stage.claim(1)
+    await stage.drained()
+    assert await stage.finish() == "finished"
+    assert await pay(stage, payment(2), now=MORNING_ENDS) == ["refund_due"]
+    assert (await stage.ttls())["outbox"] == -1
+    assert await stage.finish() == "undrained"
+    assert (await stage.ttls())["outbox"] == -1
+    assert await stage.new_events() == [Payment(MORNING_ENDS, [payment_row(2, "refund_closed")])]
+    assert await stage.finish() == "finished"
+    assert all(left > 0 for left in (await stage.ttls()).values())
+
+
+async def test_what_is_owed_in_a_finished_void_round_is_kept_until_it_is_read(stage: Stage) -> None:
+    await stage.bring("O", "void")
+    assert await stage.finish() == "finished"
+    assert await pay(stage, payment(1), now=MORNING_ENDS) == ["refund_due"]
+    assert (await stage.ttls())["outbox"] == -1
+    await stage.drained()
+    assert await stage.finish() == "finished"
+    assert all(left > 0 for left in (await stage.ttls()).values())
+
+
+async def test_a_payment_that_changes_nothing_does_not_keep_a_finished_round(stage: Stage) -> None:
+    await stage.bring("P", "finished")
+    async with stage.nothing_changes():
+        assert await pay(stage, payment(1), payment(2), now=MORNING_ENDS) == ["already_paid", "order_not_found"]

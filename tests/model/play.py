@@ -1,0 +1,426 @@
+"""Commands, and the table at which the real clock and the model play them side by side."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from clock import outbox, totals
+from clock.money import Split, split
+from clock.outcomes import Answer
+from clock.service import Service
+from clock.wire import Extra, PaymentCallback
+from tests.model import model as m
+from tests.model.world import arrived
+
+Paid = Literal["now", "missing", "unreadable", "future", "in time", "as joining closed", "late"]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Everybody of ``uids`` at once; the same user may tap twice."""
+
+    uids: tuple[int, ...]
+    account: int = 0
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Pay:
+    """A callback for the user's order of the round that was joined ``back`` days ago, ``copies`` at once."""
+
+    uid: int
+    back: int = 0
+    transaction: int | None = 1
+    right_amount: bool = True
+    right_buyer: bool = True
+    paid: Paid = "now"
+    waited_ms: int = 0
+    copies: int = 1
+
+
+@dataclass(frozen=True)
+class PayUnknown:
+    """A callback for an order that nobody has: ``tail``: a user's order but for its last character."""
+
+    uid: int
+    what: Literal["text", "tail", "user"]
+
+
+@dataclass(frozen=True)
+class CheckIn:
+    uids: tuple[int, ...]
+    waited_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    uid: int
+
+
+@dataclass(frozen=True)
+class Operate:
+    """What the worker and operators do to the round that was joined ``back`` days ago."""
+
+    verb: Literal["settle", "finish", "void", "drain"]
+    back: int = 1
+
+
+Command = Join | Pay | PayUnknown | CheckIn | Claim | Look | Operate
+
+
+def name(uid: int, account: int = 0) -> str:
+    return f"open-{uid}-{account}"
+
+
+def encode(callback: m.Callback, notify_time: str | None) -> tuple[PaymentCallback, bytes]:
+    """The callback as the provider sends it, and as the service reads it."""
+    extra: dict[str, Any] = {"amount": callback.amount, "buyerId": callback.buyer, "content": "早起"}
+    if callback.transaction:
+        extra["transactionId"] = callback.transaction
+    if notify_time is not None:
+        extra["notify_time"] = notify_time
+    raw = msgspec.json.encode({"order_no": callback.order_no, "extra": extra})
+    return msgspec.json.decode(raw, type=PaymentCallback), raw
+
+
+class Table:
+    """Plays a command on both sides and compares what can be seen."""
+
+    def __init__(self, service: Service, law: m.Law, first: date, days: int) -> None:
+        self.service = service
+        self.game = service.game
+        self.model = m.Model(law, first, days)
+        self.law = law
+
+    async def play(self, now_ms: int, command: Command) -> None:
+        assert now_ms >= self.model.now_ms
+        self.model.now_ms = now_ms
+        self.service.time.stop_at(now_ms)
+        verbs: dict[type, Callable[[Any], Awaitable[None]]] = {
+            Join: self._join,
+            Pay: self._pay,
+            PayUnknown: self._pay_unknown,
+            CheckIn: self._check_in,
+            Claim: self._claim,
+            Look: self._look,
+            Operate: self._operate,
+        }
+        await verbs[type(command)](command)
+        await self.compare_totals()
+
+    def _round(self, back: int) -> m.Round:
+        day = self.model.joining().day - timedelta(days=back)
+        return self.model.rounds[max(day, min(self.model.rounds))]
+
+    async def _burst(self, uids: Iterable[int], send: Callable[[int], Awaitable[Answer]]) -> list[Answer]:
+        return await asyncio.gather(*(send(uid) for uid in uids))
+
+    @staticmethod
+    def _same(uids: Iterable[int], said: list[str], expected: list[str]) -> None:
+        """The same words for every user; which of a user's simultaneous requests is first is not promised."""
+        words: dict[int, list[list[str]]] = defaultdict(lambda: [[], []])
+        for uid, one, other in zip(uids, said, expected, strict=True):
+            words[uid][0].append(one)
+            words[uid][1].append(other)
+        for uid, (real, modelled) in words.items():
+            assert sorted(real) == sorted(modelled), f"user {uid}: {real}, the model says {modelled}"
+
+    # -- users
+
+    async def _join(self, command: Join) -> None:
+        def extra(uid: int) -> Extra:
+            open_id = name(uid, command.account) if command.complete else ""
+            return Extra(mobile=f"138{uid % 10**8:08}", nickname=f"早 {uid}", openId=open_id)
+
+        answers = await self._burst(command.uids, lambda uid: self.game.join(uid, extra(uid), arrived()))
+        for uid, answer in zip(command.uids, answers, strict=True):
+            if answer.word == "ordered":
+                word = self.model.join(uid, name(uid, command.account), command.complete)
+                assert word == "ordered", f"the model says {word}"
+                self.model.learn(uid, answer.data["order_no"], answer.data["order_id"])
+        for uid, answer in zip(command.uids, answers, strict=True):
+            if answer.word != "ordered":
+                assert answer.word == self.model.join(uid, name(uid, command.account), command.complete)
+            if answer.word in ("ordered", "order_pending"):
+                order = self.model.joining().orders[uid]
+                expected = {"order_id": order.order_id, "order_no": order.number, "amount": self.law.stake_fen}
+                assert answer.data == expected
+
+    async def _check_in(self, command: CheckIn) -> None:
+        waited = arrived(command.waited_ms)
+        answers = await self._burst(command.uids, lambda uid: self.game.check_in(uid, waited))
+        expected = [self.model.check_in(uid, command.waited_ms) for uid in command.uids]
+        self._same(command.uids, [answer.word for answer in answers], expected)
+        done = {"money": self.model.waking().pool_fen}
+        for answer in answers:
+            assert answer.data == (done if answer.word in ("checked_in", "already_checked_in") else {})
+
+    async def _claim(self, command: Claim) -> None:
+        round_ = self.model.waking()
+        answers = await self._burst(command.uids, lambda uid: self.game.claim(uid, arrived()))
+        for uid, answer in zip(command.uids, answers, strict=True):
+            if answer.word == "claimed":
+                word = self.model.claim(uid)
+                assert word == "claimed", f"the model says {word}"
+                round_.credit(uid, answer.data["assign"]["money"], "user")
+        for uid, answer in zip(command.uids, answers, strict=True):
+            if answer.word != "claimed":
+                assert answer.word == self.model.claim(uid)
+            if answer.word in ("claimed", "already_claimed"):
+                packet, stake = round_.claims[uid][0], self.law.stake_fen
+                assert answer.data == {"assign": {"money": packet, "stake": stake, "total": packet + stake}}
+            else:
+                assert answer.data == {}
+
+    async def _look(self, command: Look) -> None:
+        """The home page and the check-in's status."""
+        uid, model = command.uid, self.model
+        status = await self.game.check_in_status(uid, arrived())
+        assert status.data == {"is_check_in": int(model.status(uid, model.waking()) == 2)}
+        summary = (await self.game.summary(uid, None, arrived())).data["summary"]
+        yesterday, today = model.waking(), model.joining()
+        waits = model.now_ms < yesterday.settle_due and model.status(uid, yesterday) > 0
+        shown = yesterday if waits else today
+        open_now = today.join_opens <= model.now_ms < today.join_closes and today.state != "void"
+        expected = {
+            "clock_status": model.status(uid, shown),
+            "user_num": len(shown.members),
+            "clock_user_num": len(shown.winners),
+            "clock_money": shown.pool_fen,
+            "clock_time": self._seconds_to(shown.check_in_opens),
+            "red_time": self._seconds_to(yesterday.settle_due) if waits else 0,
+            "zero_time": self._seconds_to(today.join_closes) if shown is today else 0,
+            "is_start": int(shown is today and open_now),
+            "yest_money": yesterday.pool_fen,
+            "round": shown.day.isoformat(),
+            "server_time": model.now_ms,
+        }
+        assert {name: summary[name] for name in expected} == expected
+
+    def _seconds_to(self, instant_ms: int) -> int:
+        return max(0, -(-(instant_ms - self.model.now_ms) // 1000))
+
+    # -- the provider
+
+    async def _pay(self, command: Pay) -> None:
+        order = self._round(command.back).orders.get(command.uid)
+        if order is None:
+            return
+        law, right = self.law, command.right_amount
+        transaction = "" if command.transaction is None else f"4200{order.number}-{command.transaction}"
+        paid_at, notify_time = self._paid(command)
+        buyer = order.open_id if command.right_buyer else name(command.uid, 9)
+        callback = m.Callback(order.number, law.stake_fen if right else 1, buyer, transaction, paid_at, b"")
+        await self._send(callback, notify_time, command.waited_ms, command.copies)
+
+    async def _pay_unknown(self, command: PayUnknown) -> None:
+        order = next((r.orders[command.uid] for r in self.model.rounds.values() if command.uid in r.orders), None)
+        number = "not an order"
+        if command.what != "text" and order:
+            last = "0" if order.number[-1] != "0" else "1"
+            number = order.number[:-1] + last if command.what == "tail" else order.number[:-13] + "7" + "z" * 12
+        callback = m.Callback(number, self.law.stake_fen, name(command.uid), "4200", None, b"")
+        await self._send(callback, None, 0, 1)
+
+    async def _send(self, callback: m.Callback, notify_time: str | None, waited_ms: int, copies: int) -> None:
+        request, raw = encode(callback, notify_time)
+        callback = m.Callback(**{**asdict(callback), "raw": raw})
+        waited = arrived(waited_ms)
+        answers = await self._burst(range(copies), lambda _: self.game.pay(request, "platform", raw, waited))
+        expected = [self.model.pay(callback, waited_ms) for _ in range(copies)]
+        self._same([0] * copies, [answer.word for answer in answers], expected)
+        assert all(answer.data == {} for answer in answers)
+
+    def _paid(self, command: Pay) -> tuple[int | None, str | None]:
+        """The instant that the callback names, and how it is written."""
+        if command.paid == "missing":
+            return None, None
+        if command.paid == "unreadable":
+            return None, "yesterday, towards noon"
+        closes = self._round(command.back).join_closes
+        at_ms = {
+            "now": self.model.now_ms,
+            "future": self.model.now_ms + 1,
+            "in time": closes - 1,
+            "as joining closed": closes,
+            "late": closes + 60_000,
+        }[command.paid]
+        text = datetime.fromtimestamp(at_ms // 1000, m.SHANGHAI).replace(microsecond=at_ms % 1000 * 1000)
+        if at_ms % 1000 == 0:
+            return at_ms, text.strftime("%Y-%m-%d %H:%M:%S")
+        return at_ms, text.isoformat(timespec="milliseconds")
+
+    # -- the worker and the operator
+
+    async def _operate(self, command: Operate) -> None:
+        day, settlement = self._round(command.back).day, self.service.settlement
+        await self.service.opener.open_round(day)
+        if command.verb == "settle":
+            assert await settlement.settle(day) == self.model.settle(day)
+            await self.compare_split(day)
+        elif command.verb == "void":
+            assert await settlement.void(day, "an outage") == self.model.void(day)
+        elif command.verb == "drain":
+            await self.drain()
+        elif self.model.finish(day):
+            assert await settlement.finish(day)
+            await self._credit_rest(day)
+        else:
+            await settlement.finish(day)
+
+    def used(self) -> list[date]:
+        """From the first round in which something happened to the one after the last: that takes what is carried."""
+        days = list(self.model.rounds)
+        used = [n for n, round_ in enumerate(self.model.rounds.values()) if round_.orders or round_.state == "void"]
+        return days[used[0] : used[-1] + 2] if used else []
+
+    async def drain(self) -> None:
+        for day in self.model.rounds:
+            for shard in range(self.law.shards):
+                await outbox.drain(self.service.store, self.service.redis, day, shard)
+
+    async def _credit_rest(self, day: date) -> None:
+        """Winners who had not claimed have their money now, and nobody else has."""
+        round_ = self.model.rounds[day]
+        if round_.state == "void":
+            return
+        rows = await self.select("claims", day)
+        for row in rows:
+            if row["by"] == "system":
+                round_.credit(row["uid"], row["packet_fen"], "system")
+        assert set(round_.claims) == set(round_.winners)
+        assert not round_.packets.total()
+
+    async def finish_all(self) -> None:
+        """The worker is back after an outage: everything is due, oldest first."""
+        self.model.now_ms = max(self.model.now_ms, *(r.claim_closes for r in self.model.rounds.values()))
+        self.service.time.stop_at(self.model.now_ms)
+        for day in self.used():
+            await self.service.opener.open_round(day)
+            if self.model.rounds[day].state == "open":
+                assert await self.service.settlement.settle(day) == self.model.settle(day)
+                await self.compare_split(day)
+            if self.model.finish(day):
+                assert await self.service.settlement.finish(day)
+                await self._credit_rest(day)
+        await self.drain()
+
+    # -- what can be seen
+
+    async def select(self, table: str, day: date) -> list[dict[str, Any]]:
+        async with self.service.store.transaction() as connection:
+            cursor = await connection.execute(f"SELECT * FROM {table} WHERE day = %s".encode(), [day])
+            return await cursor.fetchall()
+
+    async def compare_totals(self) -> None:
+        async def one(day: date) -> None:
+            real = await totals.read(self.service.redis, day, self.law.shards)
+            expected = self.model.totals(day)
+            assert {name: getattr(real, name) for name in expected} == expected, day
+
+        await asyncio.gather(*(one(day) for day in self.used()))
+
+    async def compare_split(self, day: date) -> None:
+        """The figures are the model's; the packets are what anyone can recompute from the seed."""
+        round_, law = self.model.rounds[day], self.law
+        if round_.state != "settled":
+            return
+        await self.compare_figures(day)
+        if round_.packets or round_.claims:
+            return
+        seed = (await self.select("rounds", day))[0]["seed"]
+        rules = Split(
+            mode=law.split,
+            lucky_count=law.lucky_count,
+            lucky_bps=law.lucky_bps,
+            packet_cap_fen=law.packet_cap_fen,
+        )
+        rows = sorted(await self.select("packets", day), key=lambda row: (row["shard"], row["index"]))
+        packets = [row["fen"] for row in rows]
+        result = split(seed, round_.pot_fen, len(round_.winners), rules)
+        assert packets == list(result.packets_fen)
+        assert result.carried_fen == round_.carried_out_fen
+        round_.publish(packets)
+
+    async def compare_figures(self, day: date) -> None:
+        row = (await self.select("rounds", day))[0]
+        expected = self.model.figures(day)
+        assert {name: row[name] for name in expected} == expected, day
+
+    # -- the end
+
+    async def compare_books(self) -> None:
+        """Every table is the model's, row by row."""
+        for day in self.used():
+            round_ = self.model.rounds[day]
+            await self.compare_figures(day)
+            await self._compare_orders(round_)
+            await self._compare_people(round_)
+            await self._compare_refunds(round_)
+        async with self.service.store.transaction() as connection:
+            cursor = await connection.execute("SELECT reason, order_no, raw FROM quarantine")
+            kept = [(row["reason"], row["order_no"], row["raw"]) for row in await cursor.fetchall()]
+        assert len(kept) == len(self.model.quarantine)
+        assert set(kept) == self.model.quarantine
+
+    async def _compare_orders(self, round_: m.Round) -> None:
+        real = {
+            (row["uid"], row["order_no"], row["order_id"], row["amount_fen"], row["open_id"])
+            for row in await self.select("orders", round_.day)
+        }
+        stake = self.law.stake_fen
+        assert real == {(o.uid, o.number, o.order_id, stake, o.open_id) for o in round_.orders.values()}
+        payments = [
+            (row["order_no"], row["transaction_id"], row["uid"], row["amount_fen"], _becomes(row["outcome"]))
+            for row in await self.select("payments", round_.day)
+        ]
+        expected = [
+            (o.number, transaction, o.uid, stake, becomes)
+            for o in round_.orders.values()
+            for transaction, becomes in o.accepted.items()
+        ]
+        assert sorted(payments) == sorted(expected)
+
+    async def _compare_people(self, round_: m.Round) -> None:
+        day, stake = round_.day, self.law.stake_fen
+        members = [(row["uid"], row["stake_fen"], row["late"]) for row in await self.select("members", day)]
+        assert sorted(members) == sorted((uid, stake, uid in round_.late) for uid in round_.members)
+        check_ins = [row["uid"] for row in await self.select("check_ins", day)]
+        assert sorted(check_ins) == sorted(round_.winners)
+        claims = [(r["uid"], r["packet_fen"], r["stake_fen"], r["by"]) for r in await self.select("claims", day)]
+        assert sorted(claims) == sorted((uid, packet, stake, by) for uid, (packet, by) in round_.claims.items())
+
+    async def _compare_refunds(self, round_: m.Round) -> None:
+        rows = await self.select("refunds", round_.day)
+        real = [(row["order_no"], row["transaction_id"], row["uid"], row["amount_fen"]) for row in rows]
+        stake = self.law.stake_fen
+        assert sorted(real) == sorted((*key, uid, stake) for key, uid in round_.refunds.items())
+        assert len({row["refund_no"] for row in rows}) == len(rows)
+
+    async def compare_money(self) -> None:
+        """Every stake accepted ended in exactly one place; over all rounds nothing came from nowhere."""
+        waiting = 0
+        for day in self.used():
+            round_ = self.model.rounds[day]
+            row = (await self.select("rounds", day))[0]
+            payments, claims = await self.select("payments", day), await self.select("claims", day)
+            refunds = sum(refund["amount_fen"] for refund in await self.select("refunds", day))
+            came = sum(payment["amount_fen"] for payment in payments) + row["carried_in_fen"]
+            credited = sum(claim["packet_fen"] + claim["stake_fen"] for claim in claims)
+            assert came == credited + refunds + row["fee_fen"] + row["carried_out_fen"], day
+            waiting += row["carried_out_fen"] - row["carried_in_fen"]
+            assert waiting >= 0 and row["state"] == ("void" if round_.state == "void" else "finished")
+
+
+def _becomes(outcome: str) -> str:
+    return {"paid": "member", "paid_late": "late"}.get(outcome, "refund")

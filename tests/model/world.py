@@ -1,0 +1,91 @@
+"""A service on emptied servers, whose clock stands still and whose requests have waited exactly as long as asked."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import msgspec
+import psycopg
+import pytest
+import structlog
+
+import clock.batch
+import clock.totals
+from clock.config import Settings
+from clock.service import Service, connect
+
+EMPTY = """
+SET session_replication_role = replica;
+DO $$ DECLARE t record; BEGIN
+    FOR t IN SELECT oid::regclass AS name FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND relname <> 'migrations'
+    LOOP EXECUTE 'DELETE FROM ' || t.name; END LOOP;
+END $$;
+SET session_replication_role = origin;
+"""
+"""Rows go, partitions stay: making those anew for every example would take longer than all the rest."""
+
+
+def arrived(waited_ms: int = 0) -> float:
+    """When a request reached the process that has waited for ``waited_ms`` under :func:`exact_waits`."""
+    return -waited_ms / 1000
+
+
+def exact_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batcher's clock stands still at 0, and totals are never remembered."""
+    monkeypatch.setattr(clock.batch, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(clock.totals, "FRESH_SECONDS", -1.0)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Thousands of rounds settle: only errors are worth a line."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+@asynccontextmanager
+async def forgetful(settings: Settings) -> AsyncIterator[None]:
+    """No server waits for its disk: what a crash of a server would lose is not this test's question."""
+    redis = connect(settings.redis_url)
+    database = settings.database_url.rsplit("/", 1)[1]
+    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
+        await connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off".encode())
+    await redis.config_set("appendfsync", "no")
+    try:
+        yield
+    finally:
+        await redis.config_set("appendfsync", "always")
+        await redis.aclose()
+
+
+async def empty(settings: Settings) -> None:
+    """As freshly migrated, but for the partitions."""
+    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
+        await connection.execute(EMPTY)
+
+
+@asynccontextmanager
+async def service_with(settings: Settings, **changes: object) -> AsyncIterator[Service]:
+    """A process' parts under changed settings; nobody else moves its clock."""
+    service = Service(msgspec.structs.replace(settings, env="prod", **changes))
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+@asynccontextmanager
+async def new_world(settings: Settings, **changes: object) -> AsyncIterator[Service]:
+    """The same on emptied servers."""
+    await empty(settings)
+    with quiet():
+        async with service_with(settings, **changes) as service:
+            await service.redis.flushall()
+            yield service
