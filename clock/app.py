@@ -19,7 +19,7 @@ from litestar_offline_docs import core as offline_docs
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
-from clock import hot, logs, openapi, routes
+from clock import hot, logs, openapi, pages, routes
 from clock.batch import Busy, Unavailable
 from clock.config import Settings, load
 from clock.ops import reply
@@ -53,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         *routes.ops_routes(service),
         *routes.me_routes(service),
         *routes.health_routes(service),
+        *pages.page_routes(settings),
         *(routes.dev_routes(service) if settings.env == "dev" else []),
         create_static_files_router(
             "/schema/static", [Path(offline_docs.__file__).parent / "static"], include_in_schema=False

@@ -1,0 +1,111 @@
+/** Development only: a bar that travels through time and switches users, and the sandbox provider's till. */
+
+import { Later, Lost, caller, events, send, signIn } from "/web/api.js";
+import { find, make, put } from "/web/dom.js";
+import * as servertime from "/web/servertime.js";
+import { price, t } from "/web/texts.js";
+
+const DAY_MS = 24 * 3600_000;
+const USERS = [7, 8, 9];
+const NEIGHBOURS = [101, 102, 103, 104, 105];
+const TIMES = ["20:00:00", "04:59:55", "05:00:00", "07:59:55", "08:04:55", "08:05:00", "00:00:00"];
+
+const personOf = (uid) => ({
+  openId: `open-${uid}`,
+  mobile: `138${String(uid).padStart(8, "0")}`,
+  nickname: t("neighbour", uid),
+});
+
+async function ask(method, path, body) {
+  try {
+    const reply = await send(method, path, body);
+    put(find("dev-said"), `${reply.code}`);
+    return reply;
+  } catch (error) {
+    if (!(error instanceof Lost || error instanceof Later)) throw error;
+    put(find("dev-said"), error.message);
+    return { status: 0, data: {} };
+  }
+}
+
+async function become(uid) {
+  const reply = await ask("POST", "/dev/token", { uid });
+  if (reply.status === 1) signIn({ token: reply.data.token, uid, ...personOf(uid) });
+}
+
+/** Always forward: to the next instant at which the game's clock shows that time. */
+async function travel(time) {
+  const now = servertime.now();
+  const left = servertime.sinceMidnight(time) - servertime.sinceMidnight(servertime.timeOf(now));
+  const target = Math.floor(now / 1000) * 1000 + (left > 0 ? left : left + DAY_MS);
+  await ask("PUT", "/dev/time", { now: new Date(target).toISOString() });
+  dispatchEvent(new Event("clock:moved"));
+}
+
+async function comeBack() {
+  await ask("DELETE", "/dev/time");
+  dispatchEvent(new Event("clock:moved"));
+}
+
+/** Some others join and pay, so that there is something to share: they will oversleep. */
+async function neighbours() {
+  for (const uid of NEIGHBOURS) {
+    const { data } = await ask("POST", "/dev/token", { uid });
+    const options = { method: "POST", headers: { authorization: `Bearer ${data.token}` } };
+    const reply = await fetch("/api/join", { ...options, body: JSON.stringify({ uid, extra: personOf(uid) }) });
+    const order = (await reply.json()).data.order_no;
+    if (order) await ask("POST", "/dev/pay", { order_no: order });
+  }
+  dispatchEvent(new Event("clock:moved"));
+}
+
+// -- the till
+
+const till = make("dialog", "till");
+till.setAttribute("aria-labelledby", "till-title");
+document.body.append(till);
+
+addEventListener("clock:pay", (event) => {
+  event.preventDefault();
+  const { order_no, amount, done } = event.detail;
+  const title = make("h2", "", "Sandbox");
+  title.id = "till-title";
+  const [yes, no] = [make("button", "till-yes", t("pay", price(amount))), make("button", "plain", t("close"))];
+  yes.addEventListener("click", async () => {
+    till.close();
+    ask("POST", "/dev/pay", { order_no });
+    done();
+  });
+  no.addEventListener("click", () => till.close());
+  till.replaceChildren(title, make("p", "soft", order_no), make("p", "till-sum", price(amount)), yes, no);
+  till.showModal();
+});
+
+// -- the bar
+
+function chip(text, name, run) {
+  const button = make("button", "chip", text);
+  button.type = "button";
+  button.dataset.dev = name;
+  button.addEventListener("click", run);
+  return button;
+}
+
+const users = [
+  ...USERS.map((uid) => chip(`#${uid}`, `user-${uid}`, () => become(uid))),
+  chip("guest", "guest", () => signIn(null)),
+  chip("+5", "neighbours", neighbours),
+];
+const times = [...TIMES.map((time) => chip(time.replace(/:00$/, ""), time, () => travel(time))), chip("now", "now", comeBack)];
+const said = make("output", "dev-said");
+said.id = "dev-said";
+const bar = make("aside", "dev", make("strong", "", "dev"), ...users, ...times, said);
+bar.setAttribute("aria-label", "Development");
+document.body.prepend(bar);
+
+function mark() {
+  for (const [i, uid] of USERS.entries()) users[i].setAttribute("aria-pressed", String(caller?.uid === uid));
+}
+events.addEventListener("caller", mark);
+if (caller) mark();
+else become(USERS[0]);

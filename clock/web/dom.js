@@ -1,0 +1,36 @@
+/** Elements are made here, and text is always text: nothing of the page ever parses HTML. */
+
+export const find = (id) => document.getElementById(id);
+
+/** A new element with a class and children, which are nodes or text. */
+export function make(tag, className = "", ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+  return node;
+}
+
+/** Sets a text only when it changes, so that screen readers and the browser are left alone. */
+export function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+const shown = new WeakMap();
+const DURATION_MS = 700;
+
+/** Lets a number run from what is shown to `value`; `write` turns it into text. */
+export function roll(node, value, write) {
+  const from = shown.get(node);
+  shown.set(node, value);
+  if (from === undefined || from === value || calm() || document.hidden) return put(node, write(value));
+  const began = performance.now();
+  const step = (now) => {
+    if (shown.get(node) !== value) return;
+    const part = Math.min(1, Math.max(0, (now - began) / DURATION_MS));
+    put(node, write(Math.round(from + (value - from) * (1 - (1 - part) ** 3))));
+    if (part < 1) requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+}

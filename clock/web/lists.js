@@ -1,0 +1,146 @@
+/** What is read and not played: my mornings and money, talents, the board, the last round. What the service does not
+ *  have, or cannot say now, stays hidden. */
+
+import { Later, Lost, caller, send } from "/web/api.js";
+import { find, make, put } from "/web/dom.js";
+import * as servertime from "/web/servertime.js";
+import { has, number, price, t, yuan } from "/web/texts.js";
+
+const PAGE = 20;
+
+/** The data of a GET, or null where there is none to be had. */
+async function read(path) {
+  try {
+    const reply = await send("GET", path);
+    return reply.status === 1 ? reply.data : null;
+  } catch (error) {
+    if (error instanceof Lost || error instanceof Later) return null;
+    throw error;
+  }
+}
+
+const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
+
+/** `{clock_status, red_status}` of the caller in yesterday's round, or null. */
+export const readYesterday = async () => (await read("/api/me/yesterday"))?.yesterday ?? null;
+
+export async function showMe() {
+  const data = caller && (await read("/api/me"));
+  find("info-card").hidden = !data;
+  if (!data) return;
+  const { info } = data;
+  const days = [["streak", "streak_day_num"], ["long_days", "long_day_num"], ["clock_days", "clock_day_num"]];
+  find("info").replaceChildren(
+    ...days.filter(([, field]) => field in info).map(([name, field]) => figure(name, t("days", info[field]))),
+    figure("joined", number(info.join_num)),
+    figure("income", price(info.income_money)),
+    figure("best", price(info.max_money)),
+  );
+}
+
+/** A list that grows by pages: `path` of a page, `row` makes an item's element. */
+function paged(list, path, row) {
+  let page = 0;
+  const more = find(`${list}-more`);
+  async function add() {
+    const data = await read(`${path()}page=${page + 1}&limit=${PAGE}`);
+    if (!data) return;
+    page += 1;
+    if (page === 1) find(list).replaceChildren();
+    find(list).append(...data.items.map(row));
+    find(`${list}-empty`).hidden = data.total > 0;
+    more.hidden = page * PAGE >= data.total;
+  }
+  more.addEventListener("click", add);
+  return async () => {
+    page = 0;
+    await add();
+  };
+}
+
+const firstHistory = paged("events", () => "/api/me/history?", (item) => {
+  const name = `state_${item.state}`;
+  const when = `${servertime.dayOf(item.created_at)} ${servertime.timeOf(item.created_at).slice(0, 5)}`;
+  const money = `${item.money < 0 ? "−" : "+"}${yuan(Math.abs(item.money))}`;
+  return make(
+    "li", "",
+    make("div", "", make("strong", "", item.title), make("small", "soft", has(name) ? `${when} · ${t(name)}` : when)),
+    make("span", item.money < 0 ? "money out" : "money in", money),
+  );
+});
+
+export async function showHistory() {
+  if (caller) return firstHistory();
+  find("events").replaceChildren();
+  find("events-more").hidden = true;
+  find("events-empty").hidden = false;
+}
+
+/** Nicknames are the users' own words: text, never markup. */
+const who = (person) => person.nickname || person.mobile;
+
+const firstRanks = paged("ranks", () => "/api/board?", (item) =>
+  make(
+    "li", item.rank <= 3 ? `top top${item.rank}` : "",
+    make("span", "rank", item.rank),
+    make("div", "", make("strong", "", who(item)), make("small", "soft", item.mobile)),
+    make("span", "money in", price(item.income_money)),
+  ),
+);
+
+export const showBoard = () => firstRanks();
+
+/** The last settled round: its talents, and its published figures. */
+export async function showLastRound() {
+  const talents = await read("/api/talents");
+  const round = talents?.round ? await read(`/api/rounds/${talents.round}`) : null;
+  find("talents-card").hidden = !talents?.round;
+  find("round-card").hidden = !round;
+  if (talents?.round) showTalents(talents);
+  if (round) showRound(round);
+}
+
+function showTalents(talents) {
+  const best = [
+    ["longest", "♾", (one) => t("days", one.days)],
+    ["luckiest", "🧧", (one) => price(one.money)],
+    ["earliest", "⏰", (one) => servertime.timeOf(one.checked_in_at)],
+  ];
+  find("talents").replaceChildren(
+    ...best.map(([name, sign, figureOf]) => {
+      const icon = make("span", "sign", sign);
+      icon.setAttribute("aria-hidden", "true");
+      const one = talents[name];
+      const text = one ? [make("strong", "", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t("nobody"))];
+      return make("li", "", icon, make("small", "soft", t(name)), ...text);
+    }),
+  );
+}
+
+function showRound(round) {
+  put(find("round-day"), round.day);
+  find("round-figures").replaceChildren(
+    figure("members", number(round.members)),
+    figure("winners", number(round.winners)),
+    figure("missed", number(round.members - round.winners)),
+    figure("pot", price(round.pot)),
+    figure("largest", price(round.largest ?? 0)),
+    figure("smallest", price(round.smallest ?? 0)),
+  );
+  put(find("seed-hash"), round.seed_hash);
+  put(find("seed"), round.seed ?? "–");
+}
+
+export function showRules(rules) {
+  const { join_opens, join_closes, check_in_opens, check_in_closes, settle_at, claim_closes, stake_fen, fee_bps } = rules;
+  const lines = [
+    t("rule_1", join_opens, join_closes, price(stake_fen), settle_at),
+    t("rule_2", check_in_opens, check_in_closes),
+    t(rules.split === "equal" ? "rule_3_equal" : "rule_3", settle_at),
+    t("rule_4", claim_closes),
+    t("rule_5"),
+    t(rules.nobody === "carry" ? "rule_6_carry" : "rule_6"),
+    fee_bps ? t("rule_7_fee", `${fee_bps / 100}%`) : t("rule_7"),
+  ];
+  find("rules").replaceChildren(...lines.map((line) => make("li", "", line)));
+}

@@ -1,0 +1,90 @@
+/** The red packet: the moment of opening it. */
+
+import { persist, verb } from "/web/api.js";
+import { calm, find, make, put, roll } from "/web/dom.js";
+import { price, t, yuan } from "/web/texts.js";
+
+const SPARKS = 26;
+
+let onClaimed = () => {};
+let onClosed = () => {};
+let asking = false;
+
+/** `claimed(assign)` hears of an acknowledged claim at once, `closed()` when the dialog goes. */
+export function prepare(claimed, closed) {
+  [onClaimed, onClosed] = [claimed, closed];
+  find("packet-open").addEventListener("click", open);
+  for (const id of ["packet-done", "packet-close"]) find(id).addEventListener("click", () => find("packet").close());
+  find("packet").addEventListener("close", () => onClosed());
+}
+
+/** The sealed packet. */
+export function offer() {
+  const dialog = find("packet");
+  delete dialog.dataset.step;
+  put(find("packet-text"), t("packet_wait"));
+  put(find("packet-parts"), "");
+  put(find("packet-money"), "0.00");
+  find("packet-sum").hidden = find("packet-done").hidden = true;
+  find("packet-open").hidden = false;
+  find("sparks").replaceChildren();
+  dialog.showModal();
+  find("packet-open").focus();
+}
+
+/** Asks for the packet; it opens only when the service has said what is in it. */
+async function open() {
+  if (asking) return;
+  asking = true;
+  const dialog = find("packet");
+  dialog.dataset.step = "opening";
+  put(find("packet-text"), t("packet_opening"));
+  try {
+    const reply = await persist(claim, (text) => put(find("packet-text"), text));
+    if (reply.status === 1) reveal(reply.data.assign);
+    else refuse(reply.message);
+  } catch {
+    refuse(t("gave_up"));
+  } finally {
+    asking = false;
+  }
+}
+
+/** One claim; a settlement that is still at work counts as busy. */
+async function claim() {
+  const reply = await verb("/api/claim");
+  if (reply.code !== "not_settled") return reply;
+  put(find("packet-text"), t("packet_settling"));
+  await new Promise((done) => setTimeout(done, 800 + 800 * Math.random()));
+  return claim();
+}
+
+function refuse(message) {
+  delete find("packet").dataset.step;
+  put(find("packet-text"), message);
+}
+
+function reveal(assign) {
+  find("packet").dataset.step = "open";
+  find("packet-open").hidden = true;
+  find("packet-sum").hidden = find("packet-done").hidden = false;
+  put(find("packet-text"), assign.money ? t("packet_got") : t("packet_nobody"));
+  put(find("packet-parts"), t("packet_parts", price(assign.money), price(assign.stake), price(assign.total)));
+  roll(find("packet-money"), 0, yuan);
+  roll(find("packet-money"), assign.money, yuan);
+  if (assign.money && !calm()) sparkle();
+  find("packet-done").focus();
+  onClaimed(assign);
+}
+
+/** Gold dust; decoration only. */
+function sparkle() {
+  for (let i = 0; i < SPARKS; i++) {
+    const spark = make("i");
+    spark.style.setProperty("--x", `${Math.round(Math.random() * 320 - 160)}px`);
+    spark.style.setProperty("--y", `${Math.round(-60 - Math.random() * 240)}px`);
+    spark.style.setProperty("--late", `${Math.round(Math.random() * 250)}ms`);
+    spark.style.setProperty("--turn", `${Math.round(Math.random() * 720 - 360)}deg`);
+    find("sparks").append(spark);
+  }
+}

@@ -1,0 +1,292 @@
+/** The players' page: asks, keeps what was answered, and shows it. Nothing is shown as done before the service said so. */
+
+import { Later, Lost, caller, events, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
+import { find, put } from "/web/dom.js";
+import * as lists from "/web/lists.js";
+import * as packet from "/web/packet.js";
+import * as servertime from "/web/servertime.js";
+import { instants, stateOf } from "/web/state.js";
+import { price, switchLanguage, t, translate } from "/web/texts.js";
+import { showFigures, showState } from "/web/today.js";
+
+const POLL_MS = 10_000;
+const HIDDEN_POLL_MS = 60_000;
+const CONFIRM_MS = 1_000;
+const CONFIRM_TRIES = 30;
+const EARLY_TRIES = 5;
+const TICK_MS = 200;
+
+const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
+servertime.useZone(rules.timezone);
+
+const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false };
+let doing = "";
+let last = "";
+let pollTimer = 0;
+let pollNumber = 0;
+let result = null;
+
+const neighbours = new BroadcastChannel("clock");
+neighbours.addEventListener("message", () => poll());
+
+// -- what the service says
+
+/** Asks for the summary now, and plans the next question: rarer while nobody looks, never at one instant for all. */
+async function poll() {
+  clearTimeout(pollTimer);
+  const mine = ++pollNumber;
+  let next = document.hidden ? HIDDEN_POLL_MS : POLL_MS;
+  try {
+    const asked = performance.now();
+    const who = caller;
+    const reply = who ? await verb("/api/summary", profile()) : await send("GET", "/api/summary");
+    const { summary } = reply.data;
+    if (summary) servertime.learn(summary.server_time, asked, performance.now());
+    const morning = summary && (await morningOf(summary));
+    if (mine !== pollNumber || who !== caller) return;
+    if (summary) take(summary, morning);
+  } catch (error) {
+    if (error instanceof Later) next = Math.max(next, error.seconds * 1000);
+    else if (!(error instanceof Lost)) throw error;
+  }
+  if (mine === pollNumber) pollTimer = setTimeout(poll, next * (0.7 + 0.6 * Math.random()));
+}
+
+const profile = () => {
+  const { mobile, nickname, openId } = caller;
+  return mobile || nickname || openId ? { extra: { mobile, nickname, openId } } : {};
+};
+
+function take(summary, morning) {
+  const fresh = view.summary?.round !== summary.round;
+  Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
+  if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) view.order = null;
+  showFigures(summary);
+  showResult(summary);
+  showRemind(summary);
+  if (fresh) lists.showLastRound();
+  render();
+}
+
+/** Whether the caller checked in this morning, and has opened the packet; asked anew for a new day or another round. */
+async function morningOf(summary) {
+  const day = servertime.dayOf(summary.server_time);
+  if (view.morning.day === day && view.summary?.round === summary.round) return view.morning;
+  if (!caller) return { day, checkedIn: false, claimed: null };
+  const [status, yesterday] = await Promise.all([verb("/api/check-in/status"), lists.readYesterday()]);
+  const kept = JSON.parse(localStorage.getItem(claimedKey()) ?? "null");
+  const claimed = kept?.day === day ? kept.assign : yesterday?.red_status === 2 ? {} : null;
+  return { day, checkedIn: status.data.is_check_in === 1, claimed };
+}
+
+const claimedKey = () => `clock.claimed.${caller.uid}`;
+
+// -- what the player does
+
+const say = (text) => put(find("said"), text);
+
+/** Runs what a tap asks for, once at a time; the button says so meanwhile. */
+async function act() {
+  const { kind } = stateOf(view, servertime.now());
+  if (doing || !caller || !(kind in ACTIONS)) return;
+  doing = t("sending");
+  render();
+  try {
+    await ACTIONS[kind]();
+  } catch (error) {
+    if (!(error instanceof Lost || error instanceof Later)) throw error;
+    say(t("gave_up"));
+  } finally {
+    doing = "";
+    render();
+  }
+}
+
+const waitLine = (text) => {
+  doing = text;
+  render();
+};
+
+async function join() {
+  const { mobile, nickname, openId } = caller;
+  const reply = await persist(() => verb("/api/join", { extra: { mobile, nickname, openId } }), waitLine);
+  say(reply.message);
+  if (reply.status === 1) view.order = { ...reply.data, round: view.summary.round, paying: false };
+  else await poll();
+  if (view.order) pay();
+}
+
+/** Hands the order to whoever can pay it, and waits for the service to say that it is paid. */
+function pay() {
+  const order = view.order;
+  const request = new CustomEvent("clock:pay", { detail: { ...order, done: () => confirm(order) }, cancelable: true });
+  if (dispatchEvent(request)) say(t("no_payer"));
+}
+
+async function confirm(order) {
+  order.paying = true;
+  render();
+  for (let tries = 0; view.order === order && tries < CONFIRM_TRIES; tries++) {
+    await poll();
+    if (view.order === order) await sleep(CONFIRM_MS * (0.8 + 0.4 * Math.random()));
+  }
+  if (view.order === order) {
+    order.paying = false;
+    say(t("not_confirmed"));
+  } else if (view.summary.clock_status > 0) {
+    say(t("paid"));
+    changed();
+  }
+  render();
+}
+
+/** The instants of our estimate and of the service's clock differ by some milliseconds: too early is asked again. */
+async function checkIn() {
+  let reply;
+  for (let tries = 0; tries < EARLY_TRIES; tries++) {
+    reply = await persist(() => verb("/api/check-in"), waitLine);
+    if (reply.code !== "too_early") break;
+    await sleep(200 + 200 * Math.random());
+  }
+  say(reply.message);
+  if (reply.status === 1 && view.at.settles) view.summary.clock_status = 2;
+  if (reply.status === 1) changed();
+  await poll();
+}
+
+const ACTIONS = { join, pay, check_in: checkIn, packet: packet.offer };
+
+/** Something was acknowledged: other tabs, and the lists, look again. */
+function changed() {
+  neighbours.postMessage("changed");
+  lists.showMe();
+  lists.showHistory();
+}
+
+function claimed(assign) {
+  view.morning = { day: servertime.dayOf(servertime.now()), checkedIn: true, claimed: assign };
+  localStorage.setItem(claimedKey(), JSON.stringify({ day: view.morning.day, assign }));
+  result = assign;
+  changed();
+}
+
+async function acknowledge() {
+  find("result").hidden = true;
+  result = null;
+  if (view.summary?.is_alert) {
+    view.summary.is_alert = 0;
+    await persist(() => verb("/api/alert/ack"), () => {}).catch(() => {});
+  }
+  find("act").focus();
+}
+
+function showResult(summary) {
+  const card = find("result");
+  const missed = summary.is_alert === 1 && !view.morning.checkedIn;
+  card.hidden = !(result || missed);
+  if (result) {
+    put(find("result-title"), t("result_won", price(result.money)));
+    put(find("result-text"), t("result_won_text", price(result.money), price(result.stake), price(result.total)));
+  } else if (missed) {
+    put(find("result-title"), t("result_missed"));
+    put(find("result-text"), t("result_missed_text"));
+  }
+}
+
+// -- the reminder
+
+function showRemind(summary) {
+  find("remind-card").hidden = !caller;
+  find("remind").setAttribute("aria-checked", String(summary.is_remind === 1));
+}
+
+async function switchRemind() {
+  const on = find("remind").getAttribute("aria-checked") !== "true";
+  const reply = await persist(() => verb("/api/remind", { on }), say).catch(() => null);
+  if (reply?.status !== 1) return say(reply?.message ?? t("gave_up"));
+  view.summary.is_remind = reply.data.is_remind;
+  showRemind(view.summary);
+  say(t(reply.data.is_remind ? "remind_is_on" : "remind_is_off"));
+}
+
+// -- the page
+
+/** Runs several times a second: texts change only when they must, and an instant needs no request to come. */
+function render() {
+  const now = servertime.now();
+  const state = stateOf(view, now);
+  showState(state, rules, doing, now);
+  if (!servertime.known()) return;
+  put(find("now"), servertime.timeOf(now));
+  if (state.kind === last) return;
+  if (last && last !== "loading" && !doing) {
+    say(find("act-text").textContent);
+    if (["loading", "closed"].includes(state.kind)) setTimeout(poll, 1000 * Math.random());
+  }
+  last = state.kind;
+}
+
+async function showLists() {
+  await Promise.all([lists.showMe(), lists.showHistory(), lists.showBoard()]);
+}
+
+function retell() {
+  translate();
+  lists.showRules(rules);
+  if (view.summary) {
+    showFigures(view.summary);
+    showResult(view.summary);
+    lists.showLastRound();
+  }
+  render();
+  showLists();
+}
+
+function look(name) {
+  document.body.dataset.view = name;
+  for (const button of document.querySelectorAll(".tabs button")) {
+    if (button.dataset.to === name) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+  scrollTo(0, 0);
+}
+
+function another() {
+  Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
+  [result, last] = [null, ""];
+  poll();
+  showLists();
+}
+
+events.addEventListener("lost", () => {
+  put(find("lost"), t("lost"));
+  find("lost").hidden = false;
+});
+events.addEventListener("found", () => (find("lost").hidden = true));
+events.addEventListener("caller", another);
+events.addEventListener("expired", () => say(t("signed_out")));
+for (const name of ["online", "offline", "pageshow", "clock:moved"]) addEventListener(name, () => poll());
+document.addEventListener("visibilitychange", () => poll());
+
+find("act").addEventListener("click", act);
+find("remind").addEventListener("click", switchRemind);
+find("result-done").addEventListener("click", acknowledge);
+find("tongue").addEventListener("click", () => {
+  switchLanguage();
+  retell();
+});
+for (const button of document.querySelectorAll(".tabs button")) {
+  button.addEventListener("click", () => look(button.dataset.to));
+}
+packet.prepare(claimed, async () => {
+  if (!result) return;
+  await acknowledge();
+  poll();
+});
+
+takeFromAddress();
+addEventListener("hashchange", takeFromAddress);
+find("tongue").dataset.t = "other";
+retell();
+poll();
+setInterval(render, TICK_MS);

@@ -1,0 +1,134 @@
+/** Every sentence of the players' page, in Chinese and English, and how money and times are written. */
+
+const ZH = {
+  title: "早起打卡", now: "现在", pool: "今日奖池", pool_yesterday: "本轮奖池", people: "参与人数", risers: "已打卡",
+  tab_today: "今日", tab_board: "榜单", tab_me: "我的", tabs: "页面", more: "更多", close: "关闭", other: "English",
+  loading: "加载中", guest: "请从 App 打开", guest_hint: "登录后就能参加今天的早起打卡",
+  join: "{0} 参加", join_hint: "明早 {0} – {1} 打卡，就能分没起床的人留下的奖金",
+  pay: "去支付 {0}", pay_hint: "订单已生成，支付后才算参加", confirming: "确认支付中", confirming_hint: "钱到账以后，这里会马上更新",
+  no_payer: "请在 App 里支付", wait: "打卡倒计时", wait_hint: "已参加。{0} 开始打卡，别睡过头",
+  check_in: "打卡", check_in_hint: "还剩 {0}，点一下就好", check_in_left: "还剩 {0}",
+  counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
+  packet: "拆红包", packet_hint: "早起的红包到了", closed: "现在不能参加", closed_hint: "每天 {0} 开始报名",
+  sending: "稍等", again: "人有点多，正在排队重试（第 {0} 次）", lost: "网络断开了，连上后自动更新",
+  lost_retry: "网络断开了，正在重试（第 {0} 次）", gave_up: "没有成功，请再点一次", signed_out: "登录已过期，请从 App 重新打开",
+  paid: "支付成功，已参加", not_confirmed: "还没有收到支付结果。到账后会自动更新，不用重复支付", checked_in: "打卡成功",
+  packet_title: "早起红包", packet_wait: "点开看看今天的手气", packet_opening: "正在拆", open: "開", done: "收下",
+  packet_settling: "正在结算，马上就好", packet_nobody: "今天大家都起来了，押金原数返还",
+  packet_parts: "红包 {0} + 押金 {1}，共 {2}，已入账", packet_got: "恭喜，你分到了",
+  result_missed: "昨天没赶上", result_missed_text: "押金分给了早起的人。今晚早点睡，明早再来。", understood: "知道了",
+  result_won: "今天的红包 {0}", result_won_text: "红包 {0} + 押金 {1}，共 {2}。",
+  remind: "起床提醒", remind_text: "早上还没打卡，就提醒我", on: "已开", off: "已关",
+  remind_is_on: "起床提醒已打开", remind_is_off: "起床提醒已关闭",
+  round_title: "上一轮", members: "参加", winners: "打卡", pot: "奖金", largest: "最大红包", smallest: "最小红包", missed: "没起床",
+  fair: "红包公平吗？自己验一验",
+  fair_text: "每一轮的红包都由一个种子算出。种子的指纹在报名前公布，种子在结算后公布，谁都可以重算一遍。",
+  seed_hash: "种子的 SHA-256（开局前公布）", seed: "种子（结算后公布）",
+  talents: "昨日达人", longest: "坚持最久", luckiest: "手气最佳", earliest: "起得最早", days: "{0} 天", nobody: "虚位以待",
+  board: "收入榜", board_empty: "还没有人上榜",
+  mornings: "我的早起", streak: "连续打卡", long_days: "最长连续", clock_days: "累计打卡", joined: "参加次数", income: "红包收入", best: "最大红包",
+  history: "我的账单", history_empty: "还没有记录",
+  state_owed: "排队中", state_unknown: "处理中", state_processing: "处理中", state_done: "已到账", state_failed: "未成功",
+  rules: "玩法说明",
+  rule_1: "每天 {0} – {1} 报名，押金 {2}。昨天参加过的人，{3} 结算后可以再报名。",
+  rule_2: "第二天早上 {0} – {1} 打卡。以服务器时间为准，不看手机时间。",
+  rule_3: "打卡的人拿回押金，再分没打卡的人的押金。{0} 结算，红包金额随机。",
+  rule_3_equal: "打卡的人拿回押金，再平分没打卡的人的押金。{0} 结算。",
+  rule_4: "红包当天 {0} 前拆。忘了拆也不会丢，到时自动入账。",
+  rule_5: "没有打卡的人，押金不退。",
+  rule_6: "一个人都没打卡，押金全部退还。", rule_6_carry: "一个人都没打卡，奖金进入下一轮。",
+  rule_7: "平台不收手续费，每一分钱都在账上对得上。", rule_7_fee: "平台从没打卡的人的押金里收 {0} 手续费。",
+  neighbour: "用户 {0}",
+};
+
+const EN = {
+  title: "Early Rise", now: "It is", pool: "Today's pool", pool_yesterday: "This round's pool", people: "Players", risers: "Checked in",
+  tab_today: "Today", tab_board: "Board", tab_me: "Me", tabs: "Pages", more: "More", close: "Close", other: "中文",
+  loading: "Loading", guest: "Open in the app", guest_hint: "Sign in to join today's early rise",
+  join: "Join for {0}", join_hint: "Check in tomorrow, {0} – {1}, and share what the sleepers leave",
+  pay: "Pay {0}", pay_hint: "Your order is ready. You are in once it is paid", confirming: "Confirming",
+  confirming_hint: "This page changes as soon as the payment has arrived",
+  no_payer: "Please pay inside the app", wait: "Opens in", wait_hint: "You are in. Check-in opens at {0}: sleep well",
+  check_in: "Check in", check_in_hint: "{0} left: one tap is enough", check_in_left: "{0} left",
+  counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
+  overslept: "Overslept", overslept_hint: "You can join today's round from {0} on",
+  packet: "Open it", packet_hint: "Your red packet is here", closed: "Joining is closed", closed_hint: "It opens at {0} every day",
+  sending: "One moment", again: "Many people are here: trying again ({0})", lost: "You are offline. This page updates when you are back",
+  lost_retry: "You are offline: trying again ({0})", gave_up: "That did not work, please tap again",
+  signed_out: "Your session has ended, please open this page from the app again",
+  paid: "Paid: you are in", not_confirmed: "The payment has not been confirmed yet. This page updates when it is; do not pay twice",
+  checked_in: "Checked in",
+  packet_title: "Early riser's red packet", packet_wait: "Open it and see today's luck", packet_opening: "Opening", open: "Open", done: "Keep it",
+  packet_settling: "Being settled, just a moment", packet_nobody: "Everybody got up today: your stake comes back",
+  packet_parts: "Packet {0} + stake {1} = {2}, credited", packet_got: "Congratulations, you got",
+  result_missed: "You missed yesterday's round", result_missed_text: "Your stake went to those who got up. Sleep early and come back.",
+  understood: "I see", result_won: "Today's packet: {0}", result_won_text: "Packet {0} + stake {1} = {2}.",
+  remind: "Wake-up reminder", remind_text: "Remind me if I have not checked in", on: "On", off: "Off",
+  remind_is_on: "The wake-up reminder is on", remind_is_off: "The wake-up reminder is off",
+  round_title: "Last round", members: "Joined", winners: "Got up", pot: "Shared", largest: "Largest packet", smallest: "Smallest packet",
+  missed: "Overslept", fair: "Are packets fair? Check yourself",
+  fair_text: "A round's packets follow from a seed. Its fingerprint is public before anybody joins, the seed itself once the round is settled: anybody can compute them again.",
+  seed_hash: "SHA-256 of the seed (published before)", seed: "Seed (published after settlement)",
+  talents: "Yesterday's best", longest: "Longest streak", luckiest: "Luckiest", earliest: "Earliest", days: "{0} days", nobody: "Could be you",
+  board: "Income board", board_empty: "Nobody is on the board yet",
+  mornings: "My mornings", streak: "Streak", long_days: "Longest", clock_days: "Mornings", joined: "Joined", income: "Packets", best: "Largest",
+  history: "My account", history_empty: "Nothing here yet",
+  state_owed: "queued", state_unknown: "being sent", state_processing: "being sent", state_done: "arrived", state_failed: "failed",
+  rules: "How it works",
+  rule_1: "Join between {0} and {1} for a stake of {2}. If you were in yesterday's round, you can join again after it is settled at {3}.",
+  rule_2: "Check in the next morning, {0} – {1}. The server's clock counts, not your phone's.",
+  rule_3: "Who checks in gets the stake back and shares the stakes of those who did not. It is settled at {0}; packets are random.",
+  rule_3_equal: "Who checks in gets the stake back and an equal share of the stakes of those who did not. It is settled at {0}.",
+  rule_4: "Open your packet before {0}. If you forget, it is credited by itself: nothing is lost.",
+  rule_5: "Who does not check in loses the stake.",
+  rule_6: "If nobody checks in, every stake is refunded.", rule_6_carry: "If nobody checks in, the money goes into the next round.",
+  rule_7: "There is no fee, and every cent is accounted for.", rule_7_fee: "The fee is {0} of the stakes of those who overslept.",
+  neighbour: "User {0}",
+};
+
+const SAVED = "clock.language";
+
+export let language = localStorage.getItem(SAVED) || (/^en/i.test(navigator.language) ? "en" : "zh");
+
+/** The sentence of that name, with `{0}`, `{1}`, … filled in. */
+export function t(name, ...values) {
+  const text = (language === "en" ? EN : ZH)[name] ?? name;
+  return text.replace(/\{(\d)\}/g, (_, i) => values[i]);
+}
+
+export function has(name) {
+  return name in ZH;
+}
+
+export function switchLanguage() {
+  language = language === "en" ? "zh" : "en";
+  localStorage.setItem(SAVED, language);
+}
+
+/** Fen as yuan, with two decimals and without a sign: 123456 is `1,234.56`. */
+export function yuan(fen) {
+  return new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(fen / 100);
+}
+
+/** Fen as a price: `¥1` for whole yuan, `¥0.37` for others. */
+export function price(fen) {
+  return `¥${fen % 100 ? yuan(fen) : new Intl.NumberFormat("en").format(fen / 100)}`;
+}
+
+export function number(count) {
+  return new Intl.NumberFormat("en").format(count);
+}
+
+/** Milliseconds left as `23:59:59`; a second that has begun counts. */
+export function span(ms) {
+  const left = Math.max(0, Math.ceil(ms / 1000));
+  return [left / 3600, (left / 60) % 60, left % 60].map((part) => String(Math.floor(part)).padStart(2, "0")).join(":");
+}
+
+/** Puts every marked text of the document into the chosen language. */
+export function translate() {
+  document.documentElement.lang = language === "en" ? "en" : "zh-CN";
+  document.title = t("title");
+  for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
+  for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
+}
