@@ -2,13 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
+# PAGES=no leaves out the tests that need a browser, and says so.
+PAGES ?= yes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults demo bench clean-venv
+.PHONY: help run test chromium screenshots faults faults-small demo bench clean-venv
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
 	@echo "make test        lint, types and all tests, as in CI"
+	@echo "make chromium    the browser that the tests of the pages need, where apt can install it"
+	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
 	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one)"
 	@echo "make demo        one whole day with 10,000 simulated users"
 	@echo "make bench       the benchmarks"
@@ -23,11 +27,25 @@ demo: $(STAMP)
 bench: $(STAMP)
 	@exec $(VENV)/bin/python -m bench
 
-test: $(STAMP)
+test: $(STAMP) $(if $(filter no,$(PAGES)),,chromium)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest --ignore=tests/faults/test_faults.py
+	@$(if $(filter no,$(PAGES)),echo "PAGES=no: the tests of the pages are left out")
+	$(VENV)/bin/python -m pytest --ignore=tests/faults/test_faults.py $(if $(filter no,$(PAGES)),--ignore=tests/page)
+
+# Any Chromium or Chrome on PATH will do. As root on Debian or Ubuntu it is installed, with a font for Chinese.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; \
+	else \
+	  echo "The tests of the pages need Chromium or Chrome on PATH. Install one (Debian: apt install chromium)," >&2; \
+	  echo "or leave those tests out: make test PAGES=no" >&2; exit 1; \
+	fi
+
+screenshots: $(STAMP) chromium
+	@exec $(VENV)/bin/python -m tests.page.screenshots
 
 faults-small: $(STAMP)
 	$(VENV)/bin/python -m pytest tests/faults

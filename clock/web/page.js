@@ -24,7 +24,6 @@ let doing = "";
 let last = "";
 let pollTimer = 0;
 let pollNumber = 0;
-let result = null;
 
 const neighbours = new BroadcastChannel("clock");
 neighbours.addEventListener("message", () => poll());
@@ -62,7 +61,7 @@ function take(summary, morning) {
   Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
   if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) view.order = null;
   showFigures(summary);
-  showResult(summary);
+  showResult();
   showRemind(summary);
   if (fresh) lists.showLastRound();
   render();
@@ -166,27 +165,27 @@ function changed() {
 function claimed(assign) {
   view.morning = { day: servertime.dayOf(servertime.now()), checkedIn: true, claimed: assign };
   localStorage.setItem(claimedKey(), JSON.stringify({ day: view.morning.day, assign }));
-  result = assign;
+  showResult();
   changed();
 }
 
+/** The result has been seen: it is not brought up again. */
 async function acknowledge() {
-  find("result").hidden = true;
-  result = null;
-  if (view.summary?.is_alert) {
-    view.summary.is_alert = 0;
-    await persist(() => verb("/api/alert/ack"), () => {}).catch(() => {});
-  }
-  find("act").focus();
+  if (!view.summary?.is_alert) return;
+  const reply = await persist(() => verb("/api/alert/ack"), () => {}).catch(() => null);
+  if (reply?.status === 1) view.summary.is_alert = 0;
+  showResult();
 }
 
-function showResult(summary) {
-  const card = find("result");
-  const missed = summary.is_alert === 1 && !view.morning.checkedIn;
-  card.hidden = !(result || missed);
-  if (result) {
-    put(find("result-title"), t("result_won", price(result.money)));
-    put(find("result-text"), t("result_won_text", price(result.money), price(result.stake), price(result.total)));
+/** What this morning brought: the opened packet all day long, or until it has been seen, that one overslept. */
+function showResult() {
+  const won = view.morning.claimed?.total ? view.morning.claimed : null;
+  const missed = !won && view.summary.is_alert === 1 && !view.morning.checkedIn;
+  find("result").hidden = !(won || missed);
+  find("result-done").hidden = !missed;
+  if (won) {
+    put(find("result-title"), t("result_won", price(won.money)));
+    put(find("result-text"), t("result_won_text", price(won.money), price(won.stake), price(won.total)));
   } else if (missed) {
     put(find("result-title"), t("result_missed"));
     put(find("result-text"), t("result_missed_text"));
@@ -219,8 +218,9 @@ function render() {
   if (!servertime.known()) return;
   put(find("now"), servertime.timeOf(now));
   if (state.kind === last) return;
-  if (last && last !== "loading" && !doing) {
-    say(find("act-text").textContent);
+  if (last && last !== "loading") {
+    put(find("announced"), `${find("act-text").textContent} ${find("hint").textContent}`);
+    if (!doing) say("");
     if (["loading", "closed"].includes(state.kind)) setTimeout(poll, 1000 * Math.random());
   }
   last = state.kind;
@@ -235,7 +235,7 @@ function retell() {
   lists.showRules(rules);
   if (view.summary) {
     showFigures(view.summary);
-    showResult(view.summary);
+    showResult();
     lists.showLastRound();
   }
   render();
@@ -253,7 +253,7 @@ function look(name) {
 
 function another() {
   Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
-  [result, last] = [null, ""];
+  last = "";
   poll();
   showLists();
 }
@@ -270,7 +270,10 @@ document.addEventListener("visibilitychange", () => poll());
 
 find("act").addEventListener("click", act);
 find("remind").addEventListener("click", switchRemind);
-find("result-done").addEventListener("click", acknowledge);
+find("result-done").addEventListener("click", async () => {
+  await acknowledge();
+  find("act").focus();
+});
 find("tongue").addEventListener("click", () => {
   switchLanguage();
   retell();
@@ -279,8 +282,7 @@ for (const button of document.querySelectorAll(".tabs button")) {
   button.addEventListener("click", () => look(button.dataset.to));
 }
 packet.prepare(claimed, async () => {
-  if (!result) return;
-  await acknowledge();
+  if (view.morning.claimed) await acknowledge();
   poll();
 });
 
