@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults demo bench clean-venv
+.PHONY: help run test faults faults-small demo bench clean-venv
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"

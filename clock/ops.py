@@ -11,12 +11,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock import keys, outbox
 from clock.batch import Unavailable
-from clock.hot import MAX_BODY, Refused
+from clock.hot import Refused, read_body
 from clock.outcomes import OUTCOMES, Answer, language, message
 from clock.outgoing import STUCK_ATTEMPTS
 from clock.rebuild import rebuild_lost
@@ -59,13 +60,24 @@ RESPONSES = {
 }
 
 
+def bounded(app: ASGIApp) -> ASGIApp:
+    """A middleware: the body is read, or refused as too large, before anything else is looked at."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        raw = await read_body(receive, dict(scope["headers"]))
+
+        async def read_already() -> HTTPReceiveMessage:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        await app(scope, read_already, send)
+
+    return run
+
+
 def token_guard(service: Service) -> Any:
-    """A Litestar guard: a body of bounded size, then a good token, of whatever role (403 comes after 400)."""
+    """A Litestar guard: a good token, of whatever role (403 comes after 400)."""
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        length = connection.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > MAX_BODY:
-            raise Refused("too_large")
         try:
             connection.scope["caller"] = service.tokens.caller(connection.headers.get("authorization", ""))  # type: ignore[typeddict-unknown-key]
         except Unauthenticated as error:
