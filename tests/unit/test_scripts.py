@@ -28,7 +28,7 @@ TOTALS = {
 }
 STATES = {"open", "closed", "settled", "finished", "void"}
 OUTCOMES_OF_PAYMENTS = set(get_args(events.PaymentOutcome))
-ARGUMENTS = {"user", "settle", "void"}
+ARGUMENTS = {"check", "user", "settle", "void"}
 """What ``by`` and ``why`` may say."""
 
 
