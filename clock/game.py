@@ -240,9 +240,11 @@ class Game:
     # -- payments
 
     async def order(self, place: order_no.Place) -> Order | None:
-        """The order of that number, if there is one."""
+        """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
         _, word, *order = await call(self._redis, ORDER, names, [self.time.setting, place.uid, place.tail])
+        if word == b"no_round":
+            await self._opener.reopen(place.day)
         return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
 
     async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:

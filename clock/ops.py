@@ -149,6 +149,7 @@ async def round_figures(service: Service, day: date) -> Answer:
             "packets_claimed_fen": live.claimed_fen,
             "refunds": refunds["refunds"],
             "refunds_fen": refunds["fen"],
+            "unanswered_orders": row["unanswered_orders"],
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if public else None,
@@ -203,6 +204,17 @@ async def outgoing(service: Service, state: str, page: int, limit: int) -> Answe
         raise Unavailable(f"Postgres: {error}") from error
     items = [{**row, "day": row["day"].isoformat()} for row in found]
     return Answer("ok", {"counts": counts, "items": items})
+
+
+async def unanswered(service: Service, day: date, page: int, limit: int) -> Answer:
+    """Unpaid orders of a round of which the channel has not said whether they are paid; it is asked again."""
+    try:
+        if await service.store.one("get_round", day=day) is None:
+            return Answer("round_not_found")
+        items = await service.store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    return Answer("ok", {"items": items})
 
 
 async def quarantine(service: Service, page: int, limit: int) -> Answer:

@@ -147,7 +147,15 @@ def ops_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "outgoing", await ops.outgoing(service, which, page, limit))
 
-    return signed_in(service, settle, void, round_figures, quarantine, reconcile, outgoing)
+    @get("/ops/unanswered/{day:str}", responses=ops.RESPONSES)
+    async def unanswered(
+        request: Request[Any, Any, Any], day: FromPath[str], page: ops.Page = 1, limit: ops.Limit = 50
+    ) -> Response[Envelope]:
+        of = ops.day_of(day)
+        ops.require_operator(request)
+        return ops.reply(request, "unanswered", await ops.unanswered(service, of, page, limit))
+
+    return signed_in(service, settle, void, round_figures, quarantine, reconcile, outgoing, unanswered)
 
 
 def me_routes(service: Service) -> list[ControllerRouterHandler]:

@@ -278,7 +278,14 @@ async def test_the_first_refusal_is_413_then_401_then_400_then_403_then_the_game
 
 
 @pytest.mark.parametrize(
-    "path", ["/ops/rounds/yesterday", "/ops/reconcile/yesterday", "/ops/quarantine?page=0", "/ops/outgoing?state=lost"]
+    "path",
+    [
+        "/ops/rounds/yesterday",
+        "/ops/reconcile/yesterday",
+        "/ops/unanswered/yesterday",
+        "/ops/quarantine?page=0",
+        "/ops/outgoing?state=lost",
+    ],
 )
 async def test_reads_are_refused_in_the_same_order(api: Api, path: str) -> None:
     assert (await ask(api, "GET", path)).code == "unauthenticated"

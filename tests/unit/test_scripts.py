@@ -29,7 +29,7 @@ TOTALS = {
 STATES = {"open", "closed", "settled", "finished", "void"}
 OUTCOMES_OF_PAYMENTS = set(get_args(events.PaymentOutcome))
 ARGUMENTS = {"check", "user", "settle", "void"}
-"""What ``by`` and ``why`` may say."""
+"""What ``by``, ``why`` and ``how`` may say."""
 
 
 def body_of(verb: str) -> str:
