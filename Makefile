@@ -4,7 +4,7 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults faults-small demo bench clean-venv
+.PHONY: help run test faults demo bench clean-venv
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
@@ -27,10 +27,7 @@ test: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest --ignore=tests/faults/test_faults.py
-
-faults-small: $(STAMP)
-	$(VENV)/bin/python -m pytest tests/faults
+	$(VENV)/bin/python -m pytest
 
 faults: $(STAMP)
 	@exec $(VENV)/bin/python -m tests.faults $(if $(SEED),--seed $(SEED))
