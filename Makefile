@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 PAGES ?= yes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chromium screenshots faults faults-small demo bench clean-venv
+.PHONY: help run test chromium screenshots faults demo bench clean-venv
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
@@ -32,7 +32,7 @@ test: $(STAMP) $(if $(filter no,$(PAGES)),,chromium)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	@$(if $(filter no,$(PAGES)),echo "PAGES=no: the tests of the pages are left out")
-	$(VENV)/bin/python -m pytest --ignore=tests/faults/test_faults.py $(if $(filter no,$(PAGES)),--ignore=tests/page)
+	$(VENV)/bin/python -m pytest $(if $(filter no,$(PAGES)),--ignore=tests/page)
 
 # Any Chromium or Chrome on PATH will do. As root on Debian or Ubuntu it is installed, with a font for Chinese.
 chromium:
@@ -46,9 +46,6 @@ chromium:
 
 screenshots: $(STAMP) chromium
 	@exec $(VENV)/bin/python -m tests.page.screenshots
-
-faults-small: $(STAMP)
-	$(VENV)/bin/python -m pytest tests/faults
 
 faults: $(STAMP)
 	@exec $(VENV)/bin/python -m tests.faults $(if $(SEED),--seed $(SEED))
