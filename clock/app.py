@@ -1,5 +1,6 @@
 """The ASGI application: Litestar with the lean lane, its life, its errors in the envelope."""
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -19,12 +20,13 @@ from litestar_offline_docs import core as offline_docs
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
-from clock import hot, logs, openapi, pages, routes
+from clock import hot, live, logs, openapi, pages, routes
 from clock.batch import Busy, Unavailable
 from clock.config import Settings, load
 from clock.ops import reply
 from clock.outcomes import RETRY_AFTER_SECONDS, Answer
-from clock.service import Service
+from clock.service import Service, end
+from clock.watch import Watch
 from clock.wire import Envelope
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     """The application; settings from the environment unless given."""
     settings = settings or load(os.environ)
     service = Service(settings)
+    watch = Watch(service)
     lane = hot.Lane(service.tokens, settings.user_rate)
 
     @asynccontextmanager
@@ -45,14 +48,16 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logs.configure("api")
         await service.start()
         openapi.describe(app)
+        saying = asyncio.create_task(live.keep_saying(service.redis))
         yield
+        await end([saying])
         await service.stop()
 
     handlers = [
         *routes.user_routes(service, lane),
-        *routes.ops_routes(service),
+        *routes.ops_routes(service, watch),
         *routes.me_routes(service),
-        *routes.health_routes(service),
+        *routes.health_routes(service, watch),
         *pages.page_routes(settings),
         *(routes.dev_routes(service) if settings.env == "dev" else []),
         create_static_files_router(

@@ -37,6 +37,9 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 }
 """What is written of each table, in the order of writing."""
 
+STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
+"""Tables whose rows are steps of a user through a round, counted by the minute for operators."""
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 UPSERT_PROFILE: LiteralString = """
@@ -103,12 +106,12 @@ async def write(connection: Connection, day: date, shard: int, entries: list[eve
         rows_of(day, shard, event, rows)
     for table in COLUMNS:
         if rows[table]:
-            await _insert(connection, day, table, rows[table])
+            await _insert(connection, day, shard, table, rows[table])
     if rows["profiles"]:
         await connection.cursor().executemany(UPSERT_PROFILE, rows["profiles"])
 
 
-async def _insert(connection: Connection, day: date, table: str, rows: list[tuple[Any, ...]]) -> None:
+async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
     """COPY into a temporary table, insert what is not there yet, post it, and owe what follows from it."""
     fresh = sql.Identifier(f"new_{table}")
     columns = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS[table])
@@ -121,10 +124,18 @@ async def _insert(connection: Connection, day: date, table: str, rows: list[tupl
     async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, columns)) as copy:
         for row in rows:
             await copy.write_row(row)
-    await connection.execute(
-        sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
-            sql.Identifier(table), columns, columns, fresh
-        )
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
+        sql.Identifier(table), columns, columns, fresh
     )
+    await connection.execute(_counted(insert, day, shard, STEPS[table]) if table in STEPS else insert)
     await ledger.post(connection, table, fresh, day)
     await outgoing.owe(connection, table, fresh, day)
+
+
+def _counted(insert: sql.Composed, day: date, shard: int, step: str) -> sql.Composed:
+    """The insert, and how many rows of each minute it added: each row is counted as often as it is written, once."""
+    return sql.SQL(
+        "WITH added AS ({} RETURNING at_ms) INSERT INTO steps (day, minute_ms, step, shard, count)"
+        " SELECT {}, at_ms - at_ms % 60000, {}, {}, count(*) FROM added GROUP BY 2"
+        " ON CONFLICT (day, minute_ms, step, shard) DO UPDATE SET count = steps.count + excluded.count"
+    ).format(insert, sql.Literal(day), sql.Literal(step), sql.Literal(shard))

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -34,6 +35,17 @@ class Day(click.ParamType[date]):
             return value if isinstance(value, date) else parse_day(value)
         except ValueError:
             self.fail("must be YYYY-MM-DD", param, ctx)
+
+
+class Entry(click.ParamType[str]):
+    """The id of a quarantined callback."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        if not re.fullmatch("[0-9a-f]{64}", value):
+            self.fail("must be 64 hexadecimal digits, as clock quarantine shows them", param, ctx)
+        return str(value)
 
 
 PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntRange(1, 2**53 - 1)
@@ -214,14 +226,36 @@ def rebuild() -> None:
     show(with_service(ops.rebuild))
 
 
-@cli.command()
+@cli.group(invoke_without_command=True)
+@click.option("--waiting", is_flag=True, help="Only those that wait for a decision.")
 @click.option("--page", type=PAGE, default=1, show_default=True)
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
-def quarantine(page: int, limit: int) -> None:
-    """Signed callbacks that failed a check, newest first."""
+@click.pass_context
+def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> None:
+    """Signed callbacks that failed a check, newest first; what is decided about them."""
     from clock import ops
 
-    show(with_service(lambda service: ops.quarantine(service, page, limit)))
+    if context.invoked_subcommand is None:
+        show(with_service(lambda service: ops.quarantine(service, page, limit, waiting)))
+
+
+@quarantine.command()
+@click.argument("entry", metavar="ID", type=Entry())
+@click.option("--refund", "action", flag_value="refund", help="Owe the payment back to its transaction.")
+@click.option("--dismiss", "action", flag_value="dismiss", help="It was answered otherwise.")
+@click.option("--reason", required=True, help="Kept with the decision.")
+def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str) -> None:
+    """Decide about the callback with this ID, once: --refund or --dismiss."""
+    from clock import ops
+    from clock.wire import ReleaseRequest
+
+    if action is None:
+        raise click.UsageError("--refund or --dismiss is required")
+    try:
+        request = msgspec.convert({"action": action, "reason": reason}, ReleaseRequest)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from None
+    show(with_service(lambda service: ops.release(service, entry, request, "command line")))
 
 
 @cli.command()

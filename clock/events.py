@@ -8,7 +8,9 @@ from typing import Literal
 
 import msgspec
 
-PaymentOutcome = Literal["paid", "paid_late", "refund_late", "refund_closed", "refund_second", "refund_void"]
+PaymentOutcome = Literal[
+    "paid", "paid_late", "refund_late", "refund_closed", "refund_second", "refund_void", "refund_released"
+]
 
 
 class Ordered(msgspec.Struct, frozen=True, array_like=True, tag="ordered"):

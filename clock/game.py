@@ -6,6 +6,7 @@ returns an :class:`~clock.outcomes.Answer`. Errors: :class:`~clock.batch.Busy` a
 """
 
 import base64
+import time
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from clock import keys, order_no
+from clock import keys, metrics, order_no
 from clock.batch import Batcher, Unavailable
 from clock.config import Settings
 from clock.gametime import GameTime
@@ -90,7 +91,10 @@ class Game:
     async def _call(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
         fixed = (self.time.setting, "user") if script is CLAIM else (self.time.setting,)
         names = keys.names(day, shard, script.nouns)
-        return await call(self._redis, script, names, [*fixed, *args])
+        began = time.monotonic()
+        reply = await call(self._redis, script, names, [*fixed, *args])
+        metrics.batched(script.verb, len(reply) - 1, time.monotonic() - began)
+        return reply
 
     async def _ask(
         self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float

@@ -17,6 +17,11 @@ KEEP_MS = 14 * 24 * 3600 * 1000
 HEARTBEAT = "clock:worker:heartbeat"
 """String, expires by itself: the worker lives."""
 
+LIVE = "clock:live"
+"""Hash, expires by itself: process → what it did in the last moment (:mod:`clock.live`)."""
+
+LIVE_MS = 60_000
+
 DEV_TIME = "clock:dev:time"
 """String ``<version> <offset_ms>``: how far development has moved the game's clock. Never in production."""
 

@@ -1,7 +1,9 @@
 """What operators see and do, and whether a process should get traffic."""
 
 import asyncio
+import re
 from datetime import date
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,20 +17,25 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
-from clock import keys, outbox
+from clock import keys, metrics, outbox
 from clock.batch import Unavailable
 from clock.hot import Refused, read_body
+from clock.live import add_up, traffic
 from clock.outcomes import OUTCOMES, Answer, language, message
 from clock.outgoing import STUCK_ATTEMPTS
 from clock.rebuild import rebuild_lost
+from clock.reconcile import SPLIT_STATES
 from clock.reconcile import reconcile as compare
+from clock.release import payment_of
+from clock.release import release as decide
 from clock.rounds import Calendar, Rules, parse_day, phase, previous, windows
 from clock.service import Service, durability_of, live_rounds
 from clock.settle import BooksDiffer
 from clock.store import Unanswered
 from clock.tokens import Unauthenticated
 from clock.totals import read
-from clock.wire import Envelope
+from clock.watch import Watch, alarms
+from clock.wire import Envelope, ReleaseRequest
 
 log = structlog.get_logger()
 
@@ -39,6 +46,12 @@ Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
+
+AskedDay = Annotated[str | None, QueryParameter(description="YYYY-MM-DD: of this round alone")]
+
+Waiting = Annotated[bool, QueryParameter(description="Only those that wait for a decision")]
+
+STEPS = ("ordered", "paid", "checked_in", "claimed")
 
 OutgoingState = Annotated[
     Literal["failed", "stuck", "owed", "unknown", "processing", "done"],
@@ -64,6 +77,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
     """A middleware: the body is read, or refused as too large, before anything else is looked at."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
         raw = await read_body(receive, dict(scope["headers"]))
 
         async def read_already() -> HTTPReceiveMessage:
@@ -86,9 +100,12 @@ def token_guard(service: Service) -> Any:
     return guard
 
 
-def require_operator(request: Request[Any, Any, Any]) -> None:
-    if request.scope["caller"].role != "operator":  # type: ignore[typeddict-item]
+def require_operator(request: Request[Any, Any, Any]) -> int:
+    """The operator's uid."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    if caller.role != "operator":
         raise Refused("forbidden", "role operator is required")
+    return int(caller.uid)
 
 
 def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
@@ -101,7 +118,9 @@ def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
 
 
 def reply(request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "") -> Response[Envelope]:
-    """The envelope, for ordinary handlers."""
+    """The envelope, for ordinary handlers; the answer is counted."""
+    now = monotonic()
+    metrics.answered(verb or "other", answer.word, now - request.scope.get("arrived", now))  # type: ignore[operator]
     outcome = OUTCOMES[answer.word]
     text = message(verb, answer.word, language(request.headers.get("accept-language", "")))
     body = Envelope(outcome.status, answer.word, f"{text}: {detail}" if detail else text, answer.data)
@@ -115,6 +134,13 @@ def day_of(text: str) -> date:
         raise Refused("bad_request", "day must be YYYY-MM-DD") from None
 
 
+def entry_of(text: str) -> str:
+    """The id of a quarantined callback."""
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise Refused("bad_request", "entry must be 64 hexadecimal digits")
+    return text
+
+
 async def round_figures(service: Service, day: date) -> Answer:
     """Everything about a round; sums in fen."""
     try:
@@ -122,9 +148,11 @@ async def round_figures(service: Service, day: date) -> Answer:
         if row is None:
             return Answer("round_not_found")
         refunds = await service.store.one("sum_refunds", day=day) or {}
+        compared = await service.store.one("last_reconciliation", day=day)
     except Unanswered as error:
         raise Unavailable(f"Postgres: {error}") from error
     rules = msgspec.convert(row["rules"], Rules)
+    at = windows(day, rules)
     live = await read(service.redis, day, rules.shards)
     alive = row["state"] == "open"
     public = row["state"] in ("settled", "finished", "void")
@@ -132,7 +160,9 @@ async def round_figures(service: Service, day: date) -> Answer:
         "ok",
         {
             "day": day.isoformat(),
-            "state": phase(row["state"], windows(day, rules), service.time.now_ms()),
+            "state": phase(row["state"], at, service.time.now_ms()),
+            "step": row["state"],
+            "at": msgspec.to_builtins(at),
             "rules": msgspec.to_builtins(rules),
             "members": live.members if alive else row["members"] or live.members,
             "winners": live.winners if alive else row["winners"] or live.winners,
@@ -143,6 +173,7 @@ async def round_figures(service: Service, day: date) -> Answer:
             "carried_in": row["carried_in_fen"],
             "carried_out": row["carried_out_fen"],
             "pot": row["pot_fen"],
+            "packets": row["winners"] if row["state"] in SPLIT_STATES else 0,
             "packets_published": live.published,
             "packets_published_fen": live.published_fen,
             "packets_claimed": live.claimed,
@@ -154,8 +185,44 @@ async def round_figures(service: Service, day: date) -> Answer:
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if public else None,
             "void_reason": row["void_reason"],
+            "reconciled": compared,
         },
     )
+
+
+async def steps(service: Service, day: date) -> Answer:
+    """A round's funnel against time: for each minute in which something happened, its instant and how many users
+    ordered, paid, checked in and claimed in it. It follows the outbox."""
+    try:
+        if await service.store.one("get_round", day=day) is None:
+            return Answer("round_not_found")
+        found = await service.store.all("steps", day=day)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    minutes: dict[int, list[int]] = {}
+    for row in found:
+        minutes.setdefault(row["minute_ms"], [0] * len(STEPS))[STEPS.index(row["step"])] = row["count"]
+    sums = [sum(column) for column in zip(*minutes.values(), strict=True)] or [0] * len(STEPS)
+    return Answer(
+        "ok",
+        {
+            "day": day.isoformat(),
+            "steps": STEPS,
+            "minutes": [[minute_ms, *counts] for minute_ms, counts in sorted(minutes.items())],
+            "totals": dict(zip(STEPS, sums, strict=True)),
+        },
+    )
+
+
+async def live(service: Service, watch: Watch) -> Answer:
+    """What all processes do now, what waits, and what needs a person."""
+    seen = await watch.look()
+    moving: dict[str, Any] = await traffic(service.redis) if seen.redis else add_up([])
+    shown = {**msgspec.to_builtins(seen), "traffic": moving}
+    shown["alarms"] = alarms(seen, moving["failed_per_second"])
+    shown["now_ms"] = service.time.now_ms() if service.time.known else None
+    shown["timezone"] = service.settings.timezone
+    return Answer("ok", shown)
 
 
 async def settle(service: Service, day: date) -> Answer:
@@ -193,12 +260,12 @@ async def rebuild(service: Service) -> Answer:
         return Answer("books_differ", {"difference": str(error)})
 
 
-async def outgoing(service: Service, state: str, page: int, limit: int) -> Answer:
-    """Refunds and payouts: how many are in which state, and those in one of them."""
+async def outgoing(service: Service, state: str, page: int, limit: int, day: date | None = None) -> Answer:
+    """Refunds and payouts, of one round or of all: how many are in which state, and those in one of them."""
     try:
-        counts = await service.store.all("count_outgoing", day=None)
+        counts = await service.store.all("count_outgoing", day=day)
         found = await service.store.all(
-            "list_outgoing", state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
+            "list_outgoing", day=day, state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
         )
     except Unanswered as error:
         raise Unavailable(f"Postgres: {error}") from error
@@ -217,15 +284,31 @@ async def unanswered(service: Service, day: date, page: int, limit: int) -> Answ
     return Answer("ok", {"items": items})
 
 
-async def quarantine(service: Service, page: int, limit: int) -> Answer:
-    """Signed callbacks that failed a check, newest first."""
+async def quarantine(service: Service, page: int, limit: int, waiting: bool = False) -> Answer:
+    """Signed callbacks that failed a check, newest first, each with what was decided about it, if anything was."""
     try:
         count = await service.store.one("count_quarantine") or {}
-        found = await service.store.all("list_quarantine", limit=limit, offset=(page - 1) * limit)
+        found = await service.store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
     except Unanswered as error:
         raise Unavailable(f"Postgres: {error}") from error
-    items = [{**row, "day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")} for row in found]
-    return Answer("ok", {"total": count["total"], "items": items})
+    total = count["waiting"] if waiting else count["total"]
+    return Answer("ok", {"total": total, "waiting": count["waiting"], "items": [_kept(row) for row in found]})
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """A quarantined callback as operators see it; ``why_not`` says why its payment cannot be given back."""
+    decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no")
+    shown = {name: value for name, value in row.items() if name not in decided}
+    payment = payment_of(row["raw"])
+    shown |= {"day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")}
+    shown |= {"transaction_id": payment.transaction_id, "amount": payment.amount_fen, "why_not": payment.why_not}
+    shown["released"] = {name: row[name] for name in decided} if row["action"] else None
+    return shown
+
+
+async def release(service: Service, entry: str, request: ReleaseRequest, by_whom: str) -> Answer:
+    """Decide about a quarantined callback; ``entry`` is its id in :func:`quarantine`."""
+    return await decide(service, entry, request.action, request.reason, by_whom)
 
 
 async def around(service: Service) -> list[tuple[date, int]]:

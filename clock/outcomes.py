@@ -64,6 +64,10 @@ OUTCOMES: dict[str, Outcome] = {
     "round_void": _no("本轮已取消", "This round is void"),
     "round_settled": _no("本轮已结算，不能取消", "This round is settled and cannot be voided"),
     "round_not_found": _no("没有这一轮", "No such round", 404),
+    "released": _yes("已处理", "Released"),
+    "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),
+    "cannot_release": _no("不能这样处理", "It cannot be released like this"),
+    "quarantined_not_found": _no("没有这条隔离记录", "No such callback in the quarantine", 404),
     "books_agree": _yes("账目一致", "The books agree"),
     "books_differ": _no("账目不一致", "The books differ", 409),
     # refusals

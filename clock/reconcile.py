@@ -164,9 +164,11 @@ def _said(record: bytes | None) -> str:
 
 
 OUTGOING = sql.SQL(
-    "(SELECT o.*, (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no"
-    " WHERE r.day = o.day AND r.uid = o.uid AND CASE o.kind WHEN 'refund' THEN p.transaction_id = o.transaction_id"
-    " ELSE p.outcome IN ('paid', 'paid_late') END LIMIT 1) AS channel FROM outgoing o)"
+    "(SELECT o.*, CASE o.kind WHEN 'refund' THEN (SELECT p.channel FROM payments p WHERE p.day = o.day"
+    " AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)"
+    " ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no"
+    " WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel"
+    " FROM outgoing o)"
 )
 """``outgoing`` with the channel through which each goes, as a source of transfers."""
 
@@ -256,8 +258,15 @@ async def _bill(service: Service, row: dict[str, Any], report: Report) -> None:
         report.differences.append(Difference("bill_missing", str(day), "the provider has none to give", ""))
         return
     report.bill_lines = len(lines)
-    await _payments(service, day, [line for line in lines if line.kind == "payment"], report)
-    await _outgoing(service, day, before, [line for line in lines if line.kind != "payment"], report)
+    dismissed = await service.store.all(
+        "dismissed", transaction_ids=[line.no for line in lines if line.kind == "payment"]
+    )
+    by_hand = {(one["order_no"], one["transaction_id"]) for one in dismissed}
+    payments = [line for line in lines if line.kind == "payment" and (line.order_no, line.no) not in by_hand]
+    await _payments(service, day, payments, report)
+    given_back = {(one["order_no"], one["amount_fen"]) for one in dismissed}
+    moved = [line for line in lines if line.kind != "payment"]
+    await _outgoing(service, day, before, moved, given_back, report)
 
 
 async def _sent(service: Service, day: date) -> set[str]:
@@ -272,6 +281,7 @@ async def _lines(service: Service, day: date) -> list[BillLine] | None:
     moved = await service.store.all("money_dates", day=day, zone=service.settings.timezone)
     dates = {day, following(day), datetime.now(zone).date(), *(one["date"] for one in moved)}
     numbers = {one["no"] for one in await service.store.all("outgoing_numbers", day=day)}
+    taken = {one["transaction_id"] for one in await service.store.all("payments_of_round", day=day)}
     found = {}
     for one in sorted(dates):
         lines = await channel.bill(one.isoformat())
@@ -280,6 +290,7 @@ async def _lines(service: Service, day: date) -> list[BillLine] | None:
         for line in lines:
             place = order_no.parse(service.settings.order_prefix, line.order_no)
             ours = line.kind == "transfer" and line.no.startswith(f"P{day:%Y%m%d}")
+            ours = ours or (line.kind == "payment" and line.no in taken)
             if ours or line.no in numbers or (place is not None and place.day == day):
                 found[line.kind, line.no] = line
     return list(found.values())
@@ -325,10 +336,22 @@ async def _mend(service: Service, line: BillLine) -> str:
     return (await service.game.pay(callback, service.settings.channel, raw, time.monotonic())).word
 
 
-async def _outgoing(service: Service, day: date, before: set[str], lines: list[BillLine], report: Report) -> None:
-    """``before``: sent before the bill was asked for. What is moving meanwhile is compared the next time."""
-    billed = {line.no: line.amount_fen for line in lines}
+async def _outgoing(
+    service: Service,
+    day: date,
+    before: set[str],
+    lines: list[BillLine],
+    given_back: set[tuple[str, int]],
+    report: Report,
+) -> None:
+    """``before``: sent before the bill was asked for. What is moving meanwhile is compared the next time.
+    ``given_back``: order and sum of dismissed payments, which an operator gave back at the provider."""
     books = {one["no"]: one for one in await service.store.all("outgoing_numbers", day=day)}
+    billed = {
+        line.no: line.amount_fen
+        for line in lines
+        if line.no in books or line.kind != "refund" or (line.order_no, line.amount_fen) not in given_back
+    }
     sent = {no: one["amount_fen"] for no, one in books.items() if one["state"] == "done"}
     for no in sorted(before | billed.keys()):
         if sent.get(no) == billed.get(no) or (no in books and books[no]["state"] in ("unknown", "processing")):

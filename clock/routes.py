@@ -14,6 +14,7 @@ from clock.channels import BadSignature, Channel
 from clock.hot import Call, Endpoint, Lane, Refused, decoder, for_anyone, for_caller, route
 from clock.outcomes import Answer, language
 from clock.service import Service
+from clock.watch import Watch, measured
 from clock.wire import (
     CheckInRequest,
     CheckInStatusRequest,
@@ -23,6 +24,7 @@ from clock.wire import (
     MoveTime,
     PaymentCallback,
     PayRequest,
+    ReleaseRequest,
     SummaryRequest,
     TokenRequest,
     VoidRequest,
@@ -101,8 +103,20 @@ def signed_in(service: Service, *handlers: ControllerRouterHandler) -> list[Cont
     return [Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=[ops.token_guard(service)])]
 
 
-def ops_routes(service: Service) -> list[ControllerRouterHandler]:
-    """What operators do: ordinary handlers."""
+def ops_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:
+    """What operators see and do: ordinary handlers."""
+    of_rounds, of_money = round_routes(service), money_routes(service)
+
+    @get("/ops/live", responses=ops.RESPONSES)
+    async def live(request: Request[Any, Any, Any]) -> Response[Envelope]:
+        ops.require_operator(request)
+        return ops.reply(request, "live", await ops.live(service, watch))
+
+    return signed_in(service, live, *of_rounds, *of_money)
+
+
+def round_routes(service: Service) -> list[ControllerRouterHandler]:
+    """One round: its figures, its steps, and what ends it."""
 
     @post("/ops/rounds/{day:str}/settle", status_code=200, responses=ops.RESPONSES)
     async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
@@ -124,12 +138,11 @@ def ops_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "round", await ops.round_figures(service, of))
 
-    @get("/ops/quarantine", responses=ops.RESPONSES)
-    async def quarantine(
-        request: Request[Any, Any, Any], page: ops.Page = 1, limit: ops.Limit = 50
-    ) -> Response[Envelope]:
+    @get("/ops/steps/{day:str}", responses=ops.RESPONSES)
+    async def steps(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        of = ops.day_of(day)
         ops.require_operator(request)
-        return ops.reply(request, "quarantine", await ops.quarantine(service, page, limit))
+        return ops.reply(request, "steps", await ops.steps(service, of))
 
     @get("/ops/reconcile/{day:str}", responses=ops.RESPONSES)
     async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
@@ -137,15 +150,38 @@ def ops_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "reconcile", await ops.reconcile(service, of))
 
+    return [settle, void, round_figures, steps, reconcile]
+
+
+def money_routes(service: Service) -> list[ControllerRouterHandler]:
+    """Money that waits for a provider or a person."""
+
+    @get("/ops/quarantine", responses=ops.RESPONSES)
+    async def quarantine(
+        request: Request[Any, Any, Any], waiting: ops.Waiting = False, page: ops.Page = 1, limit: ops.Limit = 50
+    ) -> Response[Envelope]:
+        ops.require_operator(request)
+        return ops.reply(request, "quarantine", await ops.quarantine(service, page, limit, waiting))
+
+    @post("/ops/quarantine/{entry:str}/release", status_code=200, responses=ops.RESPONSES)
+    async def release(
+        request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
+    ) -> Response[Envelope]:
+        one = ops.entry_of(entry)
+        by_whom = f"operator {ops.require_operator(request)}"
+        return ops.reply(request, "release", await ops.release(service, one, data, by_whom))
+
     @get("/ops/outgoing", responses=ops.RESPONSES)
     async def outgoing(
         request: Request[Any, Any, Any],
         which: ops.OutgoingState = "failed",
+        day: ops.AskedDay = None,
         page: ops.Page = 1,
         limit: ops.Limit = 50,
     ) -> Response[Envelope]:
+        of = None if day is None else ops.day_of(day)
         ops.require_operator(request)
-        return ops.reply(request, "outgoing", await ops.outgoing(service, which, page, limit))
+        return ops.reply(request, "outgoing", await ops.outgoing(service, which, page, limit, of))
 
     @get("/ops/unanswered/{day:str}", responses=ops.RESPONSES)
     async def unanswered(
@@ -155,7 +191,7 @@ def ops_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "unanswered", await ops.unanswered(service, of, page, limit))
 
-    return signed_in(service, settle, void, round_figures, quarantine, reconcile, outgoing, unanswered)
+    return [quarantine, release, outgoing, unanswered]
 
 
 def me_routes(service: Service) -> list[ControllerRouterHandler]:
@@ -176,7 +212,7 @@ def me_routes(service: Service) -> list[ControllerRouterHandler]:
     return signed_in(service, my_info, my_history)
 
 
-def health_routes(service: Service) -> list[ControllerRouterHandler]:
+def health_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:
     """For load balancers and Prometheus."""
 
     @get("/healthz")
@@ -190,7 +226,7 @@ def health_routes(service: Service) -> list[ControllerRouterHandler]:
 
     @get("/metrics", media_type=MediaType.TEXT)
     async def metrics_text() -> Response[bytes]:
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(measured(await watch.look())), media_type=CONTENT_TYPE_LATEST)
 
     return [healthz, readyz, metrics_text]
 

@@ -42,6 +42,9 @@ SETTLEMENT_LOCK = 0x636C6F64
 PARTITION_LOCK = 0x636C6F66
 """Advisory lock under which a partition is added: IF NOT EXISTS alone fails when two look at once."""
 
+RELEASE_LOCK = 0x636C6F67
+"""Advisory lock of whoever decides about a quarantined callback."""
+
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is a hash of day and shard."""
 

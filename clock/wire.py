@@ -61,6 +61,13 @@ class VoidRequest(msgspec.Struct, frozen=True):
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
 
 
+class ReleaseRequest(msgspec.Struct, frozen=True):
+    """What becomes of a quarantined callback: its payment is owed back, or it was answered otherwise."""
+
+    action: Literal["refund", "dismiss"]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+
+
 class MoveTime(msgspec.Struct, frozen=True):
     """RFC 3339, with an offset."""
 

@@ -117,12 +117,73 @@ WHERE c.day = %(day)s
 -- sum_refunds: What is owed back.
 SELECT count(*) AS refunds, coalesce(sum(amount_fen), 0)::bigint AS fen FROM refunds WHERE day = %(day)s
 
--- list_quarantine: Newest first.
-SELECT encode(digest, 'hex') AS id, day, at_ms, channel, reason, order_no, raw FROM quarantine
-ORDER BY at_ms DESC, digest LIMIT %(limit)s OFFSET %(offset)s
+-- list_quarantine: Newest first, with what was decided: all of them, or only those that wait for a decision.
+SELECT encode(q.digest, 'hex') AS id, q.day, q.at_ms, q.channel, q.reason, q.order_no, q.raw,
+       r.action, r.reason AS why, r.by_whom, (extract(epoch FROM r.at) * 1000)::bigint AS released_ms, r.amount_fen, r.refund_no
+FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest
+WHERE NOT %(waiting)s OR r.digest IS NULL
+ORDER BY q.at_ms DESC, q.digest LIMIT %(limit)s OFFSET %(offset)s
 
--- count_quarantine: How many there are.
-SELECT count(*) AS total FROM quarantine
+-- count_quarantine: How many there are, and how many of them wait for a decision.
+SELECT total, total - (SELECT count(*) FROM releases) AS waiting FROM (SELECT count(*) AS total FROM quarantine) AS kept
+
+-- get_quarantined: One of them, with what was decided, while nobody else decides.
+SELECT q.digest, q.day, q.at_ms AS kept_ms, q.channel, q.reason AS refused, q.order_no, q.raw,
+       r.action, r.reason, r.by_whom, (extract(epoch FROM r.at) * 1000)::bigint AS at_ms, r.day AS refunded_in,
+       r.transaction_id, r.amount_fen, r.refund_no
+FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest WHERE q.digest = %(digest)s
+
+-- waiting_of_order: What else waits for a decision under an order number.
+SELECT q.digest, q.raw FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest
+WHERE q.order_no = %(order_no)s AND q.channel = %(channel)s AND r.digest IS NULL ORDER BY q.digest LIMIT 1000
+
+-- lock_releases: Waits until nobody else decides about a quarantined callback.
+SELECT pg_advisory_xact_lock(%(lock)s)
+
+-- save_release: What an operator decided.
+INSERT INTO releases (digest, action, reason, by_whom, day, order_no, transaction_id, amount_fen, refund_no)
+VALUES (%(digest)s, %(action)s, %(reason)s, %(by_whom)s, %(day)s, %(order_no)s, %(transaction_id)s, %(amount_fen)s, %(refund_no)s)
+
+-- transaction_known: What the books and earlier decisions have of a channel's transaction, under whatever order number.
+SELECT 'books' AS place, p.order_no, p.outcome AS known FROM payments p
+WHERE p.transaction_id = %(transaction_id)s AND p.channel = %(channel)s
+UNION ALL
+SELECT 'release', r.order_no, r.action FROM releases r JOIN quarantine q ON q.digest = r.digest
+WHERE r.transaction_id = %(transaction_id)s AND r.transaction_id <> '' AND q.channel = %(channel)s
+LIMIT 100
+
+-- dismissed: Payments that an operator answered outside the books, and that are not in these after all.
+SELECT r.order_no, r.transaction_id, r.amount_fen FROM releases r
+WHERE r.action = 'dismiss' AND r.transaction_id = ANY(%(transaction_ids)s::text[]) AND NOT EXISTS
+    (SELECT FROM payments p WHERE p.order_no = r.order_no AND p.transaction_id = r.transaction_id)
+
+-- steps: How many users took which step of a round, minute by minute.
+SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2 ORDER BY 1, 2
+
+-- last_reconciliation: What the newest comparison of a round found.
+SELECT (extract(epoch FROM at) * 1000)::bigint AS at_ms, differences, mended FROM reconciliations
+WHERE day = %(day)s ORDER BY at DESC LIMIT 1
+
+-- watch: What operators are told of, over all rounds; each part reads an index of what is not done, or a few days.
+SELECT
+    (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
+    (SELECT count(*) FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s) AS outgoing_stuck,
+    (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (
+        SELECT DISTINCT ON (day) day, differences FROM reconciliations
+        WHERE day >= %(today)s::date - 7 ORDER BY day, at DESC) AS newest) AS differences
+
+-- watch_outgoing: Money on its way and money that did not arrive, over all rounds.
+SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen,
+       (extract(epoch FROM now() - min(created_at)))::bigint AS oldest_seconds
+FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') GROUP BY 1, 2
+UNION ALL
+SELECT kind, state, count(*), coalesce(sum(amount_fen), 0)::bigint, (extract(epoch FROM now() - min(created_at)))::bigint
+FROM outgoing WHERE state = 'failed' GROUP BY 1, 2
+ORDER BY 1, 2
+
+-- watch_rounds: The rounds that are not over.
+SELECT day, rules, state, finished_at, unanswered_orders, members, winners FROM rounds
+WHERE finished_at IS NULL ORDER BY day LIMIT 100
 
 -- find_order: Who ordered what.
 SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s
@@ -145,10 +206,11 @@ UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(s
 FROM due WHERE o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
     (SELECT open_id FROM orders r WHERE r.day = o.day AND r.uid = o.uid) AS open_id,
-    (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
-     WHERE r.day = o.day AND r.uid = o.uid
-       AND CASE o.kind WHEN 'refund' THEN p.transaction_id = o.transaction_id ELSE p.outcome IN ('paid', 'paid_late') END
-     LIMIT 1) AS channel
+    CASE o.kind WHEN 'refund' THEN
+        (SELECT p.channel FROM payments p
+         WHERE p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
+    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
+         WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
 
 -- end_outgoing: What became of it, for good.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
@@ -164,7 +226,8 @@ WHERE %(day)s::date IS NULL OR day = %(day)s GROUP BY kind, state ORDER BY kind,
 
 -- list_outgoing: In one state, newest first; "stuck" is what was tried for a long time.
 SELECT day, no, kind, uid, amount_fen, state, attempts, reason, order_no FROM outgoing
-WHERE (state = %(state)s OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
+WHERE (%(day)s::date IS NULL OR day = %(day)s)
+  AND (state = %(state)s OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
 
 -- unpaid_orders_due: Orders without a payment that the channel should be asked about now.
@@ -239,9 +302,10 @@ LEFT JOIN check_ins c ON c.day = o.day AND c.uid = o.uid
 LEFT JOIN claims l ON l.day = o.day AND l.uid = o.uid
 WHERE o.day = %(day)s ORDER BY o.uid
 
--- rebuild_payments: Payments that were answered with a refund.
-SELECT uid, order_no, transaction_id, outcome FROM payments
-WHERE day = %(day)s AND outcome NOT IN ('paid', 'paid_late')
+-- rebuild_payments: Payments of orders of ours that were answered with a refund.
+SELECT p.uid, p.order_no, p.transaction_id, p.outcome FROM payments p
+JOIN orders o ON o.day = p.day AND o.uid = p.uid AND o.order_no = p.order_no
+WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 
 -- rebuild_packets: Packets that nobody has claimed, in the order in which a shard hands them out.
 SELECT p.shard, p.fen FROM packets p LEFT JOIN claims l ON l.day = p.day AND l.shard = p.shard AND l.index = p.index

@@ -30,6 +30,9 @@ SETTLES = at("08:05", 1)
 MORNING_ENDS = at("00:00", 2)
 GRACE_MS = 5_000
 
+WITHOUT_USERS = ("open", "close", "publish", "settle", "finish", "order", "release")
+"""Scripts that answer once, not once a user."""
+
 RULES = rules_of(Settings())
 
 
@@ -98,7 +101,7 @@ class Stage:
         reply = await run_script(self.redis, verb, now, keys.names(self.day, self.shard, script.nouns), *args)
         assert reply[0] == now
         results = [_text(one) for one in reply[1:]]
-        assert len(results) == len(rows) or verb in ("open", "close", "publish", "settle", "finish", "order")
+        assert len(results) == len(rows) or verb in WITHOUT_USERS
         words = results if rows and verb not in ("open", "publish") else results[:1]
         assert {one[0] if isinstance(one, list) else one for one in words} <= script.words
         return results
@@ -118,6 +121,12 @@ class Stage:
 
     async def join(self, *uids: int) -> list[Any]:
         return await self.call("join", *(order(uid, shard=self.shard) for uid in uids))
+
+    async def release(self, uid: int, transaction: str = "T-1", now: int = EVENING, **changes: Value) -> str:
+        row = {**payment(uid, transaction=transaction), **changes}
+        return str(
+            (await self.call("release", now=now, **{n: row[n] for n in load("release").fixed if n != "clock"}))[0]
+        )
 
     async def check_in(self, *uids: int, now: int = MORNING, waited_ms: int = 0) -> list[Any]:
         return await self.call("check_in", *(tap(uid, waited_ms) for uid in uids), now=now)
