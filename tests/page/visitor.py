@@ -1,0 +1,168 @@
+"""Visitors of the pages: the real service as processes, a real browser, and everything that it complains about."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
+
+from clock.config import Settings
+from clock.supervise import running
+
+PHONE = (360, 740)
+DESKTOP = (1280, 900)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+Language = Literal["zh", "en"]
+
+expect.set_options(timeout=10_000)
+
+
+def found_browser() -> str | None:
+    """The path of a Chromium or Chrome on PATH."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """A headless browser; as root it runs without its sandbox, which it refuses to build for root."""
+    path = found_browser()
+    assert path, "the tests of the pages need Chromium or Chrome on PATH: make chromium"
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        await browser.close()
+
+
+class House:
+    """The service, with everything that belongs to it, and its clock in our hands."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url.rstrip("/")
+        self.session = session
+
+    async def send(self, method: str, path: str, body: Any = None, token: str = "") -> dict[str, Any]:
+        """The envelope of a 200."""
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        async with self.session.request(method, self.url + path, json=body, headers=headers) as reply:
+            envelope: dict[str, Any] = await reply.json()
+            assert reply.status == 200, envelope
+            return envelope
+
+    async def token(self, uid: int, role: str = "user") -> str:
+        token: str = (await self.send("POST", "/dev/token", {"uid": uid, "role": role}))["data"]["token"]
+        return token
+
+    async def it_is(self, day: date, time_of_day: str) -> None:
+        """When this answers, every process is on the new time, which runs on from there."""
+        await self.send("PUT", "/dev/time", {"now": f"{day}T{time_of_day}+08:00"})
+
+    async def joins(self, uid: int, nickname: str = "") -> None:
+        """A player elsewhere orders and pays."""
+        token, extra = await self.token(uid), person(uid, nickname)
+        order = await self.send("POST", "/api/join", {"uid": uid, "extra": extra}, token)
+        paid = await self.send("POST", "/dev/pay", {"order_no": order["data"]["order_no"]})
+        assert paid["code"] == "paid", paid
+
+    async def does(self, uid: int, path: str, **body: Any) -> dict[str, Any]:
+        """A verb of a player elsewhere."""
+        return await self.send("POST", path, {"uid": uid, **body}, await self.token(uid))
+
+
+@asynccontextmanager
+async def house(data_dir: Path) -> AsyncIterator[House]:
+    settings = Settings(env="dev", port=0, data_dir=data_dir, api_workers=1)
+    async with running(settings, quiet=True) as urls, aiohttp.ClientSession() as session:
+        yield House(urls["page"], session)
+
+
+def person(uid: int, nickname: str = "") -> dict[str, str]:
+    return {"mobile": f"138{uid:08}", "nickname": nickname or f"user {uid}", "openId": f"open-{uid}"}
+
+
+class Visitor:
+    """One browser of one person. Whatever the browser complains about is kept in ``problems``."""
+
+    def __init__(self, house: House, context: BrowserContext, page: Page) -> None:
+        self.house = house
+        self.context = context
+        self.page = page
+        self.problems: list[str] = []
+        self._expected: list[str] = []
+        context.on("page", self._watch)
+        context.on("request", self._check_origin)
+        self._watch(page)
+
+    def expects(self, pattern: str) -> None:
+        """From now on a complaint that matches is meant."""
+        self._expected.append(pattern)
+
+    def _complain(self, problem: str) -> None:
+        if not any(re.search(pattern, problem) for pattern in self._expected):
+            self.problems.append(problem)
+
+    def _watch(self, page: Page) -> None:
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self._complain(f"error: {error}"))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self._complain(f"console: {message.text} {message.location.get('url', '')}")
+
+    def _check_origin(self, request: Request) -> None:
+        if not request.url.startswith(f"{self.house.url}/"):
+            self.problems.append(f"a request to another origin: {request.url}")
+
+    async def opens(self, uid: int | None, path: str = "/", nickname: str = "") -> None:
+        """As the host app opens the page for a signed-in user; ``None`` for a guest."""
+        address = self.house.url + path
+        if uid is not None:
+            person_of = "&".join(f"{name}={value}" for name, value in person(uid, nickname).items())
+            address += f"#token={await self.house.token(uid)}&{person_of}"
+        await self.page.goto(address)
+
+    async def travels(self, day: date, time_of_day: str) -> None:
+        """The game's time moves, and the page asks at once instead of within ten seconds."""
+        await self.house.it_is(day, time_of_day)
+        await self.page.evaluate("dispatchEvent(new Event('clock:moved'))")
+
+    async def accessible(self, state: str) -> None:
+        """No violation that axe knows of."""
+        results = await Axe().run(self.page)
+        for violation in results.response["violations"]:
+            nodes = "; ".join(f"{node['html'][:120]} {node['failureSummary']}" for node in violation["nodes"])
+            self.problems.append(f"{state}: {violation['id']}: {nodes}")
+
+
+@asynccontextmanager
+async def visitor(
+    browser: Browser,
+    house: House,
+    *,
+    size: tuple[int, int] = PHONE,
+    language: Language = "zh",
+    dark: bool = False,
+    calm: bool = True,
+) -> AsyncIterator[Visitor]:
+    """A new person with a browser of their own; nothing must be left of which it complained."""
+    context = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        locale={"zh": "zh-CN", "en": "en-GB"}[language],
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce" if calm else "no-preference",
+        has_touch=size == PHONE,
+        device_scale_factor=1,
+    )
+    someone = Visitor(house, context, await context.new_page())
+    yield someone
+    await context.close()
+    assert someone.problems == []
