@@ -74,6 +74,11 @@ def _players_page(settings: Settings) -> bytes:
     return text.replace("{{dev}}", DEV_SCRIPT if settings.env == "dev" else "").encode()
 
 
+def _operators_page(settings: Settings) -> bytes:
+    """It knows whether this is development, where a token is to be had for the asking."""
+    return (FOLDER / "ops.html").read_text("utf-8").replace("{{env}}", settings.env).encode()
+
+
 def files(settings: Settings) -> dict[str, File]:
     """Every file by its name under ``/web``, and the two pages by their paths."""
     found = {
@@ -82,7 +87,7 @@ def files(settings: Settings) -> dict[str, File]:
         if path.suffix != ".html" and (settings.env == "dev" or not path.name.startswith("dev."))
     }
     found["/"] = _file(TYPES[".html"], _players_page(settings))
-    found["/ops"] = _file(TYPES[".html"], (FOLDER / "ops.html").read_bytes())
+    found["/ops"] = _file(TYPES[".html"], _operators_page(settings))
     return found
 
 

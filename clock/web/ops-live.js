@@ -1,0 +1,100 @@
+/** What happens now: alarms, throughput, latency, batches, the outbox, and which parts answer. */
+
+import { find, make, put } from "/web/dom.js";
+import { spark } from "/web/ops-charts.js";
+import { lasting, t } from "/web/ops-texts.js";
+import { number, price } from "/web/texts.js";
+
+const REMEMBERED = 90;
+const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "books_differ", "settlement_late", "money_failed"]);
+const SECTIONS = { quarantine: "quarantine-name", money_failed: "money-name", money_stuck: "money-name", books_differ: "round-name" };
+
+const past = { rate: [], p99: [], outbox: [] };
+
+function remember(name, value) {
+  past[name].push(value);
+  if (past[name].length > REMEMBERED) past[name].shift();
+  spark(find(`${name}-line`), past[name], REMEMBERED);
+}
+
+const WORDS = {
+  replica_short: (one) => [t("replica_short"), t("replica_short_text", one.replicas)],
+  books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],
+  settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
+  outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
+  failing: (one) => [t("failing"), t("failing_text", one.per_second)],
+  money_failed: (one) => [t("money_failed", number(one.count)), t("money_failed_text", "", price(one.fen))],
+  money_stuck: (one) => [t("money_stuck", number(one.count)), t("money_stuck_text")],
+  quarantine: (one) => [t("quarantine_alarm", number(one.count)), t("quarantine_alarm_text")],
+  unanswered: (one) => [t("unanswered", number(one.count)), t("unanswered_text")],
+};
+
+function alarm(one) {
+  const [title, text] = WORDS[one.code]?.(one) ?? [t(one.code), t(`${one.code}_text`)];
+  const item = make("li", WORST.has(one.code) ? "act" : "", make("span", "dot"), make("strong", "", title), make("span", "soft", text));
+  item.dataset.alarm = one.code;
+  if (SECTIONS[one.code]) {
+    item.querySelector("strong").replaceChildren(make("a", "", title));
+    item.querySelector("a").href = `#${SECTIONS[one.code]}`;
+  }
+  return item;
+}
+
+let said = "";
+
+/** The list is touched only when it says something else: screen readers read it out. */
+function showAlarms(alarms) {
+  const items = alarms.length
+    ? alarms.map(alarm)
+    : [make("li", "fine", make("span", "dot"), make("strong", "", t("fine")), make("span", "soft", t("fine_text")))];
+  const text = items.map((item) => item.textContent).join();
+  if (text === said) return;
+  said = text;
+  find("alarms").replaceChildren(...items);
+}
+
+function part(text, works) {
+  return make("li", "", make("span", works ? "dot good" : "dot bad"), `${text} ${works ? t("up") : t("down")}`);
+}
+
+const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
+const ms = (value) => (value === null ? "–" : value < 10 ? String(value) : number(Math.round(value)));
+
+export function showLive(live) {
+  const { traffic } = live;
+  showAlarms(live.alarms);
+  const parts = [part(t("redis"), live.redis), part(t("postgres"), live.postgres), part(t("worker"), live.worker)];
+  if (live.replicas_wanted || live.replicas) parts.push(make("li", "", t("replicas", live.replicas)));
+  find("parts").replaceChildren(...parts);
+  put(find("rate"), number(traffic.per_second));
+  put(find("p99"), ms(traffic.latency_ms.p99));
+  put(find("outbox"), number(live.outbox_entries));
+  remember("rate", traffic.per_second);
+  remember("p99", traffic.latency_ms.p99 ?? 0);
+  remember("outbox", live.outbox_entries);
+  find("live-figures").replaceChildren(
+    figure("p50", ms(traffic.latency_ms.p50)), figure("p95", ms(traffic.latency_ms.p95)),
+    figure("failed", number(traffic.failed_per_second)), figure("batch_users", number(traffic.batch_users)),
+    figure("largest_batch", number(traffic.largest_batch)), figure("batches", number(traffic.batches_per_second)),
+    figure("oldest", lasting(live.outbox_oldest_ms / 1000)), figure("processes", number(traffic.processes)),
+  );
+  showVerbs(traffic.verbs);
+  showOpenMoney(live.outgoing);
+}
+
+function showVerbs(verbs) {
+  const head = make("tr", "", ...[t("verb"), t("per_second"), "p50", "p95", "p99"].map((name) => make("th", "", name)));
+  for (const cell of head.children) cell.scope = "col";
+  find("verbs").replaceChildren(head, ...Object.entries(verbs).map(([verb, { per_second, latency_ms }]) =>
+    make("tr", "", ...[verb, number(per_second), ms(latency_ms.p50), ms(latency_ms.p95), ms(latency_ms.p99)].map((text) => make("td", "", text))),
+  ));
+}
+
+function showOpenMoney(outgoing) {
+  const items = outgoing.map((one) => {
+    const name = make("strong", "", `${t(one.kind)} · ${t(`state_${one.state}`)}`);
+    const sum = make("span", "money", `${number(one.count)} · ${price(one.fen)}`);
+    return make("li", "", make("div", "head", name, make("span", "soft", `${t("oldest")} ${lasting(one.oldest_seconds)}`), sum));
+  });
+  find("open-money").replaceChildren(...(items.length ? items : [make("li", "soft", t("no_money"))]));
+}

@@ -1,0 +1,199 @@
+"""The operators' page, as an operator uses it: coming in, looking, voiding, deciding about the quarantine.
+
+It tells of the whole service, so it has a service of its own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from playwright.async_api import Page, expect
+
+from clock import embedded
+from clock.channels.platform import Signatures
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, person
+from tests.page.visitor import house as started
+
+DAY = date(2031, 3, 3)
+STEPS = {"ordered": 7, "paid": 5, "checked_in": 3, "claimed": 0}
+
+
+@pytest.fixture(scope="module")
+async def place() -> AsyncIterator[Path]:
+    with embedded.scratch() as data_dir:
+        yield data_dir
+
+
+@pytest.fixture(scope="module")
+async def house(place: Path) -> AsyncIterator[House]:
+    """Seven have ordered, five have paid, three are up; two callbacks are in quarantine."""
+    async with started(place) as house:
+        await house.it_is(DAY, "20:00:00")
+        for uid in range(1, 6):
+            await house.joins(uid)
+        orders = {}
+        for uid in (6, 7):
+            reply = await house.does(uid, "/api/join", extra=person(uid))
+            orders[uid] = reply["data"]["order_no"]
+        await call_back(house, place, orders[6], amount=250)
+        await call_back(house, place, "SHOP-1", transactionId="T9")
+        await house.it_is(DAY + timedelta(1), "05:30:00")
+        for uid in (1, 2, 3):
+            await house.does(uid, "/api/check-in")
+        yield house
+
+
+async def call_back(house: House, place: Path, number: str, **changes: Any) -> None:
+    """A callback that the provider has signed, and that no order fits."""
+    extra = {"amount": 100, "buyerId": "open-6", "transactionId": "T6", **changes}
+    raw = msgspec.json.encode({"order_no": number, "extra": extra})
+    headers = Signatures((place / "webhook.secret").read_text().strip()).sign(raw)
+    async with house.session.post(f"{house.url}/callbacks/platform", data=raw, headers=headers) as reply:
+        assert (await reply.json())["status"] == 0
+
+
+async def enter(someone: Visitor) -> Page:
+    """As an operator does who has a token."""
+    await someone.page.goto(f"{someone.house.url}/ops")
+    await someone.page.fill("#token", await someone.house.token(99, "operator"))
+    await someone.page.press("#token", "Enter")
+    await expect(someone.page.locator("#figures dd").first).to_be_visible()
+    return someone.page
+
+
+Visits = Callable[..., Any]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+async def test_the_page_is_readable_for_everybody_and_fits(visits: Visits, dark: bool, size: tuple[int, int]) -> None:
+    someone: Visitor = await visits(size=size, dark=dark, language="zh" if dark else "en")
+    await someone.page.goto(f"{someone.house.url}/ops")
+    await expect(someone.page.locator("#token")).to_be_focused()
+    await someone.accessible("the door")
+    page = await enter(someone)
+    await expect(page.locator("#kept li").first).to_be_visible()
+    await someone.accessible("the room")
+    await page.get_by_role("button", name="退款" if dark else "Refund", exact=True).first.click()
+    await expect(page.locator("#ask")).to_be_visible()
+    await someone.accessible("the question")
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+async def test_nobody_comes_in_without_an_operators_token_and_the_token_is_not_in_the_address(visits: Visits) -> None:
+    someone: Visitor = await visits(language="en")
+    someone.expects(r"status of 40[13]")
+    page = someone.page
+    await page.goto(f"{someone.house.url}/ops")
+    for token, said in (("nonsense", "not valid"), (await someone.house.token(7), "not an operator's")):
+        await page.fill("#token", token)
+        await page.press("#token", "Enter")
+        await expect(page.locator("#door-said")).to_contain_text(said)
+        await expect(page.locator("#room")).to_be_hidden()
+    await enter(someone)
+    assert page.url == f"{someone.house.url}/ops"
+    assert (await someone.context.storage_state())["origins"] == []  # the session's storage only
+    await page.reload()
+    await expect(page.locator("#figures dd").first).to_be_visible()
+    await page.click("#leave")
+    await expect(page.locator("#token")).to_be_focused()
+    await page.click("#dev-enter")
+    await expect(page.locator("#figures dd").first).to_be_visible()
+
+
+async def test_the_round_of_the_morning_its_funnel_and_what_happens_now(visits: Visits) -> None:
+    someone: Visitor = await visits(size=DESKTOP, language="en")
+    someone.expects(r"status of 404")  # a day without a round
+    page = await enter(someone)
+    await expect(page.locator("#day")).to_have_value(DAY.isoformat())
+    await expect(page.locator("#state")).to_have_text("checking in")
+    await expect(page.locator("#way [aria-current]")).to_have_text("checking in")
+    sums = page.locator("#funnel .sum")
+    for index, count in enumerate(STEPS.values()):
+        await expect(sums.nth(index)).to_contain_text(f"{count} ")
+    await expect(page.locator("#curve path.line")).to_have_count(4)
+    assert await page.locator("#curve title").text_content() == (
+        "Users over time, cumulated: ordered 7, paid 5, checked in 3, claimed 0"
+    )
+    await page.get_by_text("As a table").click()
+    await expect(page.locator("#hours tr")).to_have_count(3)
+    await expect(page.locator("#parts")).to_contain_text("Postgres up")
+    await expect(page.locator("#parts")).to_contain_text("worker up")
+    await expect(page.locator("#live-figures")).to_contain_text("API processes")
+    await expect(page.locator("[data-alarm=quarantine]")).to_contain_text("wait for a decision")
+    await expect(page.locator("#verbs td").first).to_be_visible()
+    await expect(page.locator("#settle")).to_be_disabled()
+    await page.click("#compare")
+    await expect(page.locator("#compared")).to_contain_text("All books agree")
+
+    await page.click("#tongue")
+    await expect(page.locator("h1")).to_have_text("运营台")
+    await expect(page.locator("[data-alarm=quarantine]")).to_contain_text("隔离区")
+    await page.click("#day-after")
+    await expect(page.locator("#state")).to_have_text("报名中")
+    await page.fill("#day", "2024-01-01")
+    await expect(page.locator("#round-none")).to_be_visible()
+
+
+async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(visits: Visits) -> None:
+    someone: Visitor = await visits(language="en")
+    page = await enter(someone)
+    entry = page.locator("#kept li", has_text="Wrong amount")
+    await expect(entry).to_contain_text("¥2.50")
+    await entry.get_by_role("button", name="Refund").click()
+    question = page.locator("#ask")
+    await expect(question).to_contain_text("transaction T6")
+    await question.get_by_role("button", name="Refund").click()
+    await expect(question).to_contain_text("A reason is needed")
+    await page.keyboard.press("Escape")
+    await expect(question).to_be_hidden()
+    await expect(entry).to_be_visible()
+
+    await entry.get_by_role("button", name="Refund").click()
+    await page.fill("#why", "he paid too much")
+    await question.get_by_role("button", name="Refund").click()
+    await expect(question).to_be_hidden()
+    await expect(entry).to_be_hidden()
+    other = page.locator("#kept li", has_text="SHOP-1")
+    await other.get_by_role("button", name="Dismiss").click()
+    await page.fill("#why", "given back by hand")
+    await question.get_by_role("button", name="Dismiss").click()
+    await expect(page.locator("#kept-none")).to_be_visible()
+    await page.click("#show-all")
+    await expect(entry).to_contain_text("Refunded ¥2.50")
+    await expect(entry).to_contain_text("operator 99")
+    await expect(other).to_contain_text("given back by hand")
+    token = await someone.house.token(99, "operator")
+    outgoing = await someone.house.send("GET", f"/ops/outgoing?day={DAY}", None, token)
+    assert [(one["kind"], one["fen"]) for one in outgoing["data"]["counts"]] == [("refund", 250)]
+
+
+async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:
+    """The last one: afterwards the round is called off."""
+    someone: Visitor = await visits(language="en")
+    page = await enter(someone)
+    await page.click("#void")
+    question = page.locator("#ask")
+    await expect(question).to_contain_text("The stakes of 5 members, ¥5 in all, are refunded.")
+    await question.get_by_role("button", name="Void round").click()
+    await expect(question).to_contain_text("A reason is needed")
+    await question.get_by_role("button", name="Back").click()
+    await expect(page.locator("#state")).to_have_text("checking in")
+    await page.click("#void")
+    await page.fill("#why", "a storm")
+    await question.get_by_role("button", name="Void round").click()
+    await expect(page.locator("#state")).to_have_text("void")
+    await expect(page.locator("#void-reason")).to_have_text("Called off: a storm")
+    await expect(page.locator("#void")).to_be_disabled()
+    token = await someone.house.token(99, "operator")
+    for _ in range(50):
+        outgoing = await someone.house.send("GET", f"/ops/outgoing?day={DAY}", None, token)
+        states = {(one["kind"], one["state"]): one["count"] for one in outgoing["data"]["counts"]}
+        if states.get(("refund", "done"), 0) >= 5:
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"the stakes were not refunded: {states}")
