@@ -31,7 +31,7 @@ const WORDS = {
 
 function alarm(one) {
   const [title, text] = WORDS[one.code]?.(one) ?? [t(one.code), t(`${one.code}_text`)];
-  const item = make("li", WORST.has(one.code) ? "act" : "", make("span", "dot"), make("strong", "", title), make("span", "soft", text));
+  const item = make("li", WORST.has(one.code) ? "worst" : "", make("span", "dot"), make("strong", "", title), make("span", "soft", text));
   item.dataset.alarm = one.code;
   if (SECTIONS[one.code]) {
     item.querySelector("strong").replaceChildren(make("a", "", title));

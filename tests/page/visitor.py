@@ -165,4 +165,4 @@ async def visitor(
     someone = Visitor(house, context, await context.new_page())
     yield someone
     await context.close()
-    assert someone.problems == []
+    assert someone.problems == [], someone.problems
