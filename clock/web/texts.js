@@ -7,10 +7,10 @@ const ZH = {
   join: "{0} 参加", join_hint: "明早 {0} – {1} 打卡，就能分没起床的人留下的奖金",
   pay: "去支付 {0}", pay_hint: "订单已生成，支付后才算参加", confirming: "确认支付中", confirming_hint: "钱到账以后，这里会马上更新",
   no_payer: "请在 App 里支付", wait: "打卡倒计时", wait_hint: "已参加。{0} 开始打卡，别睡过头",
-  check_in: "打卡", check_in_hint: "还剩 {0}，点一下就好", check_in_left: "还剩 {0}",
+  check_in: "打卡", check_in_hint: "还剩 {0}，点一下就好",
   counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
   packet: "拆红包", packet_hint: "早起的红包到了", closed: "现在不能参加", closed_hint: "每天 {0} 开始报名",
-  sending: "稍等", again: "人有点多，正在排队重试（第 {0} 次）", lost: "网络断开了，连上后自动更新",
+  sending: "稍等", again: "人有点多，正在排队重试（第 {0} 次）", lost: "网络断开了，连上后自动更新", away: "服务暂时没有回应，恢复后自动更新",
   lost_retry: "网络断开了，正在重试（第 {0} 次）", gave_up: "没有成功，请再点一次", signed_out: "登录已过期，请从 App 重新打开",
   paid: "支付成功，已参加", not_confirmed: "还没有收到支付结果。到账后会自动更新，不用重复支付", checked_in: "打卡成功",
   packet_title: "早起红包", packet_wait: "点开看看今天的手气", packet_opening: "正在拆", open: "開", done: "收下",
@@ -18,13 +18,13 @@ const ZH = {
   packet_parts: "红包 {0} + 押金 {1}，共 {2}，已入账", packet_got: "恭喜，你分到了",
   result_missed: "昨天没赶上", result_missed_text: "押金分给了早起的人。今晚早点睡，明早再来。", understood: "知道了",
   result_won: "今天的红包 {0}", result_won_text: "红包 {0} + 押金 {1}，共 {2}。",
-  remind: "起床提醒", remind_text: "早上还没打卡，就提醒我", on: "已开", off: "已关",
+  remind: "起床提醒", remind_text: "早上还没打卡，就提醒我",
   remind_is_on: "起床提醒已打开", remind_is_off: "起床提醒已关闭",
   round_title: "上一轮", members: "参加", winners: "打卡", pot: "奖金", largest: "最大红包", smallest: "最小红包", missed: "没起床",
   fair: "红包公平吗？自己验一验",
   fair_text: "每一轮的红包都由一个种子算出。种子的指纹在报名前公布，种子在结算后公布，谁都可以重算一遍。",
   seed_hash: "种子的 SHA-256（开局前公布）", seed: "种子（结算后公布）",
-  talents: "昨日达人", longest: "坚持最久", luckiest: "手气最佳", earliest: "起得最早", days: "{0} 天", nobody: "虚位以待",
+  talents: "昨日达人", longest: "坚持最久", luckiest: "手气最佳", earliest: "起得最早", day: "{0} 天", days: "{0} 天", nobody: "虚位以待",
   board: "收入榜", board_empty: "还没有人上榜",
   mornings: "我的早起", streak: "连续打卡", long_days: "最长连续", clock_days: "累计打卡", joined: "参加次数", income: "红包收入", best: "最大红包",
   history: "我的账单", history_empty: "还没有记录",
@@ -49,11 +49,12 @@ const EN = {
   pay: "Pay {0}", pay_hint: "Your order is ready. You are in once it is paid", confirming: "Confirming",
   confirming_hint: "This page changes as soon as the payment has arrived",
   no_payer: "Please pay inside the app", wait: "Opens in", wait_hint: "You are in. Check-in opens at {0}: sleep well",
-  check_in: "Check in", check_in_hint: "{0} left: one tap is enough", check_in_left: "{0} left",
+  check_in: "Check in", check_in_hint: "{0} left: one tap is enough",
   counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
   overslept: "Overslept", overslept_hint: "You can join today's round from {0} on",
   packet: "Open it", packet_hint: "Your red packet is here", closed: "Joining is closed", closed_hint: "It opens at {0} every day",
   sending: "One moment", again: "Many people are here: trying again ({0})", lost: "You are offline. This page updates when you are back",
+  away: "The service does not answer just now. This page updates when it does",
   lost_retry: "You are offline: trying again ({0})", gave_up: "That did not work, please tap again",
   signed_out: "Your session has ended, please open this page from the app again",
   paid: "Paid: you are in", not_confirmed: "The payment has not been confirmed yet. This page updates when it is; do not pay twice",
@@ -63,13 +64,13 @@ const EN = {
   packet_parts: "Packet {0} + stake {1} = {2}, credited", packet_got: "Congratulations, you got",
   result_missed: "You missed yesterday's round", result_missed_text: "Your stake went to those who got up. Sleep early and come back.",
   understood: "I see", result_won: "Today's packet: {0}", result_won_text: "Packet {0} + stake {1} = {2}.",
-  remind: "Wake-up reminder", remind_text: "Remind me if I have not checked in", on: "On", off: "Off",
+  remind: "Wake-up reminder", remind_text: "Remind me if I have not checked in",
   remind_is_on: "The wake-up reminder is on", remind_is_off: "The wake-up reminder is off",
   round_title: "Last round", members: "Joined", winners: "Got up", pot: "Shared", largest: "Largest packet", smallest: "Smallest packet",
   missed: "Overslept", fair: "Are packets fair? Check yourself",
   fair_text: "A round's packets follow from a seed. Its fingerprint is public before anybody joins, the seed itself once the round is settled: anybody can compute them again.",
   seed_hash: "SHA-256 of the seed (published before)", seed: "Seed (published after settlement)",
-  talents: "Yesterday's best", longest: "Longest streak", luckiest: "Luckiest", earliest: "Earliest", days: "{0} days", nobody: "Could be you",
+  talents: "Yesterday's best", longest: "Longest streak", luckiest: "Luckiest", earliest: "Earliest", day: "{0} day", days: "{0} days", nobody: "Could be you",
   board: "Income board", board_empty: "Nobody is on the board yet",
   mornings: "My mornings", streak: "Streak", long_days: "Longest", clock_days: "Mornings", joined: "Joined", income: "Packets", best: "Largest",
   history: "My account", history_empty: "Nothing here yet",
@@ -118,6 +119,8 @@ export function price(fen) {
 export function number(count) {
   return new Intl.NumberFormat("en").format(count);
 }
+
+export const days = (count) => t(count === 1 ? "day" : "days", number(count));
 
 /** Milliseconds left as `23:59:59`; a second that has begun counts. */
 export function span(ms) {

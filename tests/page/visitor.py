@@ -97,7 +97,7 @@ class Visitor:
         self.context = context
         self.page = page
         self.problems: list[str] = []
-        self._expected: list[str] = []
+        self._expected: list[str] = ["404 .*api"]
         context.on("page", self._watch)
         context.on("request", self._check_origin)
         self._watch(page)
@@ -165,4 +165,4 @@ async def visitor(
     someone = Visitor(house, context, await context.new_page())
     yield someone
     await context.close()
-    assert someone.problems == []
+    assert not someone.problems, "\n".join(someone.problems)
