@@ -2,15 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
-# PAGES=no leaves out the tests that need a browser, and says so.
-PAGES ?= yes
+# The tests of the pages need a browser. PAGES=yes insists on them, PAGES=no leaves them out; otherwise they run where
+# there is a browser, or where one can be installed: as root on Debian or Ubuntu, with a font for Chinese.
+PAGES ?= maybe
+FIND_BROWSER := (for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; exit 1)
+INSTALL_BROWSER := (test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
+  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null)
+NO_BROWSER := They need Chromium or Chrome on PATH (Debian: apt install chromium).
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chromium screenshots faults demo bench clean-venv
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
-	@echo "make test        lint, types and all tests, as in CI"
+	@echo "make test        lint, types and all tests, as in CI (PAGES=no: without those that need a browser)"
 	@echo "make chromium    the browser that the tests of the pages need, where apt can install it"
 	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
 	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one)"
@@ -27,22 +32,18 @@ demo: $(STAMP)
 bench: $(STAMP)
 	@exec $(VENV)/bin/python -m bench
 
-test: $(STAMP) $(if $(filter no,$(PAGES)),,chromium)
+test: $(STAMP)
+	@test "$(PAGES)" = no || $(FIND_BROWSER) || $(INSTALL_BROWSER) || test "$(PAGES)" != yes \
+	  || { echo "The tests of the pages cannot run. $(NO_BROWSER)" >&2; exit 1; }
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	@$(if $(filter no,$(PAGES)),echo "PAGES=no: the tests of the pages are left out")
-	$(VENV)/bin/python -m pytest $(if $(filter no,$(PAGES)),--ignore=tests/page)
+	@if test "$(PAGES)" != no && $(FIND_BROWSER); then exec $(VENV)/bin/python -m pytest; fi; \
+	$(VENV)/bin/python -m pytest --ignore=tests/page \
+	  && echo "*** THE TESTS OF THE PAGES WERE LEFT OUT *** $(NO_BROWSER)" >&2
 
-# Any Chromium or Chrome on PATH will do. As root on Debian or Ubuntu it is installed, with a font for Chinese.
 chromium:
-	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null; \
-	else \
-	  echo "The tests of the pages need Chromium or Chrome on PATH. Install one (Debian: apt install chromium)," >&2; \
-	  echo "or leave those tests out: make test PAGES=no" >&2; exit 1; \
-	fi
+	@$(FIND_BROWSER) || $(INSTALL_BROWSER) || { echo "No browser is found, and none could be installed. $(NO_BROWSER)" >&2; exit 1; }
 
 screenshots: $(STAMP) chromium
 	@exec $(VENV)/bin/python -m tests.page.screenshots

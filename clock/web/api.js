@@ -29,7 +29,8 @@ export function signIn(who) {
   events.dispatchEvent(new Event("caller"));
 }
 
-/** `caller`: another user. `expired`: the token is not good any more. `lost`, `found`: the connection. */
+/** `caller`: another user. `expired`: the token is not good any more. `lost`, `away`, `found`: no connection,
+ *  a service that cannot answer, and an answer. */
 export const events = new EventTarget();
 
 /** The host app opens the page with `#token=…&openId=…&mobile=…&nickname=…`; none of it stays in the address. */
@@ -61,7 +62,7 @@ export async function send(method, path, body) {
     events.dispatchEvent(new Event("lost"));
     throw new Lost(String(error));
   }
-  events.dispatchEvent(new Event("found"));
+  events.dispatchEvent(new Event(envelope.code === "unavailable" ? "away" : "found"));
   if (caller && envelope.code === "unauthenticated") {
     signIn(null);
     events.dispatchEvent(new Event("expired"));
@@ -72,8 +73,18 @@ export async function send(method, path, body) {
   return envelope;
 }
 
-/** A verb of the caller's. */
-export const verb = (path, body = {}) => send("POST", path, { uid: caller.uid, ...body });
+/** A verb of the caller's; of nobody's, if the token has expired meanwhile: it is refused. */
+export const verb = (path, body = {}) => send("POST", path, { uid: caller?.uid, ...body });
+
+/** What was asked for, or null where no answer came. */
+export async function orNull(asked) {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof Lost || error instanceof Later) return null;
+    throw error;
+  }
+}
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -83,11 +94,13 @@ const wait = (seconds) => sleep(seconds * 1000 * (1 + Math.random() / 2));
 const online = () => new Promise((done) => addEventListener("online", done, { once: true }));
 
 /** Asks until there is an answer, waiting as long as the service wants; `say` hears why it takes time.
- *  After many tries it throws what it met last. */
+ *  After many tries it throws what it met last. An answer that comes when its asker has gone is nobody's. */
 export async function persist(ask, say) {
-  for (let tries = 1; ; tries++) {
+  const who = caller;
+  for (let tries = 1; who === caller; tries++) {
     try {
-      return await ask();
+      const answer = await ask();
+      if (who === caller) return answer;
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Later) || tries >= MOST_TRIES) throw error;
       if (error instanceof Later) {
@@ -99,4 +112,5 @@ export async function persist(ask, say) {
       }
     }
   }
+  throw new Lost("another user is here");
 }

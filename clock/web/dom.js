@@ -10,6 +10,18 @@ export function make(tag, className = "", ...children) {
   return node;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+/** One of the document's symbols; decoration, so it has no name. */
+export function icon(name) {
+  const [node, use] = ["svg", "use"].map((tag) => document.createElementNS(SVG, tag));
+  node.setAttribute("class", "icon");
+  node.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#icon-${name}`);
+  node.append(use);
+  return node;
+}
+
 /** Sets a text only when it changes, so that screen readers and the browser are left alone. */
 export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;

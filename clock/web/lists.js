@@ -1,22 +1,17 @@
 /** What is read and not played: my mornings and money, talents, the board, the last round. What the service does not
  *  have, or cannot say now, stays hidden. */
 
-import { Later, Lost, caller, send } from "/web/api.js";
-import { find, make, put } from "/web/dom.js";
+import { caller, orNull, send } from "/web/api.js";
+import { find, icon, make, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
-import { has, number, price, t, yuan } from "/web/texts.js";
+import { days, has, number, price, t, yuan } from "/web/texts.js";
 
 const PAGE = 20;
 
 /** The data of a GET, or null where there is none to be had. */
 async function read(path) {
-  try {
-    const reply = await send("GET", path);
-    return reply.status === 1 ? reply.data : null;
-  } catch (error) {
-    if (error instanceof Lost || error instanceof Later) return null;
-    throw error;
-  }
+  const reply = await orNull(send("GET", path));
+  return reply?.status === 1 ? reply.data : null;
 }
 
 const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
@@ -25,40 +20,47 @@ const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd
 export const readYesterday = async () => (await read("/api/me/yesterday"))?.yesterday ?? null;
 
 export async function showMe() {
-  const data = caller && (await read("/api/me"));
+  const who = caller;
+  const data = who && (await read("/api/me"));
+  if (who !== caller) return;
   find("info-card").hidden = !data;
   if (!data) return;
   const { info } = data;
-  const days = [["streak", "streak_day_num"], ["long_days", "long_day_num"], ["clock_days", "clock_day_num"]];
+  const mornings = [["streak", "streak_day_num"], ["long_days", "long_day_num"], ["clock_days", "clock_day_num"]];
   find("info").replaceChildren(
-    ...days.filter(([, field]) => field in info).map(([name, field]) => figure(name, t("days", info[field]))),
+    ...mornings.filter(([, field]) => field in info).map(([name, field]) => figure(name, days(info[field]))),
     figure("joined", number(info.join_num)),
     figure("income", price(info.income_money)),
     figure("best", price(info.max_money)),
   );
 }
 
-/** A list that grows by pages: `path` of a page, `row` makes an item's element. */
+/** Another user, or none, is here: what was the last one's goes at once. */
+export function forgetMe() {
+  find("info-card").hidden = true;
+  find("events").replaceChildren();
+}
+
+/** A list that grows by pages: `path` of a page (null: there is nothing to ask for), `row` makes an item's element. */
 function paged(list, path, row) {
-  let page = 0;
+  let [page, asked] = [0, 0];
   const more = find(`${list}-more`);
-  async function add() {
-    const data = await read(`${path()}page=${page + 1}&limit=${PAGE}`);
-    if (!data) return;
-    page += 1;
+  async function show(wanted) {
+    const mine = ++asked;
+    const from = path();
+    const data = from ? await read(`${from}page=${wanted}&limit=${PAGE}`) : { total: 0, items: [] };
+    if (!data || mine !== asked) return;
+    page = wanted;
     if (page === 1) find(list).replaceChildren();
     find(list).append(...data.items.map(row));
     find(`${list}-empty`).hidden = data.total > 0;
     more.hidden = page * PAGE >= data.total;
   }
-  more.addEventListener("click", add);
-  return async () => {
-    page = 0;
-    await add();
-  };
+  more.addEventListener("click", () => show(page + 1));
+  return () => show(1);
 }
 
-const firstHistory = paged("events", () => "/api/me/history?", (item) => {
+export const showHistory = paged("events", () => caller && "/api/me/history?", (item) => {
   const name = `state_${item.state}`;
   const when = `${servertime.dayOf(item.created_at)} ${servertime.timeOf(item.created_at).slice(0, 5)}`;
   const money = `${item.money < 0 ? "−" : "+"}${yuan(Math.abs(item.money))}`;
@@ -69,17 +71,10 @@ const firstHistory = paged("events", () => "/api/me/history?", (item) => {
   );
 });
 
-export async function showHistory() {
-  if (caller) return firstHistory();
-  find("events").replaceChildren();
-  find("events-more").hidden = true;
-  find("events-empty").hidden = false;
-}
-
 /** Nicknames are the users' own words: text, never markup. */
 const who = (person) => person.nickname || person.mobile;
 
-const firstRanks = paged("ranks", () => "/api/board?", (item) =>
+export const showBoard = paged("ranks", () => "/api/board?", (item) =>
   make(
     "li", item.rank <= 3 ? `top top${item.rank}` : "",
     make("span", "rank", item.rank),
@@ -87,8 +82,6 @@ const firstRanks = paged("ranks", () => "/api/board?", (item) =>
     make("span", "money in", price(item.income_money)),
   ),
 );
-
-export const showBoard = () => firstRanks();
 
 /** The last settled round: its talents, and its published figures. */
 export async function showLastRound() {
@@ -102,17 +95,15 @@ export async function showLastRound() {
 
 function showTalents(talents) {
   const best = [
-    ["longest", "♾", (one) => t("days", one.days)],
-    ["luckiest", "🧧", (one) => price(one.money)],
-    ["earliest", "⏰", (one) => servertime.timeOf(one.checked_in_at)],
+    ["longest", (one) => days(one.days)],
+    ["luckiest", (one) => price(one.money)],
+    ["earliest", (one) => servertime.timeOf(one.checked_in_at)],
   ];
   find("talents").replaceChildren(
-    ...best.map(([name, sign, figureOf]) => {
-      const icon = make("span", "sign", sign);
-      icon.setAttribute("aria-hidden", "true");
+    ...best.map(([name, figureOf]) => {
       const one = talents[name];
       const text = one ? [make("strong", "", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t("nobody"))];
-      return make("li", "", icon, make("small", "soft", t(name)), ...text);
+      return make("li", "", icon(name), make("small", "soft", t(name)), ...text);
     }),
   );
 }

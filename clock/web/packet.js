@@ -1,6 +1,6 @@
 /** The red packet: the moment of opening it. */
 
-import { persist, verb } from "/web/api.js";
+import { Later, Lost, persist, verb } from "/web/api.js";
 import { calm, find, make, put, roll } from "/web/dom.js";
 import { price, t, yuan } from "/web/texts.js";
 
@@ -21,8 +21,9 @@ export function prepare(claimed, closed) {
 /** The sealed packet. */
 export function offer() {
   const dialog = find("packet");
-  delete dialog.dataset.step;
-  put(find("packet-text"), t("packet_wait"));
+  if (asking) dialog.dataset.step = "opening";
+  else delete dialog.dataset.step;
+  put(find("packet-text"), t(asking ? "packet_opening" : "packet_wait"));
   put(find("packet-parts"), "");
   put(find("packet-money"), "0.00");
   find("packet-sum").hidden = find("packet-done").hidden = true;
@@ -43,7 +44,8 @@ async function open() {
     const reply = await persist(claim, (text) => put(find("packet-text"), text));
     if (reply.status === 1) reveal(reply.data.assign);
     else refuse(reply.message);
-  } catch {
+  } catch (error) {
+    if (!(error instanceof Lost || error instanceof Later)) throw error;
     refuse(t("gave_up"));
   } finally {
     asking = false;

@@ -1,6 +1,6 @@
 /** The players' page: asks, keeps what was answered, and shows it. Nothing is shown as done before the service said so. */
 
-import { Later, Lost, caller, events, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
+import { Later, Lost, caller, events, orNull, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
 import { find, put } from "/web/dom.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
@@ -15,6 +15,7 @@ const CONFIRM_MS = 1_000;
 const CONFIRM_TRIES = 30;
 const EARLY_TRIES = 5;
 const TICK_MS = 200;
+const BOOKED_MS = 1_500;
 
 const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
 servertime.useZone(rules.timezone);
@@ -24,9 +25,10 @@ let doing = "";
 let last = "";
 let pollTimer = 0;
 let pollNumber = 0;
+let stale = false;
 
 const neighbours = new BroadcastChannel("clock");
-neighbours.addEventListener("message", () => poll());
+neighbours.addEventListener("message", again);
 
 // -- what the service says
 
@@ -58,6 +60,7 @@ const profile = () => {
 
 function take(summary, morning) {
   const fresh = view.summary?.round !== summary.round;
+  stale = false;
   Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
   if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) view.order = null;
   showFigures(summary);
@@ -67,10 +70,16 @@ function take(summary, morning) {
   render();
 }
 
+/** Something may have happened elsewhere: nothing that is remembered of this morning is taken for granted. */
+function again() {
+  stale = true;
+  poll();
+}
+
 /** Whether the caller checked in this morning, and has opened the packet; asked anew for a new day or another round. */
 async function morningOf(summary) {
   const day = servertime.dayOf(summary.server_time);
-  if (view.morning.day === day && view.summary?.round === summary.round) return view.morning;
+  if (!stale && view.morning.day === day && view.summary?.round === summary.round) return view.morning;
   if (!caller) return { day, checkedIn: false, claimed: null };
   const [status, yesterday] = await Promise.all([verb("/api/check-in/status"), lists.readYesterday()]);
   const kept = JSON.parse(localStorage.getItem(claimedKey()) ?? "null");
@@ -82,7 +91,11 @@ const claimedKey = () => `clock.claimed.${caller.uid}`;
 
 // -- what the player does
 
-const say = (text) => put(find("said"), text);
+/** A line below the sky: good news, or `bad` ones. */
+function say(text, bad = false) {
+  find("said").classList.toggle("bad", bad);
+  put(find("said"), text);
+}
 
 /** Runs what a tap asks for, once at a time; the button says so meanwhile. */
 async function act() {
@@ -94,7 +107,7 @@ async function act() {
     await ACTIONS[kind]();
   } catch (error) {
     if (!(error instanceof Lost || error instanceof Later)) throw error;
-    say(t("gave_up"));
+    if (caller) say(t("gave_up"), true);
   } finally {
     doing = "";
     render();
@@ -109,8 +122,8 @@ const waitLine = (text) => {
 async function join() {
   const { mobile, nickname, openId } = caller;
   const reply = await persist(() => verb("/api/join", { extra: { mobile, nickname, openId } }), waitLine);
-  say(reply.message);
-  if (reply.status === 1) view.order = { ...reply.data, round: view.summary.round, paying: false };
+  say(reply.message, reply.status !== 1);
+  if (reply.status === 1) view.order = { ...reply.data, uid: caller.uid, round: view.summary.round, paying: false };
   else await poll();
   if (view.order) pay();
 }
@@ -119,7 +132,7 @@ async function join() {
 function pay() {
   const order = view.order;
   const request = new CustomEvent("clock:pay", { detail: { ...order, done: () => confirm(order) }, cancelable: true });
-  if (dispatchEvent(request)) say(t("no_payer"));
+  if (dispatchEvent(request)) say(t("no_payer"), true);
 }
 
 async function confirm(order) {
@@ -131,8 +144,8 @@ async function confirm(order) {
   }
   if (view.order === order) {
     order.paying = false;
-    say(t("not_confirmed"));
-  } else if (view.summary.clock_status > 0) {
+    say(t("not_confirmed"), true);
+  } else if (order.uid === caller?.uid && view.summary?.clock_status > 0) {
     say(t("paid"));
     changed();
   }
@@ -147,7 +160,7 @@ async function checkIn() {
     if (reply.code !== "too_early") break;
     await sleep(200 + 200 * Math.random());
   }
-  say(reply.message);
+  say(reply.message, reply.status !== 1);
   if (reply.status === 1 && view.at.settles) view.summary.clock_status = 2;
   if (reply.status === 1) changed();
   await poll();
@@ -155,11 +168,10 @@ async function checkIn() {
 
 const ACTIONS = { join, pay, check_in: checkIn, packet: packet.offer };
 
-/** Something was acknowledged: other tabs, and the lists, look again. */
+/** Something was acknowledged: other tabs look again, and the lists once the books have it. */
 function changed() {
   neighbours.postMessage("changed");
-  lists.showMe();
-  lists.showHistory();
+  setTimeout(showLists, BOOKED_MS * (1 + Math.random()));
 }
 
 function claimed(assign) {
@@ -172,7 +184,7 @@ function claimed(assign) {
 /** The result has been seen: it is not brought up again. */
 async function acknowledge() {
   if (!view.summary?.is_alert) return;
-  const reply = await persist(() => verb("/api/alert/ack"), () => {}).catch(() => null);
+  const reply = await orNull(persist(() => verb("/api/alert/ack"), () => {}));
   if (reply?.status === 1) view.summary.is_alert = 0;
   showResult();
 }
@@ -182,6 +194,7 @@ function showResult() {
   const won = view.morning.claimed?.total ? view.morning.claimed : null;
   const missed = !won && view.summary.is_alert === 1 && !view.morning.checkedIn;
   find("result").hidden = !(won || missed);
+  find("result").classList.toggle("won", won !== null);
   find("result-done").hidden = !missed;
   if (won) {
     put(find("result-title"), t("result_won", price(won.money)));
@@ -201,8 +214,8 @@ function showRemind(summary) {
 
 async function switchRemind() {
   const on = find("remind").getAttribute("aria-checked") !== "true";
-  const reply = await persist(() => verb("/api/remind", { on }), say).catch(() => null);
-  if (reply?.status !== 1) return say(reply?.message ?? t("gave_up"));
+  const reply = await orNull(persist(() => verb("/api/remind", { on }), say));
+  if (reply?.status !== 1) return say(reply?.message ?? t("gave_up"), true);
   view.summary.is_remind = reply.data.is_remind;
   showRemind(view.summary);
   say(t(reply.data.is_remind ? "remind_is_on" : "remind_is_off"));
@@ -249,24 +262,29 @@ function look(name) {
     else button.removeAttribute("aria-current");
   }
   scrollTo(0, 0);
+  showLists();
 }
 
 function another() {
   Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
   last = "";
+  find("packet").close();
+  lists.forgetMe();
   poll();
   showLists();
 }
 
-events.addEventListener("lost", () => {
-  put(find("lost"), t("lost"));
-  find("lost").hidden = false;
-});
+for (const name of ["lost", "away"]) {
+  events.addEventListener(name, () => {
+    put(find("lost"), t(name));
+    find("lost").hidden = false;
+  });
+}
 events.addEventListener("found", () => (find("lost").hidden = true));
 events.addEventListener("caller", another);
-events.addEventListener("expired", () => say(t("signed_out")));
-for (const name of ["online", "offline", "pageshow", "clock:moved"]) addEventListener(name, () => poll());
-document.addEventListener("visibilitychange", () => poll());
+events.addEventListener("expired", () => say(t("signed_out"), true));
+for (const name of ["online", "offline", "pageshow", "clock:moved"]) addEventListener(name, again);
+document.addEventListener("visibilitychange", again);
 
 find("act").addEventListener("click", act);
 find("remind").addEventListener("click", switchRemind);

@@ -46,8 +46,9 @@ async def chromium() -> AsyncIterator[Browser]:
 class House:
     """The service, with everything that belongs to it, and its clock in our hands."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, redis_url: str, session: aiohttp.ClientSession) -> None:
         self.url = url.rstrip("/")
+        self.redis_url = redis_url
         self.session = session
 
     async def send(self, method: str, path: str, body: Any = None, token: str = "") -> dict[str, Any]:
@@ -66,12 +67,14 @@ class House:
         """When this answers, every process is on the new time, which runs on from there."""
         await self.send("PUT", "/dev/time", {"now": f"{day}T{time_of_day}+08:00"})
 
-    async def joins(self, uid: int, nickname: str = "") -> None:
-        """A player elsewhere orders and pays."""
+    async def joins(self, uid: int, nickname: str = "", *, paying: bool = True) -> dict[str, Any]:
+        """A player elsewhere orders, and pays; the order."""
         token, extra = await self.token(uid), person(uid, nickname)
-        order = await self.send("POST", "/api/join", {"uid": uid, "extra": extra}, token)
-        paid = await self.send("POST", "/dev/pay", {"order_no": order["data"]["order_no"]})
-        assert paid["code"] == "paid", paid
+        order: dict[str, Any] = (await self.send("POST", "/api/join", {"uid": uid, "extra": extra}, token))["data"]
+        if paying:
+            paid = await self.send("POST", "/dev/pay", {"order_no": order["order_no"]})
+            assert paid["code"] == "paid", paid
+        return order
 
     async def does(self, uid: int, path: str, **body: Any) -> dict[str, Any]:
         """A verb of a player elsewhere."""
@@ -82,7 +85,7 @@ class House:
 async def house(data_dir: Path) -> AsyncIterator[House]:
     settings = Settings(env="dev", port=0, data_dir=data_dir, api_workers=1)
     async with running(settings, quiet=True) as urls, aiohttp.ClientSession() as session:
-        yield House(urls["page"], session)
+        yield House(urls["page"], urls["redis_url"], session)
 
 
 def person(uid: int, nickname: str = "") -> dict[str, str]:
@@ -97,7 +100,7 @@ class Visitor:
         self.context = context
         self.page = page
         self.problems: list[str] = []
-        self._expected: list[str] = []
+        self._expected: list[str] = ["404 .*api"]
         context.on("page", self._watch)
         context.on("request", self._check_origin)
         self._watch(page)
@@ -122,13 +125,13 @@ class Visitor:
         if not request.url.startswith(f"{self.house.url}/"):
             self.problems.append(f"a request to another origin: {request.url}")
 
-    async def opens(self, uid: int | None, path: str = "/", nickname: str = "") -> None:
-        """As the host app opens the page for a signed-in user; ``None`` for a guest."""
+    async def opens(self, uid: int | None, path: str = "/", page: Page | None = None) -> None:
+        """As the host app opens the page for a signed-in user, in the first tab or another; ``None`` for a guest."""
         address = self.house.url + path
         if uid is not None:
-            person_of = "&".join(f"{name}={value}" for name, value in person(uid, nickname).items())
+            person_of = "&".join(f"{name}={value}" for name, value in person(uid).items())
             address += f"#token={await self.house.token(uid)}&{person_of}"
-        await self.page.goto(address)
+        await (page or self.page).goto(address)
 
     async def travels(self, day: date, time_of_day: str) -> None:
         """The game's time moves, and the page asks at once instead of within ten seconds."""
@@ -162,7 +165,8 @@ async def visitor(
         has_touch=size == PHONE,
         device_scale_factor=1,
     )
+    context.set_default_timeout(10_000)
     someone = Visitor(house, context, await context.new_page())
     yield someone
     await context.close()
-    assert someone.problems == [], someone.problems
+    assert not someone.problems, "\n".join(someone.problems)
