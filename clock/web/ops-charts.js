@@ -63,7 +63,7 @@ export function curves(svg, { rows, from, to, now, marks, write, names, label })
   for (const [at, text] of marks) {
     parts.push(shape("line", { class: "mark", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }));
     if (x(at) - last < LABEL) continue; // two labels would lie on one another
-    parts.push(shape("text", { x: x(at), y: HEIGHT - 6, "text-anchor": "middle" }, text));
+    parts.push(shape("text", { x: x(at), y: HEIGHT - 6, "text-anchor": x(at) > width - LABEL ? "end" : "middle" }, text));
     last = x(at);
   }
   names.forEach((_, i) => {
@@ -78,13 +78,13 @@ export function curves(svg, { rows, from, to, now, marks, write, names, label })
     parts.push(shape("path", { class: `line line${i + 1}`, d: `${path} H${x(end)}` }));
   });
   svg.replaceChildren(shape("title", {}, label), ...parts);
-  svg.onpointermove = (event) => tell(event, svg, { cumulated, from, to, x, write, names, width });
+  svg.onpointermove = (event) => tell(event, svg, { cumulated, from, to: Math.min(to, Math.max(now, from)), end: to, x, write, names, width });
   svg.onpointerleave = () => svg.querySelectorAll(".cursor, .told").forEach((node) => node.remove());
 }
 
-function tell(event, svg, { cumulated, from, to, x, write, names, width }) {
+function tell(event, svg, { cumulated, from, to, end, x, write, names, width }) {
   const box = svg.getBoundingClientRect();
-  const at = from + (((event.clientX - box.left) / box.width) * width - LEFT) / (width - LEFT - RIGHT) * (to - from);
+  const at = from + (((event.clientX - box.left) / box.width) * width - LEFT) / (width - LEFT - RIGHT) * (end - from);
   if (at < from || at > to) return;
   const row = cumulated.findLast((one) => one[0] <= at) ?? [at, ...names.map(() => 0)];
   svg.querySelectorAll(".cursor, .told").forEach((node) => node.remove());
