@@ -100,14 +100,21 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
 
 def signed_in(service: Service, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
     """Ordinary handlers that need a token: 413, then 401, then what the handler says."""
-    return [Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=[ops.token_guard(service)])]
+    guards = [ops.token_guard(service)]
+    return [
+        Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=guards, security=[{"bearer": []}]),
+    ]
 
 
 def ops_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:
     """What operators see and do: ordinary handlers."""
     of_rounds, of_money = round_routes(service), money_routes(service)
 
-    @get("/ops/live", responses=ops.RESPONSES)
+    @get(
+        "/ops/live",
+        responses=ops.RESPONSES,
+        description="What happens now in all processes, what waits, and the alarms: what needs a person.",
+    )
     async def live(request: Request[Any, Any, Any]) -> Response[Envelope]:
         ops.require_operator(request)
         return ops.reply(request, "live", await ops.live(service, watch))
@@ -138,7 +145,11 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "round", await ops.round_figures(service, of))
 
-    @get("/ops/steps/{day:str}", responses=ops.RESPONSES)
+    @get(
+        "/ops/steps/{day:str}",
+        responses=ops.RESPONSES,
+        description="How many users ordered, paid, checked in and claimed, minute by minute; follows the outbox.",
+    )
     async def steps(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = ops.day_of(day)
         ops.require_operator(request)
@@ -163,7 +174,12 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "quarantine", await ops.quarantine(service, page, limit, waiting))
 
-    @post("/ops/quarantine/{entry:str}/release", status_code=200, responses=ops.RESPONSES)
+    @post(
+        "/ops/quarantine/{entry:str}/release",
+        status_code=200,
+        responses=ops.RESPONSES,
+        description="Decide about a quarantined callback once: owe its payment back, or answered otherwise.",
+    )
     async def release(
         request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
     ) -> Response[Envelope]:
