@@ -125,6 +125,8 @@ async def test_the_steps_of_a_round_are_counted_by_the_minute_each_user_once(api
         await api.member(uid)
     await api.join(6)
     assert (await steps())["minutes"] == [[at("20:00"), 6, 5, 0, 0]]
+    await api.join(8)  # in the same minute, and read by another transaction
+    assert (await steps())["minutes"] == [[at("20:00"), 7, 5, 0, 0]]
     api.service.time.stop_at(at("20:01"))
     await api.join(6)  # the same order
     await api.join(7)
@@ -138,12 +140,12 @@ async def test_the_steps_of_a_round_are_counted_by_the_minute_each_user_once(api
     shown = await steps()
     assert shown["steps"] == ["ordered", "paid", "checked_in", "claimed"]
     assert shown["minutes"] == [
-        [at("20:00"), 6, 5, 0, 0],
+        [at("20:00"), 7, 5, 0, 0],
         [at("20:01"), 1, 0, 0, 0],
         [at("05:00", 1), 0, 0, 3, 0],
         [at("08:05", 1), 0, 0, 0, 1],
     ]
-    assert shown["totals"] == {"ordered": 7, "paid": 5, "checked_in": 3, "claimed": 1}
+    assert shown["totals"] == {"ordered": 8, "paid": 5, "checked_in": 3, "claimed": 1}
 
 
 async def test_an_entry_that_is_read_twice_is_counted_once(api: Api) -> None:
