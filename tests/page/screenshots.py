@@ -9,13 +9,14 @@ import uvloop
 from playwright.async_api import Browser, expect
 
 from clock import embedded
-from tests.page.visitor import DESKTOP, House, Visitor, chromium, house, visitor
+from tests.page.visitor import House, Visitor, chromium, house, visitor
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 MOST_BYTES = 150_000
+DESK = (1100, 720)
 
 LIN = 1
-NAMES = ("Lin", "早安小鹿", "六点半", "Mei", "Zhao", "晨跑老王", "Chen", "豆浆油条", "Sun", "不赖床", "Ada", "山里人")
+NAMES = "Lin 早安小鹿 六点半 Mei Zhao 晨跑老王 Chen 豆浆油条 Sun 不赖床 Ada 山里人 Wu 露水 Nora 麦田 Kai 早鸟 Yan 海边日出 Fei 白粥".split()
 PLAYERS = {uid: NAMES[(uid - 1) % len(NAMES)] for uid in range(1, 65)}
 FIRST = date(2030, 1, 1)
 DAYS = 4
@@ -53,11 +54,11 @@ async def take(town: House, browser: Browser, day: date) -> None:
     await asyncio.gather(*(town.joins(uid, name) for uid, name in PLAYERS.items() if uid != LIN))
     async with (
         visitor(browser, town) as phone,
-        visitor(browser, town, language="en", dark=True, size=DESKTOP) as desk,
+        visitor(browser, town, language="en", dark=True, size=DESK) as desk,
     ):
         for someone in (phone, desk):
             await someone.context.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
-        await phone.opens(LIN)
+        await phone.opens(LIN, nickname=PLAYERS[LIN])
         await keep(phone, "join", "join")
         await town.joins(LIN, PLAYERS[LIN])
         await phone.travels(day, "22:10:00")
@@ -73,7 +74,7 @@ async def take(town: House, browser: Browser, day: date) -> None:
         await phone.page.locator("#packet-open").click()
         await phone.page.locator("#packet-done").wait_for()
         await phone.page.screenshot(path=FOLDER / "packet.png")
-        await desk.opens(LIN)
+        await desk.opens(LIN, nickname=PLAYERS[LIN])
         await keep(desk, "join", "desktop")
 
 
