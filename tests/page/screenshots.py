@@ -16,7 +16,10 @@ MOST_BYTES = 150_000
 DESK = (1100, 720)
 
 LIN = 1
-NAMES = "Lin 早安小鹿 六点半 Mei Zhao 晨跑老王 Chen 豆浆油条 Sun 不赖床 Ada 山里人 Wu 露水 Nora 麦田 Kai 早鸟 Yan 海边日出 Fei 白粥".split()
+NAMES = (
+    *("Lin", "早安小鹿", "六点半", "Mei", "Zhao", "晨跑老王", "Chen", "豆浆油条", "Sun", "不赖床", "Ada", "山里人"),
+    *("Wu", "露水", "Nora", "麦田", "Kai", "早鸟", "Yan", "海边日出", "Fei", "白粥"),
+)
 PLAYERS = {uid: NAMES[(uid - 1) % len(NAMES)] for uid in range(1, 65)}
 FIRST = date(2030, 1, 1)
 DAYS = 4
