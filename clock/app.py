@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         *routes.user_routes(service, lane),
         *routes.ops_routes(service),
         *routes.me_routes(service),
+        *routes.public_routes(service),
         *routes.health_routes(service),
         *pages.page_routes(settings),
         *(routes.dev_routes(service) if settings.env == "dev" else []),

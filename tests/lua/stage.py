@@ -32,6 +32,9 @@ GRACE_MS = 5_000
 
 RULES = rules_of(Settings())
 
+SINGLE = ("open", "close", "publish", "settle", "finish", "order", "alert")
+"""Scripts with one word for the whole call."""
+
 
 def tap(uid: int, waited_ms: int = 0) -> Row:
     """A user's row of check_in and of claim."""
@@ -98,8 +101,8 @@ class Stage:
         reply = await run_script(self.redis, verb, now, keys.names(self.day, self.shard, script.nouns), *args)
         assert reply[0] == now
         results = [_text(one) for one in reply[1:]]
-        assert len(results) == len(rows) or verb in ("open", "close", "publish", "settle", "finish", "order")
-        words = results if rows and verb not in ("open", "publish") else results[:1]
+        assert len(results) == len(rows) or verb in SINGLE
+        words = results if rows and verb not in SINGLE else results[:1]
         assert {one[0] if isinstance(one, list) else one for one in words} <= script.words
         return results
 
