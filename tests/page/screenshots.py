@@ -46,9 +46,9 @@ async def play(town: House, day: date, sleepers: Iterable[int]) -> None:
     up = [uid for uid in players if uid not in set(sleepers)]
     await asyncio.gather(*(town.does(uid, "/api/check-in") for uid in up))
     await town.it_is(day + timedelta(days=1), "08:05:00")
-    while (await town.does(LIN, "/api/claim"))["code"] == "not_settled":
-        await asyncio.sleep(0.2)
+    await town.settled(day)
     await asyncio.gather(*(town.does(uid, "/api/claim") for uid in up))
+    await town.does(LIN, "/api/alert/ack")
 
 
 async def take(town: House, browser: Browser, day: date) -> None:
@@ -68,6 +68,7 @@ async def take(town: House, browser: Browser, day: date) -> None:
         await keep(phone, "wait", "wait")
         await town.it_is(morning, "05:00:00")
         await asyncio.gather(*(town.does(uid, "/api/check-in") for uid in range(8, 50)))
+        await asyncio.sleep(0.5)  # figures may be a quarter of a second old
         await phone.travels(morning, "06:12:00")
         await keep(phone, "check_in", "check-in")
         await phone.page.locator("#act").click()

@@ -1,5 +1,6 @@
 """Visitors of the pages: the real service as processes, a real browser, and everything that it complains about."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -79,6 +80,20 @@ class House:
     async def does(self, uid: int, path: str, **body: Any) -> dict[str, Any]:
         """A verb of a player elsewhere."""
         return await self.send("POST", path, {"uid": uid, **body}, await self.token(uid))
+
+    async def claims(self, uid: int) -> dict[str, Any]:
+        """Waits for the settlement; what was in the packet."""
+        async with asyncio.timeout(20):
+            while (reply := await self.does(uid, "/api/claim"))["code"] == "not_settled":
+                await asyncio.sleep(0.1)
+        assign: dict[str, Any] = reply["data"]["assign"]
+        return assign
+
+    async def settled(self, day: date) -> None:
+        """Returns once the worker has settled the round."""
+        async with asyncio.timeout(20):
+            while (await self.send("GET", f"/api/rounds/{day}"))["data"]["state"] not in ("settled", "finished"):
+                await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
