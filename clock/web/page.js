@@ -80,15 +80,16 @@ function again() {
 async function morningOf(summary) {
   const day = servertime.dayOf(summary.server_time);
   if (!stale && view.morning.day === day && view.summary?.round === summary.round) return view.morning;
-  if (!caller) return { day };
+  const who = caller;
+  if (!who) return { day };
   const { yesterday } = (await send("GET", "/api/me/yesterday")).data;
   if (!yesterday) return { day };
-  const kept = JSON.parse(localStorage.getItem(claimedKey()) ?? "null");
+  const kept = JSON.parse(localStorage.getItem(claimedKey(who)) ?? "null");
   const claimed = kept?.day === day ? kept.assign : yesterday.red_status === 2 ? {} : null;
   return { day, joined: yesterday.clock_status > 0, checkedIn: yesterday.clock_status === 2, claimed };
 }
 
-const claimedKey = () => `clock.claimed.${caller.uid}`;
+const claimedKey = (who) => `clock.claimed.${who.uid}`;
 
 // -- what the player does
 
@@ -177,16 +178,16 @@ function changed() {
 
 function claimed(assign) {
   view.morning = { ...view.morning, checkedIn: true, claimed: assign };
-  localStorage.setItem(claimedKey(), JSON.stringify({ day: view.morning.day, assign }));
+  localStorage.setItem(claimedKey(caller), JSON.stringify({ day: view.morning.day, assign }));
   showResult();
   changed();
 }
 
 /** The result has been seen: it is not brought up again. */
 async function acknowledge() {
-  if (!view.summary?.is_alert) return;
   const reply = await orNull(persist(() => verb("/api/alert/ack"), () => {}));
-  if (reply?.status === 1) view.summary.is_alert = 0;
+  if (reply?.status !== 1 || !view.summary) return;
+  view.summary.is_alert = 0;
   showResult();
 }
 

@@ -78,8 +78,11 @@ async def take(town: House, browser: Browser, day: date) -> None:
         await phone.page.locator("#packet-open").click()
         await phone.page.locator("#packet-done").wait_for()
         await phone.page.screenshot(path=FOLDER / "packet.png")
+        await phone.page.locator("#packet-done").click()
+        await town.it_is(morning, "22:10:00")
+        await asyncio.gather(*(town.joins(uid, name) for uid, name in PLAYERS.items()))
         await desk.opens(LIN, nickname=PLAYERS[LIN])
-        await keep(desk, "join", "desktop")
+        await keep(desk, "wait", "desktop")
 
 
 async def keep(visitor: Visitor, kind: str, name: str) -> None:

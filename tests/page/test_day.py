@@ -118,7 +118,8 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await expect(page.locator("#packet-money")).to_have_text("3.00")
     await expect(page.locator("#packet-parts")).to_have_text(words["parts"])
     await visitor.accessible("open packet")
-    await page.locator("#packet-done").click()
+    async with page.expect_response("**/api/alert/ack"):
+        await page.locator("#packet-done").click()
     await expect(page.locator("#result-title")).to_have_text(words["result"])
     await button_is(page, "join")  # today's round
     await visitor.accessible("result")
