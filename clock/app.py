@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         *routes.user_routes(service, lane),
         *routes.ops_routes(service, watch),
         *routes.me_routes(service),
+        *routes.public_routes(service),
         *routes.health_routes(service, watch),
         *pages.page_routes(settings),
         *(routes.dev_routes(service) if settings.env == "dev" else []),

@@ -12,6 +12,7 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from clock import events, ledger, outgoing
+from clock.rounds import day_of_number
 from clock.store import Connection
 
 COLUMNS: dict[str, tuple[LiteralString, ...]] = {
@@ -53,6 +54,21 @@ WHERE excluded.at_ms >= profiles.at_ms
 """
 
 
+UPSERT_SWITCH: LiteralString = """
+INSERT INTO flags (uid, remind, switched_at_ms) VALUES (%s, %s, %s)
+ON CONFLICT (uid) DO UPDATE SET remind = excluded.remind, switched_at_ms = excluded.switched_at_ms
+WHERE excluded.switched_at_ms >= flags.switched_at_ms
+"""
+
+UPSERT_ACK: LiteralString = """
+INSERT INTO flags (uid, acked_day) VALUES (%s, %s)
+ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)
+"""
+
+UPSERTS = {"profiles": UPSERT_PROFILE, "switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
+"""What users say of themselves, where the last word counts."""
+
+
 def refund_no(order_no: str, transaction_id: str) -> str:
     """The one number under which a payment is given back: as the SQL function of that name."""
     return "R" + hashlib.sha256(f"{order_no}:{transaction_id}".encode()).hexdigest()[:31]
@@ -78,6 +94,10 @@ def rows_of(day: date, shard: int, event: events.Event, rows: Rows) -> None:
                 _payment_rows(day, at_ms, payment, rows)
         case events.Profiled(rows=profiles):
             rows["profiles"] += [(*profile, at_ms) for profile in profiles]
+        case events.Reminded(rows=switched):
+            rows["switches"] += [(uid, bool(on), at_ms) for uid, on in switched]
+        case events.Acknowledged(rows=seen):
+            rows["acks"] += [(uid, day_of_number(number)) for uid, number in seen]
         case events.Quarantined(rows=kept):
             for channel, reason, order_no, raw_base64 in kept:
                 raw = base64.b64decode(raw_base64)
@@ -107,8 +127,9 @@ async def write(connection: Connection, day: date, shard: int, entries: list[eve
     for table in COLUMNS:
         if rows[table]:
             await _insert(connection, day, shard, table, rows[table])
-    if rows["profiles"]:
-        await connection.cursor().executemany(UPSERT_PROFILE, rows["profiles"])
+    for kind, statement in UPSERTS.items():
+        if rows[kind]:
+            await connection.cursor().executemany(statement, rows[kind])
 
 
 async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:

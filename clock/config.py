@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Through which channel new orders are paid."""
     platform_url: str = ""
     """Where the platform channel's calls go out to; empty: refunds and payouts stay owed."""
+    reminder_url: str = ""
+    """Where ``reminder.due`` is sent; empty: nobody is reminded."""
     sandbox_port: Port = 0
     """Where the sandbox provider listens on this host; development chooses a free one."""
     api_workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
@@ -63,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     check_in_closes: TimeOfDay = "08:00"
     settle_at: TimeOfDay = "08:05"
     claim_closes: TimeOfDay = "24:00"
+    remind_at: TimeOfDay = "07:30"
+    """On the check-in day. Not a rule of a round: a change counts from the next morning on."""
 
     @property
     def arq_url(self) -> str:
@@ -125,6 +129,10 @@ def _check_windows(settings: Settings) -> None:
                 f"CLOCK_{later.upper()}={getattr(settings, later)} must be after "
                 f"CLOCK_{earlier.upper()}={getattr(settings, earlier)}"
             )
+    if settings.remind_at >= settings.check_in_closes:
+        raise BadSetting(
+            f"CLOCK_REMIND_AT={settings.remind_at} must be before CLOCK_CHECK_IN_CLOSES={settings.check_in_closes}"
+        )
     if settings.join_opens >= settings.join_closes:
         raise BadSetting(
             f"CLOCK_JOIN_CLOSES={settings.join_closes} must be after CLOCK_JOIN_OPENS={settings.join_opens}"

@@ -71,11 +71,25 @@ class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
     pool_fen: int
 
 
-Event = Ordered | Payment | Quarantined | CheckedIn | Claimed | Profiled | Closed
+class Reminded(msgspec.Struct, frozen=True, array_like=True, tag="reminded"):
+    """Rows ``[uid, 1 or 0]``: the reminder switch."""
+
+    at_ms: int
+    rows: list[tuple[int, Literal[0, 1]]]
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
+    """Rows ``[uid, day number of the round whose result was seen]``."""
+
+    at_ms: int
+    rows: list[tuple[int, int]]
+
+
+Event = Ordered | Payment | Quarantined | CheckedIn | Claimed | Profiled | Closed | Reminded | Acknowledged
 
 BY_TAG: dict[str, type[Event]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Ordered, Payment, Quarantined, CheckedIn, Claimed, Profiled, Closed)
+    for kind in (Ordered, Payment, Quarantined, CheckedIn, Claimed, Profiled, Closed, Reminded, Acknowledged)
 }
 
 decode = msgspec.msgpack.Decoder(Event).decode

@@ -5,6 +5,7 @@ returns an :class:`~clock.outcomes.Answer`. Errors: :class:`~clock.batch.Busy` a
 :class:`~clock.batch.Unavailable`, after which asking again is safe.
 """
 
+import asyncio
 import base64
 import time
 from collections.abc import Sequence
@@ -14,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from clock import keys, metrics, order_no
+from clock import flags, keys, metrics, order_no
 from clock.batch import Batcher, Unavailable
 from clock.config import Settings
+from clock.flags import Flags
 from clock.gametime import GameTime
 from clock.outcomes import Answer
 from clock.rounds import Calendar, Rules, Windows, previous, windows
@@ -50,8 +52,8 @@ class Order(msgspec.Struct, frozen=True):
     paid: bool
 
 
-class Opens(Protocol):
-    """Makes sure that a day's round exists in Postgres and in Redis; both raise :class:`Unavailable`."""
+class Opens(flags.Opens, Protocol):
+    """Makes sure that a day's round exists in Postgres and in Redis; all raise :class:`Unavailable`."""
 
     async def open_round(self, day: date) -> object: ...
 
@@ -71,6 +73,7 @@ class Game:
         self.calendar = Calendar(settings.timezone)
         self.batcher = Batcher(self._call)
         self.totals = TotalsCache(redis)
+        self.flags = Flags(self.batcher, opener)
 
     # -- rounds and calls
 
@@ -174,6 +177,14 @@ class Game:
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
         return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
 
+    async def yesterday(self, uid: int, arrived: float) -> Answer:
+        """What became of the user in the round whose check-in day is today."""
+        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
+        status = 2 if state[0] in CHECKED_IN_STATES else int(state[0] in MEMBER_STATES)
+        red = {b"C": 1, b"P": 2}.get(state, 0)
+        return Answer("ok", {"yesterday": {"clock_status": status, "red_status": red}})
+
     async def claim(self, uid: int, arrived: float) -> Answer:
         result, _ = await self._ask_today(CLAIM, uid, arrived)
         if isinstance(result, list):
@@ -185,6 +196,13 @@ class Game:
         """The home page. ``uid`` is ``None`` for a guest."""
         if uid is not None and extra is not None:
             await self._note_profile(uid, extra, arrived)
+        if uid is None:
+            return Answer("ok", {"summary": await self._shown(None, arrived)})
+        shown, (is_remind, is_alert) = await asyncio.gather(self._shown(uid, arrived), self.flags.of(uid, arrived))
+        return Answer("ok", {"summary": {**shown, "is_remind": is_remind, "is_alert": is_alert}})
+
+    async def _shown(self, uid: int | None, arrived: float) -> dict[str, Any]:
+        """The summary, but for the flags of the user."""
         now_ms = self.time.now_ms()
         today = await self.round(self.calendar.day_at(now_ms))
         yesterday = await self.round(previous(today.day))
@@ -201,27 +219,22 @@ class Game:
                 state = (await self._ask_user(STATUS, today.day, uid, arrived))[1][0]
         totals = yesterday_totals if shown is yesterday else await self._totals(today)
         joinable = shown is today and today.at.join_opens_ms <= now_ms < today.at.join_closes_ms
-        return Answer(
-            "ok",
-            {
-                "summary": {
-                    "is_remind": 0,
-                    "clock_status": 2 if state in CHECKED_IN_STATES else int(state in MEMBER_STATES),
-                    "user_num": totals.members,
-                    "clock_user_num": totals.winners,
-                    "clock_money": totals.pool_fen,
-                    "clock_time": _seconds(shown.at.check_in_opens_ms - now_ms),
-                    "red_time": _seconds(yesterday.at.settle_ms - now_ms) if shown is yesterday and member else 0,
-                    "zero_time": _seconds(today.at.join_closes_ms - now_ms) if shown is today else 0,
-                    "is_start": int(joinable and totals.state != "void"),
-                    "is_alert": 0,
-                    "yest_money": yesterday_totals.pool_fen,
-                    "round": shown.day.isoformat(),
-                    "seed_hash": shown.seed_hash,
-                    "server_time": now_ms,
-                }
-            },
-        )
+        return {
+            "is_remind": 0,
+            "clock_status": 2 if state in CHECKED_IN_STATES else int(state in MEMBER_STATES),
+            "user_num": totals.members,
+            "clock_user_num": totals.winners,
+            "clock_money": totals.pool_fen,
+            "clock_time": _seconds(shown.at.check_in_opens_ms - now_ms),
+            "red_time": _seconds(yesterday.at.settle_ms - now_ms) if shown is yesterday and member else 0,
+            "zero_time": _seconds(today.at.join_closes_ms - now_ms) if shown is today else 0,
+            "is_start": int(joinable and totals.state != "void"),
+            "is_alert": 0,
+            "yest_money": yesterday_totals.pool_fen,
+            "round": shown.day.isoformat(),
+            "seed_hash": shown.seed_hash,
+            "server_time": now_ms,
+        }
 
     async def _totals(self, round_: Round) -> Totals:
         totals = await self.totals.get(round_.day, round_.rules.shards)

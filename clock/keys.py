@@ -12,6 +12,13 @@ NOUNS = ("round", "members", "totals", "payments", "packets", "outbox")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
 payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened."""
 
+USER_NOUNS = ("flags", "outbox")
+"""Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
+(``flags.lua``)."""
+
+USERS = date.min
+"""Where a round's day stands otherwise: the keys of users. Their only shard is 0."""
+
 KEEP_MS = 14 * 24 * 3600 * 1000
 
 HEARTBEAT = "clock:worker:heartbeat"
@@ -35,11 +42,11 @@ def shard_of(uid: int, shards: int) -> int:
 
 
 def name(day: date, shard: int, noun: str) -> str:
-    return f"clock:{{{day.isoformat()}.{shard}}}:{noun}"
+    return names(day, shard, (noun,))[0]
 
 
 def names(day: date, shard: int, nouns: Sequence[str]) -> list[str]:
-    prefix = f"clock:{{{day.isoformat()}.{shard}}}:"
+    prefix = "clock:{users}:" if day is USERS else f"clock:{{{day.isoformat()}.{shard}}}:"
     return [prefix + noun for noun in nouns]
 
 

@@ -19,8 +19,9 @@ TITLES = {
 
 
 async def info(service: Service, uid: int) -> Answer:
+    today = service.game.calendar.day_at(service.time.now_ms())
     try:
-        return Answer("ok", {"info": await service.store.one("me", uid=uid)})
+        return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
     except Unanswered as error:
         raise Unavailable(f"Postgres: {error}") from error
 

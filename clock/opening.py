@@ -58,8 +58,23 @@ class Opener:
         await self.open_round(day)
         return True
 
+    async def open_flags(self) -> None:
+        """The hash of users' flags. Raises :class:`Unavailable`, also where it was in use and has vanished."""
+        try:
+            if await self._redis.hexists(keys.name(keys.USERS, 0, "flags"), "open"):
+                return
+            used = await self._store.one("flags_used")
+            if used is not None and used["used"]:
+                raise Unavailable("the flags of users were in use and are not in Redis")
+            await self._redis.hsetnx(keys.name(keys.USERS, 0, "flags"), "open", 1)
+        except Unanswered as error:
+            raise Unavailable(f"Postgres cannot open the flags of users: {error}") from error
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
+
     async def open_around(self, now: date) -> None:
-        """The rounds that verbs may name today and soon."""
+        """The flags, and the rounds that verbs may name today and soon."""
+        await self.open_flags()
         for day in (previous(now), now, following(now)):
             if not await self._redis.exists(keys.name(day, 0, "round")):
                 await self.open_round(day)

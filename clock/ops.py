@@ -312,13 +312,13 @@ async def release(service: Service, entry: str, request: ReleaseRequest, by_whom
 
 
 async def around(service: Service) -> list[tuple[date, int]]:
-    """The rounds of yesterday and today, as day and number of shards."""
+    """What has an outbox now: users, the rounds of yesterday and today; as day and number of shards."""
     today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
     rounds = [await service.game.round(day) for day in (previous(today), today)]
     for one in rounds:
         if not await service.redis.exists(keys.name(one.day, 0, "round")):
             raise Unavailable(f"round {one.day} is not in Redis")
-    return [(one.day, one.rules.shards) for one in rounds]
+    return [(keys.USERS, 1), *((one.day, one.rules.shards) for one in rounds)]
 
 
 async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:

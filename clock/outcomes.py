@@ -87,6 +87,9 @@ OUTCOMES: dict[str, Outcome] = {
 FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("check_in", "too_early"): ("打卡还没开始", "Check-in has not opened yet"),
     ("claim", "too_early"): ("还没到领取时间", "Claiming has not opened yet"),
+    ("public_round", "not_found"): ("没有这一轮", "No such round"),
+    ("public_round", "not_settled"): ("本轮还没结算", "This round is not settled yet"),
+    ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
     ("void", "ok"): ("本轮已取消，押金将退回", "Voided; every stake will be refunded"),
 }
 """Where a verb says a word in a sentence of its own: ``(verb, word)`` to Chinese and English."""

@@ -13,7 +13,7 @@ import structlog
 
 from clock import keys, order_no, outbox
 from clock.opening import round_fields
-from clock.rounds import Rules
+from clock.rounds import Rules, day_number
 from clock.scripts import Value
 from clock.service import Service, live_rounds
 from clock.settle import BooksDiffer
@@ -57,7 +57,41 @@ async def rebuild_lost(service: Service) -> list[str]:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
         for row in await live_rounds(service):
             rebuilt += await _rebuild_round(service, connection, row["day"])
+        rebuilt += await _rebuild_flags(service, connection)
     return rebuilt
+
+
+async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
+    """Switches and results of all users; the field that says that the hash is whole comes last."""
+    redis: Any = service.redis
+    name = keys.name(keys.USERS, 0, "flags")
+    if await redis.hexists(name, "open"):
+        return []
+    await outbox.drain(service.store, service.redis, keys.USERS, 0)
+    await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(keys.USERS, 0))
+    used = await service.store.one("flags_used")
+    if used is None or not used["used"]:
+        return []
+    await redis.delete(name)
+    chunk: dict[int, str] = {}
+    async for user in service.store.stream("rebuild_flags"):
+        chunk[user["uid"]] = _flags(user)
+        if len(chunk) == CHUNK:
+            await redis.hset(name, mapping=chunk)
+            chunk = {}
+    if chunk:
+        await redis.hset(name, mapping=chunk)
+    await redis.hset(name, "open", 1)
+    log.info("flags_rebuilt")
+    return ["users"]
+
+
+def _flags(user: dict[str, Any]) -> str:
+    """A user's record, as ``lua/flags.lua`` describes it."""
+    last, acked = user["last_day"], user["acked_day"]
+    alert = last is not None and (acked is None or acked < last)
+    latest = max((day for day in (last, acked) if day is not None), default=None)
+    return f"{int(user['remind'])}{int(alert)}{'' if latest is None else day_number(latest)}"
 
 
 async def _rebuild_round(service: Service, connection: Connection, day: date) -> list[str]:

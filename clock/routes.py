@@ -1,6 +1,7 @@
 """Every path of the contract: one short function each."""
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
 from litestar import MediaType, Request, Response, Router, get, post
@@ -9,13 +10,14 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from clock import dev, me, metrics, ops
+from clock import dev, me, metrics, ops, public
 from clock.channels import BadSignature, Channel
 from clock.hot import Call, Endpoint, Lane, Refused, decoder, for_anyone, for_caller, route
 from clock.outcomes import Answer, language
 from clock.service import Service
 from clock.watch import Watch, measured
 from clock.wire import (
+    AckAlertRequest,
     CheckInRequest,
     CheckInStatusRequest,
     ClaimRequest,
@@ -25,6 +27,7 @@ from clock.wire import (
     PaymentCallback,
     PayRequest,
     ReleaseRequest,
+    RemindRequest,
     SummaryRequest,
     TokenRequest,
     VoidRequest,
@@ -56,6 +59,12 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     async def claim(request: ClaimRequest, call: Call) -> Answer:
         return await game.claim(request.uid, call.arrived)
 
+    async def remind(request: RemindRequest, call: Call) -> Answer:
+        return await game.flags.remind(request.uid, request.on, call.arrived)
+
+    async def ack_alert(request: AckAlertRequest, call: Call) -> Answer:
+        return await game.flags.ack_alert(request.uid, call.arrived)
+
     return [
         route(
             "/api/summary",
@@ -71,6 +80,8 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         ),
         route("/api/check-in", "check_in", POST=for_caller(lane, CheckInRequest, check_in)),
         route("/api/claim", "claim", POST=for_caller(lane, ClaimRequest, claim)),
+        route("/api/remind", "remind", POST=for_caller(lane, RemindRequest, remind)),
+        route("/api/alert/ack", "ack_alert", POST=for_caller(lane, AckAlertRequest, ack_alert)),
         *(
             route(f"/callbacks/{name}", f"pay_{name}", POST=Endpoint(callback(service, paid_by), PaymentCallback))
             for name, paid_by in service.channels.items()
@@ -225,7 +236,36 @@ def me_routes(service: Service) -> list[ControllerRouterHandler]:
         answer = await me.history(service, ops.uid_of(request, uid), page, limit, tongue)
         return ops.reply(request, "history", answer)
 
-    return signed_in(service, my_info, my_history)
+    @get("/api/me/yesterday", responses=ops.RESPONSES)
+    async def my_yesterday(request: Request[Any, Any, Any], uid: ops.AskedUid = None) -> Response[Envelope]:
+        answer = await service.game.yesterday(ops.uid_of(request, uid), monotonic())
+        return ops.reply(request, "yesterday", answer)
+
+    return signed_in(service, my_info, my_history, my_yesterday)
+
+
+def public_routes(service: Service) -> list[ControllerRouterHandler]:
+    """What anybody may read: no token, nothing personal but masked numbers."""
+
+    @get("/api/talents", responses=public.RESPONSES)
+    async def talents(request: Request[Any, Any, Any]) -> Response[Envelope]:
+        return ops.reply(request, "talents", await public.talents(service))
+
+    @get("/api/board", responses=public.RESPONSES)
+    async def board(request: Request[Any, Any, Any], page: ops.Page = 1, limit: ops.Limit = 20) -> Response[Envelope]:
+        return ops.reply(request, "board", await public.board(service, page, limit))
+
+    @get("/api/rounds/{day:str}", responses=public.RESPONSES)
+    async def public_round(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        return ops.reply(request, "public_round", await public.figures(service, ops.day_of(day)))
+
+    @get("/api/rounds/{day:str}/packets", responses=public.RESPONSES)
+    async def packets(
+        request: Request[Any, Any, Any], day: FromPath[str], page: ops.Page = 1, limit: public.PacketLimit = 1000
+    ) -> Response[Envelope]:
+        return ops.reply(request, "public_round", await public.packets(service, ops.day_of(day), page, limit))
+
+    return [Router("/", route_handlers=[talents, board, public_round, packets], middleware=[ops.bounded])]
 
 
 def health_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:

@@ -99,7 +99,7 @@ def _header(verb: str, body: str) -> dict[str, str]:
 def _check(script: Script, body: str, entry: str) -> None:
     where = f"lua/{script.verb}.lua"
     for noun in script.nouns:
-        if noun not in keys.NOUNS:
+        if noun not in keys.NOUNS + keys.USER_NOUNS:
             raise BadScript(f"{where}: no such key: {noun}")
     used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body)}
     if used and max(used) > len(script.nouns):

@@ -16,6 +16,7 @@ from clock.game import Game
 from clock.gametime import GameTime, MovedTime
 from clock.opening import Opener
 from clock.questions import Questions
+from clock.reminders import Reminders
 from clock.scripts import Client
 from clock.settle import Settlement
 from clock.store import Store
@@ -55,6 +56,7 @@ class Service:
         self.game = Game(settings, self.redis, self.time, self.opener)
         self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
         self.questions = Questions(self.store, self.game, self.channels[settings.channel])
+        self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.settlement = Settlement(self.store, self.redis, self.time, self.opener, self.questions)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -75,6 +77,7 @@ class Service:
         await end(self._tasks)
         for channel in self.channels.values():
             await channel.close()
+        await self.reminders.close()
         await self.store.close()
         await self.redis.aclose()
 

@@ -29,6 +29,7 @@ from clock.opening import Opener
 from clock.questions import Questions
 from clock.rounds import WAIT_CAP_MS, Rules, Windows, windows
 from clock.scripts import Value, call, load
+from clock.standings import Standings
 from clock.store import SETTLEMENT_LOCK, Connection, Store, Unanswered, one, rows
 
 log = structlog.get_logger()
@@ -64,6 +65,7 @@ class Settlement:
         self._time = time
         self._opener = opener
         self._questions = questions
+        self._standings = Standings(store, redis, time, opener)
         self._turn = asyncio.Lock()
         """Whoever waits for Postgres' lock holds a connection: one of this process at a time."""
 
@@ -89,7 +91,15 @@ class Settlement:
             while step := steps.get(round_.state):
                 round_.state = await step(round_)
                 log.info("settlement_step", day=str(day), state=round_.state)
+            await self._standings.tally(day)
             return "settled"
+
+    async def count(self, day: date, shards: int) -> None:
+        """Carry a settled round into standings and incomes, as far as it is time; what is counted stays so."""
+        async with self._alone(day):
+            await self._standings.tally(day)
+            if await self._standings.all_given(day, shards):
+                await self._standings.credit(day)
 
     async def void(self, day: date, reason: str) -> str:
         """Call the round off; every stake is owed back. Answers ``ok``, ``round_settled`` or ``round_not_found``."""
@@ -142,6 +152,8 @@ class Settlement:
             )
             result = await asyncio.to_thread(split, round_.seed, figures["pot_fen"], figures["winners"], packet_rules)
             figures["carried_out_fen"] = result.carried_fen
+            figures["smallest_fen"] = min(result.packets_fen, default=None)
+            figures["largest_fen"] = max(result.packets_fen, default=None)
             await self._write_manifest(connection, day, iter(result.packets_fen))
             await rows(
                 connection,
@@ -216,6 +228,7 @@ class Settlement:
         await self._drain(round_)
         if round_.state == "settled":
             await self._credit_unclaimed(round_)
+            await self._standings.credit(day)
         left_fen = (await self._store.all("pool_balance", day=day))[0]["fen"]
         if left_fen:
             raise BooksDiffer(f"the pool of {day} still holds {left_fen} fen")

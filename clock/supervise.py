@@ -172,7 +172,10 @@ def _with_sandbox(settings: Settings) -> Settings:
     if settings.env != "dev" or settings.platform_url:
         return settings
     port = settings.sandbox_port or _free_port(msgspec.structs.replace(settings, host="127.0.0.1", port=0))
-    return msgspec.structs.replace(settings, sandbox_port=port, platform_url=f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    return msgspec.structs.replace(
+        settings, sandbox_port=port, platform_url=url, reminder_url=settings.reminder_url or f"{url}/reminders"
+    )
 
 
 def _free_port(settings: Settings) -> int:

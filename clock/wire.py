@@ -40,6 +40,14 @@ class ClaimRequest(UserRequest, frozen=True):
     pass
 
 
+class RemindRequest(UserRequest, frozen=True):
+    on: bool = True
+
+
+class AckAlertRequest(UserRequest, frozen=True):
+    pass
+
+
 class PaymentExtra(msgspec.Struct, frozen=True):
     """What the provider says of a successful payment. Only what is there is checked here."""
 

@@ -80,7 +80,7 @@ async def drain(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
-        moved = 0
+        moved = await _drain_shard(service, keys.USERS, 0)
         for row in await live_rounds(service):
             shards = msgspec.convert(row["rules"], Rules).shards
             for shard in range(shards):
@@ -121,6 +121,25 @@ async def settle(context: dict[str, Any]) -> None:
             log.error("books_differ", day=str(day), error=str(error))
         except Unavailable as error:
             log.warning("round_waits", day=str(day), error=str(error))
+
+
+@resilient
+async def count(context: dict[str, Any]) -> None:
+    """Carry settled rounds into standings and incomes, oldest first."""
+    service: Service = context["service"]
+    for row in await service.store.all("uncounted"):
+        await service.settlement.count(row["day"], msgspec.convert(row["rules"], Rules).shards)
+
+
+@resilient
+async def remind(context: dict[str, Any]) -> None:
+    """Remind those who want it and still sleep."""
+    service: Service = context["service"]
+    if not service.settings.reminder_url:
+        return
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and await service.reminders.send_some():
+        pass
 
 
 @resilient
@@ -165,7 +184,7 @@ def build(service: Service) -> Worker:
             keep_result=0,
             run_at_startup=True,
         )
-        for job in (drain, beat, settle, send, ask, compare)
+        for job in (drain, beat, settle, count, remind, send, ask, compare)
     ]
     url = service.settings.arq_url
     return Worker(
@@ -181,7 +200,7 @@ def build(service: Service) -> Worker:
         job_serializer=msgspec.msgpack.encode,
         job_deserializer=msgspec.msgpack.decode,
         poll_delay=0.2,
-        max_jobs=10,
+        max_jobs=12,
         job_timeout=JOB_SECONDS,
     )
 

@@ -56,7 +56,8 @@ UPDATE rounds SET carried_to = NULL WHERE carried_to = %(day)s
 -- save_split: The figures of the split, together with the manifest.
 UPDATE rounds SET state = 'split', members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(refunded_fen)s, forfeited_fen = %(forfeited_fen)s, fee_fen = %(fee_fen)s,
-    carried_in_fen = %(carried_in_fen)s, pot_fen = %(pot_fen)s, carried_out_fen = %(carried_out_fen)s
+    carried_in_fen = %(carried_in_fen)s, pot_fen = %(pot_fen)s, carried_out_fen = %(carried_out_fen)s,
+    smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
 WHERE day = %(day)s AND state = 'closed' RETURNING day
 
 -- refund_sleepers: Gives their stakes back to members who did not check in: all, or the late ones.
@@ -100,7 +101,7 @@ WHERE day = %(day)s AND state IN ('open', 'closed', 'split') RETURNING day
 -- mark_void: Every stake is owed back.
 UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(pool_fen)s, forfeited_fen = 0, fee_fen = 0, carried_in_fen = 0, pot_fen = 0,
-    carried_out_fen = 0
+    carried_out_fen = 0, smallest_fen = NULL, largest_fen = NULL
 WHERE day = %(day)s AND state = 'voiding'
 
 -- unclaimed: Winners without a claim.
@@ -311,15 +312,21 @@ WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 SELECT p.shard, p.fen FROM packets p LEFT JOIN claims l ON l.day = p.day AND l.shard = p.shard AND l.index = p.index
 WHERE p.day = %(day)s AND l.uid IS NULL ORDER BY p.shard, p.index
 
--- me: A user's sums from the ledger, and days from the check-ins; fen.
+-- me: A user's sums from the ledger, and days from the standings; fen. A round that is not in the standings yet counts as a morning.
 WITH own AS (SELECT kind, amount_fen, from_account, to_account FROM transfers WHERE uid = %(uid)s),
-days AS (SELECT day, day - (row_number() OVER (ORDER BY day))::int AS run FROM check_ins WHERE uid = %(uid)s)
+standing AS (SELECT * FROM standings WHERE uid = %(uid)s),
+fresh AS (SELECT count(*) AS mornings FROM rounds r
+          CROSS JOIN LATERAL (SELECT FROM check_ins c WHERE c.day = r.day AND c.uid = %(uid)s LIMIT 1) AS c
+          WHERE r.tallied_at IS NULL AND r.state NOT IN ('voiding', 'void')
+            AND NOT EXISTS (SELECT FROM standing s WHERE s.last_day >= r.day)),
+latest AS (SELECT max(day) AS day FROM rounds WHERE tallied_at IS NOT NULL AND day < %(today)s)
 SELECT (SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund' THEN -amount_fen END), 0)::bigint FROM own) AS spend_money,
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS income_money,
        (SELECT coalesce(max(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS max_money,
        (SELECT count(*) FROM own WHERE kind = 'stake') AS join_num,
-       (SELECT count(*) FROM days) AS clock_day_num,
-       (SELECT coalesce(max(length), 0) FROM (SELECT count(*) AS length FROM days GROUP BY run) AS runs) AS long_day_num,
+       (SELECT mornings FROM fresh) + coalesce((SELECT mornings FROM standing), 0) AS clock_day_num,
+       coalesce((SELECT longest FROM standing), 0) AS long_day_num,
+       coalesce((SELECT streak FROM standing, latest WHERE last_day >= day), 0) AS streak_day_num,
        (SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint
         FROM own) AS balance
 
@@ -339,3 +346,126 @@ SELECT 1 AS found FROM payments WHERE day = %(day)s AND order_no = %(order_no)s 
 
 -- count_quarantine_of: How many callbacks a round's first shard has kept aside.
 SELECT count(*) AS total FROM quarantine WHERE day = %(day)s
+
+-- flags_used: Whether Redis must have flags of users: a switch, an acknowledgement, or a result.
+SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0) AS used
+
+-- rebuild_flags: Everything that Redis knew of users outside a round.
+SELECT coalesce(f.uid, s.uid) AS uid, coalesce(f.remind, false) AS remind, s.last_day, f.acked_day
+FROM flags f FULL JOIN standings s ON s.uid = f.uid
+
+-- round_before: The round before a day that a streak must not miss; a void one is none.
+SELECT max(day) AS day FROM rounds WHERE day < %(day)s AND state NOT IN ('voiding', 'void')
+
+-- tally_waits_for: Earlier rounds that were played and are not in the standings yet.
+SELECT r.day FROM rounds r CROSS JOIN LATERAL (SELECT FROM members m WHERE m.day = r.day LIMIT 1) AS played
+WHERE r.day < %(day)s AND r.tallied_at IS NULL AND r.state <> 'void' LIMIT 1
+
+-- tally_page: Members after a uid, in order.
+SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
+
+-- tally: Carries a round into the standings of some members; a round that is older than the standing changes nothing.
+INSERT INTO standings (uid, last_day, streak, longest, mornings)
+SELECT m.uid, m.day, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int
+FROM members m LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = m.uid
+WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s ORDER BY m.uid
+ON CONFLICT (uid) DO UPDATE SET
+    last_day = excluded.last_day,
+    mornings = standings.mornings + excluded.mornings,
+    streak = CASE WHEN standings.last_day = %(previous)s THEN standings.streak * excluded.streak + excluded.streak ELSE excluded.streak END,
+    longest = greatest(standings.longest,
+        CASE WHEN standings.last_day = %(previous)s THEN standings.streak * excluded.streak + excluded.streak ELSE excluded.streak END)
+WHERE standings.last_day < excluded.last_day
+
+-- save_tally: Up to which member the standings have a round.
+UPDATE rounds SET tallied_uid = %(last)s WHERE day = %(day)s
+
+-- save_talents: The longest streak and the first check-in of a round; between equals the earlier check-in.
+INSERT INTO talents (day, longest_uid, longest_days, earliest_uid, earliest_ms)
+SELECT %(day)s, longest.uid, longest.streak, earliest.uid, earliest.at_ms FROM (SELECT 1) AS one
+LEFT JOIN (SELECT c.uid, s.streak FROM check_ins c JOIN standings s ON s.uid = c.uid AND s.last_day = c.day
+           WHERE c.day = %(day)s ORDER BY s.streak DESC, c.at_ms, c.rank, c.uid LIMIT 1) AS longest ON true
+LEFT JOIN (SELECT uid, at_ms FROM check_ins WHERE day = %(day)s ORDER BY at_ms, rank, uid LIMIT 1) AS earliest ON true
+ON CONFLICT (day) DO UPDATE SET longest_uid = excluded.longest_uid, longest_days = excluded.longest_days,
+    earliest_uid = excluded.earliest_uid, earliest_ms = excluded.earliest_ms
+
+-- mark_tallied: The standings have the whole round.
+UPDATE rounds SET tallied_at = now() WHERE day = %(day)s AND tallied_at IS NULL
+
+-- uncounted: Settled rounds that the standings or the incomes do not have, oldest first.
+SELECT day, rules FROM rounds WHERE state IN ('settled', 'finished') AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
+
+-- count_claims: Packets that were given, as the books have them.
+SELECT count(*) AS claims FROM claims WHERE day = %(day)s
+
+-- credit_page: Winners after a uid, in order.
+SELECT uid FROM claims WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
+
+-- credit: Adds the packets of some winners to their incomes.
+INSERT INTO incomes (uid, income_fen)
+SELECT uid, packet_fen FROM claims WHERE day = %(day)s AND uid > %(after)s AND uid <= %(last)s AND packet_fen > 0 ORDER BY uid
+ON CONFLICT (uid) DO UPDATE SET income_fen = incomes.income_fen + excluded.income_fen
+
+-- save_credit: Up to which winner the incomes have a round.
+UPDATE rounds SET credited_uid = %(last)s WHERE day = %(day)s
+
+-- save_luckiest: The largest packet of a round, if it is above 0; between equals the earlier check-in.
+INSERT INTO talents (day, luckiest_uid, luckiest_fen)
+SELECT l.day, l.uid, l.packet_fen FROM claims l JOIN check_ins c ON c.day = l.day AND c.uid = l.uid
+WHERE l.day = %(day)s AND l.packet_fen > 0 ORDER BY l.packet_fen DESC, c.at_ms, c.rank, c.uid LIMIT 1
+ON CONFLICT (day) DO UPDATE SET luckiest_uid = excluded.luckiest_uid, luckiest_fen = excluded.luckiest_fen
+
+-- mark_credited: The incomes have the whole round.
+UPDATE rounds SET credited_at = now() WHERE day = %(day)s AND credited_at IS NULL
+
+-- talents: Those of the last settled round before a day.
+SELECT t.*, l.nickname AS longest_nickname, l.mobile AS longest_mobile, e.nickname AS earliest_nickname,
+    e.mobile AS earliest_mobile, k.nickname AS luckiest_nickname, k.mobile AS luckiest_mobile
+FROM rounds r JOIN talents t ON t.day = r.day
+LEFT JOIN profiles l ON l.uid = t.longest_uid
+LEFT JOIN profiles e ON e.uid = t.earliest_uid
+LEFT JOIN profiles k ON k.uid = t.luckiest_uid
+WHERE r.tallied_at IS NOT NULL AND r.day < %(today)s ORDER BY r.day DESC LIMIT 1
+
+-- board: Users by income, largest first.
+SELECT i.uid, i.income_fen, p.nickname, p.mobile
+FROM (SELECT uid, income_fen FROM incomes ORDER BY income_fen DESC, uid LIMIT %(limit)s OFFSET %(offset)s) AS i
+LEFT JOIN profiles p ON p.uid = i.uid ORDER BY i.income_fen DESC, i.uid
+
+-- count_board: How many users the board has, as far as it goes.
+SELECT count(*) AS total FROM (SELECT FROM incomes LIMIT %(depth)s) AS shown
+
+-- packets_page: Packets of a round in the order of the split, from a place on; each shard's run of places is known.
+SELECT p.fen FROM (
+    SELECT shard, winners, (sum(winners) OVER (ORDER BY shard) - winners)::bigint AS first FROM closings WHERE day = %(day)s) AS s
+JOIN packets p ON p.day = %(day)s AND p.shard = s.shard
+    AND p.index >= %(offset)s::bigint - s.first AND p.index < %(offset)s::bigint + %(limit)s::bigint - s.first
+WHERE s.first < %(offset)s::bigint + %(limit)s::bigint AND s.first + s.winners > %(offset)s::bigint
+ORDER BY p.shard, p.index
+
+-- queue_reminders: Members who want to be reminded and have not checked in, as the books know it, each once.
+INSERT INTO reminders (day, uid)
+SELECT m.day, m.uid FROM members m JOIN flags f ON f.uid = m.uid AND f.remind
+WHERE m.day = %(day)s AND NOT EXISTS (SELECT FROM check_ins c WHERE c.day = m.day AND c.uid = m.uid)
+ON CONFLICT DO NOTHING
+
+-- mark_reminded: The round's reminders are in the queue.
+UPDATE rounds SET reminded_at = now() WHERE day = %(day)s AND state = 'open' AND reminded_at IS NULL RETURNING day
+
+-- take_reminders: What is due to be sent, for this process alone until the lease ends.
+WITH due AS (
+    SELECT day, uid FROM reminders WHERE day = %(day)s AND state = 'due' AND next_at <= now()
+    ORDER BY next_at, uid LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+UPDATE reminders r SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s)
+FROM due WHERE r.day = due.day AND r.uid = due.uid
+RETURNING r.day, r.uid, r.attempts, (SELECT open_id FROM orders o WHERE o.day = r.day AND o.uid = r.uid) AS open_id
+
+-- end_reminders: What became of some.
+UPDATE reminders SET state = %(state)s WHERE day = %(day)s AND uid = ANY(%(uids)s) AND state = 'due'
+
+-- delay_reminder: It was not taken; when to try again.
+UPDATE reminders SET next_at = now() + make_interval(secs => %(seconds)s) WHERE day = %(day)s AND uid = %(uid)s AND state = 'due'
+
+-- expire_reminders: Whatever was not sent before check-in closed; and what is long over goes.
+WITH gone AS (DELETE FROM reminders WHERE day < %(day)s - 30)
+UPDATE reminders SET state = 'expired' WHERE day < %(day)s AND state = 'due'

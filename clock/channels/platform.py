@@ -39,9 +39,9 @@ class Signatures:
             return
         raise BadSignature
 
-    def sign(self, raw: bytes) -> dict[str, str]:
-        """The headers to send ``raw`` with."""
-        message_id, now = f"msg_{uuid.uuid4().hex}", datetime.now(tz=UTC)
+    def sign(self, raw: bytes, message_id: str = "") -> dict[str, str]:
+        """The headers to send ``raw`` with. ``message_id`` where the same message may be sent again."""
+        message_id, now = message_id or f"msg_{uuid.uuid4().hex}", datetime.now(tz=UTC)
         return {
             "content-type": "application/json",
             "webhook-id": message_id,

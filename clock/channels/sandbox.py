@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS payments (
     transaction_id TEXT PRIMARY KEY, order_no TEXT NOT NULL, amount INTEGER NOT NULL, payer TEXT NOT NULL,
     at_ms INTEGER NOT NULL, told INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS payments_of_order ON payments (order_no);
+CREATE TABLE IF NOT EXISTS reminders (id TEXT PRIMARY KEY, body TEXT NOT NULL, times INTEGER NOT NULL DEFAULT 1);
 CREATE TABLE IF NOT EXISTS closed (order_no TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS movements (
     no TEXT PRIMARY KEY, kind TEXT NOT NULL, order_no TEXT NOT NULL, payer TEXT NOT NULL, amount INTEGER NOT NULL,
@@ -107,6 +108,8 @@ class Provider:
         app.router.add_post("/pay", self.pay)
         app.router.add_put("/trouble", self.set_trouble)
         app.router.add_get("/healthz", self.healthz)
+        app.router.add_post("/reminders", self.take_reminder)
+        app.router.add_get("/reminders", self.list_reminders)
         for action in (
             self.query_order,
             self.close_order,
@@ -176,6 +179,28 @@ class Provider:
         if self.trouble.seed is not None:
             self.random.seed(self.trouble.seed)
         return web.json_response(msgspec.to_builtins(self.trouble))
+
+    async def take_reminder(self, request: web.Request) -> web.StreamResponse:
+        """A ``reminder.due``; the same message again is the same reminder."""
+        raw = await request.read()
+        try:
+            self._signatures.verify(raw, request.headers)
+        except BadSignature:
+            return web.json_response({"error": "bad signature"}, status=401)
+        if self._happens(self.trouble.time_out_before):
+            return self._hang_up(request)
+        self.books.db.execute(
+            "INSERT INTO reminders (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET times = times + 1",
+            (request.headers["webhook-id"], raw.decode()),
+        )
+        if self._happens(self.trouble.time_out_after):
+            return self._hang_up(request)
+        return web.Response(status=204)
+
+    async def list_reminders(self, _: web.Request) -> web.Response:
+        found = self.books.rows("SELECT * FROM reminders ORDER BY id")
+        items = [{"id": row["id"], "times": row["times"], "body": json.loads(row["body"])} for row in found]
+        return web.json_response({"items": items})
 
     async def pay(self, request: web.Request) -> web.Response:
         """A user pays: ``{order_no, amount, buyerId, at_ms, again?}``. Answers with the callback's reply, if any.

@@ -6,7 +6,7 @@ import { find, icon, make, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { days, has, number, price, t, yuan } from "/web/texts.js";
 
-const PAGE = 20;
+const PAGE = 10;
 
 /** The data of a GET, or null where there is none to be had. */
 async function read(path) {
@@ -15,9 +15,6 @@ async function read(path) {
 }
 
 const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
-
-/** `{clock_status, red_status}` of the caller in yesterday's round, or null. */
-export const readYesterday = async () => (await read("/api/me/yesterday"))?.yesterday ?? null;
 
 export async function showMe() {
   const who = caller;
@@ -83,7 +80,7 @@ export const showBoard = paged("ranks", () => "/api/board?", (item) =>
   ),
 );
 
-/** The last settled round: its talents, and its published figures. */
+/** The last settled round: its talents, and its published figures, which are answered. */
 export async function showLastRound() {
   const talents = await read("/api/talents");
   const round = talents?.round ? await read(`/api/rounds/${talents.round}`) : null;
@@ -91,6 +88,7 @@ export async function showLastRound() {
   find("round-card").hidden = !round;
   if (talents?.round) showTalents(talents);
   if (round) showRound(round);
+  return round;
 }
 
 function showTalents(talents) {

@@ -20,7 +20,7 @@ const BOOKED_MS = 1_500;
 const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
 servertime.useZone(rules.timezone);
 
-const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false };
+const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false, lastRound: null };
 let doing = "";
 let last = "";
 let pollTimer = 0;
@@ -66,7 +66,7 @@ function take(summary, morning) {
   showFigures(summary);
   showResult();
   showRemind(summary);
-  if (fresh) lists.showLastRound();
+  if (fresh) showLastRound();
   render();
 }
 
@@ -80,14 +80,16 @@ function again() {
 async function morningOf(summary) {
   const day = servertime.dayOf(summary.server_time);
   if (!stale && view.morning.day === day && view.summary?.round === summary.round) return view.morning;
-  if (!caller) return { day, checkedIn: false, claimed: null };
-  const [status, yesterday] = await Promise.all([verb("/api/check-in/status"), lists.readYesterday()]);
-  const kept = JSON.parse(localStorage.getItem(claimedKey()) ?? "null");
-  const claimed = kept?.day === day ? kept.assign : yesterday?.red_status === 2 ? {} : null;
-  return { day, checkedIn: status.data.is_check_in === 1, claimed };
+  const who = caller;
+  if (!who) return { day };
+  const { yesterday } = (await send("GET", "/api/me/yesterday")).data;
+  if (!yesterday) return { day };
+  const kept = JSON.parse(localStorage.getItem(claimedKey(who)) ?? "null");
+  const claimed = kept?.day === day ? kept.assign : yesterday.red_status === 2 ? {} : null;
+  return { day, joined: yesterday.clock_status > 0, checkedIn: yesterday.clock_status === 2, claimed };
 }
 
-const claimedKey = () => `clock.claimed.${caller.uid}`;
+const claimedKey = (who) => `clock.claimed.${who.uid}`;
 
 // -- what the player does
 
@@ -175,34 +177,47 @@ function changed() {
 }
 
 function claimed(assign) {
-  view.morning = { day: servertime.dayOf(servertime.now()), checkedIn: true, claimed: assign };
-  localStorage.setItem(claimedKey(), JSON.stringify({ day: view.morning.day, assign }));
+  view.morning = { ...view.morning, checkedIn: true, claimed: assign };
+  localStorage.setItem(claimedKey(caller), JSON.stringify({ day: view.morning.day, assign }));
   showResult();
   changed();
 }
 
 /** The result has been seen: it is not brought up again. */
 async function acknowledge() {
-  if (!view.summary?.is_alert) return;
   const reply = await orNull(persist(() => verb("/api/alert/ack"), () => {}));
-  if (reply?.status === 1) view.summary.is_alert = 0;
+  if (reply?.status !== 1 || !view.summary) return;
+  view.summary.is_alert = 0;
   showResult();
 }
 
-/** What this morning brought: the opened packet all day long, or until it has been seen, that one overslept. */
+async function showLastRound() {
+  const round = await lists.showLastRound();
+  if (round) view.lastRound = round;
+  if (view.summary) showResult();
+}
+
+/** What this morning brought: the opened packet all day long; a result that has not been seen, until it has. */
 function showResult() {
   const won = view.morning.claimed?.total ? view.morning.claimed : null;
-  const missed = !won && view.summary.is_alert === 1 && !view.morning.checkedIn;
-  find("result").hidden = !(won || missed);
+  const waits = !won && view.summary.is_alert === 1 && !(view.morning.checkedIn && !view.morning.claimed);
+  find("result").hidden = !(won || waits);
   find("result").classList.toggle("won", won !== null);
-  find("result-done").hidden = !missed;
-  if (won) {
-    put(find("result-title"), t("result_won", price(won.money)));
-    put(find("result-text"), t("result_won_text", price(won.money), price(won.stake), price(won.total)));
-  } else if (missed) {
-    put(find("result-title"), t("result_missed"));
-    put(find("result-text"), t("result_missed_text"));
-  }
+  find("result-done").hidden = won !== null;
+  const [title, text] = won
+    ? [t("result_won", price(won.money)), t("result_won_text", price(won.money), price(won.stake), price(won.total))]
+    : unseen();
+  put(find("result-title"), title);
+  put(find("result-text"), text);
+}
+
+/** A result that waits: this morning's, of one who did not check in, or an older one. */
+function unseen() {
+  const { joined, checkedIn, day } = view.morning;
+  const mine = view.lastRound && day === servertime.dayOf(Date.parse(view.lastRound.day) + 36 * 3600_000);
+  if (!(mine && joined && !checkedIn)) return [t("result_old"), t("result_old_text")];
+  if (view.lastRound.winners) return [t("result_missed"), t("result_missed_text")];
+  return [t("result_missed"), t(rules.nobody === "carry" ? "rule_6_carry" : "rule_6")];
 }
 
 // -- the reminder
@@ -249,7 +264,7 @@ function retell() {
   if (view.summary) {
     showFigures(view.summary);
     showResult();
-    lists.showLastRound();
+    showLastRound();
   }
   render();
   showLists();

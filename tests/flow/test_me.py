@@ -11,7 +11,16 @@ from clock.channels import Result
 from tests.conftest import DAY, Api, Servers
 from tests.flow.test_ledger import IN_TIME, People, Scripted
 
-INFO = {"spend_money", "income_money", "max_money", "join_num", "clock_day_num", "long_day_num", "balance"}
+INFO = {
+    "spend_money",
+    "income_money",
+    "max_money",
+    "join_num",
+    "clock_day_num",
+    "long_day_num",
+    "streak_day_num",
+    "balance",
+}
 ITEM = {"title", "money", "round", "created_at", "kind", "state"}
 
 
@@ -68,6 +77,7 @@ async def test_the_sums_are_those_of_the_ledger(api: Api, people: People) -> Non
         "join_num": 3,
         "clock_day_num": 2,
         "long_day_num": 2,
+        "streak_day_num": 0,
         "balance": 0,
     }
     assert (await info(api, 3))["join_num"] == 1
@@ -188,7 +198,7 @@ async def test_pages_hold_every_line_once(api: Api, people: People) -> None:
 # -- who may read
 
 
-@pytest.mark.parametrize("path", ["/api/me", "/api/me/history"])
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday"])
 async def test_only_the_user_and_services_read_it(api: Api, people: People, path: str) -> None:
     await people.members(1)
     await people.drain()

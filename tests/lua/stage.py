@@ -30,10 +30,10 @@ SETTLES = at("08:05", 1)
 MORNING_ENDS = at("00:00", 2)
 GRACE_MS = 5_000
 
-WITHOUT_USERS = ("open", "close", "publish", "settle", "finish", "order", "release")
-"""Scripts that answer once, not once a user."""
-
 RULES = rules_of(Settings())
+
+SINGLE = ("open", "close", "publish", "settle", "finish", "order", "alert", "release")
+"""Scripts with one word for the whole call."""
 
 
 def tap(uid: int, waited_ms: int = 0) -> Row:
@@ -101,8 +101,8 @@ class Stage:
         reply = await run_script(self.redis, verb, now, keys.names(self.day, self.shard, script.nouns), *args)
         assert reply[0] == now
         results = [_text(one) for one in reply[1:]]
-        assert len(results) == len(rows) or verb in WITHOUT_USERS
-        words = results if rows and verb not in ("open", "publish") else results[:1]
+        assert len(results) == len(rows) or verb in SINGLE
+        words = results if rows and verb not in SINGLE else results[:1]
         assert {one[0] if isinstance(one, list) else one for one in words} <= script.words
         return results
 

@@ -5,7 +5,7 @@ import pytest
 from clock import keys
 from tests.lua.stage import MORNING_ENDS, Stage, order, payment
 
-NO_EXPIRY = {keys.HEARTBEAT, keys.DEV_TIME}
+NO_EXPIRY = {keys.HEARTBEAT, keys.DEV_TIME, *keys.names(keys.USERS, 0, keys.USER_NOUNS)}
 """Not a round's; see :mod:`clock.keys`."""
 
 

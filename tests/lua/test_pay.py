@@ -383,6 +383,9 @@ class AllOpen:
     async def reopen(self, day: date) -> bool:
         raise AssertionError(day)
 
+    async def open_flags(self) -> None:
+        raise AssertionError
+
 
 async def test_a_body_that_is_not_utf_8_does_not_block_the_outbox(stage: Stage) -> None:
     """JSON is read leniently where nobody asks for the field; its bytes are kept all the same."""

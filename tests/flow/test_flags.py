@@ -1,0 +1,154 @@
+"""The reminder switch and the popup: set, shown, acknowledged, and the same after Redis was lost."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from clock import keys, outbox
+from clock.batch import Unavailable
+from clock.config import Settings
+from clock.rebuild import rebuild_lost
+from clock.service import Service
+from tests.conftest import DAY, Api, at
+from tests.flow.test_ledger import People
+from tests.flow.test_rebuild import forget
+from tests.flow.test_rebuild import shared as shared
+from tests.model.world import new_world
+
+
+async def shown(service: Service, uid: int) -> tuple[int, int]:
+    """``is_remind`` and ``is_alert`` on the home page."""
+    summary = (await service.game.summary(uid, None, time.monotonic())).data["summary"]
+    return summary["is_remind"], summary["is_alert"]
+
+
+async def play(people: People, winners: list[int], sleepers: list[int]) -> None:
+    people.it_is("20:00")
+    await people.members(*winners, *sleepers)
+    people.it_is("06:00", 1)
+    await people.check_in(*winners)
+    await people.settle()
+
+
+async def memory(service: Service) -> dict[bytes, bytes]:
+    redis: Any = service.redis
+    await outbox.drain(service.store, redis, keys.USERS, 0)
+    found: dict[bytes, bytes] = await redis.hgetall(keys.name(keys.USERS, 0, "flags"))
+    return found
+
+
+async def test_the_switch_and_the_popup_over_http(api: Api) -> None:
+    people = People(api.service)
+    await people.members(1, 2)
+    assert (await api.post("/api/remind", 1))["data"] == {"is_remind": 1}
+    reply = await api.post("/api/remind", 2, on=False)
+    assert (reply["status"], reply["code"], reply["data"]) == (1, "ok", {"is_remind": 0})
+    assert [await shown(api.service, uid) for uid in (1, 2, 3)] == [(1, 0), (0, 0), (0, 0)]
+    people.it_is("06:00", 1)
+    await people.check_in(1)
+    assert await shown(api.service, 1) == (1, 0)
+    await people.settle()
+    assert [await shown(api.service, uid) for uid in (1, 2, 3)] == [(1, 1), (0, 1), (0, 0)]
+    reply = await api.post("/api/alert/ack", 1)
+    assert (reply["status"], reply["code"], reply["data"]) == (1, "ok", {"is_alert": 0})
+    assert (await api.post("/api/alert/ack", 3))["data"] == {"is_alert": 0}
+    assert [await shown(api.service, uid) for uid in (1, 2)] == [(1, 0), (0, 1)]
+    _, guest = await api.send("GET", "/api/summary")
+    assert (guest["data"]["summary"]["is_remind"], guest["data"]["summary"]["is_alert"]) == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/api/remind", "/api/alert/ack"])
+async def test_only_the_user_and_services_may_set_them(api: Api, path: str) -> None:
+    for body, token, status, code in (
+        ({"uid": 1}, {}, 401, "unauthenticated"),
+        ({"uid": 1}, api.token(2), 403, "forbidden"),
+        ({"uid": "1"}, api.token(1), 400, "bad_request"),
+        ({}, api.token(1), 400, "bad_request"),
+        ({"uid": 1}, api.token(9, "service"), 200, "ok"),
+    ):
+        got, reply = await api.send("POST", path, body, token)
+        assert (got, reply["code"]) == (status, code), body
+    got, reply = await api.send("POST", "/api/remind", {"uid": 1, "on": 1}, api.token(1))
+    assert (got, reply["code"]) == (400, "bad_request")
+    assert "on" in reply["message"]
+
+
+async def test_a_result_waits_for_days_and_a_newer_one_takes_its_place(shared: Settings) -> None:
+    async with new_world(shared) as service:
+        people = People(service)
+        await play(people, [1], [2])
+        service.time.stop_at(at("12:00", 3))
+        assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 1)]
+        await service.game.flags.ack_alert(2, time.monotonic())
+        people.day += timedelta(days=3)
+        people.orders = {}
+        people.it_is("20:00")
+        await people.members(1, 2)
+        assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 0)]  # still the one before
+        people.it_is("06:00", 1)
+        await people.settle()
+        assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 1)]
+
+
+async def test_a_void_round_has_no_result_to_see(shared: Settings) -> None:
+    async with new_world(shared) as service:
+        people = People(service)
+        await people.members(1)
+        await service.settlement.void(DAY, "an outage")
+        people.it_is("09:00", 1)
+        assert await shown(service, 1) == (0, 0)
+
+
+@pytest.mark.parametrize("shards", [1, 8])
+async def test_they_are_the_same_after_redis_was_lost(shared: Settings, shards: int) -> None:
+    async with new_world(shared, shards=shards) as service:
+        people = People(service)
+        game, now = service.game, time.monotonic()
+        for uid in (1, 2, 5, 6):
+            await game.flags.remind(uid, True, now)
+        await game.flags.remind(6, False, now)
+        await play(people, [1, 3], [2, 4])
+        await game.flags.ack_alert(3, now)
+        await game.flags.ack_alert(2, now)
+        everybody = {uid: await shown(service, uid) for uid in range(1, 8)}
+        assert everybody == {1: (1, 1), 2: (1, 0), 3: (0, 0), 4: (0, 1), 5: (1, 0), 6: (0, 0), 7: (0, 0)}
+        await people.drain()
+        before = await memory(service)
+        redis: Any = service.redis
+        await redis.flushall()
+        forget(people)
+        with pytest.raises(Unavailable):
+            await service.game.flags.of(1, now)
+        with pytest.raises(Unavailable):
+            await service.game.flags.remind(1, False, now)
+        assert "users" in await rebuild_lost(service)
+        assert await memory(service) == before
+        assert {uid: await shown(service, uid) for uid in range(1, 8)} == everybody
+        assert await rebuild_lost(service) == []
+
+
+async def test_what_waits_in_their_outbox_survives_a_lost_hash(shared: Settings) -> None:
+    async with new_world(shared) as service:
+        await service.game.flags.remind(1, True, time.monotonic())
+        redis: Any = service.redis
+        await redis.delete(keys.name(keys.USERS, 0, "flags"))
+        assert await rebuild_lost(service) == ["users"]
+        assert await service.game.flags.of(1, time.monotonic()) == (1, 0)
+
+
+async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(shared: Settings) -> None:
+    async with new_world(shared) as service:
+        redis: Any = service.redis
+        stream = keys.name(keys.USERS, 0, "outbox")
+        service.time.stop_at(at("20:00"))
+        await service.game.flags.remind(1, True, time.monotonic())
+        [(_, first)] = await redis.xrange(stream)
+        service.time.stop_at(at("20:01"))
+        await service.game.flags.remind(1, False, time.monotonic())
+        await outbox.drain(service.store, redis, keys.USERS, 0)
+        await redis.xadd(stream, first)
+        await outbox.drain(service.store, redis, keys.USERS, 0)
+        rows = await service.store.all("rebuild_flags")
+        assert [(row["uid"], row["remind"]) for row in rows] == [(1, False)]
