@@ -12,6 +12,7 @@ from clock import me, standings
 from clock.batch import Unavailable
 from clock.config import Settings
 from clock.rebuild import rebuild_lost
+from clock.store import rows
 from clock.worker import count
 from tests.conftest import DAY, Servers, at
 from tests.flow.test_ledger import People, one_database
@@ -264,7 +265,7 @@ async def test_a_credit_that_died_after_some_pages_adds_nothing_twice(
     people.day -= timedelta(days=1)
     await people.claim(1, 2, 3, 4, 5)
     await people.drain()
-    rows, calls = standings.rows, 0
+    calls = 0
 
     async def dies(connection: Any, query: str, **parameters: Any) -> Any:
         nonlocal calls
@@ -274,7 +275,7 @@ async def test_a_credit_that_died_after_some_pages_adds_nothing_twice(
         return await rows(connection, query, **parameters)
 
     with monkeypatch.context() as patch:
-        patch.setattr(standings, "rows", dies)
+        patch.setattr("clock.standings.rows", dies)
         with pytest.raises(Unavailable):
             await people.service.settlement.count(people.day, 1)
     await work(people)
