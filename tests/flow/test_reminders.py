@@ -266,4 +266,5 @@ def test_the_time_must_be_before_check_in_closes() -> None:
     assert config.load({"CLOCK_REMIND_AT": "04:55"}).remind_at == "04:55"
     for bad in ("08:00", "24:00", "7:30", "noon"):
         with pytest.raises(BadSetting, match="CLOCK_REMIND_AT"):
-            config.load({"CLOCK_REMIND_AT": bad})
+            config.load({"CLOCK_REMIND_AT": bad, "CLOCK_REMINDER_URL": "http://platform/reminders"})
+    assert config.load({"CLOCK_CHECK_IN_CLOSES": "07:00"}).reminder_url == ""
