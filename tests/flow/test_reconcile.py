@@ -94,7 +94,7 @@ class Ended:
         for name, value in self.redis.items():
             await redis.restore(name, 0, value)
         db = self.channel.provider.books.db
-        for table in ("payments", "closed", "movements"):
+        for table in ("payments", "closed", "movements", "reminders"):
             db.execute(f"DROP TABLE {table}")
         db.executescript(self.sqlite)
 
