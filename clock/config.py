@@ -129,7 +129,7 @@ def _check_windows(settings: Settings) -> None:
                 f"CLOCK_{later.upper()}={getattr(settings, later)} must be after "
                 f"CLOCK_{earlier.upper()}={getattr(settings, earlier)}"
             )
-    if settings.remind_at >= settings.check_in_closes:
+    if settings.reminder_url and settings.remind_at >= settings.check_in_closes:
         raise BadSetting(
             f"CLOCK_REMIND_AT={settings.remind_at} must be before CLOCK_CHECK_IN_CLOSES={settings.check_in_closes}"
         )

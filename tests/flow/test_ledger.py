@@ -85,6 +85,7 @@ class People:
     async def drain(self) -> None:
         for shard in range(self.service.settings.shards):
             await outbox.drain(self.service.store, self.service.redis, self.day, shard)
+        await outbox.drain(self.service.store, self.service.redis, keys.USERS, 0)
 
     async def settle(self) -> None:
         self.it_is("08:05", 1)

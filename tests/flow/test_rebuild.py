@@ -36,6 +36,9 @@ async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 async def joining(people: People) -> None:
     await people.service.game.summary(1, Extra(nickname="早起 " * 20), time.monotonic())
+    for uid in (1, 2, 10):
+        await people.service.game.flags.remind(uid, True, time.monotonic())
+    await people.service.game.flags.remind(2, False, time.monotonic())
     await people.join(*(uid for uid in USERS if uid != 17))
     paying = [*range(1, 15), 19]
     assert set(await asyncio.gather(*(people.pay(uid, paid_at=IN_TIME) for uid in paying))) == {"paid"}
@@ -81,6 +84,8 @@ async def settled(people: People) -> None:
 async def half_claimed(people: People) -> None:
     await settled(people)
     await people.claim(3, 1, 19, 15)
+    for uid in (1, 2, 16, 18):
+        await people.service.game.flags.ack_alert(uid, time.monotonic())
 
 
 async def finished(people: People) -> None:
@@ -118,7 +123,7 @@ MOMENTS: dict[str, Callable[[People], Awaitable[None]]] = {
 
 
 async def memory(people: People) -> dict[str, Any]:
-    """Every key of the round; a counter of 0 is the same as none, and an empty stream as no stream."""
+    """Every key of the round and of users; a counter of 0 is the same as none, and an empty stream as no stream."""
     redis: Any = people.service.redis
     found: dict[str, Any] = {}
     for shard in range(people.service.settings.shards):
@@ -132,6 +137,8 @@ async def memory(people: People) -> dict[str, Any]:
                 found[name] = await redis.hgetall(name)
             if noun == "totals":
                 found[name] = {field: count for field, count in found[name].items() if count != b"0"}
+    users = keys.name(keys.USERS, 0, "flags")
+    found[users] = await redis.hgetall(users)
     return {name: value for name, value in found.items() if value}
 
 
@@ -205,7 +212,7 @@ async def test_every_key_is_what_it_was_and_every_verb_answers_as_before(
         with pytest.raises(Unavailable):
             await people.pay(1)
         rebuilt = await rebuild_lost(service)
-        assert rebuilt == [f"{DAY}.{shard}" for shard in range(shards)]
+        assert rebuilt == [*(f"{DAY}.{shard}" for shard in range(shards)), "users"]
         assert await memory(people) == before
         assert await lifetimes(people) == expiring
         assert await answers(people) == told
@@ -304,7 +311,7 @@ async def test_what_was_rebuilt_in_part_is_rebuilt_whole(shared: Settings, monke
         forget(people)
         with pytest.raises(Unavailable):
             await service.game.claim(1, time.monotonic())
-        assert await rebuild_lost(service) == [f"{DAY}.0"]
+        assert await rebuild_lost(service) == [f"{DAY}.0", "users"]
         assert await memory(people) == before
 
 

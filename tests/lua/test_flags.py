@@ -94,3 +94,10 @@ async def test_full_vectors_of_the_largest_uids(users: Users) -> None:
 async def test_users_and_their_outbox_are_in_one_slot(redis: Client) -> None:
     names = keys.names(keys.USERS, 0, keys.USER_NOUNS)
     assert names == ["clock:{users}:flags", "clock:{users}:outbox"]
+
+
+async def test_a_user_costs_less_than_a_hundred_bytes(users: Users) -> None:
+    name, uids = users.key("flags"), range(10**10, 10**10 + 2000)
+    for start in range(0, len(uids), 500):
+        await users.alert(2517, *uids[start : start + 500])
+    assert await users.redis.memory_usage(name, samples=0) < 100 * len(uids)
