@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from clock.config import Settings
@@ -115,7 +116,7 @@ def page_routes(settings: Settings) -> list[ControllerRouterHandler]:
         return send(request, known["/ops"])
 
     @get("/web/{name:str}", include_in_schema=False)
-    async def page_file(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    async def page_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         file = known.get(name)
         if file is None:
             raise Refused("not_found")

@@ -59,14 +59,14 @@ const profile = () => {
 };
 
 function take(summary, morning) {
-  const fresh = view.summary?.round !== summary.round;
+  const news = view.summary?.round !== summary.round || view.summary.is_alert !== summary.is_alert;
   stale = false;
   Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
   if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) view.order = null;
   showFigures(summary);
   showResult();
   showRemind(summary);
-  if (fresh) showLastRound();
+  if (news) showLastRound();
   render();
 }
 
@@ -255,7 +255,7 @@ function render() {
 }
 
 async function showLists() {
-  await Promise.all([lists.showMe(), lists.showHistory(), lists.showBoard()]);
+  await Promise.all([lists.showMe(), lists.showHistory(), lists.showBoard(), showLastRound()]);
 }
 
 function retell() {
@@ -264,7 +264,6 @@ function retell() {
   if (view.summary) {
     showFigures(view.summary);
     showResult();
-    showLastRound();
   }
   render();
   showLists();

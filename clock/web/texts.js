@@ -67,7 +67,7 @@ const EN = {
   understood: "I see", result_won: "Today's packet: {0}", result_won_text: "Packet {0} + stake {1} = {2}.",
   remind: "Wake-up reminder", remind_text: "Remind me if I have not checked in",
   remind_is_on: "The wake-up reminder is on", remind_is_off: "The wake-up reminder is off",
-  round_title: "Last round", members: "Joined", winners: "Got up", pot: "Shared", largest: "Largest packet", smallest: "Smallest packet",
+  round_title: "Last round", members: "Joined", winners: "Got up", pot: "Shared", largest: "Largest", smallest: "Smallest",
   missed: "Overslept", fair: "Are packets fair? Check yourself",
   fair_text: "A round's packets follow from a seed. Its fingerprint is public before anybody joins, the seed itself once the round is settled: anybody can compute them again.",
   seed_hash: "SHA-256 of the seed (published before)", seed: "Seed (published after settlement)",

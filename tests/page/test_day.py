@@ -378,3 +378,31 @@ async def test_my_mornings_and_my_account(house: House, visits: Visits, day: dat
     await page.locator("[data-dev=guest]").click()
     await expect(rows).to_have_count(0)
     await expect(page.locator("#info-card")).to_be_hidden()
+
+
+async def test_the_bar_of_development_tries_a_day_in_a_minute(house: House, visits: Visits, day: date) -> None:
+    await house.it_is(day, "12:00:00")
+    visitor: Visitor = await visits(language="en", calm=False)
+    page = visitor.page
+    await visitor.opens(None)
+    await expect(page.locator("[data-dev=user-7]")).to_have_attribute("aria-pressed", "true")
+    await page.locator("[data-dev=user-8]").click()
+    await expect(page.locator("[data-dev=user-8]")).to_have_attribute("aria-pressed", "true")
+    await page.locator("[data-dev='20:00:00']").click()
+    await expect(page.locator("#now")).to_contain_text("20:00:0")
+    await page.locator("[data-dev=neighbours]").click()
+    await expect(page.locator("#people")).to_have_text("5")
+    await button_is(page, "join")
+    await page.locator("#act").click()
+    await page.locator(".till-yes").click()
+    await button_is(page, "wait")
+    await page.locator("[data-dev='05:00:00']").click()
+    await button_is(page, "check_in")
+    await page.locator("#act").click()
+    await button_is(page, "counting")
+    await page.locator("[data-dev='08:05:00']").click()
+    await button_is(page, "packet")
+    await page.locator("#act").click()
+    await page.locator("#packet-open").click()
+    await expect(page.locator("#packet-money")).to_have_text("5.00")  # it has run up to there
+    assert await page.locator("#sparks i").count() > 0
