@@ -27,10 +27,7 @@ test: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest --ignore=tests/faults/test_faults.py
-
-faults-small: $(STAMP)
-	$(VENV)/bin/python -m pytest tests/faults
+	$(VENV)/bin/python -m pytest
 
 faults: $(STAMP)
 	@exec $(VENV)/bin/python -m tests.faults $(if $(SEED),--seed $(SEED))

@@ -226,6 +226,30 @@ def quarantine(page: int, limit: int) -> None:
 
 
 @cli.command()
+@click.argument("day", type=Day())
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+def unanswered(day: date, page: int, limit: int) -> None:
+    """Unpaid orders of DAY of which the channel has not said whether they are paid."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.unanswered(service, day, page, limit)))
+
+
+@cli.command()
+@click.option(
+    "--state", type=click.Choice(["failed", "stuck", "owed", "unknown", "processing", "done"]), default="failed"
+)
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+def outgoing(state: str, page: int, limit: int) -> None:
+    """Payouts and refunds: how many are in which state, and those in one of them."""
+    from clock import ops
+
+    show(with_service(lambda service: ops.outgoing(service, state, page, limit)))
+
+
+@cli.command()
 @click.argument("uid", type=UID)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
 @click.option("--seconds", default=86_400, show_default=True, help="Until it expires.")

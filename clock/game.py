@@ -19,7 +19,7 @@ from clock.config import Settings
 from clock.gametime import GameTime
 from clock.outcomes import Answer
 from clock.rounds import Calendar, Rules, Windows, previous, windows
-from clock.scripts import Script, Value, call, call_replicated, load
+from clock.scripts import Script, Value, call, load
 from clock.totals import Totals, TotalsCache
 from clock.wire import Extra, PaymentCallback
 
@@ -63,7 +63,6 @@ class Game:
     def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
-        self._durability = settings.durability
         self._prefix = settings.order_prefix
         self._rounds: dict[date, Round] = {}
         self._profiles: dict[int, Extra] = {}
@@ -91,8 +90,6 @@ class Game:
     async def _call(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
         fixed = (self.time.setting, "user") if script is CLAIM else (self.time.setting,)
         names = keys.names(day, shard, script.nouns)
-        if self._durability == "replica" and script is not STATUS:
-            return await call_replicated(self._redis, script, names, [*fixed, *args])
         return await call(self._redis, script, names, [*fixed, *args])
 
     async def _ask(
@@ -243,9 +240,11 @@ class Game:
     # -- payments
 
     async def order(self, place: order_no.Place) -> Order | None:
-        """The order of that number, if there is one."""
+        """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
         _, word, *order = await call(self._redis, ORDER, names, [self.time.setting, place.uid, place.tail])
+        if word == b"no_round":
+            await self._opener.reopen(place.day)
         return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
 
     async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:

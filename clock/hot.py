@@ -79,18 +79,19 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
     """The whole body, unless it is over :data:`MAX_BODY`; then it is read away first, so that the refusal arrives."""
     if not headers.get(b"content-length", b"0").isdigit():
         raise Refused("bad_request")
-    message: Any = await receive()
-    parts, size = [message.get("body", b"")], len(message.get("body", b""))
-    while message.get("more_body") and size <= MOST_READ:
-        message = await receive()
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more and size <= MOST_READ:
+        message: Any = await receive()
         if message["type"] == "http.disconnect":
             raise Refused("bad_request", "the body ended early")
-        size += len(message.get("body", b""))
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
         if size <= MAX_BODY:
-            parts.append(message.get("body", b""))
+            parts.append(part)
     if size > MAX_BODY:
         raise Refused("too_large")
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @lru_cache(maxsize=1024)

@@ -36,3 +36,11 @@ def name(day: date, shard: int, noun: str) -> str:
 def names(day: date, shard: int, nouns: Sequence[str]) -> list[str]:
     prefix = f"clock:{{{day.isoformat()}.{shard}}}:"
     return [prefix + noun for noun in nouns]
+
+
+MARK_MS = 60_000
+
+
+def mark(beside: str) -> str:
+    """With the tag of another key: written so that a replica can be waited for; expires by itself."""
+    return f"{beside[: beside.index('}') + 1]}:mark"

@@ -42,7 +42,8 @@ class Opener:
             raise Unavailable(f"Postgres cannot open round {day}: {error}") from error
         fields = round_fields(day, rules, recorded["seed_hash"])
         for shard in range(rules.shards):
-            await self._open_shard(day, shard, fields, shard in used or recorded["state"] != "open")
+            lost = shard in used or recorded["state"] not in ("open", "voiding")
+            await self._open_shard(day, shard, fields, lost)
         return rules
 
     async def reopen(self, day: date) -> bool:

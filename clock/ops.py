@@ -11,12 +11,13 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
+from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock import keys, outbox
 from clock.batch import Unavailable
-from clock.hot import MAX_BODY, Refused
+from clock.hot import Refused, read_body
 from clock.outcomes import OUTCOMES, Answer, language, message
 from clock.outgoing import STUCK_ATTEMPTS
 from clock.rebuild import rebuild_lost
@@ -59,13 +60,24 @@ RESPONSES = {
 }
 
 
+def bounded(app: ASGIApp) -> ASGIApp:
+    """A middleware: the body is read, or refused as too large, before anything else is looked at."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        raw = await read_body(receive, dict(scope["headers"]))
+
+        async def read_already() -> HTTPReceiveMessage:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        await app(scope, read_already, send)
+
+    return run
+
+
 def token_guard(service: Service) -> Any:
-    """A Litestar guard: a body of bounded size, then a good token, of whatever role (403 comes after 400)."""
+    """A Litestar guard: a good token, of whatever role (403 comes after 400)."""
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        length = connection.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > MAX_BODY:
-            raise Refused("too_large")
         try:
             connection.scope["caller"] = service.tokens.caller(connection.headers.get("authorization", ""))  # type: ignore[typeddict-unknown-key]
         except Unauthenticated as error:
@@ -137,6 +149,7 @@ async def round_figures(service: Service, day: date) -> Answer:
             "packets_claimed_fen": live.claimed_fen,
             "refunds": refunds["refunds"],
             "refunds_fen": refunds["fen"],
+            "unanswered_orders": row["unanswered_orders"],
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if public else None,
@@ -191,6 +204,17 @@ async def outgoing(service: Service, state: str, page: int, limit: int) -> Answe
         raise Unavailable(f"Postgres: {error}") from error
     items = [{**row, "day": row["day"].isoformat()} for row in found]
     return Answer("ok", {"counts": counts, "items": items})
+
+
+async def unanswered(service: Service, day: date, page: int, limit: int) -> Answer:
+    """Unpaid orders of a round of which the channel has not said whether they are paid; it is asked again."""
+    try:
+        if await service.store.one("get_round", day=day) is None:
+            return Answer("round_not_found")
+        items = await service.store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    return Answer("ok", {"items": items})
 
 
 async def quarantine(service: Service, page: int, limit: int) -> Answer:

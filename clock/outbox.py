@@ -10,6 +10,7 @@ from typing import Any
 
 from clock import books, events, keys
 from clock.rounds import day_number
+from clock.scripts import wait_for_replica
 from clock.store import OUTBOX_LOCK, Store, one, rows
 
 ENTRIES_AT_ONCE = 200
@@ -21,7 +22,11 @@ def lease_of(day: date, shard: int) -> int:
 
 
 async def drain_some(store: Store, redis: Any, day: date, shard: int) -> int | None:
-    """Move up to :data:`ENTRIES_AT_ONCE` entries; how many, or ``None`` while another process drains this shard."""
+    """Move up to :data:`ENTRIES_AT_ONCE` entries; how many, or ``None`` while another process drains this shard.
+
+    The books never have what a replica, where one is asked for, does not have: promoted, it would give the packet
+    of a claim that it never saw to somebody else.
+    """
     stream = keys.name(day, shard, "outbox")
     if not await redis.xlen(stream):
         return 0
@@ -32,6 +37,7 @@ async def drain_some(store: Store, redis: Any, day: date, shard: int) -> int | N
         entries = await redis.xrange(stream, count=ENTRIES_AT_ONCE)
         if not entries:
             return 0
+        await wait_for_replica(redis, stream)
         await books.write(connection, day, shard, [events.decode(fields[b"e"]) for _, fields in entries])
         last_id = entries[-1][0].decode()
         await rows(connection, "save_position", day=day, shard=shard, last_id=last_id)

@@ -19,6 +19,10 @@ from clock.store import Store
 log = structlog.get_logger()
 
 FIRST_AFTER_MS = 120_000
+AFTER_JOINING_MS = 120_000
+"""Every unpaid order is asked about once more this long after joining has closed: who paid at the last moment and
+whose callback was lost is a member before check-in opens."""
+
 AT_ONCE = 100
 IN_FLIGHT = 20
 GATE_SECONDS = 20.0
@@ -68,7 +72,15 @@ class Questions:
 
     async def _note(self, day: date, asked: list[Any], answers: list[str], now_ms: int) -> None:
         numbers = [row["order_no"] for row in asked]
-        await self._store.all("note_questions", day=day, order_nos=numbers, answers=answers, now_ms=now_ms)
+        again_ms = (await self._game.round(day)).at.join_closes_ms + AFTER_JOINING_MS
+        await self._store.all(
+            "note_questions",
+            day=day,
+            order_nos=numbers,
+            answers=answers,
+            now_ms=now_ms,
+            again_ms=again_ms if now_ms < again_ms else None,
+        )
 
 
 async def _within(seconds: float, questions: list[asyncio.Task[str]]) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Request, Response, Router, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -96,42 +96,48 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
     return taken
 
 
+def signed_in(service: Service, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
+    """Ordinary handlers that need a token: 413, then 401, then what the handler says."""
+    return [Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=[ops.token_guard(service)])]
+
+
 def ops_routes(service: Service) -> list[ControllerRouterHandler]:
     """What operators do: ordinary handlers."""
 
-    signed_in = ops.token_guard(service)
-
-    @post("/ops/rounds/{day:str}/settle", status_code=200, responses=ops.RESPONSES, guards=[signed_in])
+    @post("/ops/rounds/{day:str}/settle", status_code=200, responses=ops.RESPONSES)
     async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
-        await request.body()
         of = ops.day_of(day)
         ops.require_operator(request)
         return ops.reply(request, "settle", await ops.settle(service, of))
 
-    @post("/ops/rounds/{day:str}/void", status_code=200, responses=ops.RESPONSES, guards=[signed_in])
-    async def void(request: Request[Any, Any, Any], day: FromPath[str], data: VoidRequest) -> Response[Envelope]:
+    @post("/ops/rounds/{day:str}/void", status_code=200, responses=ops.RESPONSES)
+    async def void(
+        request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[VoidRequest]
+    ) -> Response[Envelope]:
         of = ops.day_of(day)
         ops.require_operator(request)
         return ops.reply(request, "void", await ops.void(service, of, data.reason))
 
-    @get("/ops/rounds/{day:str}", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/ops/rounds/{day:str}", responses=ops.RESPONSES)
     async def round_figures(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        of = ops.day_of(day)
         ops.require_operator(request)
-        return ops.reply(request, "round", await ops.round_figures(service, ops.day_of(day)))
+        return ops.reply(request, "round", await ops.round_figures(service, of))
 
-    @get("/ops/quarantine", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/ops/quarantine", responses=ops.RESPONSES)
     async def quarantine(
         request: Request[Any, Any, Any], page: ops.Page = 1, limit: ops.Limit = 50
     ) -> Response[Envelope]:
         ops.require_operator(request)
         return ops.reply(request, "quarantine", await ops.quarantine(service, page, limit))
 
-    @get("/ops/reconcile/{day:str}", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/ops/reconcile/{day:str}", responses=ops.RESPONSES)
     async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        of = ops.day_of(day)
         ops.require_operator(request)
-        return ops.reply(request, "reconcile", await ops.reconcile(service, ops.day_of(day)))
+        return ops.reply(request, "reconcile", await ops.reconcile(service, of))
 
-    @get("/ops/outgoing", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/ops/outgoing", responses=ops.RESPONSES)
     async def outgoing(
         request: Request[Any, Any, Any],
         which: ops.OutgoingState = "failed",
@@ -141,25 +147,25 @@ def ops_routes(service: Service) -> list[ControllerRouterHandler]:
         ops.require_operator(request)
         return ops.reply(request, "outgoing", await ops.outgoing(service, which, page, limit))
 
-    return [
-        settle,
-        void,
-        round_figures,
-        quarantine,
-        reconcile,
-        outgoing,
-    ]
+    @get("/ops/unanswered/{day:str}", responses=ops.RESPONSES)
+    async def unanswered(
+        request: Request[Any, Any, Any], day: FromPath[str], page: ops.Page = 1, limit: ops.Limit = 50
+    ) -> Response[Envelope]:
+        of = ops.day_of(day)
+        ops.require_operator(request)
+        return ops.reply(request, "unanswered", await ops.unanswered(service, of, page, limit))
+
+    return signed_in(service, settle, void, round_figures, quarantine, reconcile, outgoing, unanswered)
 
 
 def me_routes(service: Service) -> list[ControllerRouterHandler]:
     """What a user reads of their own; a service says of whom with ``?uid=``."""
-    signed_in = ops.token_guard(service)
 
-    @get("/api/me", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/api/me", responses=ops.RESPONSES)
     async def my_info(request: Request[Any, Any, Any], uid: ops.AskedUid = None) -> Response[Envelope]:
         return ops.reply(request, "me", await me.info(service, ops.uid_of(request, uid)))
 
-    @get("/api/me/history", responses=ops.RESPONSES, guards=[signed_in])
+    @get("/api/me/history", responses=ops.RESPONSES)
     async def my_history(
         request: Request[Any, Any, Any], uid: ops.AskedUid = None, page: ops.Page = 1, limit: ops.Limit = 20
     ) -> Response[Envelope]:
@@ -167,7 +173,7 @@ def me_routes(service: Service) -> list[ControllerRouterHandler]:
         answer = await me.history(service, ops.uid_of(request, uid), page, limit, tongue)
         return ops.reply(request, "history", answer)
 
-    return [my_info, my_history]
+    return signed_in(service, my_info, my_history)
 
 
 def health_routes(service: Service) -> list[ControllerRouterHandler]:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from clock import events, keys
 
 Value = str | int | bytes
 
-REPLICA_MS = 1_000
-"""How long a batch waits for a replica."""
+REPLICA_MS = 500
+"""How long a batch waits for a replica to have it, and then for both to have it on disk."""
 
 
 class BadScript(Exception):
@@ -38,6 +39,7 @@ class Script(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...]
     per_user: tuple[str, ...]
     words: frozenset[str]
+    only_reads: bool
     source: str
     sha: str
 
@@ -68,6 +70,7 @@ def parse(verb: str, body: str, prelude: str) -> Script:
         fixed=tuple(fixed.split()),
         per_user=tuple(per_user.split()),
         words=frozenset(header["WORDS"].split()),
+        only_reads="no-writes" in flags.split(","),
         source=source,
         sha=hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(),
     )
@@ -115,8 +118,22 @@ def _check(script: Script, body: str, entry: str) -> None:
             raise BadScript(f"{where}: ENTRY {entry!r} is not an event of clock.events")
 
 
+class Client(Redis):
+    """A connection pool to the server of the rounds, which knows how safe a write must be."""
+
+    replicated = False
+    """Whether a write counts only when a replica has it too (``CLOCK_DURABILITY=replica``)."""
+
+
 async def call(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
-    """Run a script on its keys. A server that does not know it (restart, failover, SCRIPT FLUSH) is given its text."""
+    """Run a script on its keys. A server that does not know it (restart, failover, SCRIPT FLUSH) is given its text.
+
+    Where ``redis`` is replicated, the answer counts only when this server and a replica have it, and all that it may
+    speak of, in their append-only files; :class:`NotReplicated` where they did not say so in time: done here, but
+    not safe yet. A script that only reads waits for nobody.
+    """
+    if getattr(redis, "replicated", False) and not script.only_reads:
+        return await _call_replicated(redis, script, names, args)
     try:
         reply = await redis.execute_command("EVALSHA", script.sha, len(names), *names, *args)
     except NoScriptError:
@@ -124,25 +141,42 @@ async def call(redis: Any, script: Script, names: Sequence[str], args: Sequence[
     return list(reply)
 
 
-async def call_replicated(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
-    """As :func:`call`, and acknowledged only when this server and a replica have it in their append-only files.
-
-    Raises :class:`NotReplicated` where they did not say so in time: done here, but not safe yet.
-    """
-    reply, kept = await _with_wait(redis, "EVALSHA", script.sha, names, args)
+async def _call_replicated(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
+    reply, *waited = await _and_wait(redis, names[0], "EVALSHA", script.sha, len(names), *names, *args)
     if isinstance(reply, NoScriptError):
-        reply, kept = await _with_wait(redis, "EVAL", script.source, names, args)
-    for answer in (reply, kept):
-        if isinstance(answer, Exception):
-            raise answer
-    if kept[0] < 1 or kept[1] < 1:
-        raise NotReplicated(f"{kept[0]} local and {kept[1]} replica files have it")
+        reply, *waited = await _and_wait(redis, names[0], "EVAL", script.source, len(names), *names, *args)
+    if isinstance(reply, Exception):
+        raise reply
+    _require_replica(waited)
     return list(reply)
 
 
-async def _with_wait(redis: Any, command: str, what: str, names: Sequence[str], args: Sequence[Value]) -> Any:
-    """On one connection, since WAITAOF speaks of that connection's writes."""
+async def wait_for_replica(redis: Any, name: str) -> None:
+    """Return when a replica has whatever was written until now beside the key ``name``, where that is asked for.
+    Raises :class:`NotReplicated`."""
+    if getattr(redis, "replicated", False):
+        _require_replica(await _and_wait(redis, name))
+
+
+async def _and_wait(redis: Any, name: str, *command: Value) -> list[Any]:
+    """A command, a mark, WAIT and WAITAOF, in one round trip on one connection.
+
+    Both speak of that connection's last write: the mark is one, where the command wrote nothing and answers what
+    another connection wrote. WAIT asks the replica how far it is; WAITAOF alone waits for its report, once a second.
+    """
     pipeline = redis.pipeline(transaction=False)
-    pipeline.execute_command(command, what, len(names), *names, *args)
+    if command:
+        pipeline.execute_command(*command)
+    pipeline.set(keys.mark(name), 1, px=keys.MARK_MS)
+    pipeline.execute_command("WAIT", 1, REPLICA_MS)
     pipeline.execute_command("WAITAOF", 1, 1, REPLICA_MS)
-    return await pipeline.execute(raise_on_error=False)
+    return list(await pipeline.execute(raise_on_error=False))
+
+
+def _require_replica(waited: Sequence[Any]) -> None:
+    for answer in waited:
+        if isinstance(answer, Exception):
+            raise answer
+    local, remote = waited[-1]
+    if local < 1 or remote < 1:
+        raise NotReplicated(f"{local} local and {remote} replica files have it")

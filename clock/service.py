@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from clock import keys
@@ -16,6 +16,7 @@ from clock.game import Game
 from clock.gametime import GameTime, MovedTime
 from clock.opening import Opener
 from clock.questions import Questions
+from clock.scripts import Client
 from clock.settle import Settlement
 from clock.store import Store
 from clock.tokens import Tokens
@@ -24,7 +25,7 @@ REDIS_TIMEOUT_SECONDS = 5.0
 REDIS_CONNECTIONS = 64
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, replicated: bool = False) -> Client:
     """Commands are never sent again by the client: a lost reply does not mean that nothing was done."""
     pool = BlockingConnectionPool.from_url(
         url,
@@ -35,7 +36,9 @@ def connect(url: str) -> Redis:
         retry_on_timeout=False,
         retry_on_error=[],
     )
-    return Redis(connection_pool=pool)
+    client = Client(connection_pool=pool)
+    client.replicated = replicated
+    return client
 
 
 class Service:
@@ -43,7 +46,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.redis = connect(settings.redis_url)
+        self.redis = connect(settings.redis_url, replicated=settings.durability == "replica")
         self.store = Store(settings.database_url)
         self.time = GameTime()
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None

@@ -64,6 +64,8 @@ class Settlement:
         self._time = time
         self._opener = opener
         self._questions = questions
+        self._turn = asyncio.Lock()
+        """Whoever waits for Postgres' lock holds a connection: one of this process at a time."""
 
     # -- what operators and the worker ask for
 
@@ -183,11 +185,12 @@ class Settlement:
 
     async def _open_claiming(self, round_: Recorded) -> str:
         sums = {row["shard"]: row for row in await self._store.all("manifest_sums", day=round_.day)}
-        for shard in range(round_.rules.shards):
-            manifest = sums.get(shard, {"packets": 0, "fen": 0})
-            word = await self._call(SETTLE, round_.day, shard, manifest["packets"], manifest["fen"])
-            if word not in ("settled", "already_settled"):
-                raise BooksDiffer(f"shard {shard} of {round_.day} does not open claiming: {word}")
+        for how in ("check", "open"):  # nowhere, where one shard does not have its packets
+            for shard in range(round_.rules.shards):
+                manifest = sums.get(shard, {"packets": 0, "fen": 0})
+                word = await self._call(SETTLE, round_.day, shard, how, manifest["packets"], manifest["fen"])
+                if word not in ("matches", "settled", "already_settled"):
+                    raise BooksDiffer(f"shard {shard} of {round_.day} does not open claiming: {word}")
         async with self._store.transaction() as connection:
             await rows(connection, "mark_settled", day=round_.day)
             await ledger.post(connection, "rounds", ledger.SETTLED_ROUND, round_.day)
@@ -211,12 +214,8 @@ class Settlement:
     async def _finish(self, round_: Recorded) -> bool:
         day, shards = round_.day, round_.rules.shards
         await self._drain(round_)
-        while round_.state == "settled":
-            found = await self._store.all("unclaimed", day=day, limit=CREDIT_CHUNK * shards)
-            if not found:
-                break
-            await self._credit(day, shards, [row["uid"] for row in found])
-            await self._drain(round_)
+        if round_.state == "settled":
+            await self._credit_unclaimed(round_)
         left_fen = (await self._store.all("pool_balance", day=day))[0]["fen"]
         if left_fen:
             raise BooksDiffer(f"the pool of {day} still holds {left_fen} fen")
@@ -229,6 +228,18 @@ class Settlement:
         await self._store.all("mark_finished", day=day)
         log.info("round_finished", day=str(day))
         return True
+
+    async def _credit_unclaimed(self, round_: Recorded) -> None:
+        """Claim for every winner who has not, until the books have a claim of each."""
+        day, shards, last = round_.day, round_.rules.shards, None
+        while found := await self._store.all("unclaimed", day=day, limit=CREDIT_CHUNK * shards):
+            if found == last:
+                raise BooksDiffer(
+                    f"the books of {day} miss claims of {len(found)} winners, {found[0]['uid']} among them"
+                )
+            await self._credit(day, shards, [row["uid"] for row in found])
+            await self._drain(round_)
+            last = found
 
     async def _credit(self, day: date, shards: int, uids: list[int]) -> None:
         by_shard: dict[int, list[int]] = {}
@@ -286,7 +297,7 @@ class Settlement:
     async def _alone(self, day: date) -> AsyncIterator[Recorded | None]:
         """The round as recorded, while nobody else settles; trouble with a server becomes :class:`Unavailable`."""
         try:
-            async with self._store.transaction() as connection:
+            async with self._turn, self._store.transaction() as connection:
                 await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
                 found = await rows(connection, "get_round", day=day)
                 yield _recorded(found[0]) if found else None

@@ -1,9 +1,9 @@
--- settle: opens claiming in a shard whose published packets are exactly those of the manifest. Repeatable.
+-- settle: opens claiming in a shard whose published packets are exactly those of the manifest; or only checks that. Repeatable.
 -- KEYS    round totals packets
--- ARGV    clock packets packets_fen
+-- ARGV    clock how packets packets_fen
 -- RETURNS now_ms word
--- WORDS   already_settled not_closed mismatch settled
-local now, packets, packets_fen = clock_ms(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- WORDS   already_settled not_closed mismatch matches settled
+local now, how, packets, packets_fen = clock_ms(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'settled' or state == 'finished' then return {now, 'already_settled'} end
 if state ~= 'closed' then return {now, 'not_closed'} end
@@ -15,5 +15,6 @@ if winners ~= packets or published ~= packets or tonumber(totals[3] or 0) ~= pac
   or redis.call('LLEN', KEYS[3]) ~= packets - claimed then
   return {now, 'mismatch'}
 end
+if how == 'check' then return {now, 'matches'} end
 redis.call('HSET', KEYS[1], 'state', 'settled')
 return {now, 'settled'}

@@ -178,15 +178,17 @@ SELECT o.order_no FROM orders o
 WHERE o.day = %(day)s AND NOT EXISTS (SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no)
 ORDER BY o.order_no
 
--- note_questions: What the channel said; the next question waits twice as long as the last one, up to six hours.
+-- note_questions: What the channel said; the next question waits twice as long as the last one, up to six hours, or until again_ms.
 INSERT INTO order_questions (day, order_no, asked, next_at_ms, answer)
-SELECT %(day)s, order_no, 1, %(now_ms)s + 240000, answer
+SELECT %(day)s, order_no, 1, least(%(now_ms)s + 240000, %(again_ms)s::bigint), answer
 FROM unnest(%(order_nos)s::text[], %(answers)s::text[]) AS said (order_no, answer)
 ON CONFLICT (day, order_no) DO UPDATE SET asked = order_questions.asked + 1, answer = excluded.answer,
-    next_at_ms = %(now_ms)s + least(21600000, 120000 * (2 ^ least(order_questions.asked + 1, 10))::bigint)
+    next_at_ms = least(%(again_ms)s::bigint,
+        %(now_ms)s + least(21600000, 120000 * (2 ^ least(order_questions.asked + 1, 10))::bigint))
 
 -- list_unanswered: Unpaid orders of which the channel could not say whether they are paid.
-SELECT order_no FROM order_questions WHERE day = %(day)s AND answer = 'unknown' ORDER BY order_no LIMIT %(limit)s
+SELECT order_no, asked, next_at_ms FROM order_questions WHERE day = %(day)s AND answer = 'unknown'
+ORDER BY order_no LIMIT %(limit)s OFFSET %(offset)s
 
 -- mark_swept: The channel has been asked about the round's unpaid orders.
 UPDATE rounds SET swept_at = now(), unanswered_orders = %(unanswered)s WHERE day = %(day)s

@@ -1,6 +1,6 @@
 """Proxies between the service and its servers, which lose what they are told to lose.
 
-A fault is armed for a *call*: a script by its verb, a Redis command by its name (``xtrim``), or Postgres'
+A fault is armed for a *call*: a script by its verb, a Redis command by its name (``xdel``), or Postgres'
 ``commit``. The next such call is hit, wherever it comes from.
 """
 

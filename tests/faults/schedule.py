@@ -15,10 +15,10 @@ PHASES: tuple[Phase, ...] = ("evening", "midnight", "morning", "claims")
 """Of each round, in the order in which they are played; at midnight the round before is finished."""
 
 CALLS: dict[Phase, tuple[str, ...]] = {
-    "evening": ("join", "pay", "status", "profile", "xtrim", "commit", "order"),
-    "midnight": ("claim", "finish", "commit", "xtrim", "xrange"),
-    "morning": ("check_in", "pay", "status", "commit", "xtrim"),
-    "claims": ("claim", "close", "publish", "settle", "commit", "xtrim", "xrange"),
+    "evening": ("join", "pay", "status", "profile", "xdel", "commit", "order"),
+    "midnight": ("claim", "finish", "commit", "xdel", "xrange"),
+    "morning": ("check_in", "pay", "status", "commit", "xdel"),
+    "claims": ("claim", "close", "publish", "settle", "commit", "xdel", "xrange"),
 }
 """The calls whose requests and replies are lost in a phase, because they happen in it."""
 

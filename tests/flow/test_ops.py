@@ -307,6 +307,11 @@ async def test_an_operator_can_do_everything_from_the_command_line(api: Api, set
         clock(settings, "quarantine", "--limit", "5"),
         clock(settings, "settle", "2026-01-01"),
     )
+    queued, asked = await asyncio.gather(
+        clock(settings, "outgoing", "--state", "owed"), clock(settings, "unanswered", day, "--limit", "5")
+    )
+    assert (queued[0], '"counts"' in queued[1]) == (0, True)
+    assert (asked[0], '"items"' in asked[1]) == (0, True)
     assert (again[0], "round_settled" in again[1]) == (1, True)
     assert (unknown[0], "round_not_found" in unknown[1]) == (1, True)
     assert (kept[0], "order_not_found" in kept[1], "nothing" in kept[1]) == (0, True, True)
@@ -320,6 +325,8 @@ USED_WRONGLY: list[tuple[list[str], str]] = [
     (["void", "2026-11-22"], "--reason"),
     (["quarantine", "--page", "0"], "--page"),
     (["quarantine", "--limit", "0"], "--limit"),
+    (["outgoing", "--state", "lost"], "lost"),
+    (["unanswered", "yesterday"], "YYYY-MM-DD"),
     (["token", "0"], "UID"),
     (["token", str(2**53)], "UID"),
     (["token", "7", "--role", "admin"], "admin"),

@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import date
 from typing import Any
 
 import pytest
 
-from clock import questions, worker
+from clock import ops, questions, worker
 from clock.channels import OrderState
 from clock.config import Settings
 from clock.wire import PaymentCallback, PaymentExtra
@@ -167,7 +168,17 @@ async def test_questions_about_an_unpaid_order_grow_rare_and_never_end(people: P
         now_ms = row["next_at_ms"]
         assert await ask(people, now_ms - 1) == 0
         assert await ask(people, now_ms) == 1
-    assert waits == [4, 8, 16, 32, 64, 128, 256, 360, 360, 360, 360, 360]
+    assert waits == [4, 8, 16, 32, 64, 115, 256, 360, 360, 360, 360, 360]  # the sixth: two minutes after midnight
+
+
+@pytest.mark.parametrize(("asked_ms", "next_ms"), [(at("23:59"), at("00:02", 1)), (at("00:02", 1), at("00:06", 1))])
+async def test_every_unpaid_order_is_asked_about_after_joining_has_closed(
+    people: People, provider: Provider, asked_ms: int, next_ms: int
+) -> None:
+    await people.join(1)
+    assert await ask(people, asked_ms) == 1
+    [row] = await people.rows("SELECT next_at_ms FROM order_questions")
+    assert row["next_at_ms"] == next_ms
 
 
 async def test_many_unpaid_orders_are_asked_about_a_few_at_a_time(people: People, provider: Provider) -> None:
@@ -250,8 +261,10 @@ async def test_what_the_provider_cannot_say_before_settlement_is_counted_and_nam
     provider.silent = {people.orders[3], people.orders[4]}
     await people.settle()
     assert (await figures(people))["unanswered_orders"] == 2
-    unanswered = await people.service.store.all("list_unanswered", day=DAY, limit=10)
-    assert [row["order_no"] for row in unanswered] == sorted(provider.silent)
+    answer = await ops.unanswered(people.service, DAY, 1, 10)
+    assert [row["order_no"] for row in answer.data["items"]] == sorted(provider.silent)
+    assert (await ops.round_figures(people.service, DAY)).data["unanswered_orders"] == 2
+    assert (await ops.unanswered(people.service, date(2026, 1, 1), 1, 10)).word == "round_not_found"
 
 
 async def test_a_provider_that_hangs_does_not_hold_up_settlement(
@@ -273,7 +286,7 @@ async def test_a_provider_that_hangs_does_not_hold_up_settlement(
     await people.settle()
     assert time.monotonic() - started < 5
     assert (await figures(people))["unanswered_orders"] == 105
-    unanswered = await people.service.store.all("list_unanswered", day=DAY, limit=1000)
+    unanswered = await people.service.store.all("list_unanswered", day=DAY, limit=1000, offset=0)
     assert len(unanswered) == 105
 
 

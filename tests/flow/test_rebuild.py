@@ -403,12 +403,15 @@ async def test_verbs_and_callbacks_of_a_lost_round_are_answered_503_until_it_is_
             found[f"callback {uid}"] = (status, reply["code"])
         return found
 
+    async def pays() -> int:
+        return (await api.send("POST", "/dev/pay", {"order_no": people.orders[3]}))[0]
+
     for remembers in (True, False):
         await redis.flushall()
         if not remembers:
             api.service.game._rounds.clear()
         assert set((await everything()).values()) == {(503, "unavailable")}
-        assert (await api.send("GET", "/readyz"))[0] == 503
+        assert (await pays(), (await api.send("GET", "/readyz"))[0]) == (503, 503)
         await rebuild_lost(api.service)
     assert await everything() == {
         "/api/check-in/status": (200, "ok"),

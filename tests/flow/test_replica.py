@@ -18,6 +18,7 @@ from clock import embedded, keys, outbox
 from clock.batch import Unavailable
 from clock.config import Settings
 from clock.processes import stop
+from clock.scripts import NotReplicated
 from clock.service import Service, connect
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People
@@ -187,6 +188,16 @@ async def test_a_batch_waits_once_for_all_its_users(people: People, two: Pair) -
     assert (await calls(two.redis, "evalsha"), await calls(two.redis, "waitaof")) == (1, 1)
 
 
+async def test_an_answer_does_not_wait_for_the_replicas_report_of_every_second(people: People, two: Pair) -> None:
+    uids = range(1, 31)
+    await people.members(*uids)
+    people.it_is("06:00", 1)
+    started = time.monotonic()
+    for uid in uids:
+        await people.check_in(uid)
+    assert time.monotonic() - started < len(uids) / 2
+
+
 async def test_reading_waits_for_nobody(people: People, two: Pair) -> None:
     await people.members(1)
     await two.redis.config_resetstat()
@@ -234,6 +245,66 @@ async def test_readiness_says_the_durability_in_force_and_needs_a_replica(api: A
     assert (status, parts["ready"], parts["durability"]["replicas"]) == (503, False, 0)
     await two.follow()
     assert (await api.send("GET", "/readyz"))[0] == 200
+
+
+# -- the replica hangs
+
+
+async def tap(service: Service, uid: int) -> str:
+    """A check-in's word, ``unavailable`` included."""
+    try:
+        return (await service.game.check_in(uid, time.monotonic())).word
+    except Unavailable:
+        return "unavailable"
+
+
+async def test_a_retry_in_another_process_is_not_told_what_no_replica_has(people: People, two: Pair) -> None:
+    """It writes nothing itself, so its own connection would have nothing to wait for."""
+    await people.members(1)
+    people.it_is("06:00", 1)
+    async with service_with(people.service.settings) as other:
+        other.time.setting = people.service.time.setting
+        assert await tap(other, 99) == "not_joined"
+        two.freeze()
+        try:
+            assert await tap(people.service, 1) == "unavailable"
+            assert await tap(other, 1) == "unavailable"
+        finally:
+            two.thaw()
+        assert await tap(other, 1) == "already_checked_in"
+    assert await letter(two.copy, 1) == "C"
+
+
+async def test_the_books_have_nothing_that_no_replica_has(people: People, two: Pair) -> None:
+    await people.members(1)
+    await people.drain()
+    people.it_is("06:00", 1)
+    two.freeze()
+    try:
+        assert await tap(people.service, 1) == "unavailable"
+        with pytest.raises(NotReplicated):
+            await outbox.drain(people.service.store, people.service.redis, DAY, 0)
+        assert (await people.service.store.all("count_books", day=DAY))[0]["winners"] == 0
+    finally:
+        two.thaw()
+    await people.drain()
+    assert (await people.service.store.all("count_books", day=DAY))[0]["winners"] == 1
+
+
+async def test_settlement_waits_for_the_replica_and_goes_on_with_it(people: People, two: Pair) -> None:
+    await people.members(1, 2)
+    people.it_is("06:00", 1)
+    await people.check_in(1)
+    await people.drain()
+    people.it_is("08:05", 1)
+    two.freeze()
+    try:
+        with pytest.raises(Unavailable):
+            await people.service.settlement.settle(DAY)
+    finally:
+        two.thaw()
+    assert await people.service.settlement.settle(DAY) == "settled"
+    assert (await two.copy.hget(keys.name(DAY, 0, "round"), "state")) == b"settled"
 
 
 # -- the primary dies

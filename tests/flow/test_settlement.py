@@ -374,7 +374,8 @@ class Fuse:
         raise Crash
 
     async def command(self, *args: Any, **options: Any) -> Any:
-        if self._is_hit():
+        """Any but TIME, which the process' own clock asks for in the background."""
+        if args[0] != "TIME" and self._is_hit():
             self._burn()
         return await self._command(*args, **options)
 
@@ -431,7 +432,7 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings) ->
             await finished(service, DAY)
         if not died:
             break
-    assert at > 40
+    assert at > 30
 
 
 async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> None:

@@ -136,8 +136,8 @@ class Stage:
         rows = ({"fen": fen} for fen in packets_fen)
         return str((await self.call("publish", *rows, now=now, first_index=first_index))[0])
 
-    async def settle(self, packets: int, packets_fen: int, now: int = SETTLES) -> str:
-        return str((await self.call("settle", now=now, packets=packets, packets_fen=packets_fen))[0])
+    async def settle(self, packets: int, packets_fen: int, now: int = SETTLES, how: str = "open") -> str:
+        return str((await self.call("settle", now=now, how=how, packets=packets, packets_fen=packets_fen))[0])
 
     async def finish(self, keep_ms: int = keys.KEEP_MS, now: int = MORNING_ENDS) -> str:
         return str((await self.call("finish", now=now, keep_ms=keep_ms))[0])

@@ -22,9 +22,9 @@ async def test_another_number_of_the_same_user_is_no_order(stage: Stage) -> None
         assert await stage.call("order", uid=2, tail=tail_of(1)) == ["order_not_found"]
 
 
-async def test_a_round_that_is_not_open_has_no_orders(empty_stage: Stage) -> None:
+async def test_a_round_that_this_server_does_not_have(empty_stage: Stage) -> None:
     async with empty_stage.nothing_changes():
-        assert await empty_stage.call("order", uid=1, tail=tail_of(1)) == ["order_not_found"]
+        assert await empty_stage.call("order", uid=1, tail=tail_of(1)) == ["no_round"]
 
 
 async def test_the_largest_stake_and_uid(empty_stage: Stage) -> None:

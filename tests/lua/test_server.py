@@ -112,8 +112,8 @@ async def test_every_answer_that_arrived_before_a_kill_in_full_flight_is_kept(re
 async def test_a_forgotten_script_runs_all_the_same_and_is_known_afterwards(stage: Stage, verb: str) -> None:
     await stage.redis.script_flush()
     assert not await known(stage.redis, verb)
-    fixed: dict[str, Any] = {"by": "user", "why": "settle", "grace_ms": 0, "keep_ms": 1, "first_index": 0}
-    fixed |= {"packets": 0, "packets_fen": 0, "uid": 1, "tail": ""}
+    fixed: dict[str, Any] = {"by": "user", "why": "settle", "how": "open", "grace_ms": 0, "keep_ms": 1}
+    fixed |= {"first_index": 0, "packets": 0, "packets_fen": 0, "uid": 1, "tail": ""}
     row: dict[str, Value] = {**payment(1), "field": "stake_fen", "value": 1, "fen": 1, "raw_base64": "", "reason": ""}
     await stage.call(verb, *([row] if load(verb).per_user else []), **fixed)
     assert await known(stage.redis, verb)

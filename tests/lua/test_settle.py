@@ -60,6 +60,21 @@ async def test_claiming_opens_with_it_and_not_before(stage: Stage) -> None:
     assert await stage.claim(1) == [["claimed", 7, 100]]
 
 
+@pytest.mark.parametrize(
+    "round_, packets, word",
+    [
+        ("settled", 2, "already_settled"),
+        ("open", 1, "not_closed"),
+        ("published", 2, "mismatch"),
+        ("published", 1, "matches"),
+    ],
+)
+async def test_checking_says_the_same_and_opens_nothing(stage: Stage, round_: str, packets: int, word: str) -> None:
+    await stage.bring("C", round_)
+    async with stage.nothing_changes():
+        assert await stage.settle(packets, 7, how="check") == word
+
+
 async def test_a_list_that_lost_a_packet_is_a_mismatch(stage: Stage) -> None:
     await stage.bring("C", "published")
     await stage.redis.delete(stage.key("packets"))

@@ -28,8 +28,8 @@ TOTALS = {
 }
 STATES = {"open", "closed", "settled", "finished", "void"}
 OUTCOMES_OF_PAYMENTS = set(get_args(events.PaymentOutcome))
-ARGUMENTS = {"user", "settle", "void"}
-"""What ``by`` and ``why`` may say."""
+ARGUMENTS = {"check", "user", "settle", "void"}
+"""What ``by``, ``why`` and ``how`` may say."""
 
 
 def body_of(verb: str) -> str:
