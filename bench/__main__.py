@@ -19,6 +19,7 @@ QUESTIONS = (
     "inside_redis",
     "herd",
     "summary",
+    "drain",
 )
 
 

@@ -1,6 +1,7 @@
 """05:00:00.000: everybody is due at the same instant. An open model: waiting counts from the planned instant."""
 
 import asyncio
+from itertools import pairwise
 from time import monotonic
 
 from bench.check_in import herd, once, script_calls
@@ -88,7 +89,7 @@ async def _watched(scene: Scene, job: Job) -> tuple[Report, list[tuple[float, fl
     watcher[0].cancel()
     batches = [
         (at, (winners - before_winners) / (calls - before_calls))
-        for (_, before_calls, before_winners), (at, calls, winners) in zip(seen, seen[1:], strict=False)
+        for (_, before_calls, before_winners), (at, calls, winners) in pairwise(seen)
         if calls > before_calls and winners > before_winners
     ]
     return report, batches

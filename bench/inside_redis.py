@@ -14,6 +14,7 @@ from bench.check_in import ratios
 from bench.measure import Line, Plot, Result, Scale, spread, target
 from bench.stack import MORNING, VECTOR, Cpu, Scene, Stack
 from clock import keys
+from clock.pipe import packed as command
 from clock.scripts import load
 
 IN_FLIGHT = 4
@@ -72,13 +73,13 @@ async def _check_ins(scene: Scene, users: int, vector: int, costs: list[float]) 
         args: list[Any] = []
         for uid in uids[start : start + vector]:
             args += [uid, 0]
-        packed.append(hiredis.pack_command(("EVALSHA", script.sha, len(names), *names, "", *args)))
+        packed.append(command("EVALSHA", script.sha, len(names), *names, "", *args))
     return await _timed(scene, packed, 1, users, costs)
 
 
 def _sets(uids: range, vector: int) -> list[bytes]:
     return [
-        b"".join(hiredis.pack_command(("SET", f"k{uid}", "C")) for uid in uids[start : start + vector])
+        b"".join(command("SET", f"k{uid}", "C") for uid in uids[start : start + vector])
         for start in range(0, len(uids), vector)
     ]
 
@@ -94,7 +95,7 @@ async def _timed(scene: Scene, packed: list[bytes], replies: int, users: int, co
 def _talk(scene: Scene, packed: list[bytes], replies: int) -> float:
     valkey = scene.stack.valkey
     with socket.create_connection(("127.0.0.1", valkey.port)) as connection:
-        connection.sendall(hiredis.pack_command(("AUTH", valkey.password)))
+        connection.sendall(command("AUTH", valkey.password))
         assert connection.recv(100) == b"+OK\r\n"
         reader, waiting, sent = hiredis.Reader(), 0, 0
         began = monotonic()

@@ -53,6 +53,7 @@ class Batcher:
         self._max_waiting = max_waiting
         self._lanes: dict[Lane, deque[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
         """Callers without an answer yet."""
 
@@ -66,12 +67,14 @@ class Batcher:
         """
         if self.waiting >= self._max_waiting:
             raise Busy
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._loop is None:  # asked for once: before Python 3.12 each question is a system call
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = self._loop.create_future()
         lane = (script, day, shard)
         queue = self._lanes.get(lane)
         if queue is None:
             queue = self._lanes[lane] = deque()
-            task = asyncio.get_running_loop().create_task(self._run(lane, queue))
+            task = self._loop.create_task(self._run(lane, queue))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
         queue.append(_Waiting(args, arrived, future))
