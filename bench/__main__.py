@@ -20,6 +20,7 @@ QUESTIONS = (
     "herd",
     "summary",
     "drain",
+    "settle",
 )
 
 
