@@ -19,8 +19,10 @@ QUESTIONS = (
     "inside_redis",
     "herd",
     "summary",
+    "overload",
     "drain",
     "settle",
+    "memory",
 )
 
 

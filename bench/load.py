@@ -100,6 +100,7 @@ class Generator:
         self._ends = array("d")
         self._numbers = array("q")
         self._words: list[bytes] = []
+        self._same: dict[bytes, bytes] = {}
         self._retry_after = self._lost = 0
 
     def connect(self) -> None:
@@ -192,7 +193,8 @@ class Generator:
         self._ends.append(now)
         self._numbers.append(self._number[fd])
         code = data.find(b'"code":"', head) + 8
-        self._words.append(data[9:13] + data[code : data.find(b'"', code)])
+        word = data[9:13] + data[code : data.find(b'"', code)]
+        self._words.append(self._same.setdefault(word, word))
         if b"retry-after" in data[:head]:
             self._retry_after += 1
         return True

@@ -8,6 +8,7 @@ import asyncio
 import random
 import socket
 import sys
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
@@ -70,7 +71,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
 
 def _differences(at: dict[str, float]) -> list[float]:
     times = [0.0, *(at[state] for state in ("closed", "split", "published", "settled"))]
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in pairwise(times)]
 
 
 async def _books(scene: Scene, winners: int) -> None:
@@ -82,8 +83,7 @@ async def _books(scene: Scene, winners: int) -> None:
             "INSERT INTO members SELECT %s, uid, 100, false, 0 FROM generate_series(%s::bigint, %s) uid", [day, *uids]
         )
         await connection.execute(
-            "INSERT INTO check_ins SELECT day, uid, 0, row_number() OVER (ORDER BY uid) FROM members "
-            "WHERE uid < %s",
+            "INSERT INTO check_ins SELECT day, uid, 0, row_number() OVER (ORDER BY uid) FROM members WHERE uid < %s",
             [FIRST_UID + winners],
         )
     async with await psycopg.AsyncConnection.connect(scene.settings.database_url, autocommit=True) as connection:

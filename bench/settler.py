@@ -1,4 +1,4 @@
-"""``python -m bench.settler DAY``: settle a round in a process of its own, as the worker does, and print what it took."""
+"""``python -m bench.settler DAY``: settle a round in a process of its own, as the worker does; print what it took."""
 
 import asyncio
 import os

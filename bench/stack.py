@@ -183,7 +183,10 @@ class Scene:
 
     async def members(self, day: date, uids: Sequence[int]) -> None:
         """Users who have joined and paid."""
-        numbers = await self.join(day, uids)
+        await self.pay(day, uids, await self.join(day, uids))
+
+    async def pay(self, day: date, uids: Sequence[int], numbers: Sequence[str]) -> None:
+        """Users with an open order become members."""
         now_ms = self.at(day).join_opens_ms + 120_000
         rows = (
             (uid, 0, n, n[-12:], 100, transaction(uid), open_id(uid), now_ms, "platform", callback_body(n, uid))
