@@ -11,6 +11,7 @@ from litestar import Litestar, Request, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import PermissionDeniedException
 from litestar.security.jwt import JWTAuth, Token
+from redis.asyncio import Redis
 
 from clock import keys, order_no
 from clock.channels.platform import Signatures
@@ -20,7 +21,6 @@ from clock.outcomes import OUTCOMES, message
 from clock.rounds import parse_day
 from clock.scripts import Value, call
 from clock.scripts import load as load_script
-from clock.service import connect
 from clock.totals import read
 from clock.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest, PaymentCallback
 
@@ -39,7 +39,8 @@ def own(request: Request[int, Token, Any], uid: int) -> None:
 def create_app() -> Litestar:
     settings = load(os.environ)
     today, yesterday = (parse_day(os.environ[name]) for name in ("BENCH_TODAY", "BENCH_YESTERDAY"))
-    redis, signatures = connect(settings.redis_url), Signatures(settings.webhook_secret)
+    redis: Any = Redis.from_url(settings.redis_url)
+    signatures = Signatures(settings.webhook_secret)
 
     async def run(script: Any, day: date, fixed: Sequence[Value], args: Sequence[Value]) -> Any:
         names = keys.names(day, 0, script.nouns)
