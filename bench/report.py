@@ -8,7 +8,7 @@ import msgspec
 from bench.measure import Result, Scale, Spread, machine, versions
 from bench.plots import svg
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "docs" / "bench"
 
 
 def number(value: float) -> str:
@@ -36,9 +36,10 @@ def say(result: Result) -> None:
 
 
 def write(results: list[Result], scale: Scale) -> None:
-    """``results/latest.json``, the README's table between its marks, and a file a plot."""
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
+    """``docs/bench/``: ``results.json``, ``results.md``, and a file a plot. A quick run writes ``quick/`` below it,
+    which is not kept."""
+    folder = FOLDER / "quick" if scale.quick else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     about = {
         "at": datetime.now(UTC).isoformat(timespec="minutes"),
         "quick": scale.quick,
@@ -46,17 +47,15 @@ def write(results: list[Result], scale: Scale) -> None:
         "versions": versions(),
     }
     document = msgspec.json.encode({**about, "results": results})
-    (folder / "latest.json").write_bytes(msgspec.json.format(document) + b"\n")
+    (folder / "results.json").write_bytes(msgspec.json.format(document) + b"\n")
     for result in results:
         for plot in result.plots:
             (folder / f"{plot.name}.svg").write_text(svg(plot))
-    readme = HERE / "README.md"
-    head = readme.read_text().partition("<!-- results -->")[0]
-    readme.write_text(head + "<!-- results -->\n\n" + markdown(results, about))
+    (folder / "results.md").write_text(markdown(results, about))
 
 
 def markdown(results: list[Result], about: dict[str, object]) -> str:
-    lines = [_sentence(about), "", "| question | against | measured | target | |", "| --- | --- | --- | --- | --- |"]
+    lines = ["# What was measured", "", _sentence(about), "", "| question | against | measured | target | |", "| --- | --- | --- | --- | --- |"]
     for result in results:
         for one in result.targets:
             wanted = f"{'≥' if one.way == '>=' else '≤'} {number(one.wanted)} {one.unit}"
@@ -67,7 +66,7 @@ def markdown(results: list[Result], about: dict[str, object]) -> str:
         lines += [f"| {name} | {spread_text(figure)} |" for name, figure in result.figures.items()]
         lines += [f"| {name} | {note} |" for name, note in result.notes.items()]
         for plot in result.plots:
-            lines += ["", f"![{plot.title}](results/{plot.name}.svg)"]
+            lines += ["", f"![{plot.title}]({plot.name}.svg)"]
     return "\n".join(lines) + "\n"
 
 

@@ -40,7 +40,8 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 Rows = dict[str, list[tuple[Any, ...]]]
 
 UPSERT_PROFILE: LiteralString = """
-INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
 ON CONFLICT (uid) DO UPDATE SET
     open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
     mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
@@ -105,7 +106,18 @@ async def write(connection: Connection, day: date, shard: int, entries: list[eve
         if rows[table]:
             await _insert(connection, day, table, rows[table])
     if rows["profiles"]:
-        await connection.cursor().executemany(UPSERT_PROFILE, rows["profiles"])
+        columns = [list(column) for column in zip(*_latest(rows["profiles"]), strict=True)]
+        await connection.execute(UPSERT_PROFILE, columns)
+
+
+def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """One row a user, of what was said last; an empty text says nothing. For one statement, which takes each once."""
+    latest: dict[int, tuple[Any, ...]] = {}
+    for uid, *texts, at_ms in profiles:
+        known = latest.get(uid, (uid, "", "", "", 0))
+        if at_ms >= known[-1]:
+            latest[uid] = (uid, *(new or old for new, old in zip(texts, known[1:4], strict=True)), at_ms)
+    return list(latest.values())
 
 
 async def _insert(connection: Connection, day: date, table: str, rows: list[tuple[Any, ...]]) -> None:
