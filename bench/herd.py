@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 from time import monotonic
 
+from bench.check_in import CONNECTIONS as STEADY
 from bench.check_in import herd, once, script_calls
 from bench.load import SAMPLE_S, Job, Report
 from bench.measure import Line, Plot, Result, Scale, spread, target
@@ -19,7 +20,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
     async with stack.scene(**MORNING) as scene:
         port = await scene.serve("service")
         for _ in range(repetitions):
-            steady = await once(scene, await herd(scene, port, users, 128))
+            steady = await once(scene, await herd(scene, port, users, STEADY))
             job = await herd(scene, port, users, CONNECTIONS)
             job.at_once, job.warm_up = True, 0
             report, batches = await _watched(scene, job)
@@ -54,7 +55,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
                 y="ms",
                 lines=[
                     Line("the herd", report.kinds[0].curve),
-                    Line("128 connections, steady", steady.kinds[0].curve),
+                    Line(f"{STEADY} connections, steady", steady.kinds[0].curve),
                 ],
                 percentiles=True,
                 log_y=True,

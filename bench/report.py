@@ -55,7 +55,14 @@ def write(results: list[Result], scale: Scale) -> None:
 
 
 def markdown(results: list[Result], about: dict[str, object]) -> str:
-    lines = ["# What was measured", "", _sentence(about), "", "| question | against | measured | target | |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "# What was measured",
+        "",
+        _sentence(about),
+        "",
+        "| question | against | measured | target | |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for result in results:
         for one in result.targets:
             wanted = f"{'≥' if one.way == '>=' else '≤'} {number(one.wanted)} {one.unit}"
