@@ -227,7 +227,8 @@ def test_given_secrets_win_and_production_gets_none(data_dir: Path) -> None:
 
 
 SUPERVISOR = """
-import asyncio, pathlib, sys
+import asyncio, pathlib, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 sys.path.insert(0, sys.argv[1])
 import test_supervise as stand_in
 from clock.supervise import up
