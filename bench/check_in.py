@@ -11,7 +11,7 @@ CONNECTIONS = 512
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    users, repetitions = scale.of(40_000, 15_000), scale.of(7, 3)
+    users, repetitions = scale.of(30_000, 15_000), scale.of(5, 3)
     async with stack.scene(**MORNING) as scene:
         ports = {which: await scene.serve(which) for which in SERVERS}
         speeds: dict[str, list[float]] = {which: [] for which in SERVERS}
@@ -72,12 +72,12 @@ async def once(scene: Scene, job: Job) -> Report:
 
 async def _connections(scene: Scene, ports: dict[str, int], scale: Scale) -> list[Line]:
     """Throughput against connections."""
-    sizes = (1, 16, 512) if scale.quick else (1, 4, 16, 64, 256, 512, 1024)
+    sizes = (1, 16, 512) if scale.quick else (1, 8, 64, 256, 512, 1024)
     lines = []
     for which in SERVERS:
         points = []
         for connections in sizes:
-            count = scale.of(20_000, 6_000) // (4 if which == "ordinary" or connections == 1 else 1)
+            count = scale.of(12_000, 6_000) // (4 if which == "ordinary" or connections == 1 else 1)
             report = await once(scene, await herd(scene, ports[which], count, connections))
             points.append((float(connections), report.per_second))
         lines.append(Line(which, points))

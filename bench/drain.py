@@ -20,7 +20,7 @@ TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    users, repetitions = scale.of(60_000, 20_000), scale.of(5, 2)
+    users, repetitions = scale.of(40_000, 20_000), scale.of(3, 2)
     drains: list[float] = []
     copies: list[float] = []
     for _ in range(repetitions):

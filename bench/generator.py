@@ -17,7 +17,7 @@ WRK_SECONDS, WRK_QUICK = 5, 2
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    count, repetitions = scale.of(100_000, 30_000), scale.of(5, 2)
+    count, repetitions = scale.of(60_000, 30_000), scale.of(3, 2)
     result = Result(name="generator")
     async with stack.scene(**MORNING) as scene:
         uid = scene.uids(1)[0]

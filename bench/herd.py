@@ -15,7 +15,7 @@ CONNECTIONS = 2_000
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    users, repetitions = scale.of(USERS, QUICK_USERS), scale.of(5, 2)
+    users, repetitions = scale.of(USERS, QUICK_USERS), scale.of(3, 2)
     times, tails, steadies, ratios = [], [], [], []
     async with stack.scene(**MORNING) as scene:
         port = await scene.serve("service")

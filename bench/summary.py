@@ -9,7 +9,7 @@ KINDS = ("summary", "check-in")
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    users, repetitions = scale.of(30_000, 8_000), scale.of(5, 3)
+    users, repetitions = scale.of(20_000, 8_000), scale.of(5, 3)
     waits: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     async with stack.scene(**MORNING) as scene:
         port = await scene.serve("service")

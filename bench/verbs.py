@@ -35,7 +35,7 @@ VERBS: dict[str, tuple[Prepare, str]] = {
 
 
 async def run(stack: Stack, scale: Scale) -> Result:
-    users, repetitions = scale.of(30_000, 6_000), scale.of(5, 2)
+    users, repetitions = scale.of(20_000, 6_000), scale.of(5, 2)
     result = Result(name="verbs")
     bars: dict[str, list[float]] = {which: [] for which in SERVERS}
     async with stack.scene(**SETTLED) as scene:
