@@ -40,7 +40,7 @@ async def run(names: list[str], scale: Scale) -> list[Result]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes: shows that it works, decides nothing")
+    parser.add_argument("--quick", action="store_true", help="at most five minutes; decides nothing")
     parser.add_argument("question", nargs="*", choices=[*QUESTIONS, []], help="default: all")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))

@@ -17,6 +17,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
         speeds: dict[str, list[float]] = {which: [] for which in SERVERS}
         costs: dict[str, list[float]] = {f"{which} {part}": [] for which in SERVERS for part in ("server", "redis")}
         batches = []
+        whole: dict[str, list[float]] = {which: [] for which in SERVERS}
         for _ in range(repetitions):
             for which in SERVERS:
                 count = users // 4 if which == "ordinary" else users
@@ -27,6 +28,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
                 speeds[which].append(report.per_second)
                 costs[f"{which} server"].append(1e6 * used[which] / count)
                 costs[f"{which} redis"].append(1e6 * used["redis"] / count)
+                whole[which].append(1e6 * (used[which] + used["redis"] + report.cpu_s) / count)
                 if which == "service":
                     batches.append(count / (await script_calls(scene) - calls))
         curve = await _connections(scene, ports, scale)
@@ -40,6 +42,12 @@ async def run(stack: Stack, scale: Scale) -> Result:
         figures={
             **{f"{which}, requests/s": spread(speeds[which]) for which in SERVERS},
             **{f"{name}, CPU µs a request": spread(values) for name, values in costs.items()},
+            **{
+                f"the service's share of {which}, by CPU time of server, Redis and generator": spread(
+                    ratios(whole[which], whole["service"])
+                )
+                for which in ("bare", "ordinary")
+            },
             "users a call": spread(batches),
         },
         plots=[
