@@ -6,6 +6,7 @@ Every row has a natural key, so that reading an entry twice writes it once.
 import base64
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, LiteralString
 
@@ -37,11 +38,13 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 }
 """What is written of each table, in the order of writing."""
 
+PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 UPSERT_PROFILE: LiteralString = """
 INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
+SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
 ON CONFLICT (uid) DO UPDATE SET
     open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
     mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
@@ -106,8 +109,8 @@ async def write(connection: Connection, day: date, shard: int, entries: list[eve
         if rows[table]:
             await _insert(connection, day, table, rows[table])
     if rows["profiles"]:
-        columns = [list(column) for column in zip(*_latest(rows["profiles"]), strict=True)]
-        await connection.execute(UPSERT_PROFILE, columns)
+        await _copy(connection, "profiles", PROFILE, _latest(rows["profiles"]))
+        await connection.execute(UPSERT_PROFILE)
 
 
 def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -120,19 +123,27 @@ def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return list(latest.values())
 
 
-async def _insert(connection: Connection, day: date, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """COPY into a temporary table, insert what is not there yet, post it, and owe what follows from it."""
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[LiteralString], rows: list[tuple[Any, ...]]
+) -> sql.Identifier:
+    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction; its name."""
     fresh = sql.Identifier(f"new_{table}")
-    columns = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS[table])
     await connection.execute(
         sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
             fresh, sql.Identifier(table)
         )
     )
-    cursor = connection.cursor()
-    async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, columns)) as copy:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    async with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
         for row in rows:
             await copy.write_row(row)
+    return fresh
+
+
+async def _insert(connection: Connection, day: date, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Copy, insert what is not there yet, post it, and owe what follows from it."""
+    fresh = await _copy(connection, table, COLUMNS[table], rows)
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     await connection.execute(
         sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
             sql.Identifier(table), columns, columns, fresh
