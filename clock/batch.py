@@ -2,12 +2,15 @@
 
 A queue flushes at the next turn of the event loop, or when its previous call is back; so an idle service adds no
 wait, and a busy one makes larger batches by itself. A call that fails, fails its own callers only.
+
+Whoever comes first is served first, and has one place: who asks the same again while waiting waits at that place,
+and gets the replay's answer there. So impatient users cost the others nothing, and nobody is overtaken.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -21,6 +24,9 @@ log = structlog.get_logger()
 
 MAX_BATCH = 256
 MAX_WAITING = 8_192
+
+REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
+"""What a script answers to the same question right after it said the word on the left; every other word it repeats."""
 
 
 class Busy(Exception):
@@ -36,12 +42,26 @@ Call = Callable[[Script, date, int, Sequence[Value]], Awaitable[list[Any]]]
 
 
 class _Waiting:
-    __slots__ = ("args", "arrived", "future")
+    """One place in a queue: the first who asked, and those who asked the same since then."""
+
+    __slots__ = ("again", "args", "arrived", "future")
 
     def __init__(self, args: tuple[Value, ...], arrived: float, future: asyncio.Future[Any]) -> None:
         self.args = args
         self.arrived = arrived
         self.future = future
+        self.again: list[asyncio.Future[Any]] | None = None
+
+
+Queue = dict[tuple[Value, ...], _Waiting]
+"""In the order of arrival, by what is asked."""
+
+
+def _replayed(result: Any) -> Any:
+    """The answer to the same question, asked again."""
+    if isinstance(result, list):
+        return [REPLAY.get(result[0], result[0]), *result[1:]]
+    return REPLAY.get(result, result)
 
 
 class Batcher:
@@ -51,8 +71,9 @@ class Batcher:
         self._call = call
         self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._lanes: dict[Lane, deque[_Waiting]] = {}
+        self._lanes: dict[Lane, Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
         """Callers without an answer yet."""
 
@@ -66,26 +87,34 @@ class Batcher:
         """
         if self.waiting >= self._max_waiting:
             raise Busy
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._loop is None:  # asked for once: before Python 3.12 each question is a system call
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = self._loop.create_future()
         lane = (script, day, shard)
         queue = self._lanes.get(lane)
         if queue is None:
-            queue = self._lanes[lane] = deque()
-            task = asyncio.get_running_loop().create_task(self._run(lane, queue))
+            queue = self._lanes[lane] = {}
+            task = self._loop.create_task(self._run(lane, queue))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
-        queue.append(_Waiting(args, arrived, future))
+        place = queue.get(args)
+        if place is None:
+            queue[args] = _Waiting(args, arrived, future)
+        elif place.again is None:
+            place.again = [future]
+        else:
+            place.again.append(future)
         self.waiting += 1
         return future
 
-    async def _run(self, lane: Lane, queue: deque[_Waiting]) -> None:
+    async def _run(self, lane: Lane, queue: Queue) -> None:
         """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
         try:
             while queue:
-                batch = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                batch = [queue.pop(asked) for asked in list(islice(queue, self._max_batch))]
                 await self._send(lane, batch)
         except BaseException as error:
-            self._fail(list(queue), error)
+            self._fail(list(queue.values()), error)
             raise
         finally:
             del self._lanes[lane]
@@ -128,14 +157,24 @@ class Batcher:
         for one, result in zip(batch, results, strict=True):
             if not one.future.done():
                 one.future.set_result((now_ms, result))
+            if one.again is not None:
+                self._answer_again(one.again, now_ms, _replayed(result))
+
+    def _answer_again(self, futures: list[asyncio.Future[Any]], now_ms: int, result: Any) -> None:
+        self.waiting -= len(futures)
+        for future in futures:
+            if not future.done():
+                future.set_result((now_ms, result))
 
     def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
-        self.waiting -= len(batch)
         for one in batch:
-            if not one.future.done():
-                failure = Unavailable(str(error))
-                failure.__cause__ = error
-                one.future.set_exception(failure)
+            futures = [one.future, *(one.again or ())]
+            self.waiting -= len(futures)
+            for future in futures:
+                if not future.done():
+                    failure = Unavailable(str(error))
+                    failure.__cause__ = error
+                    future.set_exception(failure)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

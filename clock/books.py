@@ -6,6 +6,7 @@ Every row has a natural key, so that reading an entry twice writes it once.
 import base64
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, LiteralString
 
@@ -41,10 +42,13 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
 """Tables whose rows are steps of a user through a round, counted by the minute for operators."""
 
+PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 UPSERT_PROFILE: LiteralString = """
-INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms) VALUES (%s, %s, %s, %s, %s)
+INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
+SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
 ON CONFLICT (uid) DO UPDATE SET
     open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
     mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
@@ -65,7 +69,7 @@ INSERT INTO flags (uid, acked_day) VALUES (%s, %s)
 ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)
 """
 
-UPSERTS = {"profiles": UPSERT_PROFILE, "switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
+UPSERTS = {"switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
 """What users say of themselves, where the last word counts."""
 
 
@@ -127,24 +131,45 @@ async def write(connection: Connection, day: date, shard: int, entries: list[eve
     for table in COLUMNS:
         if rows[table]:
             await _insert(connection, day, shard, table, rows[table])
+    if rows["profiles"]:
+        await _copy(connection, "profiles", PROFILE, _latest(rows["profiles"]))
+        await connection.execute(UPSERT_PROFILE)
     for kind, statement in UPSERTS.items():
         if rows[kind]:
             await connection.cursor().executemany(statement, rows[kind])
 
 
-async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """COPY into a temporary table, insert what is not there yet, post it, and owe what follows from it."""
+def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """One row a user, of what was said last; an empty text says nothing. For one statement, which takes each once."""
+    latest: dict[int, tuple[Any, ...]] = {}
+    for uid, *texts, at_ms in profiles:
+        known = latest.get(uid, (uid, "", "", "", 0))
+        if at_ms >= known[-1]:
+            latest[uid] = (uid, *(new or old for new, old in zip(texts, known[1:4], strict=True)), at_ms)
+    return list(latest.values())
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[LiteralString], rows: list[tuple[Any, ...]]
+) -> sql.Identifier:
+    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction; its name."""
     fresh = sql.Identifier(f"new_{table}")
-    columns = sql.SQL(", ").join(sql.Identifier(column) for column in COLUMNS[table])
     await connection.execute(
         sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
             fresh, sql.Identifier(table)
         )
     )
-    cursor = connection.cursor()
-    async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, columns)) as copy:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    async with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
         for row in rows:
             await copy.write_row(row)
+    return fresh
+
+
+async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Copy, insert what is not there yet, post it, and owe what follows from it."""
+    fresh = await _copy(connection, table, COLUMNS[table], rows)
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
         sql.Identifier(table), columns, columns, fresh
     )

@@ -124,23 +124,24 @@ def api() -> None:
     uvloop.run(_check_redis(settings))
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
-        _serve(settings)
+        serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
 
 
-def _serve(settings: Settings) -> None:
+def serve(factory: str, host: str, port: int, workers: int) -> None:
+    """Serve what ``module:function`` makes, until a signal ends it."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops
 
     Granian(
-        "clock.app:create_app",
+        factory,
         factory=True,
-        address=settings.host,
-        port=settings.port,
+        address=host,
+        port=port,
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         http=HTTPModes.http1,
         websockets=False,
-        workers=settings.api_workers,
+        workers=workers,
         backlog=BACKLOG,
         respawn_failed_workers=True,
         respawn_interval=0.5,

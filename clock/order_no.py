@@ -12,6 +12,7 @@ import msgspec
 from clock.rounds import day_number, day_of_number
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+PAIRS = [first + second for first in DIGITS for second in DIGITS]
 VALUES = {digit: value for value, digit in enumerate(DIGITS)}
 DAY, SHARD, UID, TAIL = 3, 2, 9, 12
 LENGTH = DAY + SHARD + UID + TAIL
@@ -30,11 +31,12 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def _write(value: int, width: int) -> str:
+    """``value`` modulo 62^width in so many digits, the largest first; two at a time."""
     digits = ""
-    for _ in range(width):
-        value, digit = divmod(value, 62)
-        digits = DIGITS[digit] + digits
-    return digits
+    for _ in range(width // 2):
+        value, pair = divmod(value, 3844)
+        digits = PAIRS[pair] + digits
+    return DIGITS[value % 62] + digits if width % 2 else digits
 
 
 def _read(digits: str) -> int:
@@ -57,7 +59,7 @@ def make(prefix: str, place: Place) -> str:
 def parse(prefix: str, text: str) -> Place | None:
     """Where the order lives, or ``None`` if no order was ever called that."""
     body = text[len(prefix) :]
-    if not text.startswith(prefix) or len(body) != LENGTH or not all(digit in VALUES for digit in body):
+    if not text.startswith(prefix) or len(body) != LENGTH or not (body.isascii() and body.isalnum()):
         return None
     number = _read(body[:DAY])
     shard = _read(body[DAY : DAY + SHARD])

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from clock import events, keys
+from clock.pipe import Pipe
 
 Value = str | int | bytes
 
@@ -119,10 +120,24 @@ def _check(script: Script, body: str, entry: str) -> None:
 
 
 class Client(Redis):
-    """A connection pool to the server of the rounds, which knows how safe a write must be."""
+    """A connection pool to the server of the rounds, which knows how safe a write must be. Calls of scripts share one
+    connection of their own."""
 
-    replicated = False
-    """Whether a write counts only when a replica has it too (``CLOCK_DURABILITY=replica``)."""
+    def __init__(self, pool: ConnectionPool, seconds: float, *, replicated: bool = False) -> None:
+        """``seconds`` is how long a script may take. ``replicated``: a write counts only when a replica has it too
+        (``CLOCK_DURABILITY=replica``)."""
+        super().__init__(connection_pool=pool)
+        self.replicated = replicated
+        self._pipe = Pipe(pool, seconds)
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if args[0] in ("EVALSHA", "EVAL"):
+            return await self._pipe.execute(*args)
+        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self._pipe.aclose()
+        await super().aclose(close_connection_pool)
 
 
 async def call(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:

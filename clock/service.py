@@ -37,9 +37,7 @@ def connect(url: str, *, replicated: bool = False) -> Client:
         retry_on_timeout=False,
         retry_on_error=[],
     )
-    client = Client(connection_pool=pool)
-    client.replicated = replicated
-    return client
+    return Client(pool, REDIS_TIMEOUT_SECONDS, replicated=replicated)
 
 
 class Service:

@@ -38,6 +38,8 @@ CLOSE, PUBLISH, SETTLE, CLAIM, FINISH = (load(v) for v in ("close", "publish", "
 
 CHUNK = 500
 PAGE = 20_000
+AT_ONCE = 16
+"""Chunks on their way at a time: they stay in order on one connection. Where a replica is waited for, one."""
 CREDIT_CHUNK = 250
 DRAIN_SECONDS = 20.0
 
@@ -66,6 +68,7 @@ class Settlement:
         self._opener = opener
         self._questions = questions
         self._standings = Standings(store, redis, time, opener)
+        self._at_once = 1 if getattr(redis, "replicated", False) else AT_ONCE
         self._turn = asyncio.Lock()
         """Whoever waits for Postgres' lock holds a connection: one of this process at a time."""
 
@@ -187,13 +190,19 @@ class Settlement:
     async def _publish_shard(self, day: date, shard: int) -> None:
         """From where an earlier try ended, a page of the manifest at a time."""
         first = await self._redis.llen(keys.name(day, shard, "packets"))
-        while page := await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE):
-            fens = [row["fen"] for row in page]
-            for start in range(0, len(fens), CHUNK):
-                word = await self._call(PUBLISH, day, shard, first + start, *fens[start : start + CHUNK])
-                if word not in ("published", "already_published"):
-                    raise BooksDiffer(f"shard {shard} of {day} does not take packets: {word}")
+        while page := await self._store.one("manifest_page", day=day, shard=shard, first=first, limit=PAGE):
+            fens = page["fens"].split()
+            chunks = [fens[start : start + CHUNK] for start in range(0, len(fens), CHUNK)]
+            for start in range(0, len(chunks), self._at_once):
+                await self._push(day, shard, first + start * CHUNK, chunks[start : start + self._at_once])
             first += len(fens)
+
+    async def _push(self, day: date, shard: int, first: int, chunks: list[list[str]]) -> None:
+        """Publish chunks, the first of which begins at packet number ``first``."""
+        calls = (self._call(PUBLISH, day, shard, first + CHUNK * n, *fens) for n, fens in enumerate(chunks))
+        for word in await asyncio.gather(*calls):
+            if word not in ("published", "already_published"):
+                raise BooksDiffer(f"shard {shard} of {day} does not take packets: {word}")
 
     async def _open_claiming(self, round_: Recorded) -> str:
         sums = {row["shard"]: row for row in await self._store.all("manifest_sums", day=round_.day)}

@@ -17,11 +17,12 @@ for i = 1, count do uids[i] = ARGV[2 * i] end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local replies, writes, checked_in, seen = {now}, {}, {}, {}
+local byte, sub, after_close, fresh, arrived = string.byte, string.sub, now >= closes, 0, now
 for i = 1, count do
-  local uid, arrived = uids[i], now - tonumber(ARGV[2 * i + 1])
-  local record = records[i]
-  local state = seen[uid] or (record and string.byte(record))
+  local uid, record = uids[i], records[i]
+  local state = seen[uid] or (record and byte(record))
   local word
+  if after_close then arrived = now - tonumber(ARGV[2 * i + 1]) end
   if now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
   elseif round[1] == 'void' then word = 'voided'
   elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
@@ -31,15 +32,16 @@ for i = 1, count do
   else
     word = 'checked_in'
     seen[uid] = CHECKED_IN
-    writes[#writes + 1] = uid
-    writes[#writes + 1] = 'C' .. string.sub(record, 2)
-    checked_in[#checked_in + 1] = tonumber(uid)
+    fresh = fresh + 1
+    writes[2 * fresh - 1] = uid
+    writes[2 * fresh] = 'C' .. sub(record, 2)
+    checked_in[fresh] = tonumber(uid)
   end
   replies[i + 1] = word
 end
-if #checked_in > 0 then
+if fresh > 0 then
   redis.call('HSET', KEYS[2], unpack(writes))
-  local winners = redis.call('HINCRBY', KEYS[3], 'winners', #checked_in)
-  append(KEYS[4], {'checked_in', now, winners - #checked_in + 1, checked_in})
+  local winners = redis.call('HINCRBY', KEYS[3], 'winners', fresh)
+  append(KEYS[4], {'checked_in', now, winners - fresh + 1, checked_in})
 end
 return replies

@@ -389,7 +389,7 @@ POISON = {
     "a field too few": msgspec.msgpack.encode(["checked_in", 1, 1]),
     "a word that the rules do not have": msgspec.msgpack.encode(["claimed", 1, "nobody", 100, 0, [1], [1]]),
     "a packet below zero": msgspec.msgpack.encode(["claimed", 1, "user", 100, 0, [1], [-1]]),
-    "text that Postgres cannot hold": msgspec.msgpack.encode(["profiled", 1, [[1, "\0", "", ""]]]),
+    "text that Postgres cannot hold": msgspec.msgpack.encode(["profiled", 1, [[10**6, "\0", "", ""]]]),
 }
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from clock import embedded, processes
+from clock import embedded, hot, processes
 from clock.config import Settings
 from tests.conftest import DAY, JWT_SECRET, Api, at
 
@@ -388,6 +388,22 @@ async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing
     assert all(replies[uid].status == 503 and replies[uid].headers["retry-after"] == "1" for uid in refused)
     assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(done)  # type: ignore[misc]
     assert [(await check_in(uid)).code for uid in refused] == ["checked_in"] * len(refused)
+
+
+async def test_beyond_its_bound_a_process_refuses_at_once_and_lets_in_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.service.time.stop_at(at("20:00"))
+    await api.member(ME)
+    monkeypatch.setattr(hot.inside, "most", 0)
+    for body, headers in ((b"not JSON", {}), (json({"uid": ME}), api.token(ME))):
+        refused = await ask(api, "POST", "/api/summary", body, **headers)
+        assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "busy", "1")
+    assert (await api.send("GET", "/healthz"))[0] == 200
+    monkeypatch.setattr(hot.inside, "most", 1)
+    for _ in range(3):
+        assert (await api.post("/api/summary", ME))["code"] == "ok"
+    assert hot.inside.count == 0
 
 
 class TestRedisGone:

@@ -18,7 +18,8 @@ FOUNDATION = {
     "wire": set[str](),
     "rounds": {"config"},
     "order_no": {"rounds"},
-    "scripts": {"events", "keys"},
+    "pipe": set[str](),
+    "scripts": {"events", "keys", "pipe"},
     "batch": {"rounds", "scripts"},
 }
 """The files that everything stands on, and what of the house each may import."""

@@ -1,0 +1,1 @@
+"""Benchmarks: every target a ratio measured in one run. ``python -m bench`` runs them all."""

@@ -1,0 +1,116 @@
+"""The outbox into Postgres, postings and payouts included, against a bare COPY of the same finished rows.
+
+The copy goes into tables like the round's partitions, indexes and all, from prepared bytes in one transaction. The
+second ratio asks whether the drain keeps up: what HTTP clients produced is drained again, both timed in this run.
+"""
+
+from datetime import date
+from time import monotonic
+
+import psycopg
+from psycopg import sql
+
+from bench.check_in import CONNECTIONS, ratios
+from bench.load import Job
+from bench.measure import Result, Scale, spread, target
+from bench.stack import MORNING, SETTLED, Scene, Stack, extra, fire
+from clock import keys, outbox
+
+TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "outgoing", "profiles")
+
+
+async def run(stack: Stack, scale: Scale) -> Result:
+    users, repetitions = scale.of(40_000, 20_000), scale.of(3, 2)
+    drains: list[float] = []
+    copies: list[float] = []
+    for _ in range(repetitions):
+        async with stack.scene(**SETTLED) as scene:
+            await _a_day(scene, users)
+            seconds = await _drained(scene, scene.yesterday)
+            rows, copied = await _copied(scene)
+            drains.append(rows / seconds)
+            copies.append(rows / copied)
+    produced, taken = await _kept_up(stack, scale)
+    return Result(
+        name="drain",
+        targets=[
+            target("draining the stream, rows/s", "bare COPY of these rows", ratios(drains, copies), ">=", 0.5),
+            target("draining, events/s", "events/s over HTTP", ratios(taken, produced), ">=", 2.0),
+        ],
+        figures={
+            "drained, rows/s": spread(drains),
+            "bare COPY, rows/s": spread(copies),
+            "rows of a user's day": spread([rows / users]),
+            "drained, events/s": spread(taken),
+            "over HTTP, events/s (check-in, join, pay)": spread(produced),
+        },
+    )
+
+
+async def _a_day(scene: Scene, users: int) -> None:
+    """Order, payment, check-in and claim of so many users, all of it waiting in the stream."""
+    day, uids = scene.yesterday, scene.uids(users)
+    await scene.winners(day, uids)
+    await scene.settled(day, users)
+    claims = ((uid, 0) for uid in uids)
+    results = await scene.vectors("claim", day, claims, scene.at(day).settle_ms + 2, ["user"])
+    assert {word for word, _, _ in results} == {b"claimed"}
+
+
+async def _drained(scene: Scene, day: date) -> float:
+    began = monotonic()
+    while await outbox.drain(scene.service.store, scene.redis, day, 0):
+        pass
+    seconds = monotonic() - began
+    assert not await scene.redis.xlen(keys.name(day, 0, "outbox"))
+    return seconds
+
+
+async def _copied(scene: Scene) -> tuple[int, float]:
+    """How many rows there are, and how long it takes to copy them into tables of the same shape."""
+    rows = 0
+    async with await psycopg.AsyncConnection.connect(scene.settings.database_url) as connection:
+        prepared = []
+        for table in TABLES:
+            source, bare = sql.Identifier(scene.partition(table)), sql.Identifier(f"bare_{table}")
+            await connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(bare, source))
+            async with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT (FORMAT BINARY)").format(source)) as copy:
+                prepared.append((bare, b"".join([bytes(part) async for part in copy])))
+            found = await (await connection.execute(sql.SQL("SELECT count(*) FROM {}").format(source))).fetchone()
+            assert found
+            rows += found[0]
+        await connection.commit()
+        began = monotonic()
+        for bare, data in prepared:
+            async with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN (FORMAT BINARY)").format(bare)) as copy:
+                await copy.write(data)
+        await connection.commit()
+        return rows, monotonic() - began
+
+
+async def _kept_up(stack: Stack, scale: Scale) -> tuple[list[float], list[float]]:
+    """Events a second that clients produced over HTTP, and at which they were drained."""
+    users, repetitions = scale.of(20_000, 6_000), scale.of(3, 2)
+    produced, taken = [], []
+    async with stack.scene(**MORNING) as scene:
+        port = await scene.serve("service")
+        for _ in range(repetitions):
+            uids = scene.uids(users)
+            await scene.members(scene.yesterday, uids)
+            fresh = scene.uids(users)
+            await scene.forget_outbox()
+            seconds = await _fired(port, scene.of_users("/api/check-in", uids))
+            seconds += await _fired(port, scene.of_users("/api/join", fresh, extra))
+            payers = scene.uids(users)
+            numbers = await scene.join(scene.today, payers)
+            seconds += await _fired(port, scene.callbacks(numbers, payers))
+            produced.append(3 * users / seconds)
+            spent = sum([await _drained(scene, day) for day in (scene.yesterday, scene.today)])
+            taken.append(4 * users / spent)
+    return produced, taken
+
+
+async def _fired(port: int, requests: list[bytes]) -> float:
+    report = await fire(Job(port=port, requests=requests, count=len(requests), connections=CONNECTIONS))
+    assert all(code.startswith("200") for code in report.codes), report.codes
+    return report.seconds

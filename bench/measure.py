@@ -1,0 +1,107 @@
+"""What a benchmark hands back: ratios with their target, figures, and lines for plots."""
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import msgspec
+import psutil
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Repetitions of one measurement."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return Spread(median(values), min(values), max(values), len(values))
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the table: a ratio measured in one run, and what it should reach."""
+
+    question: str
+    against: str
+    measured: Spread
+    wanted: float
+    way: Literal[">=", "<="]
+    unit: str = "×"
+    met: bool = False
+
+
+def target(
+    question: str, against: str, values: Sequence[float], way: Literal[">=", "<="], wanted: float, unit: str = "×"
+) -> Target:
+    measured = spread(values)
+    met = measured.median >= wanted if way == ">=" else measured.median <= wanted
+    return Target(question=question, against=against, measured=measured, wanted=wanted, way=way, unit=unit, met=met)
+
+
+class Line(msgspec.Struct, frozen=True):
+    name: str
+    points: list[tuple[float, float]]
+
+
+class Plot(msgspec.Struct, frozen=True, kw_only=True):
+    """``name`` is the file's name. ``percentiles``: x is a percentile, drawn with its tail stretched."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    lines: list[Line]
+    log_x: bool = False
+    log_y: bool = False
+    percentiles: bool = False
+    bars: bool = False
+
+
+class Result(msgspec.Struct, kw_only=True):
+    name: str
+    targets: list[Target] = []
+    figures: dict[str, Spread] = {}
+    """Absolute by-products; they mean something on this machine only."""
+    notes: dict[str, Any] = {}
+    plots: list[Plot] = []
+    seconds: float = 0.0
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """How much of everything: ``quick`` shows that it works, the full run is what counts."""
+
+    quick: bool
+
+    def of(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+
+def machine() -> dict[str, Any]:
+    """Enough to compare with, and nothing that names the host."""
+    return {
+        "cores": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "kernel": platform.release(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.machine()
+
+
+def versions() -> dict[str, str]:
+    names = ("granian", "litestar", "msgspec", "redis", "hiredis", "uvloop", "psycopg", "pyjwt")
+    return {name: version(name) for name in names}

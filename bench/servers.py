@@ -1,0 +1,16 @@
+"""``python -m bench.servers bare|ordinary PORT WORKERS``: a baseline on the very server options of the service."""
+
+import sys
+
+from clock.cli import serve
+
+APPS = {"bare": "bench.bare:create_app", "ordinary": "bench.ordinary:create_app"}
+
+
+def main() -> None:
+    which, port, workers = sys.argv[1:]
+    serve(APPS[which], "127.0.0.1", int(port), int(workers))
+
+
+if __name__ == "__main__":
+    main()

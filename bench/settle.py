@@ -1,0 +1,138 @@
+"""Settling a round of a million winners, against a bare COPY of a million packets and a bare pipelined RPUSH of them.
+
+The books and the totals are made by hand: a million members, of whom the last fifth sleeps on top. What settlement
+reads of them is the same as after a played round.
+"""
+
+import asyncio
+import random
+import socket
+import sys
+from itertools import pairwise
+from time import monotonic
+from typing import Any
+
+import hiredis
+import msgspec
+import psycopg
+from psycopg import sql
+
+from bench.check_in import ratios
+from bench.measure import Result, Scale, spread, target
+from bench.settler import Took
+from bench.stack import FIRST_UID, SETTLED, Scene, Stack
+from clock import keys
+from clock.pipe import packed
+from clock.supervise import environment
+
+CHUNK = 500
+STAKE_FEN = 100
+
+
+async def run(stack: Stack, scale: Scale) -> Result:
+    winners, repetitions = scale.of(1_000_000, 200_000), scale.of(3, 2)
+    whole, steps, bare, holds, sizes = [], [], [], [], []
+    parts: dict[str, list[float]] = {name: [] for name in ("close", "split", "publish", "open claiming")}
+    for _ in range(repetitions):
+        async with stack.scene(**SETTLED) as scene:
+            await _books(scene, winners)
+            await scene.redis.config_set("slowlog-log-slower-than", 200)
+            await scene.redis.config_set("slowlog-max-len", 100_000)
+            await scene.redis.slowlog_reset()
+            took = await _settled(scene)
+            holds.append(max([0.0, *(one["duration"] / 1000 for one in await scene.redis.slowlog_get(100_000))]))
+            at = took.states
+            for name, seconds in zip(parts, _differences(at), strict=True):
+                parts[name].append(seconds)
+            whole.append(at["settled"])
+            steps.append(at["published"] - at["closed"])
+            sizes.append(took.most_mib)
+            bare.append(await _bare(scene, winners))
+    return Result(
+        name="settle",
+        targets=[
+            target(
+                f"split, manifest and publishing of {winners:,} packets",
+                "bare COPY and RPUSH",
+                ratios(steps, bare),
+                "<=",
+                2.0,
+            ),
+            target("the longest hold of Redis in settlement", "–", holds, "<=", 5.0, "ms"),
+            target("the worker's largest size in settlement", "–", sizes, "<=", 500.0, "MiB"),
+        ],
+        figures={
+            "from open to settled, s": spread(whole),
+            "bare COPY and RPUSH, s": spread(bare),
+            **{f"{name}, s": spread(seconds) for name, seconds in parts.items()},
+        },
+    )
+
+
+def _differences(at: dict[str, float]) -> list[float]:
+    times = [0.0, *(at[state] for state in ("closed", "split", "published", "settled"))]
+    return [after - before for before, after in pairwise(times)]
+
+
+async def _books(scene: Scene, winners: int) -> None:
+    """Members and check-ins in Postgres, and the totals that Redis would have of them."""
+    members = winners * 5 // 4
+    day, uids = scene.yesterday, [FIRST_UID, FIRST_UID + members - 1]
+    async with await psycopg.AsyncConnection.connect(scene.settings.database_url) as connection:
+        await connection.execute(
+            "INSERT INTO members SELECT %s, uid, 100, false, 0 FROM generate_series(%s::bigint, %s) uid", [day, *uids]
+        )
+        await connection.execute(
+            "INSERT INTO check_ins SELECT day, uid, 0, row_number() OVER (ORDER BY uid) FROM members WHERE uid < %s",
+            [FIRST_UID + winners],
+        )
+    async with await psycopg.AsyncConnection.connect(scene.settings.database_url, autocommit=True) as connection:
+        await connection.execute("VACUUM ANALYZE members, check_ins")
+        await connection.execute("CHECKPOINT")
+    totals: dict[str, Any] = {"orders": members, "members": members, "winners": winners}
+    totals["pool_fen"] = members * STAKE_FEN
+    await scene.redis.hset(keys.name(day, 0, "totals"), mapping=totals)
+
+
+async def _settled(scene: Scene) -> Took:
+    command = [sys.executable, "-m", "bench.settler", scene.yesterday.isoformat()]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment(scene.settings), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return msgspec.json.decode(output, type=Took)
+
+
+async def _bare(scene: Scene, winners: int) -> float:
+    """Seconds for a COPY of so many packets, and for pushing them in chunks, from prepared bytes."""
+    fens = [random.randrange(1, 50) for _ in range(winners)]
+    day = scene.yesterday.isoformat()
+    data = "".join(f"{day}\t0\t{index}\t{fen}\n" for index, fen in enumerate(fens)).encode()
+    pushes = [packed("RPUSH", "bare", *fens[start : start + CHUNK]) for start in range(0, winners, CHUNK)]
+    async with await psycopg.AsyncConnection.connect(scene.settings.database_url) as connection:
+        source = sql.Identifier(scene.partition("packets"))
+        await connection.execute(sql.SQL("CREATE TABLE bare_packets (LIKE {} INCLUDING ALL)").format(source))
+        await connection.commit()
+        began = monotonic()
+        async with connection.cursor().copy("COPY bare_packets FROM STDIN") as copy:
+            await copy.write(data)
+        await connection.commit()
+        copied = monotonic() - began
+    return copied + await asyncio.to_thread(_push, scene, pushes)
+
+
+def _push(scene: Scene, pushes: list[bytes]) -> float:
+    valkey = scene.stack.valkey
+    with socket.create_connection(("127.0.0.1", valkey.port)) as connection:
+        connection.sendall(packed("AUTH", valkey.password))
+        assert connection.recv(100) == b"+OK\r\n"
+        reader, answered = hiredis.Reader(), 0
+        began = monotonic()
+        for start in range(0, len(pushes), 8):
+            connection.sendall(b"".join(pushes[start : start + 8]))
+            while answered < min(len(pushes), start + 8):
+                reader.feed(connection.recv(65_536))
+                while reader.gets() is not False:
+                    answered += 1
+        return monotonic() - began

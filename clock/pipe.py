@@ -1,0 +1,114 @@
+"""One connection on which script calls follow each other without waiting, for a process and a server.
+
+redis-py makes the connection (address, TLS, name and password); from then on hiredis packs and reads, and replies go
+to their callers in the order of the calls. A pool would take and give back a connection a call, with locks, a health
+check and two timers, which cost more than the call itself (docs/decisions/0022). Nothing is ever sent again: a
+connection in doubt is dropped, and everybody who waits on it is told so.
+"""
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import Any
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as NoReply
+
+
+def _error(text: str) -> RedisError:
+    """What redis-py would raise, as far as callers tell errors apart."""
+    word, _, rest = text.partition(" ")
+    kinds: dict[str, type[ResponseError]] = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
+    return kinds[word](rest) if word in kinds else ResponseError(text)
+
+
+def packed(*command: str | int | bytes) -> bytes:
+    """A command as Redis reads it."""
+    return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]  # its stub knows one word only
+
+
+class Pipe(asyncio.Protocol):
+    """``seconds`` is how long a reply may take; then the connection is dropped."""
+
+    def __init__(self, pool: ConnectionPool, seconds: float) -> None:
+        self._pool = pool
+        self._seconds = seconds
+        self._opening = asyncio.Lock()
+        self._connection: Any = None
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def execute(self, *command: str | int | bytes) -> Any:
+        """The reply of one command. Raises a ``RedisError``, after which it may have been done, or not."""
+        if self._transport is None:
+            await self._open()
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((monotonic(), future))
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._check)
+        self._transport.write(packed(*command))
+        return await future
+
+    async def aclose(self) -> None:
+        self._drop(LostConnection("closed"))
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._transport is not None:
+                return
+            if self._connection is not None:
+                await self._connection.disconnect(nowait=True)
+            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            await self._connection.connect()
+            transport = self._connection._writer.transport
+            self._reader = hiredis.Reader(replyError=_error)
+            transport.set_protocol(self)
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                _, future = self._waiting.popleft()
+                if isinstance(reply, ReadOnlyError):  # a demoted primary: its name may mean another server by now
+                    self._drop(reply)
+                if future.done():
+                    continue
+                if isinstance(reply, Exception):
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
+        except (hiredis.HiredisError, IndexError) as error:
+            self._drop(LostConnection(f"a reply that nobody understands: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._drop(LostConnection(str(error or "closed by the server")))
+
+    def _check(self) -> None:
+        """Drop the connection if the oldest call has waited too long; look again when it would have."""
+        self._timer = None
+        if not self._waiting:
+            return
+        left = self._waiting[0][0] + self._seconds - monotonic()
+        if left <= 0:
+            self._drop(NoReply(f"no reply in {self._seconds:g} s"))
+        else:
+            self._timer = asyncio.get_running_loop().call_later(left, self._check)
+
+    def _drop(self, error: RedisError) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(type(error)(str(error)))

@@ -1,0 +1,75 @@
+"""Tokens that are recognised without PyJWT: only plainly good ones, and never one that PyJWT would refuse."""
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from clock.config import Settings
+from clock.tokens import Caller, Tokens, Unauthenticated
+from tests.conftest import JWT_SECRET
+
+
+def signed(secret: str = JWT_SECRET, headers: dict[str, Any] | None = None, **claims: Any) -> str:
+    whole = {"sub": "7", "exp": int(time.time()) + 3600, **claims}
+    return jwt.encode({k: v for k, v in whole.items() if v is not ...}, secret, algorithm="HS256", headers=headers)
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    """Has seen a good token, so that it knows the issuer's header."""
+    tokens = Tokens(Settings(jwt_secret=JWT_SECRET))
+    tokens.caller(f"Bearer {signed(sub='1')}")
+    return tokens
+
+
+def test_a_good_token_of_a_known_issuer_needs_no_pyjwt(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, expires = signed(role="service", iat=int(time.time()) - 5), int(time.time()) + 3600
+    monkeypatch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("asked PyJWT"))
+    caller = tokens.caller(f"Bearer {token}")
+    assert (caller.uid, caller.role) == (7, "service")
+    assert abs(caller.expires_s - expires) <= 1
+
+
+def test_every_signature_of_a_known_header_is_checked(tokens: Tokens) -> None:
+    good = signed()
+    head, payload, signature = good.split(".")
+    other = signed(sub="8").split(".")[1]
+    forged = [signed("another secret of thirty-two bytes"), f"{head}.{other}.{signature}", f"{head}.{payload}."]
+    forged += [f"{head}.{payload}.{'A' * len(signature)}", f"{head}..{signature}", f"{head}.{payload}", good + "x" * 4]
+    for token in [*forged, f"{head}.{payload}.{signature}.{signature}", f"{head}.{payload}.ü"]:
+        with pytest.raises(Unauthenticated):
+            tokens.caller(f"Bearer {token}")
+    assert tokens.caller(f"Bearer {good}").uid == 7
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        *({"sub": sub} for sub in (..., 7, "", "0", "-7", "seven", "7.0", "٧", str(2**53), str(2**53 - 1))),
+        *({"role": role} for role in ("admin", "", None, ["operator"], "operator", ...)),
+        *({"exp": exp} for exp in (..., 1, "tomorrow", None, 2**60, time.time() + 900.5, [2**40])),
+        *({name: value} for name in ("iat", "nbf") for value in (0, int(time.time()) + 900, "now", None, 1.5)),
+        *({"jti": jti} for jti in ("an id", 7, None)),
+        {"aud": "anybody", "iss": "platform", "deep": {"a": [1, {"b": None}]}},
+    ],
+    ids=repr,
+)
+def test_a_known_header_changes_nothing_about_what_is_accepted(tokens: Tokens, claims: dict[str, Any]) -> None:
+    token = f"Bearer {signed(**claims)}"
+    assert answer(tokens, token) == answer(Tokens(Settings(jwt_secret=JWT_SECRET)), token)
+
+
+def test_a_header_that_pyjwt_has_not_accepted_is_left_to_it(tokens: Tokens) -> None:
+    token = f"Bearer {signed(headers={'crit': ['unheard of'], 'unheard of': True})}"
+    for one in (tokens, tokens):
+        with pytest.raises(Unauthenticated):
+            one.caller(token)
+
+
+def answer(tokens: Tokens, token: str) -> Caller | None:
+    try:
+        return tokens.caller(token)
+    except Unauthenticated:
+        return None
