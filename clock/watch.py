@@ -54,6 +54,7 @@ class Watched(msgspec.Struct, kw_only=True):
     outgoing: list[dict[str, Any]] = []
     """By kind and state, what has not arrived: ``count``, ``fen``, ``oldest_seconds``."""
     outgoing_stuck: int = 0
+    reminders_due: int = 0
     differences: int = 0
     """Of the newest comparison of each round of the last week."""
 
@@ -93,7 +94,7 @@ class Watch:
         seen.replicas = int((await redis.info("replication"))["connected_slaves"])
         seen.worker = bool(await redis.exists(keys.HEARTBEAT))
         today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
-        shown = []
+        shown = [(keys.USERS, 1)]
         for name, day in (("yesterday", previous(today)), ("today", today)):
             round_ = await service.game.round(day)
             shown.append((day, round_.rules.shards))
@@ -107,7 +108,7 @@ class Watch:
         today = Calendar(self._service.settings.timezone).day_at(now_ms)
         row = await store.one("watch", stuck=STUCK_ATTEMPTS, today=today) or {}
         seen.quarantine_waiting, seen.outgoing_stuck = row["quarantine_waiting"], row["outgoing_stuck"]
-        seen.differences = row["differences"]
+        seen.differences, seen.reminders_due = row["differences"], row["reminders_due"]
         seen.outgoing = list(await store.all("watch_outgoing"))
         for one in await store.all("watch_rounds"):
             self._round(seen, one, now_ms)
@@ -170,6 +171,7 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)
         yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
         yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)
+        yield _gauge("clock_reminders_due", "Reminders that wait to be sent", seen.reminders_due)
         yield _gauge("clock_unanswered_orders", "Orders settled without an answer", seen.unanswered_orders)
         yield _gauge("clock_reconcile_differences", "In the newest comparisons of a week", seen.differences)
         yield from _of_outgoing(seen)

@@ -170,6 +170,7 @@ WHERE day = %(day)s ORDER BY at DESC LIMIT 1
 SELECT
     (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
     (SELECT count(*) FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s) AS outgoing_stuck,
+    (SELECT count(*) FROM reminders WHERE state = 'due') AS reminders_due,
     (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (
         SELECT DISTINCT ON (day) day, differences FROM reconciliations
         WHERE day >= %(today)s::date - 7 ORDER BY day, at DESC) AS newest) AS differences

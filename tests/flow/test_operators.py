@@ -369,6 +369,19 @@ async def test_gauges_tell_of_rounds_books_and_money(api: Api) -> None:
     assert now["clock_outgoing kind=refund state=owed"] == 0
 
 
+async def test_gauges_tell_of_what_users_said_and_of_reminders_that_wait(api: Api) -> None:
+    api.service.time.stop_at(at("20:00"))
+    now = await exported(api.url, api.session)
+    assert (now["clock_outbox_entries"], now["clock_reminders_due"]) == (0, 0)
+    await api.post("/api/remind", 1)
+    assert (await exported(api.url, api.session))["clock_outbox_entries"] == 1
+    async with api.service.store.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO reminders (day, uid, state) VALUES (%s, 1, 'due'), (%s, 2, 'due'), (%s, 3, 'sent')", [DAY] * 3
+        )
+    assert (await exported(api.url, api.session))["clock_reminders_due"] == 2
+
+
 async def test_refusals_of_ordinary_handlers_are_counted_too(api: Api) -> None:
     async def count() -> float:
         return (await exported(api.url, api.session)).get("clock_requests_total code=round_not_found verb=round", 0)
