@@ -1,11 +1,13 @@
 /** Development only: a bar that travels through time and switches users, and the sandbox provider's till. */
 
-import { Later, Lost, caller, events, send, signIn } from "/web/api.js";
+import { Later, Lost, caller, events, send, signIn, sleep } from "/web/api.js";
 import { find, make, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { price, t } from "/web/texts.js";
 
 const DAY_MS = 24 * 3600_000;
+/** For how long the service may show the same totals. */
+const TOTALS_MS = 250;
 const USERS = [7, 8, 9];
 const NEIGHBOURS = [101, 102, 103, 104, 105];
 const TIMES = ["20:00:00", "04:59:55", "05:00:00", "07:59:55", "08:04:55", "08:05:00", "00:00:00"];
@@ -56,6 +58,7 @@ async function neighbours() {
     const order = (await reply.json()).data.order_no;
     if (order) await ask("POST", "/dev/pay", { order_no: order });
   }
+  await sleep(TOTALS_MS);
   dispatchEvent(new Event("clock:moved"));
 }
 
