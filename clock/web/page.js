@@ -150,6 +150,7 @@ async function confirm(order) {
   } else if (order.uid === caller?.uid && view.summary?.clock_status > 0) {
     say(t("paid"));
     changed();
+    setTimeout(poll, CONFIRM_MS); // so that I am among the people: totals may be a quarter of a second old
   }
   render();
 }
