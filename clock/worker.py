@@ -242,6 +242,11 @@ async def _work(service: Service, stopping: asyncio.Event) -> None:
 
 
 async def _close(worker: Worker) -> None:
+    """End its jobs ourselves: arq's ``close`` raises what a job raises that it has cancelled between two commands."""
+    jobs = list(worker.tasks.values())
+    await end(jobs)
+    await asyncio.gather(*jobs, return_exceptions=True)
+    worker.tasks.clear()
     try:
         await worker.close()
     except (RedisError, OSError, AttributeError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from arq import create_pool
 from redis.asyncio import Redis
 
 from clock import worker
@@ -196,3 +197,12 @@ async def test_a_worker_that_is_asked_to_end_in_the_middle_of_its_jobs_ends_in_o
         await asyncio.sleep(0.05 + tenths / 10)
         stopping.set()
         await asyncio.wait_for(working, 10)
+
+
+async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fail_the_end(service: Service) -> None:
+    ending = worker.build(service)
+    ending._pool = await create_pool(ending.redis_settings)
+    ending.tasks = {"a job": asyncio.create_task(asyncio.sleep(60))}
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await worker._close(ending)
