@@ -23,7 +23,7 @@ from litestar_offline_docs import core as offline_docs
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
-from clock import hot, live, logs, openapi, pages, routes
+from clock import hot, live, logs, metrics, openapi, pages, routes
 from clock.batch import Busy, Unavailable
 from clock.config import Settings, load
 from clock.ops import reply
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Clock:
         yield
         await end([saying])
         await service.stop()
+        metrics.count()
 
     handlers = [
         *routes.user_routes(service, lane),

@@ -114,7 +114,7 @@ class Game:
     async def _ask_user(
         self, script: Script, day: date, uid: int, arrived: float, rest: tuple[Value, ...] = ()
     ) -> tuple[int, Any, Round]:
-        round_ = await self.round(day)
+        round_ = self._rounds.get(day) or await self.round(day)
         shard = keys.shard_of(uid, round_.rules.shards)
         now_ms, result = await self._ask(script, round_, shard, (uid, *rest), arrived)
         return now_ms, result, round_
@@ -169,7 +169,8 @@ class Game:
     async def check_in(self, uid: int, arrived: float) -> Answer:
         word, round_ = await self._ask_today(CHECK_IN, uid, arrived)
         if word in (b"checked_in", b"already_checked_in"):
-            return Answer(word.decode(), {"money": (await self._totals(round_)).pool_fen})
+            totals = self.totals.known(round_.day) or await self._totals(round_)
+            return Answer(word.decode(), {"money": totals.pool_fen})
         return Answer(word.decode())
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:

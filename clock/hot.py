@@ -30,6 +30,8 @@ ten thousand answers a second that is a wait of a fifth of a second, and it is t
 MOST_READ = 4 * 1024 * 1024
 """A body that is too large is read up to here before it is refused."""
 
+JSON = (b"content-type", b"application/json")
+
 Request = TypeVar("Request", bound=msgspec.Struct)
 OfUser = TypeVar("OfUser", bound=UserRequest)
 
@@ -49,6 +51,10 @@ class Call(msgspec.Struct):
     arrived: float
     headers: dict[bytes, bytes]
     raw: bytes
+
+
+Run = Callable[[Request, Call], Awaitable[Answer]]
+"""A verb: what was asked to an answer."""
 
 
 class Inside:
@@ -93,8 +99,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
     """The whole body, unless it is over :data:`MAX_BODY`; then it is read away first, so that the refusal arrives."""
     if not headers.get(b"content-length", b"0").isdigit():
         raise Refused("bad_request")
-    parts: list[bytes] = []
-    size, more = 0, True
+    body, size, more = bytearray(), 0, True
     while more and size <= MOST_READ:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
@@ -102,10 +107,10 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= MAX_BODY:
-            parts.append(part)
+            body += part
     if size > MAX_BODY:
         raise Refused("too_large")
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return bytes(body)
 
 
 @lru_cache(maxsize=1024)
@@ -114,7 +119,7 @@ def _language(accept: bytes) -> Language:
 
 
 async def respond(send: Send, word: str, body: bytes, allow: bytes = b"") -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers = [JSON, (b"content-length", b"%d" % len(body))]
     if word in RETRY_AFTER_SECONDS:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
     if allow:
@@ -193,14 +198,14 @@ def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
 def for_caller(
     lane: Lane,
     request_type: type[OfUser],
-    run: Callable[[OfUser, Call], Awaitable[Answer]],
+    run: Run[OfUser],
 ) -> Endpoint:
     """Needs a token: a user's for the user, a service's for anyone."""
     decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate
 
     def checked(call: Call) -> Awaitable[Answer]:
         try:
-            caller = tokens.caller(call.headers.get(b"authorization", b"").decode("latin-1"))
+            caller = tokens.caller(call.headers.get(b"authorization", b""))
         except Unauthenticated as error:
             raise Refused("unauthenticated", str(error)) from None
         request = decode(call.raw)
@@ -212,7 +217,7 @@ def for_caller(
     return Endpoint(checked, request_type, True)
 
 
-def for_anyone(request_type: type[Request], run: Callable[[Request, Call], Awaitable[Answer]]) -> Endpoint:
+def for_anyone(request_type: type[Request], run: Run[Request]) -> Endpoint:
     """Needs no token."""
     decode = decoder(request_type)
 

@@ -1,8 +1,14 @@
-"""What a process counts by hand on the hot lane: for Prometheus since its start, for operators in the last moment."""
+"""What a process counts by hand on the hot lane: for Prometheus since its start, for operators in the last moment.
+
+An answer leaves its duration in a list and no more; :func:`count` counts the lists from time to time, for each value
+would cost two microseconds (docs/decisions/0020).
+"""
 
 import os
-from bisect import bisect_left
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest
@@ -10,8 +16,25 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from clock.outcomes import OUTCOMES
 
+
+class Durations(Histogram):
+    """A histogram that takes many values at once, in ascending order."""
+
+    def observe_sorted(self, values: Sequence[float]) -> None:
+        self._sum.inc(sum(values))
+        for bucket, count in zip(self._buckets, counts_within(self._upper_bounds, values), strict=False):
+            bucket.inc(count)
+
+
+def counts_within(bounds: Sequence[float], values: Sequence[float]) -> list[int]:
+    """How many of the ascending ``values`` are above the bound before and at most at each of the ascending
+    ``bounds``; the last count is of those above all bounds."""
+    upto = [0, *(bisect_right(values, bound) for bound in bounds), len(values)]
+    return [after - before for before, after in pairwise(upto)]
+
+
 REQUESTS = Counter("clock_requests", "Answers by verb and word", ["verb", "code"])
-SECONDS = Histogram(
+SECONDS = Durations(
     "clock_request_seconds",
     "Time from arrival to answer",
     ["verb"],
@@ -30,6 +53,7 @@ BATCH_SECONDS = Histogram(
 
 BOUNDS_MS = tuple(0.5 * 1.25**step for step in range(46))
 """Upper bounds of what :class:`Recent` counts; the last one is above ten seconds."""
+BOUNDS_S = tuple(bound / 1000 for bound in BOUNDS_MS)
 
 
 class Answered(msgspec.Struct):
@@ -49,31 +73,32 @@ class Recent(msgspec.Struct):
     largest_batch: int = 0
 
 
-_counters: dict[tuple[str, str], Counter] = {}
-_histograms: dict[str, Histogram] = {}
+_pending: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+"""Seconds of the answers that are not counted yet, by verb and word."""
 _batches: dict[str, tuple[Histogram, Histogram]] = {}
 _recent = Recent()
 
 
 def answered(verb: str, word: str, seconds: float) -> None:
-    """One answer went out; label lookups are remembered."""
-    counter = _counters.get((verb, word))
-    if counter is None:
-        counter = _counters[verb, word] = REQUESTS.labels(verb, word)
-    counter.inc()
-    histogram = _histograms.get(verb)
-    if histogram is None:
-        histogram = _histograms[verb] = SECONDS.labels(verb)
-        FAILURES.labels(verb)  # a counter that starts with its first failure hides it from rate()
-    histogram.observe(seconds)
-    recent = _recent.verbs.get(verb)
-    if recent is None:
-        recent = _recent.verbs[verb] = Answered()
-    recent.count += 1
-    recent.within[bisect_left(BOUNDS_MS, seconds * 1000)] += 1
-    if OUTCOMES[word].http >= 500:
-        recent.failed += 1
-        FAILURES.labels(verb).inc()
+    """One answer went out."""
+    _pending[verb, word].append(seconds)
+
+
+def count() -> None:
+    """Count the answers that are pending."""
+    pending = dict(_pending)
+    _pending.clear()
+    for (verb, word), seconds in pending.items():
+        seconds.sort()
+        REQUESTS.labels(verb, word).inc(len(seconds))
+        SECONDS.labels(verb).observe_sorted(seconds)
+        failed = len(seconds) if OUTCOMES[word].http >= 500 else 0
+        FAILURES.labels(verb).inc(failed)  # by nothing, too: what starts with its first failure hides it from rate()
+        recent = _recent.verbs.setdefault(verb, Answered())
+        recent.count += len(seconds)
+        recent.failed += failed
+        within = counts_within(BOUNDS_S, seconds)
+        recent.within = [before + more for before, more in zip(recent.within, within, strict=True)]
 
 
 def batched(script: str, users: int, seconds: float) -> None:
@@ -91,6 +116,7 @@ def batched(script: str, users: int, seconds: float) -> None:
 def take_recent() -> Recent:
     """What happened since this was last called."""
     global _recent
+    count()
     taken, _recent = _recent, Recent(verbs={})
     return taken
 
@@ -108,6 +134,7 @@ class _Gauges:
 def exposition(measured: Iterable[Metric]) -> bytes:
     """The text for Prometheus: the counts of all API processes, where they share a directory for it, and what was
     ``measured`` of the whole service."""
+    count()
     gauges = CollectorRegistry()
     gauges.register(_Gauges(measured))
     counts = REGISTRY

@@ -93,7 +93,8 @@ def token_guard(service: Service) -> Any:
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         try:
-            connection.scope["caller"] = service.tokens.caller(connection.headers.get("authorization", ""))  # type: ignore[typeddict-unknown-key]
+            authorization = connection.headers.get("authorization", "").encode("latin-1")
+            connection.scope["caller"] = service.tokens.caller(authorization)  # type: ignore[typeddict-unknown-key]
         except Unauthenticated as error:
             raise Refused("unauthenticated", str(error)) from None
 

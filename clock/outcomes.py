@@ -1,10 +1,13 @@
 """The words of the service: what each means for ``status``, for HTTP, and for people."""
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
 
 Language = Literal["zh", "en"]
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -121,14 +124,22 @@ def message(verb: str, word: str, language: Language) -> str:
     return getattr(OUTCOMES[word], language)  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=4096)
+def _opening(verb: str, word: str, language: Language) -> bytes:
+    """An envelope without details, up to its data."""
+    head = {"status": OUTCOMES[word].status, "code": word, "message": message(verb, word, language)}
+    return msgspec.json.encode(head)[:-1] + b',"data":'
+
+
 def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
     """The reply's body. ``detail`` names what exactly was wrong with a request."""
-    text = message(verb, answer.word, language)
-    return msgspec.json.encode(
+    if not detail:
+        return _opening(verb, answer.word, language) + _encode(answer.data) + b"}"
+    return _encode(
         {
             "status": OUTCOMES[answer.word].status,
             "code": answer.word,
-            "message": f"{text}: {detail}" if detail else text,
+            "message": f"{message(verb, answer.word, language)}: {detail}",
             "data": answer.data,
         }
     )

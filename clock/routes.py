@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Any
 
 from litestar import MediaType, Request, Response, Router, get, post
+from litestar.handlers import ASGIRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
@@ -12,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from clock import dev, me, metrics, ops, public
 from clock.channels import BadSignature, Channel
-from clock.hot import Call, Endpoint, Lane, Refused, decoder, for_anyone, for_caller, route
+from clock.hot import Call, Endpoint, Lane, OfUser, Refused, Run, decoder, for_anyone, for_caller, route
 from clock.outcomes import Answer, language
 from clock.service import Service
 from clock.watch import Watch, measured
@@ -37,12 +38,7 @@ from clock.wire import (
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     """What users do, and the callback that makes them members."""
     game, channel = service.game, service.channels[service.settings.channel]
-
-    async def summary(request: SummaryRequest, call: Call) -> Answer:
-        return await game.summary(request.uid, request.extra, call.arrived)
-
-    async def guest_summary(call: Call) -> Answer:
-        return await game.summary(None, None, call.arrived)
+    flags = game.flags
 
     async def join(request: JoinRequest, call: Call) -> Answer:
         answer = await game.join(request.uid, request.extra, call.arrived)
@@ -50,38 +46,38 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
         return answer
 
-    async def check_in_status(request: CheckInStatusRequest, call: Call) -> Answer:
-        return await game.check_in_status(request.uid, call.arrived)
-
-    async def check_in(request: CheckInRequest, call: Call) -> Answer:
-        return await game.check_in(request.uid, call.arrived)
-
-    async def claim(request: ClaimRequest, call: Call) -> Answer:
-        return await game.claim(request.uid, call.arrived)
-
-    async def remind(request: RemindRequest, call: Call) -> Answer:
-        return await game.flags.remind(request.uid, request.on, call.arrived)
-
-    async def ack_alert(request: AckAlertRequest, call: Call) -> Answer:
-        return await game.flags.ack_alert(request.uid, call.arrived)
+    def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], **more: Endpoint) -> ASGIRouteHandler:
+        return route(path, verb, POST=for_caller(lane, request_type, run), **more)
 
     return [
-        route(
+        of(
             "/api/summary",
             "summary",
-            POST=for_caller(lane, SummaryRequest, summary),
-            GET=Endpoint(guest_summary),
+            SummaryRequest,
+            lambda asked, call: game.summary(asked.uid, asked.extra, call.arrived),
+            GET=Endpoint(lambda call: game.summary(None, None, call.arrived)),
         ),
-        route("/api/join", "join", POST=for_caller(lane, JoinRequest, join)),
-        route(
+        of("/api/join", "join", JoinRequest, join),
+        of(
             "/api/check-in/status",
             "check_in_status",
-            POST=for_caller(lane, CheckInStatusRequest, check_in_status),
+            CheckInStatusRequest,
+            lambda asked, call: game.check_in_status(asked.uid, call.arrived),
         ),
-        route("/api/check-in", "check_in", POST=for_caller(lane, CheckInRequest, check_in)),
-        route("/api/claim", "claim", POST=for_caller(lane, ClaimRequest, claim)),
-        route("/api/remind", "remind", POST=for_caller(lane, RemindRequest, remind)),
-        route("/api/alert/ack", "ack_alert", POST=for_caller(lane, AckAlertRequest, ack_alert)),
+        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: game.check_in(asked.uid, call.arrived)),
+        of("/api/claim", "claim", ClaimRequest, lambda asked, call: game.claim(asked.uid, call.arrived)),
+        of(
+            "/api/remind",
+            "remind",
+            RemindRequest,
+            lambda asked, call: flags.remind(asked.uid, asked.on, call.arrived),
+        ),
+        of(
+            "/api/alert/ack",
+            "ack_alert",
+            AckAlertRequest,
+            lambda asked, call: flags.ack_alert(asked.uid, call.arrived),
+        ),
         *(
             route(f"/callbacks/{name}", f"pay_{name}", POST=Endpoint(callback(service, paid_by), PaymentCallback))
             for name, paid_by in service.channels.items()

@@ -60,12 +60,13 @@ class Tokens:
             self._keys.append((settings.jwt_secret, ["HS256"]))
         if settings.jwt_public_key:
             self._keys.append((_public_key(settings.jwt_public_key), ["RS256", "ES256", "EdDSA"]))
-        self._secret_bytes = settings.jwt_secret.encode()
+        self._keyed = hmac.new(settings.jwt_secret.encode(), digestmod="sha256")
+        """HMAC with the key in it already: a copy of it costs half of what a new one does."""
         self._headers: set[bytes] = set()
         """First parts of HS256 tokens that PyJWT accepted."""
-        self._known: dict[str, Caller] = {}
+        self._known: dict[bytes, Caller] = {}
 
-    def caller(self, authorization: str) -> Caller:
+    def caller(self, authorization: bytes) -> Caller:
         """The caller of an ``Authorization`` header; raises :class:`Unauthenticated`."""
         known = self._known.get(authorization)
         if known is not None:
@@ -73,8 +74,8 @@ class Tokens:
                 return known
             del self._known[authorization]
             raise Unauthenticated("the token has expired")
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not token:
             raise Unauthenticated("a bearer token is required")
         token = token.strip()
         caller = self._recognised(token) or self._verify(token)
@@ -83,17 +84,16 @@ class Tokens:
         self._known[authorization] = caller
         return caller
 
-    def _recognised(self, token: str) -> Caller | None:
+    def _recognised(self, token: bytes) -> Caller | None:
         """The caller, if the token is plainly good (RFC 7515, 3.1 and RFC 7518, 3.2); ``None`` leaves it to PyJWT."""
-        if not token.isascii():
-            return None
-        signed, _, signature = token.encode().rpartition(b".")
+        signed, _, signature = token.rpartition(b".")
         header, _, payload = signed.partition(b".")
-        if header not in self._headers:
+        if header not in self._headers or not token.isascii():
             return None
+        keyed = self._keyed.copy()
+        keyed.update(signed)
         try:
-            mac = a2b_base64(signature.translate(FROM_URLSAFE) + b"==")
-            if not hmac.compare_digest(mac, hmac.digest(self._secret_bytes, signed, "sha256")):
+            if not hmac.compare_digest(a2b_base64(signature.translate(FROM_URLSAFE) + b"=="), keyed.digest()):
                 return None
             claims = _claims(a2b_base64(payload.translate(FROM_URLSAFE) + b"=="))
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -103,7 +103,7 @@ class Tokens:
             return None
         return _caller(claims.sub, claims.role, claims.exp)
 
-    def _verify(self, token: str) -> Caller:
+    def _verify(self, token: bytes) -> Caller:
         for key, algorithms in self._keys:
             try:
                 claims = jwt.decode(
@@ -116,7 +116,7 @@ class Tokens:
                 continue
             caller = _caller(claims.get("sub"), claims.get("role", "user"), claims.get("exp"))
             if algorithms == ["HS256"] and len(self._headers) < HEADERS_REMEMBERED:
-                self._headers.add(token.encode().partition(b".")[0])
+                self._headers.add(token.partition(b".")[0])
             return caller
         raise Unauthenticated("the token is not valid")
 

@@ -50,10 +50,15 @@ class TotalsCache:
         self._known: dict[date, tuple[float, Totals]] = {}
         self._asking: dict[date, asyncio.Task[Totals]] = {}
 
-    async def get(self, day: date, shards: int) -> Totals:
+    def known(self, day: date) -> Totals | None:
+        """What was asked a moment ago."""
         known = self._known.get(day)
-        if known and monotonic() - known[0] < FRESH_SECONDS:
-            return known[1]
+        return known[1] if known and monotonic() - known[0] < FRESH_SECONDS else None
+
+    async def get(self, day: date, shards: int) -> Totals:
+        known = self.known(day)
+        if known:
+            return known
         task = self._asking.get(day)
         if task is None:
             task = self._asking[day] = asyncio.create_task(self._ask(day, shards))

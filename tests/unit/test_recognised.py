@@ -20,14 +20,14 @@ def signed(secret: str = JWT_SECRET, headers: dict[str, Any] | None = None, **cl
 def tokens() -> Tokens:
     """Has seen a good token, so that it knows the issuer's header."""
     tokens = Tokens(Settings(jwt_secret=JWT_SECRET))
-    tokens.caller(f"Bearer {signed(sub='1')}")
+    tokens.caller(f"Bearer {signed(sub='1')}".encode())
     return tokens
 
 
 def test_a_good_token_of_a_known_issuer_needs_no_pyjwt(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     token, expires = signed(role="service", iat=int(time.time()) - 5), int(time.time()) + 3600
     monkeypatch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("asked PyJWT"))
-    caller = tokens.caller(f"Bearer {token}")
+    caller = tokens.caller(f"Bearer {token}".encode())
     assert (caller.uid, caller.role) == (7, "service")
     assert abs(caller.expires_s - expires) <= 1
 
@@ -40,8 +40,8 @@ def test_every_signature_of_a_known_header_is_checked(tokens: Tokens) -> None:
     forged += [f"{head}.{payload}.{'A' * len(signature)}", f"{head}..{signature}", f"{head}.{payload}", good + "x" * 4]
     for token in [*forged, f"{head}.{payload}.{signature}.{signature}", f"{head}.{payload}.ü"]:
         with pytest.raises(Unauthenticated):
-            tokens.caller(f"Bearer {token}")
-    assert tokens.caller(f"Bearer {good}").uid == 7
+            tokens.caller(f"Bearer {token}".encode())
+    assert tokens.caller(f"Bearer {good}".encode()).uid == 7
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_a_header_that_pyjwt_has_not_accepted_is_left_to_it(tokens: Tokens) -> N
     token = f"Bearer {signed(headers={'crit': ['unheard of'], 'unheard of': True})}"
     for one in (tokens, tokens):
         with pytest.raises(Unauthenticated):
-            one.caller(token)
+            one.caller(token.encode())
 
 
 def answer(tokens: Tokens, token: str) -> Caller | None:
     try:
-        return tokens.caller(token)
+        return tokens.caller(token.encode())
     except Unauthenticated:
         return None
