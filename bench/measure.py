@@ -103,5 +103,5 @@ def _cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    names = ("granian", "litestar", "msgspec", "redis", "hiredis", "uvloop", "psycopg", "pyjwt")
+    names = ("uvicorn", "httptools", "litestar", "msgspec", "redis", "hiredis", "uvloop", "psycopg", "pyjwt")
     return {name: version(name) for name in names}

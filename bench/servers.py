@@ -2,7 +2,7 @@
 
 import sys
 
-from clock.cli import serve
+from clock.server import serve
 
 APPS = {"bare": "bench.bare:create_app", "ordinary": "bench.ordinary:create_app"}
 

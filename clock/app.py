@@ -4,8 +4,7 @@ import asyncio
 import gc
 import os
 import re
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,24 +35,14 @@ log = structlog.get_logger()
 
 OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
 
-SWITCH_SECONDS = 50e-6
-"""How long the server's own thread, which hands requests over, may wait for the interpreter. Python's 5 ms let a core
-idle while requests were there (docs/decisions/0020)."""
-
-Lean = Callable[[Any, Any, Any], Awaitable[None]]
-
 WORDS = {400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large"}
 
 
 class Clock(Litestar):
-    """Litestar, which lets requests of the lean lane pass by its own machinery; it knows them for its document."""
+    """Litestar, and what the server's protocol answers without it."""
 
-    lean: Mapping[str, Lean] = {}
-    """By path, as it is written; every other way to write it goes through Litestar's router to the same handler."""
-
-    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:  # type: ignore[override]
-        lean = self.lean.get(scope.get("path", ""))
-        return lean(scope, receive, send) if lean else super().__call__(scope, receive, send)
+    lean: Mapping[bytes, hot.LeanPath] = {}
+    """By path, as it is plainly written; every other way to write it goes through Litestar's router."""
 
 
 def create_app(settings: Settings | None = None) -> Clock:
@@ -69,7 +58,6 @@ def create_app(settings: Settings | None = None) -> Clock:
         await service.start()
         openapi.describe(app)
         collect_seldom()
-        sys.setswitchinterval(SWITCH_SECONDS)
         saying = asyncio.create_task(live.keep_saying(service.redis))
         yield
         await end([saying])
@@ -84,9 +72,7 @@ def create_app(settings: Settings | None = None) -> Clock:
         *routes.health_routes(service, watch),
         *pages.page_routes(settings),
         *(routes.dev_routes(service) if settings.env == "dev" else []),
-        create_static_files_router(
-            "/schema/static", [Path(offline_docs.__file__).parent / "static"], include_in_schema=False
-        ),
+        create_static_files_router("/schema/static", [OPENAPI_ASSETS], include_in_schema=False),
     ]
     app = Clock(
         handlers,
@@ -110,8 +96,12 @@ def create_app(settings: Settings | None = None) -> Clock:
         logging_config=None,
         debug=False,
     )
-    lean = [handler for handler in handlers if isinstance(handler, ASGIRouteHandler)]
-    app.lean = {path: handler.fn for handler in lean for path in handler.paths if "endpoints" in handler.opt}
+    app.lean = {
+        path.encode(): handler.opt["lean"]
+        for handler in handlers
+        if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt
+        for path in handler.paths
+    }
     return app
 
 

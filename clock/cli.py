@@ -22,8 +22,6 @@ from clock.config import BadSetting, Settings, load, unknown_names
 from clock.rounds import parse_day
 from clock.tokens import Role
 
-BACKLOG = 16_384
-
 
 class Day(click.ParamType[date]):
     """``YYYY-MM-DD``."""
@@ -120,34 +118,13 @@ def up() -> None:
 @cli.command()
 def api() -> None:
     """Serve HTTP."""
+    from clock.server import serve
+
     settings = ready_settings()
     uvloop.run(_check_redis(settings))
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
         serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
-
-
-def serve(factory: str, host: str, port: int, workers: int) -> None:
-    """Serve what ``module:function`` makes, until a signal ends it."""
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops
-
-    Granian(
-        factory,
-        factory=True,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        websockets=False,
-        workers=workers,
-        backlog=BACKLOG,
-        respawn_failed_workers=True,
-        respawn_interval=0.5,
-        workers_kill_timeout=10,
-        log_enabled=False,
-    ).serve()
 
 
 async def _check_redis(settings: Settings) -> None:

@@ -64,6 +64,13 @@ class Inside:
         self.most = most
         self.count = 0
 
+    def let_in(self) -> bool:
+        """Whether one more is let in; then it counts until it is answered."""
+        if self.count >= self.most:
+            return False
+        self.count += 1
+        return True
+
 
 inside = Inside(MOST_INSIDE)
 
@@ -118,16 +125,6 @@ def _language(accept: bytes) -> Language:
     return language(accept.decode("latin-1"))
 
 
-async def respond(send: Send, word: str, body: bytes, allow: bytes = b"") -> None:
-    headers = [JSON, (b"content-length", b"%d" % len(body))]
-    if word in RETRY_AFTER_SECONDS:
-        headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
-    if allow:
-        headers.append((b"allow", allow))
-    await send({"type": "http.response.start", "status": OUTCOMES[word].http, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
 def refusal(verb: str, error: Exception) -> tuple[Answer, str]:
     """What a failed request is answered, and a detail; the unexpected is logged once and says nothing outside."""
     match error:
@@ -152,32 +149,60 @@ class Endpoint(msgspec.Struct, frozen=True):
     secured: bool = False
 
 
-def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
-    """A bare route: reads the body, answers in the envelope. ``endpoints`` by method, ``POST=…``."""
-    allow = ", ".join(endpoints).encode()
+class LeanPath:
+    """A path of the lane. Plain requests come straight from the server's protocol (:mod:`clock.server`), all others
+    by ASGI; both get the same answers."""
 
-    @asgi(path, name=verb, copy_scope=False, opt={"endpoints": endpoints})
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        arrived = monotonic()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+    def __init__(self, verb: str, endpoints: dict[str, Endpoint]) -> None:
+        self.verb = verb
+        self.endpoints = endpoints
+        self.allow = ", ".join(endpoints).encode()
+
+    async def reply(self, method: str, call: Call, receive: Receive | None = None) -> tuple[str, bytes]:
+        """Word and body of the answer. With ``receive`` the body is yet to be read. The caller has let the request
+        :data:`inside`; here it gets out."""
         detail = ""
-        inside.count += 1
         try:
-            if inside.count > inside.most:
-                raise Busy
-            chosen = endpoints.get(scope["method"])  # type: ignore[typeddict-item]
-            if chosen is None:
+            endpoint = self.endpoints.get(method)
+            if endpoint is None:
                 raise Refused("method_not_allowed")
-            raw = await read_body(receive, headers)
-            answer = await chosen.run(Call(arrived, headers, raw))
+            if receive is not None:
+                call.raw = await read_body(receive, call.headers)
+            answer = await endpoint.run(call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
-            answer, detail = refusal(verb, error)
+            answer, detail = refusal(self.verb, error)
         finally:
             inside.count -= 1
-        tongue = _language(headers.get(b"accept-language", b""))
-        body = envelope(answer, verb, tongue, detail)
-        await respond(send, answer.word, body, allow if answer.word == "method_not_allowed" else b"")
-        metrics.answered(verb, answer.word, monotonic() - arrived)
+        return self._said(answer, call, detail)
+
+    def busy(self, call: Call) -> tuple[str, bytes]:
+        """Word and body for a request that is not let in: nothing of it was looked at."""
+        return self._said(Answer("busy"), call)
+
+    def _said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
+        body = envelope(answer, self.verb, _language(call.headers.get(b"accept-language", b"")), detail)
+        metrics.answered(self.verb, answer.word, monotonic() - call.arrived)
+        return answer.word, body
+
+
+def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
+    """A bare route, answered in the envelope. ``endpoints`` by method, ``POST=…``."""
+    lean = LeanPath(verb, endpoints)
+
+    @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(monotonic(), dict(scope["headers"]), b"")
+        if inside.let_in():
+            word, body = await lean.reply(scope["method"], call, receive)  # type: ignore[typeddict-item]
+        else:
+            word, body = lean.busy(call)
+        headers = [JSON, (b"content-length", b"%d" % len(body))]
+        if word in RETRY_AFTER_SECONDS:
+            headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
+        if word == "method_not_allowed":
+            headers.append((b"allow", lean.allow))
+        await send({"type": "http.response.start", "status": OUTCOMES[word].http, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return handle
 

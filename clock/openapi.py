@@ -32,9 +32,9 @@ def describe(app: Litestar) -> None:
     }
     for route in app.routes:
         handler = getattr(route, "route_handler", None)
-        if isinstance(handler, ASGIRouteHandler) and "endpoints" in handler.opt:
+        if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt:
             path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
-            for method, endpoint in handler.opt["endpoints"].items():
+            for method, endpoint in handler.opt["lean"].endpoints.items():
                 operation = _operation(components, handler.name or "", method, endpoint, path)
                 document["paths"].setdefault(path, {})[method.lower()] = operation
     document["paths"] = dict(sorted(document["paths"].items()))

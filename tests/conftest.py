@@ -13,8 +13,7 @@ import aiohttp
 import msgspec
 import psycopg
 import pytest
-from granian.constants import HTTPModes, Interfaces
-from granian.server.embed import Server
+import uvicorn
 from redis.asyncio import Redis
 
 from clock import embedded
@@ -23,6 +22,7 @@ from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.rounds import instant_ms
 from clock.scripts import call, load
+from clock.server import OPTIONS
 from clock.service import Service, connect
 from clock.store import migrate
 from tests.ports import free_port
@@ -157,15 +157,7 @@ class Api:
 async def api(settings: Settings) -> AsyncIterator[Api]:
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     app = create_app(settings)
-    server = Server(
-        app,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_enabled=False,
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **OPTIONS))
     serving = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
@@ -176,7 +168,7 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
             except aiohttp.ClientError:
                 await asyncio.sleep(0.02)
         yield api
-    server.stop()  # type: ignore[no-untyped-call]
+    server.should_exit = True
     await serving
 
 

@@ -1,0 +1,196 @@
+"""HTTP/1.1 by uvicorn. Plain requests of the lean lane are answered by the protocol itself, without ASGI in between.
+
+A request is plain if it is written the plain way: a path of the lane and no query, GET without a body or POST with a
+``content-length``, on a connection that stays open and has no other request at work. All others, every odd one among
+them, go through uvicorn's and Litestar's machinery to the same verbs (docs/decisions/0020).
+"""
+
+import asyncio
+import signal
+import sys
+from functools import lru_cache
+from time import monotonic
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from clock.hot import MAX_BODY, Call, LeanPath, inside
+from clock.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope
+
+BACKLOG = 16_384
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's line and headers, give or take one read."""
+IDLE_SECONDS = 75
+"""A connection without a request is closed after this."""
+REQUEST_SECONDS = 30
+"""A request must have come in whole this long after its first byte."""
+STOP_SECONDS = 10
+"""A process that is told to end waits so long for requests at work."""
+
+METHODS = {b"GET": "GET", b"POST": "POST"}
+
+BETWEEN, IN_HEAD, IN_BODY = range(3)
+"""Which part of a request comes next on a connection."""
+
+
+class _NobodyWaits:
+    """Where uvicorn wakes an application that waits for its body: a turn begins when its body is there."""
+
+    def set(self) -> None:
+        pass
+
+
+class Turn:
+    """A plain request at work. To uvicorn's protocol it is what a call of the ASGI application would be."""
+
+    __slots__ = ("body", "call", "disconnected", "keep_alive", "method", "more_body", "path", "response_complete")
+
+    message_event = _NobodyWaits()
+
+    def __init__(self, path: LeanPath, method: str, headers: dict[bytes, bytes]) -> None:
+        self.path = path
+        self.method = method
+        self.call = Call(monotonic(), headers, b"")
+        self.body = bytearray()
+        self.more_body = self.keep_alive = True
+        self.response_complete = self.disconnected = False
+
+
+@lru_cache(maxsize=512)
+def _head(word: str, date: bytes) -> bytes:
+    """An answer's head as far as the number after ``content-length``."""
+    lines = [STATUS_LINE[OUTCOMES[word].http], b"date: %b\r\ncontent-type: application/json\r\n" % date]
+    if word in RETRY_AFTER_SECONDS:
+        lines.append(b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS[word])
+    return b"".join([*lines, b"content-length: "])
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lean: dict[bytes, LeanPath] = getattr(self.app, "lean", {})
+        self._part = BETWEEN
+        self._head_size = 0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # -- what comes in, and how long that may take
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._part == BETWEEN:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+            return
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self.timeout_keep_alive_handler)
+        if self._part == IN_HEAD:
+            self._head_size += len(data)
+            if self._head_size > MAX_HEAD:
+                self.send_400_response("")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP is told so in the envelope too."""
+        if not self.transport.is_closing():
+            self._say("bad_request", envelope(Answer("bad_request"), "", "zh"), keep_alive=False)
+
+    # -- requests
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._part, self._head_size = IN_HEAD, 0
+
+    def on_headers_complete(self) -> None:
+        self._part = IN_BODY
+        path = self._lean.get(self.url)
+        turn = self._turn(path) if path else None
+        if turn is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = turn  # type: ignore[assignment]
+
+    def _turn(self, path: LeanPath) -> Turn | None:
+        """The request whose head has come in, if it is a plain one."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        parser = self.parser
+        method = METHODS.get(parser.get_method(), "")
+        if method not in path.endpoints or self.expect_100_continue or self.flow.write_paused:
+            return None
+        if parser.get_http_version() != "1.1" or not parser.should_keep_alive() or parser.should_upgrade():
+            return None
+        headers = dict(self.headers)
+        length = headers.get(b"content-length", b"")
+        if b"transfer-encoding" in headers:
+            return None
+        if length:
+            plain = method == "POST" and length.isdigit() and len(length) < 6 and int(length) <= MAX_BODY
+        else:
+            plain = method == "GET"
+        return Turn(path, method, headers) if plain else None
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._part = BETWEEN
+        turn: Any = self.cycle
+        if type(turn) is not Turn:
+            return
+        if inside.let_in():
+            turn.call.raw = bytes(turn.body)
+            self.loop.create_task(self._work(turn))
+        else:
+            self._answered(turn, *turn.path.busy(turn.call))
+
+    async def _work(self, turn: Turn) -> None:
+        word, body = await turn.path.reply(turn.method, turn.call)
+        if self.flow.write_paused:
+            await self.flow.drain()
+        self._answered(turn, word, body)
+
+    def _answered(self, turn: Turn, word: str, body: bytes) -> None:
+        turn.response_complete = True
+        if not self.transport.is_closing():
+            self._say(word, body, turn.keep_alive)
+        self.on_response_complete()
+
+    def _say(self, word: str, body: bytes, keep_alive: bool) -> None:
+        date = self.server_state.default_headers[0][1]
+        end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
+        self.transport.write(b"%b%d%b%b" % (_head(word, date), len(body), end, body))
+        if not keep_alive:
+            self.transport.close()
+
+
+OPTIONS: dict[str, Any] = {
+    "interface": "asgi3",
+    "http": Protocol,
+    "ws": "none",
+    "loop": "uvloop",
+    "lifespan": "on",
+    "backlog": BACKLOG,
+    "timeout_keep_alive": IDLE_SECONDS,
+    "timeout_graceful_shutdown": STOP_SECONDS,
+    "access_log": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "log_config": None,
+}
+"""What :class:`uvicorn.Config` is given besides application, address and number of processes."""
+
+
+def serve(factory: str, host: str, port: int, workers: int) -> None:
+    """Serve what ``module:function`` makes, until a signal ends it. A process that dies is replaced."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended in order
+    uvicorn.run(factory, factory=True, host=host, port=port, workers=workers, **OPTIONS)
