@@ -1,7 +1,9 @@
 """The batcher: gathers the users of one script and shard for a moment and sends them as one call.
 
-A queue flushes at the next turn of the event loop, or when its previous call is back; so an idle service adds no
-wait, and a busy one makes larger batches by itself. A call that fails, fails its own callers only.
+A queue flushes at the next turn of the event loop, or when its previous calls are back; so an idle service adds no
+wait, and a busy one makes larger batches by itself. What is more than a call may hold goes in several at once: the
+turn of the loop that brings a reply may have thousands of newcomers to look at. A call that fails, fails its own
+callers only.
 
 Whoever comes first is served first, and has one place: who asks the same again while waiting waits at that place,
 and gets the replay's answer there. So impatient users cost the others nothing, and nobody is overtaken.
@@ -23,6 +25,8 @@ from clock.scripts import Script, Value
 log = structlog.get_logger()
 
 MAX_BATCH = 256
+MAX_CALLS = 16
+"""Calls of one queue under way at a time. They follow each other on one connection and share a sync of Redis' file."""
 MAX_WAITING = 8_192
 
 REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
@@ -67,9 +71,12 @@ def _replayed(result: Any) -> Any:
 class Batcher:
     """``call`` sends one vector to a shard and returns ``[now_ms, one result per user…]``."""
 
-    def __init__(self, call: Call, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(
+        self, call: Call, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING, max_calls: int = MAX_CALLS
+    ) -> None:
         self._call = call
         self._max_batch = max_batch
+        self._max_calls = max_calls
         self._max_waiting = max_waiting
         self._lanes: dict[Lane, Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,8 +118,11 @@ class Batcher:
         """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
         try:
             while queue:
-                batch = [queue.pop(asked) for asked in list(islice(queue, self._max_batch))]
-                await self._send(lane, batch)
+                calls: list[Awaitable[None]] = []
+                while queue and len(calls) < self._max_calls:
+                    batch = [queue.pop(asked) for asked in list(islice(queue, self._max_batch))]
+                    calls.append(self._send(lane, batch))
+                await (asyncio.gather(*calls) if len(calls) > 1 else calls[0])
         except BaseException as error:
             self._fail(list(queue.values()), error)
             raise

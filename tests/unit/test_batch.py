@@ -109,7 +109,7 @@ async def test_a_call_takes_at_most_max_batch_users_first_come_first_served(redi
 
 
 async def test_nobody_is_overtaken_however_many_come_later(redis: Redis) -> None:
-    batcher = Batcher(redis, max_batch=3)
+    batcher = Batcher(redis, max_batch=3, max_calls=1)
     futures = submit(batcher, *range(5))
     served: list[Value] = []
     for call in range(40):
@@ -179,13 +179,30 @@ async def test_the_next_call_waits_until_the_previous_is_back(redis: Redis) -> N
     await turns()
     later += submit(batcher, 3)
     await turns()
-    assert redis.uids() == [[1]], "one call of a lane at a time"
+    assert redis.uids() == [[1]], "what fits into the next call waits for the previous"
     redis.answer(0)
     await all_of(first)
     await turns()
     assert redis.uids() == [[1], [2, 3]], "what gathered meanwhile goes together"
     redis.answer(1)
     assert await all_of(later) == [(7, "word 2"), (7, "word 3")]
+
+
+async def test_more_than_a_call_may_hold_goes_in_several_at_once_up_to_a_bound(redis: Redis) -> None:
+    batcher = Batcher(redis, max_batch=2, max_calls=3)
+    futures = submit(batcher, *range(9))
+    await turns()
+    assert redis.uids() == [[0, 1], [2, 3], [4, 5]]
+    redis.answer(0)
+    redis.answer(2)
+    await turns()
+    assert len(redis.calls) == 3, "the next go when all of these are back"
+    redis.answer(1)
+    await turns()
+    assert redis.uids()[3:] == [[6, 7], [8]]
+    redis.answer(4)
+    redis.answer(3)
+    assert await all_of(futures) == [(7, f"word {uid}") for uid in range(9)]
 
 
 async def test_scripts_days_and_shards_do_not_wait_for_each_other(redis: Redis) -> None:
@@ -249,7 +266,7 @@ async def test_a_call_that_fails_fails_its_own_callers_only_and_is_logged(redis:
             assert await unavailable(future) == str(error)
         await turns()
     assert [(line["event"], line["script"], line["users"]) for line in logs] == [("batch_failed", "check_in", 2)]
-    assert redis.uids() == [[1, 2], [5], [3, 4]]
+    assert redis.uids() == [[1, 2], [3, 4], [5]]
     redis.answer(2)
     redis.answer(1)
     assert await all_of(futures[2:] + elsewhere) == [(7, f"word {uid}") for uid in (3, 4, 5)]
