@@ -27,6 +27,7 @@ from clock.batch import Busy, Unavailable
 from clock.config import Settings, load
 from clock.ops import reply
 from clock.outcomes import RETRY_AFTER_SECONDS, Answer
+from clock.processes import end_with_parent
 from clock.service import Service, end
 from clock.watch import Watch
 from clock.wire import Envelope
@@ -58,9 +59,9 @@ def create_app(settings: Settings | None = None) -> Clock:
         await service.start()
         openapi.describe(app)
         collect_seldom()
-        saying = asyncio.create_task(live.keep_saying(service.redis))
+        beside = [asyncio.create_task(live.keep_saying(service.redis)), asyncio.create_task(end_with_parent())]
         yield
-        await end([saying])
+        await end(beside)
         await service.stop()
         metrics.count()
 

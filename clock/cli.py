@@ -124,6 +124,7 @@ def api() -> None:
     uvloop.run(_check_redis(settings))
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
+        logs.configure("api")
         serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
 
 

@@ -24,9 +24,9 @@ from clock.wire import UserRequest
 log = structlog.get_logger()
 
 MAX_BODY = 64 * 1024
-MOST_INSIDE = 8_192
-"""Requests of a process that have no answer yet; the next are told to come again. At sixteen thousand answers a second
-that is a wait of half a second, and it is the whole queue: nothing grows."""
+MOST_INSIDE = 2_048
+"""Requests of a process that have no answer yet; the next are told to come again. They are a tenth of a second's work:
+so long a refusal waits for its turn at most, and nothing grows."""
 MOST_READ = 4 * 1024 * 1024
 """A body that is too large is read up to here before it is refused."""
 

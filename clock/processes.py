@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ _POLL_S = 0.02
 STOP_S = 15.0
 _LOG_LIMIT = 10 * 2**20
 _PR_SET_PDEATHSIG = 1
+
+_PARENT_POLL_S = 0.5
 
 Process = subprocess.Popen[bytes]
 
@@ -126,3 +129,14 @@ def kill(process: Process) -> None:
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+async def end_with_parent() -> None:
+    """Runs as long as a process that ``multiprocessing`` made: ends it in order when its parent is gone, for it would
+    go on alone, and keep the port. Returns at once in any other process."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    while parent.is_alive():  # noqa: ASYNC110 - nobody says so
+        await asyncio.sleep(_PARENT_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)

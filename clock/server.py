@@ -6,6 +6,8 @@ them, go through uvicorn's and Litestar's machinery to the same verbs (docs/deci
 """
 
 import asyncio
+import logging
+import re
 import signal
 import sys
 from functools import lru_cache
@@ -28,6 +30,11 @@ REQUEST_SECONDS = 30
 STOP_SECONDS = 10
 """A process that is told to end waits so long for requests at work."""
 
+REFUSE_SECONDS = 0.03
+"""Refusals go out together, this long after the first: whoever is refused at once is back at once, and is refused again
+and again, while those who were let in wait."""
+
+UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 METHODS = {b"GET": "GET", b"POST": "POST"}
 
 BETWEEN, IN_HEAD, IN_BODY = range(3)
@@ -66,6 +73,18 @@ def _head(word: str, date: bytes) -> bytes:
     return b"".join([*lines, b"content-length: "])
 
 
+def _field(head: bytes, name: bytes) -> bytes:
+    """The value of a header, or nothing; all in small letters."""
+    return head.partition(b"\r\n%b:" % name)[2].partition(b"\r")[0].strip()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Without the offer of another protocol, after which the parser would leave the body alone. Java's client offers
+    HTTP/2 with each first request (RFC 9110, 7.8: an offer may be ignored)."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
+
+
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
@@ -83,6 +102,10 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
+        if inside.count >= inside.most and self._turned_away(data):
+            return
+        if b"pgrade" in data and self._part != IN_BODY:
+            data = _without_upgrade(data)
         super().data_received(data)
         if self._part == BETWEEN:
             if self._deadline is not None:
@@ -107,6 +130,29 @@ class Protocol(HttpToolsProtocol):
             self._say("bad_request", envelope(Answer("bad_request"), "", "zh"), keep_alive=False)
 
     # -- requests
+
+    def _turned_away(self, data: bytes) -> bool:
+        """Whether ``data`` was one whole request of the lane and nothing else; it is refused unread. When there are
+        too many, those who are let in pay for each refusal (docs/decisions/0027)."""
+        if self._part != BETWEEN or self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        head, _, body = data.partition(b"\r\n\r\n")
+        path = self._lean.get(head[5 : head.find(b" ", 5)])
+        head = head.lower()
+        if path is None or not head.startswith(b"post ") or b"\r\ntransfer-encoding:" in head:
+            return False
+        if head.count(b"content-length:") != 1 or _field(head, b"content-length") != b"%d" % len(body):
+            return False
+        self._unset_keepalive_if_required()
+        turn = Turn(path, "POST", {b"accept-language": _field(head, b"accept-language")})
+        self.cycle = turn  # type: ignore[assignment]
+        self._refuse(turn)
+        return True
+
+    def _refuse(self, turn: Turn) -> None:
+        if not _refused:
+            self.loop.call_later(REFUSE_SECONDS, _say_busy)
+        _refused.append((self, turn))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -151,15 +197,15 @@ class Protocol(HttpToolsProtocol):
             turn.call.raw = bytes(turn.body)
             self.loop.create_task(self._work(turn))
         else:
-            self._answered(turn, *turn.path.busy(turn.call))
+            self._refuse(turn)
 
     async def _work(self, turn: Turn) -> None:
         word, body = await turn.path.reply(turn.method, turn.call)
         if self.flow.write_paused:
             await self.flow.drain()
-        self._answered(turn, word, body)
+        self.answered(turn, word, body)
 
-    def _answered(self, turn: Turn, word: str, body: bytes) -> None:
+    def answered(self, turn: Turn, word: str, body: bytes) -> None:
         turn.response_complete = True
         if not self.transport.is_closing():
             self._say(word, body, turn.keep_alive)
@@ -171,6 +217,17 @@ class Protocol(HttpToolsProtocol):
         self.transport.write(b"%b%d%b%b" % (_head(word, date), len(body), end, body))
         if not keep_alive:
             self.transport.close()
+
+
+_refused: list[tuple[Protocol, Turn]] = []
+"""Requests of this process that will be refused in a moment."""
+
+
+def _say_busy() -> None:
+    refused = _refused.copy()
+    _refused.clear()
+    for protocol, turn in refused:
+        protocol.answered(turn, *turn.path.busy(turn.call))
 
 
 OPTIONS: dict[str, Any] = {
@@ -192,5 +249,6 @@ OPTIONS: dict[str, Any] = {
 
 def serve(factory: str, host: str, port: int, workers: int) -> None:
     """Serve what ``module:function`` makes, until a signal ends it. A process that dies is replaced."""
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # in this process, which says what becomes of the others
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended in order
     uvicorn.run(factory, factory=True, host=host, port=port, workers=workers, **OPTIONS)

@@ -1,0 +1,252 @@
+"""HTTP as it comes over a socket: however a request is written, cut or heaped up, it gets its answer, in its order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from clock import hot, server
+from tests.conftest import Api, at
+
+ME = 7
+
+
+class Phone:
+    """A connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def say(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Status, headers and decoded body of the next answer."""
+        async with asyncio.timeout(5):
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            body = await self.reader.readexactly(int(headers["content-length"]))
+        return int(lines[0].split()[1]), headers, msgspec.json.decode(body)
+
+    async def code(self) -> str:
+        return str((await self.answer())[2]["code"])
+
+    async def ended(self) -> bool:
+        """Whether the service closes the connection, soon, without another word."""
+        async with asyncio.timeout(5):
+            return await self.reader.read(1) == b""
+
+
+@pytest.fixture
+async def phone(api: Api) -> AsyncIterator[Phone]:
+    api.service.time.stop_at(at("20:00"))
+    await api.member(ME)
+    phone = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
+    yield phone
+    phone.writer.close()
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Says whether there is no room inside."""
+    return lambda yes: monkeypatch.setattr(hot.inside, "most", 0 if yes else 100)
+
+
+def request(
+    api: Api,
+    path: str = "/api/check-in/status",
+    body: bytes = b'{"uid":7}',
+    version: str = "1.1",
+    length: bool = True,
+    **headers: str,
+) -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: clock", f"Authorization: {api.token(ME)['authorization']}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+CHUNKED = b'4\r\n{"ui\r\n5\r\nd":7}\r\n0\r\n\r\n'
+
+WAYS: dict[str, tuple[dict[str, Any], bool]] = {
+    "plain": ({}, True),
+    "plain, another header's case": ({"ACCEPT_LANGUAGE": "en"}, True),
+    "a query": ({"path": "/api/check-in/status?a=b"}, True),
+    "a path in another spelling": ({"path": "/api/check%2din/status"}, True),
+    "a slash more": ({"path": "/api/check-in/status/"}, True),
+    "chunks": ({"body": CHUNKED, "length": False, "Transfer_Encoding": "chunked"}, True),
+    "close after it": ({"Connection": "close"}, False),
+    "HTTP/1.0": ({"version": "1.0"}, False),
+    "an upgrade that nobody offers": ({"Connection": "upgrade", "Upgrade": "h2c"}, True),
+}
+"""Ways to write one request, and whether the connection stays open."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_however_a_request_is_written_it_gets_the_same_answer(api: Api, phone: Phone, way: str) -> None:
+    how, stays = WAYS[way]
+    await phone.say(request(api, **how))
+    status, headers, reply = await phone.answer()
+    assert (status, reply["code"], reply["data"]) == (200, "ok", {"is_check_in": 0})
+    assert headers["content-type"].startswith("application/json")
+    assert headers["date"].endswith("gmt")
+    if stays:
+        await phone.say(request(api))
+        assert await phone.code() == "ok"
+    else:
+        assert await phone.ended()
+
+
+@pytest.mark.parametrize("cut", [1, 4, 20, 90, -20, -9, -3, -1])
+async def test_a_request_may_come_in_pieces(api: Api, phone: Phone, cut: int) -> None:
+    whole = request(api)
+    await phone.say(whole[:cut], whole[cut:])
+    assert await phone.code() == "ok"
+    await phone.say(whole[:cut], whole[cut:] + whole)
+    assert [await phone.code() for _ in range(2)] == ["ok", "ok"]
+
+
+async def test_a_client_that_asks_first_is_told_to_go_on(api: Api, phone: Phone) -> None:
+    whole = request(api, Expect="100-continue")
+    await phone.say(whole[: -len(b'{"uid":7}')])
+    async with asyncio.timeout(5):
+        assert await phone.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await phone.say(b'{"uid":7}')
+    assert await phone.code() == "ok"
+
+
+async def test_requests_at_once_on_one_connection_are_answered_in_their_order(api: Api, phone: Phone) -> None:
+    status, odd = request(api), request(api, "/api/check-in/status?x")
+    claim, nothing = request(api, "/api/claim"), request(api, "/nothing")
+    board = b"GET /api/board HTTP/1.1\r\nhost: clock\r\n\r\n"
+    await phone.say(status + claim + board + nothing + odd + status + claim)
+    expected = ["ok", "not_settled", "ok", "not_found", "ok", "ok", "not_settled"]
+    assert [await phone.code() for _ in expected] == expected
+    await phone.say(board + claim, status)
+    assert [await phone.code() for _ in range(3)] == ["ok", "not_settled", "ok"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_when_there_is_no_room_every_way_of_asking_is_refused_and_none_when_there_is(
+    api: Api, phone: Phone, full: Callable[[bool], None], way: str
+) -> None:
+    how, stays = WAYS[way]
+    full(True)
+    await phone.say(request(api, **how))
+    status, headers, reply = await phone.answer()
+    assert (status, headers["retry-after"], reply["code"], reply["data"]) == (503, "1", "busy", {})
+    assert reply["message"] == ("Busy, please try again" if "ACCEPT_LANGUAGE" in how else "人太多了，请稍后再试")
+    full(False)
+    if stays:
+        await phone.say(request(api))
+        assert await phone.code() == "ok"
+    assert hot.inside.count == 0
+
+
+async def test_refusals_keep_their_place_among_other_answers(
+    api: Api, phone: Phone, full: Callable[[bool], None]
+) -> None:
+    """What follows a refused request on its connection waits for the refusal, though there is room by then."""
+    full(True)
+    await phone.say(request(api) + request(api, "/api/claim"))
+    await phone.say(request(api, "/api/claim"))
+    assert [await phone.code() for _ in range(3)] == ["busy"] * 3
+    phone.writer.write(request(api))
+    await asyncio.sleep(server.REFUSE_SECONDS / 3)
+    full(False)
+    await phone.say(request(api, "/api/claim") + request(api))
+    assert [await phone.code() for _ in range(3)] == ["busy", "not_settled", "ok"]
+
+
+async def test_refusals_cost_no_look_at_what_is_asked(
+    api: Api, phone: Phone, full: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[bytes] = []
+    received = HttpToolsProtocol.data_received
+
+    def feed(self: Any, data: bytes) -> None:
+        fed.append(data)
+        received(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", feed)
+    full(True)
+    await phone.say(request(api))
+    assert await phone.code() == "busy"
+    assert fed == []
+    full(False)
+    await phone.say(request(api))
+    assert await phone.code() == "ok"
+    assert fed == [request(api)]
+
+
+@pytest.mark.parametrize(
+    "lengths", ["Content-Length: 9\r\nContent-Length: 4", "Content-Length: 9\r\nTransfer-Encoding: chunked"]
+)
+@pytest.mark.parametrize("no_room", [False, True])
+async def test_a_request_that_may_be_read_in_two_ways_is_not_http(
+    api: Api, phone: Phone, full: Callable[[bool], None], lengths: str, no_room: bool
+) -> None:
+    full(no_room)
+    await phone.say(request(api, length=False).replace(b"\r\n\r\n", f"\r\n{lengths}\r\n\r\n".encode()))
+    status, headers, reply = await phone.answer()
+    assert (status, reply["code"]) in {(400, "bad_request"), (503, "busy")}
+    assert headers["connection"] == "close"
+    assert await phone.ended()
+
+
+@pytest.mark.parametrize(
+    "words", [b"hello\r\n\r\n", b"POST /api/claim HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00"]
+)
+async def test_what_is_not_http_is_told_so_and_the_connection_ends(phone: Phone, words: bytes) -> None:
+    await phone.say(words)
+    status, _, reply = await phone.answer()
+    assert (status, reply) == (400, {"status": 0, "code": "bad_request", "message": "请求有误", "data": {}})
+    assert await phone.ended()
+
+
+async def test_a_head_without_end_is_refused(phone: Phone) -> None:
+    await phone.say(b"POST /api/claim HTTP/1.1\r\n")
+    with pytest.raises(ConnectionError):
+        for number in range(200):
+            await phone.say(b"x-%d: %b\r\n" % (number, b"y" * 4_000))
+    assert number < 40
+
+
+async def test_a_request_that_does_not_get_on_is_given_up(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.3)
+    await phone.say(request(api)[:-3])
+    assert await phone.ended()
+    assert hot.inside.count == 0
+
+
+async def test_a_slow_request_that_is_whole_in_time_is_answered_and_the_connection_stays(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.3)
+    for _ in range(4):
+        await phone.say(request(api)[:30], request(api)[30:])
+        await asyncio.sleep(0.1)
+        assert await phone.code() == "ok"
+    await asyncio.sleep(0.4)
+    await phone.say(request(api))
+    assert await phone.code() == "ok"
+
+
+async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api: Api, phone: Phone) -> None:
+    api.service.time.stop_at(at("05:00", 1))
+    await api.service.redis.client_pause(300)
+    await phone.say(request(api, "/api/check-in"))
+    assert hot.inside.count == 1
+    phone.writer.transport.abort()
+    await asyncio.sleep(0.5)
+    assert hot.inside.count == 0
+    assert (await api.post("/api/check-in", ME))["code"] == "already_checked_in"
