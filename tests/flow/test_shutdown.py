@@ -1,6 +1,7 @@
 """A process that is asked to end answers what it has accepted first, and then really ends."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 from arq import create_pool
 from redis.asyncio import Redis
 
@@ -25,16 +27,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
+async def serving(settings: Settings, log: Path = Path(os.devnull)) -> AsyncIterator[asyncio.subprocess.Process]:
     """``python -m clock api``, answering."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "clock", "api"),
-        env=environment(settings),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "clock", "api"),
+            env=environment(settings),
+            cwd=ROOT,
+            stdout=output,
+            start_new_session=True,
+        )
     try:
         async with asyncio.timeout(30), aiohttp.ClientSession() as session:
             while True:
@@ -206,3 +209,36 @@ async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fai
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await worker._close(ending)
+
+
+async def test_when_the_parent_of_the_api_processes_is_killed_they_end_too_and_the_port_is_free(
+    settings: Settings,
+) -> None:
+    async with serving(settings) as process:
+        process.kill()
+        await process.wait()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", settings.port)
+                except ConnectionRefusedError:
+                    break
+                writer.close()
+                await asyncio.sleep(0.1)
+
+
+async def test_an_api_process_that_dies_is_replaced_and_the_log_says_so(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "api.log"
+    async with serving(settings, log) as process:
+        victim = next(one for one in api_processes(process.pid))
+        os.kill(victim, signal.SIGKILL)
+        async with asyncio.timeout(15):
+            while victim in api_processes(process.pid) or len(api_processes(process.pid)) < 2:
+                await asyncio.sleep(0.1)
+    said = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    assert any(line["event"] == f"Child process [{victim}] died" for line in said)
+
+
+def api_processes(parent: int) -> set[int]:
+    alive = (one for one in psutil.Process(parent).children() if one.status() != psutil.STATUS_ZOMBIE)
+    return {one.pid for one in alive if "spawn_main" in " ".join(one.cmdline())}
