@@ -107,9 +107,15 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
 
 def signed_in(service: Service, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
     """Ordinary handlers that need a token: 413, then 401, then what the handler says."""
-    guards = [ops.token_guard(service)]
     return [
-        Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=guards, security=[{"bearer": []}]),
+        Router(
+            "/",
+            route_handlers=handlers,
+            middleware=[ops.bounded],
+            guards=[ops.token_guard(service)],
+            request_class=ops.Posted,
+            security=[{"bearer": []}],
+        )
     ]
 
 
