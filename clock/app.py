@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> Clock:
     handlers = [
         *routes.user_routes(service, lane),
         *routes.ops_routes(service, watch),
-        *routes.me_routes(service),
+        *routes.me_routes(service, lane),
         *routes.public_routes(service),
         *routes.health_routes(service, watch),
         *pages.page_routes(settings),

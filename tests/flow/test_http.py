@@ -396,6 +396,22 @@ async def test_a_user_who_asks_too_often_is_slowed_down_and_others_are_not(api: 
     assert (await api.post("/api/summary", ME))["code"] == "ok"
 
 
+@pytest.mark.parametrize("changes", [{"user_rate": 3}])
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday"])
+async def test_reads_of_a_user_are_counted_like_the_verbs(api: Api, path: str) -> None:
+    replies = [await ask(api, "GET", path, **api.token(ME)) for _ in range(8)]
+    assert {reply.code for reply in replies[:3]} == {"ok"}
+    slowed = {(reply.status, reply.headers["retry-after"]) for reply in replies if reply.code == "slow_down"}
+    assert slowed == {(429, "1")}
+    assert (await ask(api, "GET", path, **api.token(OTHER))).code == "ok"
+
+
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday", "/ops/quarantine"])
+async def test_what_needs_a_token_is_stored_nowhere_on_its_way(api: Api, path: str) -> None:
+    reply = await ask(api, "GET", path, **api.token(ME, "operator"))
+    assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
+
+
 async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing_is_done_for_them(
     api: Api, redis: Redis
 ) -> None:
