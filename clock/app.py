@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Clock:
     handlers = [
         *routes.user_routes(service, lane),
         *routes.ops_routes(service, watch),
-        *routes.me_routes(service),
+        *routes.me_routes(service, lane),
         *routes.public_routes(service),
         *routes.health_routes(service, watch),
         *pages.page_routes(settings),
@@ -122,7 +122,7 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
             word, detail = error.word, error.detail
         case HTTPException():
             word = "method_not_allowed" if error.status_code == 405 else WORDS.get(error.status_code, "internal")
-            detail = f"{error.detail} {error.extra or ''}".strip() if word == "bad_request" else ""
+            detail = wrong_with(error) if word == "bad_request" else ""
         case Busy():
             word = "busy"
         case Unavailable():
@@ -138,6 +138,12 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
     if word == "method_not_allowed":
         response.headers["Allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
     return response
+
+
+def wrong_with(error: HTTPException) -> str:
+    """What was wrong with which field, in the words of the lean lane; Litestar's own repeat the whole address."""
+    fields = error.extra if isinstance(error.extra, list) else []
+    return "; ".join(f"{one['message']} - at `{one['key']}`" for one in fields if "key" in one) or error.detail
 
 
 def _methods_of(app: Litestar, path: str) -> set[str]:

@@ -19,15 +19,22 @@ PAY_SECONDS = 15.0
 
 
 async def move_time(service: Service, now: str | None) -> Answer:
-    """Put every process on the new time, with the rounds around it open. ``None``: back to the real time."""
+    """Put every process on the new time, with the rounds around it open. ``None``: back to the real time.
+
+    The new time runs from the move on, so forwards the rounds are opened before it. Backwards they cannot be: by the
+    old time they would be due, and settled at once.
+    """
     now_ms = None if now is None else _instant(now)
+    calendar = Calendar(service.settings.timezone)
     assert service.moved is not None
+    if now_ms is not None and now_ms > service.time.now_ms():
+        await service.opener.open_around(calendar.day_at(now_ms))
     try:
         async with asyncio.timeout(MOVE_SECONDS):
             await service.moved.set(now_ms)
     except TimeoutError:
         raise Unavailable("a process does not follow the moved clock") from None
-    await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+    await service.opener.open_around(calendar.day_at(service.time.now_ms()))
     return Answer("ok", {"now_ms": service.time.now_ms()})
 
 

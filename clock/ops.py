@@ -74,10 +74,13 @@ RESPONSES = {
 
 
 def bounded(app: ASGIApp) -> ASGIApp:
-    """A middleware: the body is read, or refused as too large, before anything else is looked at."""
+    """A middleware: the body is read, or refused as too large, before anything else is looked at. What Litestar would
+    answer to OPTIONS is no envelope."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
+        if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+            raise Refused("method_not_allowed")
         raw = await read_body(receive, dict(scope["headers"]))
 
         async def read_already() -> HTTPReceiveMessage:
@@ -86,6 +89,19 @@ def bounded(app: ASGIApp) -> ASGIApp:
         await app(scope, read_already, send)
 
     return run
+
+
+class Posted(Request[Any, Any, Any]):
+    """A request whose body is read as the lean lane reads one: empty is an empty object, unreadable a bad request."""
+
+    async def body(self) -> bytes:
+        return await super().body() or b"{}"
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise Refused("bad_request", str(error)) from None
 
 
 def token_guard(service: Service) -> Any:

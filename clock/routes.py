@@ -107,9 +107,16 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
 
 def signed_in(service: Service, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
     """Ordinary handlers that need a token: 413, then 401, then what the handler says."""
-    guards = [ops.token_guard(service)]
     return [
-        Router("/", route_handlers=handlers, middleware=[ops.bounded], guards=guards, security=[{"bearer": []}]),
+        Router(
+            "/",
+            route_handlers=handlers,
+            middleware=[ops.bounded],
+            guards=[ops.token_guard(service)],
+            request_class=ops.Posted,
+            security=[{"bearer": []}],
+            response_headers={"Cache-Control": "no-store"},
+        )
     ]
 
 
@@ -217,24 +224,29 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
     return [quarantine, release, outgoing, unanswered]
 
 
-def me_routes(service: Service) -> list[ControllerRouterHandler]:
-    """What a user reads of their own; a service says of whom with ``?uid=``."""
+def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
+    """What a user reads of their own; a service says of whom with ``?uid=``. Counted together with the user's verbs."""
+
+    def whose(request: Request[Any, Any, Any], asked: int | None) -> int:
+        uid = ops.uid_of(request, asked)
+        lane.rate.check(uid, monotonic())
+        return uid
 
     @get("/api/me", responses=ops.RESPONSES)
     async def my_info(request: Request[Any, Any, Any], uid: ops.AskedUid = None) -> Response[Envelope]:
-        return ops.reply(request, "me", await me.info(service, ops.uid_of(request, uid)))
+        return ops.reply(request, "me", await me.info(service, whose(request, uid)))
 
     @get("/api/me/history", responses=ops.RESPONSES)
     async def my_history(
         request: Request[Any, Any, Any], uid: ops.AskedUid = None, page: ops.Page = 1, limit: ops.Limit = 20
     ) -> Response[Envelope]:
         tongue = language(request.headers.get("accept-language", ""))
-        answer = await me.history(service, ops.uid_of(request, uid), page, limit, tongue)
+        answer = await me.history(service, whose(request, uid), page, limit, tongue)
         return ops.reply(request, "history", answer)
 
     @get("/api/me/yesterday", responses=ops.RESPONSES)
     async def my_yesterday(request: Request[Any, Any, Any], uid: ops.AskedUid = None) -> Response[Envelope]:
-        answer = await service.game.yesterday(ops.uid_of(request, uid), monotonic())
+        answer = await service.game.yesterday(whose(request, uid), monotonic())
         return ops.reply(request, "yesterday", answer)
 
     return signed_in(service, my_info, my_history, my_yesterday)

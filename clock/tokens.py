@@ -7,7 +7,7 @@ goes through PyJWT.
 
 import hmac
 import time
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from typing import Literal, get_args
 
 import jwt
@@ -23,6 +23,7 @@ REMEMBERED = 200_000
 HEADERS_REMEMBERED = 16
 ROLES = get_args(Role)
 FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
+TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Unauthenticated(Exception):
@@ -79,9 +80,10 @@ class Tokens:
             raise Unauthenticated("a bearer token is required")
         token = token.strip()
         caller = self._recognised(token) or self._verify(token)
-        if len(self._known) >= REMEMBERED:
-            self._known.clear()
-        self._known[authorization] = caller
+        if authorization == b"Bearer " + token:  # one entry a token, however many blanks somebody puts before it
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[authorization] = caller
         return caller
 
     def _recognised(self, token: bytes) -> Caller | None:
@@ -93,7 +95,7 @@ class Tokens:
         keyed = self._keyed.copy()
         keyed.update(signed)
         try:
-            if not hmac.compare_digest(a2b_base64(signature.translate(FROM_URLSAFE) + b"=="), keyed.digest()):
+            if not hmac.compare_digest(signature, _urlsafe(keyed.digest())):
                 return None
             claims = _claims(a2b_base64(payload.translate(FROM_URLSAFE) + b"=="))
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -104,6 +106,8 @@ class Tokens:
         return _caller(claims.sub, claims.role, claims.exp)
 
     def _verify(self, token: bytes) -> Caller:
+        if not _is_as_written(token.rpartition(b".")[2]):
+            raise Unauthenticated("the token is not valid")
         for key, algorithms in self._keys:
             try:
                 claims = jwt.decode(
@@ -126,6 +130,18 @@ class Tokens:
             raise BadSetting("CLOCK_JWT_SECRET is needed to issue a token")
         claims = {"sub": str(uid), "role": role, "exp": int(time.time()) + seconds}
         return jwt.encode(claims, self._secret, algorithm="HS256")
+
+
+def _urlsafe(raw: bytes) -> bytes:
+    return b2a_base64(raw, newline=False).rstrip(b"=").translate(TO_URLSAFE)
+
+
+def _is_as_written(signature: bytes) -> bool:
+    """Whether it is its bytes' one way to be written: decoders skip what is no digit, and bits that are left over."""
+    try:
+        return _urlsafe(a2b_base64(signature.translate(FROM_URLSAFE) + b"==")) == signature
+    except ValueError:
+        return False
 
 
 def _caller(sub: object, role: object, expires: object) -> Caller:

@@ -138,6 +138,33 @@ async def test_a_profile_of_the_wrong_type_is_a_bad_request_that_names_the_field
             assert field in reply.body["message"], (path, field, value)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{}",
+        b"null",
+        b'{"reason": 5}',
+        b'{"reason": "\xff"}',
+        b'{"reason": "an outage", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+    ],
+    ids=["nothing", "an empty object", "null", "a number", "not UTF-8", "too deep"],
+)
+async def test_what_an_operator_posts_is_read_like_any_other_body(api: Api, raw: bytes) -> None:
+    for path in ("/ops/rounds/2026-11-22/void", f"/ops/quarantine/{'ab' * 32}/release"):
+        reply = await ask(api, "POST", path, raw, **api.token(ME, "operator"))
+        assert (reply.status, reply.code) == (400, "bad_request"), path
+        if raw in (b"", b"{}"):
+            assert "`reason`" in reply.body["message"] or "`action`" in reply.body["message"]
+
+
+async def test_a_query_that_is_not_one_is_said_of_its_field_and_not_repeated(api: Api) -> None:
+    for query in ("page=0", "page=" + "9" * 5_000, "page=%3Cb%3E", "page="):
+        reply = await ask(api, "GET", f"/api/board?{query}")
+        assert (reply.status, reply.code) == (400, "bad_request")
+        assert "`page`" in reply.body["message"] and len(reply.body["message"]) < 100, reply.body
+
+
 async def test_a_path_that_does_not_exist_is_not_found_in_the_envelope(api: Api) -> None:
     for path in ("/api/nothing", "/api/check-in/nothing", "/callbacks/nobody", "/ops/nothing", "/nothing"):
         for method in ("GET", "POST"):
@@ -156,6 +183,10 @@ async def test_a_path_that_does_not_exist_is_not_found_in_the_envelope(api: Api)
         ("POST", "/ops/quarantine", {"GET"}),
         ("PATCH", "/ops/rounds/2026-11-22", {"GET"}),
         ("POST", "/healthz", {"GET"}),
+        ("OPTIONS", "/api/check-in", {"POST"}),
+        ("OPTIONS", "/api/board", {"GET"}),
+        ("OPTIONS", "/api/me/history", {"GET"}),
+        ("OPTIONS", "/ops/rounds/2026-11-22", {"GET"}),
     ],
 )
 async def test_a_wrong_method_is_answered_with_the_right_ones(
@@ -363,6 +394,22 @@ async def test_a_user_who_asks_too_often_is_slowed_down_and_others_are_not(api: 
     assert (await api.post("/api/summary", OTHER))["code"] == "ok"
     await asyncio.sleep(1.01)
     assert (await api.post("/api/summary", ME))["code"] == "ok"
+
+
+@pytest.mark.parametrize("changes", [{"user_rate": 3}])
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday"])
+async def test_reads_of_a_user_are_counted_like_the_verbs(api: Api, path: str) -> None:
+    replies = [await ask(api, "GET", path, **api.token(ME)) for _ in range(8)]
+    assert {reply.code for reply in replies[:3]} == {"ok"}
+    slowed = {(reply.status, reply.headers["retry-after"]) for reply in replies if reply.code == "slow_down"}
+    assert slowed == {(429, "1")}
+    assert (await ask(api, "GET", path, **api.token(OTHER))).code == "ok"
+
+
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday", "/ops/quarantine"])
+async def test_what_needs_a_token_is_stored_nowhere_on_its_way(api: Api, path: str) -> None:
+    reply = await ask(api, "GET", path, **api.token(ME, "operator"))
+    assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
 
 
 async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing_is_done_for_them(

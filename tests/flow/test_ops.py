@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,25 @@ async def test_the_quarantine_is_shown_page_by_page_newest_first(api: Api) -> No
     for query in ("page=0", "page=-1", "page=x", "limit=0", "limit=201", "limit=1.5", "page=99999999999"):
         status, reply = await operate(api, "GET", f"/ops/quarantine?{query}")
         assert (status, reply["code"]) == (400, "bad_request"), query
+
+
+async def test_the_clock_does_not_run_on_while_the_rounds_of_a_later_day_are_opened(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a second before check-in is still before it when the answer comes."""
+    opener = api.service.opener
+    open_round = opener.open_round
+
+    async def slowly(day: date) -> object:
+        await asyncio.sleep(0.3)
+        return await open_round(day)
+
+    monkeypatch.setattr(opener, "open_round", slowly)
+    status, reply = await api.send("PUT", "/dev/time", {"now": "2058-11-23T04:59:59.500+08:00"})
+    assert status == 200
+    assert 0 <= reply["data"]["now_ms"] - at("04:59", 11_689, 59_500) < 500
+    assert (await api.post("/api/check-in", 7))["code"] == "too_early"
+    assert (await api.send("DELETE", "/dev/time"))[0] == 200
 
 
 @pytest.mark.parametrize("changes", [{"env": "prod"}])

@@ -152,6 +152,28 @@ async def test_a_token_with_claims_that_make_no_sense_is_nobodys(api: Api) -> No
         assert await code(api, jwt.encode(claims(**changes), JWT_SECRET)) == "unauthenticated", what
 
 
+async def test_a_signature_with_any_other_last_letter_is_not_ours(api: Api) -> None:
+    """Two bits of it are left over in base64; a decoder that skips them takes four letters for one."""
+    for known in (False, True):
+        token = jwt.encode(claims(jti=str(known)), JWT_SECRET)
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
+            if letter != token[-1]:
+                assert await code(api, token[:-1] + letter) == "unauthenticated", (known, letter)
+        for more in ("=", "==", "A", "AA", "!", ".", "\t."):
+            assert await code(api, token + more) == "unauthenticated", (known, more)
+        assert await code(api, token) == "ok"
+
+
+async def test_blanks_around_a_token_are_not_remembered(api: Api) -> None:
+    """Or whoever has one good token could fill the memory with it."""
+    known = api.service.tokens._known
+    token = jwt.encode(claims(), JWT_SECRET)
+    for scheme in ("Bearer ", "bearer ", "Bearer" + " " * 50_000, "Bearer  "):
+        status, _ = await api.send("POST", "/api/check-in/status", {"uid": 7}, {"authorization": scheme + token})
+        assert status == 200
+    assert [key for key in known if key.endswith(token.encode())] == [f"Bearer {token}".encode()]
+
+
 async def test_a_uid_may_be_as_large_as_the_contract_says_and_a_role_may_be_left_out(api: Api) -> None:
     assert await code(api, jwt.encode(claims(sub=str(2**53 - 1)), JWT_SECRET), uid=2**53 - 1) == "ok"
     assert await code(api, jwt.encode(claims(role="user", aud="anybody", iss="platform"), JWT_SECRET)) == "ok"
