@@ -118,12 +118,12 @@ def up() -> None:
 @cli.command()
 def api() -> None:
     """Serve HTTP."""
-    from clock.server import serve
-
-    settings = ready_settings()
-    uvloop.run(_check_redis(settings))
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # before anything counts: that is when it is read
+        from clock.server import serve
+
+        settings = ready_settings()
+        uvloop.run(_check_redis(settings))
         logs.configure("api")
         serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
 

@@ -30,6 +30,9 @@ so long a refusal waits for its turn at most, and nothing grows."""
 MOST_READ = 4 * 1024 * 1024
 """A body that is too large is read up to here before it is refused."""
 
+MOST_LANGUAGES = 256
+"""Bytes of ``Accept-Language`` that are looked at, and remembered."""
+
 JSON = (b"content-type", b"application/json")
 
 Request = TypeVar("Request", bound=msgspec.Struct)
@@ -64,9 +67,12 @@ class Inside:
         self.most = most
         self.count = 0
 
+    def is_full(self) -> bool:
+        return self.count >= self.most
+
     def let_in(self) -> bool:
         """Whether one more is let in; then it counts until it is answered."""
-        if self.count >= self.most:
+        if self.is_full():
             return False
         self.count += 1
         return True
@@ -158,16 +164,24 @@ class LeanPath:
         self.endpoints = endpoints
         self.allow = ", ".join(endpoints).encode()
 
-    async def reply(self, method: str, call: Call, receive: Receive | None = None) -> tuple[str, bytes]:
-        """Word and body of the answer. With ``receive`` the body is yet to be read. The caller has let the request
-        :data:`inside`; here it gets out."""
+    async def read_and_reply(self, method: str, call: Call, receive: Receive) -> tuple[str, bytes]:
+        """Word and body of the answer to a request whose body is yet to come; it has no place inside until then."""
+        if inside.is_full():
+            return self.busy(call)
+        if method in self.endpoints:
+            try:
+                call.raw = await read_body(receive, call.headers)
+            except Refused as error:
+                return self._said(Answer(error.word), call, error.detail)
+        return await self.reply(method, call) if inside.let_in() else self.busy(call)
+
+    async def reply(self, method: str, call: Call) -> tuple[str, bytes]:
+        """Word and body of the answer. The caller has let the request :data:`inside`; here it gets out."""
         detail = ""
         try:
             endpoint = self.endpoints.get(method)
             if endpoint is None:
                 raise Refused("method_not_allowed")
-            if receive is not None:
-                call.raw = await read_body(receive, call.headers)
             answer = await endpoint.run(call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             answer, detail = refusal(self.verb, error)
@@ -180,7 +194,9 @@ class LeanPath:
         return self._said(Answer("busy"), call)
 
     def _said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
-        body = envelope(answer, self.verb, _language(call.headers.get(b"accept-language", b"")), detail)
+        body = envelope(
+            answer, self.verb, _language(call.headers.get(b"accept-language", b"")[:MOST_LANGUAGES]), detail
+        )
         metrics.answered(self.verb, answer.word, monotonic() - call.arrived)
         return answer.word, body
 
@@ -192,10 +208,7 @@ def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
     @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(monotonic(), dict(scope["headers"]), b"")
-        if inside.let_in():
-            word, body = await lean.reply(scope["method"], call, receive)  # type: ignore[typeddict-item]
-        else:
-            word, body = lean.busy(call)
+        word, body = await lean.read_and_reply(scope["method"], call, receive)  # type: ignore[typeddict-item]
         headers = [JSON, (b"content-length", b"%d" % len(body))]
         if word in RETRY_AFTER_SECONDS:
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
@@ -213,6 +226,8 @@ def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
 
     def decoded(raw: bytes) -> Request:
         try:
+            if not raw.isascii():
+                raw.decode()  # what nobody asked for is skipped unread, and may not even be text
             return decode(raw or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused("bad_request", str(error)) from None

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 import uvicorn
+from httptools import HttpParserInvalidMethodError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from clock.hot import MAX_BODY, Call, LeanPath, inside
@@ -70,6 +71,8 @@ def _head(word: str, date: bytes) -> bytes:
     lines = [STATUS_LINE[OUTCOMES[word].http], b"date: %b\r\ncontent-type: application/json\r\n" % date]
     if word in RETRY_AFTER_SECONDS:
         lines.append(b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS[word])
+    if word == "method_not_allowed":
+        lines.append(b"allow: GET, POST, PUT, DELETE\r\n")
     return b"".join([*lines, b"content-length: "])
 
 
@@ -102,7 +105,7 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def data_received(self, data: bytes) -> None:
-        if inside.count >= inside.most and self._turned_away(data):
+        if inside.is_full() and self._turned_away(data):
             return
         if b"pgrade" in data and self._part != IN_BODY:
             data = _without_upgrade(data)
@@ -125,9 +128,11 @@ class Protocol(HttpToolsProtocol):
             self._deadline.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """What is not HTTP is told so in the envelope too."""
+        """What is not HTTP, or a method that nobody knows, is told so in the envelope too."""
+        unknown_method = isinstance(sys.exception(), HttpParserInvalidMethodError)
+        word = "method_not_allowed" if unknown_method else "bad_request"
         if not self.transport.is_closing():
-            self._say("bad_request", envelope(Answer("bad_request"), "", "zh"), keep_alive=False)
+            self._say(word, envelope(Answer(word), "", "zh"), keep_alive=False)
 
     # -- requests
 

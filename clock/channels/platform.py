@@ -48,17 +48,15 @@ class Signatures:
         raise BadSignature
 
     def _plainly_good(self, raw: bytes, headers: Mapping[str, str]) -> bool:
-        """One v1 signature at a timestamp in whole seconds, well within the tolerance, over a text: what the library
-        accepts too, in a sixth of its time. Whatever is not plain is left to it."""
+        """One v1 signature at a timestamp in whole seconds, well within the tolerance: what the library accepts too, in
+        a sixth of its time. Whatever is not plain is left to it. The library knows texts only; here a body that is no
+        UTF-8 is signed as well as any other, so that it can be kept."""
         number, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not (number and at.isascii() and at.isdigit() and len(at) == 10 and at[0] != "0"):
             return False
         if abs(time.time() - int(at)) > PLAIN_SECONDS:
             return False
-        try:
-            signed = f"{number}.{at}.{raw.decode()}".encode()
-        except UnicodeError:
-            return False
+        signed = f"{number}.{at}.".encode() + raw
         given = headers.get("webhook-signature", "").encode()
         return any(
             hmac.compare_digest(given, b"v1," + b2a_base64(hmac.digest(key, signed, "sha256"), newline=False))

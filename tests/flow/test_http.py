@@ -120,8 +120,30 @@ async def test_the_smallest_and_the_largest_uid_are_served(api: Api, uid: int) -
 
 @pytest.mark.parametrize(
     "raw",
-    [b'{"uid": 7', b"[]", b'"7"', b"7", b"null", b"\xff\xfe", b'{"uid": 7}{', b"[" * 60_000, b'{"uid": 7, "uid": "7"}'],
-    ids=["cut off", "a list", "a text", "a number", "null", "not UTF-8", "trailing", "too deep", "uid twice"],
+    [
+        b'{"uid": 7',
+        b"[]",
+        b'"7"',
+        b"7",
+        b"null",
+        b"\xff\xfe",
+        b'{"uid": 7}{',
+        b"[" * 60_000,
+        b'{"uid": 7, "uid": "7"}',
+        b'{"uid": 7, "x": "\xff"}',
+    ],
+    ids=[
+        "cut off",
+        "a list",
+        "a text",
+        "a number",
+        "null",
+        "not UTF-8",
+        "trailing",
+        "too deep",
+        "uid twice",
+        "x no UTF-8",
+    ],
 )
 async def test_what_is_not_a_json_object_is_a_bad_request(api: Api, raw: bytes) -> None:
     for path in await user_verbs(api):

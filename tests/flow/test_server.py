@@ -201,14 +201,40 @@ async def test_a_request_that_may_be_read_in_two_ways_is_not_http(
     assert await phone.ended()
 
 
-@pytest.mark.parametrize(
-    "words", [b"hello\r\n\r\n", b"POST /api/claim HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00"]
-)
+@pytest.mark.parametrize("words", [b"POST claim HTTP/1.1\r\n\r\n", b"POST /api/claim HTTP/1.1\r\nno colon\r\n\r\n"])
 async def test_what_is_not_http_is_told_so_and_the_connection_ends(phone: Phone, words: bytes) -> None:
     await phone.say(words)
     status, _, reply = await phone.answer()
     assert (status, reply) == (400, {"status": 0, "code": "bad_request", "message": "请求有误", "data": {}})
     assert await phone.ended()
+
+
+async def test_a_method_that_nobody_knows_is_not_allowed(api: Api) -> None:
+    for words in (b"BREW /api/claim HTTP/1.1\r\nhost: clock\r\n\r\n", b"\x16\x03\x01\x02\x00"):
+        other = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
+        await other.say(words)
+        status, headers, reply = await other.answer()
+        assert (status, reply["code"]) == (405, "method_not_allowed")
+        assert "post" in headers["allow"]
+        assert await other.ended()
+
+
+async def test_a_body_that_does_not_come_takes_no_room(api: Api, phone: Phone) -> None:
+    for how in ({}, {"path": "/api/claim?x"}, {"length": False, "Transfer_Encoding": "chunked", "body": CHUNKED}):
+        waiting = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
+        await waiting.say(request(api, **how)[:-6])
+        assert hot.inside.count == 0
+        waiting.writer.close()
+    await phone.say(request(api))
+    assert await phone.code() == "ok"
+
+
+async def test_only_the_beginning_of_a_long_list_of_languages_is_kept(api: Api, phone: Phone) -> None:
+    hot._language.cache_clear()
+    for number in range(20):
+        await phone.say(request(api, Accept_Language=f"en, {number:01000}"))
+        assert await phone.code() == "ok"
+    assert hot._language.cache_info().currsize == 1
 
 
 async def test_a_head_without_end_is_refused(phone: Phone) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import psutil
+import pytest
 from arq import create_pool
 from redis.asyncio import Redis
 
@@ -237,6 +238,25 @@ async def test_an_api_process_that_dies_is_replaced_and_the_log_says_so(settings
                 await asyncio.sleep(0.1)
     said = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
     assert any(line["event"] == f"Child process [{victim}] died" for line in said)
+
+
+@pytest.mark.parametrize("api_workers", [1, 2])
+async def test_what_the_processes_of_an_api_answered_is_counted_for_prometheus(
+    settings: Settings, api_workers: int
+) -> None:
+    asked, settings = 20, msgspec.structs.replace(settings, api_workers=api_workers)
+    async with serving(settings), aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{settings.port}"
+        for _ in range(asked):
+            async with session.get(f"{url}/api/summary") as reply:
+                assert reply.status == 200
+        async with asyncio.timeout(10):
+            while True:
+                async with session.get(f"{url}/metrics") as reply:
+                    lines = (await reply.text()).splitlines()
+                if f'clock_requests_total{{code="ok",verb="summary"}} {asked}.0' in lines:
+                    break
+                await asyncio.sleep(0.2)
 
 
 def api_processes(parent: int) -> set[int]:

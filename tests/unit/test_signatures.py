@@ -1,6 +1,8 @@
 """The provider's signature: the short way says yes only where the library does, and no to nobody."""
 
+import hmac
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -75,3 +77,14 @@ def test_a_body_that_is_no_text_is_not_believed() -> None:
     body = b"\xff\xfe"
     headers = signed(body=b"{}")
     assert not verdict(Signatures(WEBHOOK_SECRET), headers, body)
+
+
+def test_a_body_that_is_no_text_is_signed_as_any_other() -> None:
+    body = b'{"order_no": "\xff"}'
+    at = str(int(time.time()))
+    key = b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
+    signature = b64encode(hmac.digest(key, f"msg_1.{at}.".encode() + body, "sha256")).decode()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": at, "webhook-signature": f"v1,{signature}"}
+    assert verdict(Signatures(WEBHOOK_SECRET), headers, body)
+    assert not verdict(Signatures(WEBHOOK_SECRET), headers, body + b"\xfe")
+    assert not verdict(Signatures(OTHER), headers, body)
