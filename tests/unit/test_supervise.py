@@ -128,6 +128,14 @@ async def test_what_a_dead_child_leaves_of_its_group_is_ended(settings: Settings
             await until(lambda: gone(int(note.read_text())))
 
 
+async def test_what_children_write_is_for_nobody_else(settings: Settings, tmp_path: Path) -> None:
+    """The sandbox provider keeps its books in the data directory, through which others may pass."""
+    book = tmp_path / "book"
+    async with running(settings, stand_ins(f"open({str(book)!r}, 'w').close()\n{SLEEP}")):
+        await until(book.exists)
+    assert book.stat().st_mode & 0o777 == 0o600
+
+
 async def test_children_end_in_reverse_order(settings: Settings) -> None:
     with capture_logs() as logs:
         async with running(settings, stand_ins(SLEEP, SLEEP, SLEEP)):
