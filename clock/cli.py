@@ -120,11 +120,14 @@ def up() -> None:
 @cli.command()
 def api() -> None:
     """Serve HTTP."""
+    from clock.supervise import free_port, require_durable_redis
+
     settings = ready_settings()
-    uvloop.run(_check_redis(settings))
+    uvloop.run(require_durable_redis(settings))
+    port = free_port(settings.host, settings.port)
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)
-        serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
+        serve("clock.app:create_app", settings.host, port, settings.api_workers)
 
 
 def serve(factory: str, host: str, port: int, workers: int) -> None:
@@ -150,26 +153,14 @@ def serve(factory: str, host: str, port: int, workers: int) -> None:
     ).serve()
 
 
-async def _check_redis(settings: Settings) -> None:
-    from clock.service import connect, require_durability
-
-    if settings.env == "prod":
-        redis = connect(settings.redis_url)
-        try:
-            await require_durability(redis)
-        except RedisError as error:
-            raise BadSetting(f"Redis does not answer: {error}") from None
-        finally:
-            await redis.aclose()
-
-
 @cli.command()
 def worker() -> None:
     """Carry the outbox into Postgres, settle and finish rounds."""
+    from clock.supervise import require_durable_redis
     from clock.worker import run
 
     settings = ready_settings()
-    uvloop.run(_check_redis(settings))
+    uvloop.run(require_durable_redis(settings))
     uvloop.run(run(settings))
 
 
@@ -187,7 +178,10 @@ def migrate() -> None:
     from clock.store import migrate as run
 
     logs.configure("migrate")
-    applied = asyncio.run(run(settings_here().database_url))
+    settings = settings_here()
+    if not settings.database_url:
+        raise BadSetting("CLOCK_DATABASE_URL is required")
+    applied = asyncio.run(run(settings.database_url))
     click.echo(f"{len(applied)} migrations applied")
 
 
@@ -304,6 +298,7 @@ def demo(users: int) -> None:
 
 
 def main() -> None:
+    from clock.crew import StartError
     from clock.data_dir import DataDirError
 
     try:
@@ -311,6 +306,9 @@ def main() -> None:
     except (BadSetting, DataDirError) as error:
         click.echo(f"clock: {error}", err=True)
         sys.exit(2)
+    except StartError as error:
+        click.echo(f"clock: {error}", err=True)
+        sys.exit(1)
     except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
         click.echo(f"clock: a server does not answer: {error}", err=True)
         sys.exit(1)

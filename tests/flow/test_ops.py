@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -243,11 +245,12 @@ async def clock(settings: Settings, *arguments: str, **changes: str) -> tuple[in
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         said, _ = await asyncio.wait_for(process.communicate(), 60)
     except TimeoutError:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     assert process.returncode is not None
@@ -383,6 +386,13 @@ async def test_a_bad_setting_stops_the_start_and_is_named(settings: Settings) ->
         assert (status, name in said, "Traceback" in said) == (2, True, False), said
 
 
+async def test_a_port_on_which_somebody_listens_stops_the_start(settings: Settings) -> None:
+    """Also where its owner would share it, as Granian does: users would be answered by either."""
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        status, said = await clock(settings, "api", CLOCK_PORT=str(taken.getsockname()[1]))
+    assert (status, "CLOCK_PORT" in said, "Traceback" in said) == (1, True, False), said
+
+
 @pytest.fixture
 async def own_valkey(settings: Settings) -> AsyncIterator[tuple[Settings, Redis]]:
     """Settings for production with a Valkey that may be set wrongly."""
@@ -394,17 +404,20 @@ async def own_valkey(settings: Settings) -> AsyncIterator[tuple[Settings, Redis]
             await client.aclose()
 
 
-async def test_production_refuses_a_redis_that_may_forget_and_says_why(own_valkey: tuple[Settings, Redis]) -> None:
+async def test_production_refuses_a_redis_that_may_forget_and_says_why(
+    own_valkey: tuple[Settings, Redis], tmp_path: Path
+) -> None:
     settings, redis = own_valkey
+    settings = msgspec.structs.replace(settings, data_dir=tmp_path)
     forgetful = [
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
         ("no-appendfsync-on-rewrite", "yes", "no"),
     ]
-    for name, wrong, right in forgetful:
+    for command, (name, wrong, right) in zip(("api", "worker", "up", "api"), forgetful, strict=True):
         await redis.config_set(name, wrong)
-        status, said = await clock(settings, "api" if name.startswith("append") else "worker")
+        status, said = await clock(settings, command)
         assert status == 2, said
         assert name in said and wrong in said and right in said
         assert "Traceback" not in said
@@ -421,7 +434,7 @@ async def test_production_refuses_to_start_without_its_secrets_and_names_what_is
         "CLOCK_REDIS_URL": "worker",
         "CLOCK_DATABASE_URL": "api",
     }
-    for name, command in needed.items():
+    for name, command in [*needed.items(), ("CLOCK_DATABASE_URL", "migrate")]:
         status, said = await clock(settings, command, **{name: ""})
         assert (status, name in said, "Traceback" in said) == (2, True, False), said
     status, said = await clock(settings, "api", CLOCK_JWT_SECRET="hush")

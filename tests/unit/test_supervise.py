@@ -19,7 +19,7 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from clock import crew, embedded, supervise
-from clock.config import Settings
+from clock.config import BadSetting, Settings
 from clock.crew import Child, StartError
 from clock.data_dir import DataDirError, with_dev_secrets
 from clock.supervise import Plan, environment, page, running, running_urls
@@ -153,6 +153,15 @@ async def test_failing_migrations_stop_the_start(settings: Settings) -> None:
     with capture_logs() as logs, pytest.raises(StartError, match="migrate exited with 3"):
         async with running(settings, stand_ins(SLEEP, migrate=FAIL)):
             pass
+    assert pids(logs) == []
+
+
+async def test_what_production_refuses_stops_the_start_of_everything(data_dir: Path) -> None:
+    """A child that refuses would be started again for ever."""
+    bare = Settings(env="prod", data_dir=data_dir, port=0, redis_url="redis://r", database_url="postgresql://d")
+    with capture_logs() as logs, pytest.raises(BadSetting, match="CLOCK_JWT_SECRET"):
+        async with running(bare, stand_ins(SLEEP)):
+            raise AssertionError("it runs")
     assert pids(logs) == []
 
 
