@@ -280,7 +280,7 @@ def outgoing(state: str, page: int, limit: int) -> None:
 @cli.command()
 @click.argument("uid", type=UID)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
-@click.option("--seconds", default=86_400, show_default=True, help="Until it expires.")
+@click.option("--seconds", type=click.IntRange(min=1), default=86_400, show_default=True, help="Until it expires.")
 def token(uid: int, role: Role, seconds: int) -> None:
     """A token for UID, signed with CLOCK_JWT_SECRET."""
     from clock.tokens import Tokens
@@ -310,5 +310,11 @@ def main() -> None:
         click.echo(f"clock: {error}", err=True)
         sys.exit(1)
     except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
-        click.echo(f"clock: a server does not answer: {error}", err=True)
+        click.echo(f"clock: {_why(error)}", err=True)
         sys.exit(1)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"a server does not answer: {error}"

@@ -379,6 +379,22 @@ def test_a_bad_setting_stops_every_command_and_is_named(
     assert name in capsys.readouterr().err
 
 
+def test_a_data_directory_that_cannot_be_used_is_not_taken_for_a_server_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLOCK_DATA_DIR", str(tmp_path / "file"))
+    monkeypatch.setattr(sys, "argv", ["clock", "reconcile"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"clock: {tmp_path}/file/running.json: Not a directory\n"
+
+
+def test_a_token_that_has_expired_already_is_not_issued() -> None:
+    assert CliRunner().invoke(cli, ["token", "7", "--seconds", "0"]).exit_code == 2
+
+
 async def test_a_bad_setting_stops_the_start_and_is_named(settings: Settings) -> None:
     bad = {"CLOCK_PORT": "eighty", "CLOCK_JWT_PUBLIC_KEY": "nonsense"}
     results = await asyncio.gather(*(clock(settings, "api", **{name: value}) for name, value in bad.items()))
