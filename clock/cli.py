@@ -123,6 +123,7 @@ def api() -> None:
     from clock.supervise import free_port, require_durable_redis
 
     settings = ready_settings()
+    logs.configure("api")
     uvloop.run(require_durable_redis(settings))
     port = free_port(settings.host, settings.port)
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
@@ -134,6 +135,7 @@ def serve(factory: str, host: str, port: int, workers: int) -> None:
     """Serve what ``module:function`` makes, until a signal ends it."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.log import LogLevels
 
     Granian(
         factory,
@@ -149,7 +151,8 @@ def serve(factory: str, host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         respawn_interval=0.5,
         workers_kill_timeout=10,
-        log_enabled=False,
+        log_level=LogLevels.error,
+        log_dictconfig={"loggers": {}},  # to ours, as one JSON object a line
     ).serve()
 
 

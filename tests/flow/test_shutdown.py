@@ -1,6 +1,7 @@
 """A process that is asked to end answers what it has accepted first, and then really ends."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 from arq import create_pool
 from redis.asyncio import Redis
 
@@ -25,14 +27,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``python -m clock api``, answering."""
+async def serving(
+    settings: Settings, said: int = asyncio.subprocess.DEVNULL
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``python -m clock api``, answering; what it says goes to the descriptor ``said``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "clock", "api"),
         env=environment(settings),
         cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=said,
         start_new_session=True,
     )
     try:
@@ -124,6 +128,20 @@ async def test_sigterm_under_load_answers_everything_that_was_sent_before_it(set
         assert await asyncio.wait_for(process.wait(), 15) == 0
         for phone in phones:
             phone.close()
+
+
+async def test_an_api_worker_that_dies_is_in_the_log(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        async with serving(settings, file.fileno()) as process:
+            worker_pid = psutil.Process(process.pid).children()[-1].pid
+            os.kill(worker_pid, signal.SIGKILL)
+            async with asyncio.timeout(10):
+                while "Unexpected exit" not in log.read_text():
+                    await asyncio.sleep(0.05)
+            process.terminate()
+            await process.wait()
+    assert all(line.startswith("{") for line in log.read_text().splitlines())
 
 
 async def test_what_was_acknowledged_until_the_end_is_what_redis_has(settings: Settings, redis: Redis) -> None:
