@@ -121,33 +121,23 @@ def api() -> None:
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # before anything counts: that is when it is read
         from clock.server import serve
+        from clock.supervise import free_port, require_durable_redis
 
         settings = ready_settings()
-        uvloop.run(_check_redis(settings))
         logs.configure("api")
-        serve("clock.app:create_app", settings.host, settings.port, settings.api_workers)
-
-
-async def _check_redis(settings: Settings) -> None:
-    from clock.service import connect, require_durability
-
-    if settings.env == "prod":
-        redis = connect(settings.redis_url)
-        try:
-            await require_durability(redis)
-        except RedisError as error:
-            raise BadSetting(f"Redis does not answer: {error}") from None
-        finally:
-            await redis.aclose()
+        uvloop.run(require_durable_redis(settings))
+        port = free_port(settings.host, settings.port)
+        serve("clock.app:create_app", settings.host, port, settings.api_workers)
 
 
 @cli.command()
 def worker() -> None:
     """Carry the outbox into Postgres, settle and finish rounds."""
+    from clock.supervise import require_durable_redis
     from clock.worker import run
 
     settings = ready_settings()
-    uvloop.run(_check_redis(settings))
+    uvloop.run(require_durable_redis(settings))
     uvloop.run(run(settings))
 
 
@@ -165,7 +155,10 @@ def migrate() -> None:
     from clock.store import migrate as run
 
     logs.configure("migrate")
-    applied = asyncio.run(run(settings_here().database_url))
+    settings = settings_here()
+    if not settings.database_url:
+        raise BadSetting("CLOCK_DATABASE_URL is required")
+    applied = asyncio.run(run(settings.database_url))
     click.echo(f"{len(applied)} migrations applied")
 
 
@@ -264,7 +257,7 @@ def outgoing(state: str, page: int, limit: int) -> None:
 @cli.command()
 @click.argument("uid", type=UID)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
-@click.option("--seconds", default=86_400, show_default=True, help="Until it expires.")
+@click.option("--seconds", type=click.IntRange(min=1), default=86_400, show_default=True, help="Until it expires.")
 def token(uid: int, role: Role, seconds: int) -> None:
     """A token for UID, signed with CLOCK_JWT_SECRET."""
     from clock.tokens import Tokens
@@ -282,6 +275,7 @@ def demo(users: int) -> None:
 
 
 def main() -> None:
+    from clock.crew import StartError
     from clock.data_dir import DataDirError
 
     try:
@@ -289,6 +283,15 @@ def main() -> None:
     except (BadSetting, DataDirError) as error:
         click.echo(f"clock: {error}", err=True)
         sys.exit(2)
-    except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
-        click.echo(f"clock: a server does not answer: {error}", err=True)
+    except StartError as error:
+        click.echo(f"clock: {error}", err=True)
         sys.exit(1)
+    except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
+        click.echo(f"clock: {_why(error)}", err=True)
+        sys.exit(1)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"a server does not answer: {error}"

@@ -1,12 +1,16 @@
 """Settings: one frozen struct, read once from the environment (``CLOCK_*``)."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from redis.asyncio.connection import parse_url
 
 PREFIX = "CLOCK_"
 
@@ -103,10 +107,37 @@ def _check(settings: Settings) -> None:
         raise BadSetting(f"CLOCK_TIMEZONE={settings.timezone!r} is not a time zone") from None
     if settings.lucky_bps and not settings.lucky_count:
         raise BadSetting("CLOCK_LUCKY_BPS needs CLOCK_LUCKY_COUNT above 0")
+    _check_urls(settings)
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
     _check_windows(settings)
+
+
+def _http(url: str) -> None:
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError
+
+
+URLS: dict[str, tuple[Callable[[str], object], str]] = {
+    "redis_url": (parse_url, "redis://, rediss:// or unix://"),
+    "queue_url": (parse_url, "redis://, rediss:// or unix://"),
+    "database_url": (conninfo_to_dict, "postgresql://"),
+    "platform_url": (_http, "http:// or https://"),
+    "reminder_url": (_http, "http:// or https://"),
+}
+"""Who reads the URL in the end, and so judges it, and how it begins."""
+
+
+def _check_urls(settings: Settings) -> None:
+    """The message does not repeat a URL: it may hold a password."""
+    for name, (read, beginning) in URLS.items():
+        url = getattr(settings, name)
+        try:
+            if url:
+                read(url)
+        except (ValueError, psycopg.ProgrammingError):
+            raise BadSetting(f"CLOCK_{name.upper()} is not usable: it must be a URL, {beginning}…") from None
 
 
 def _is_base64(text: str) -> bool:

@@ -283,7 +283,11 @@ def _remove_stale_pid_file(data: Path) -> None:
     path = data / "postmaster.pid"
     if not path.exists():
         return
-    pid = int(path.read_text().split(maxsplit=1)[0])
+    words = path.read_text().split(maxsplit=1)
+    if not words:  # a full disk or a power failure left it empty
+        path.unlink()
+        return
+    pid = int(words[0])
     if sys.platform == "linux" and directory.alive(pid):
         try:
             stale = Path(f"/proc/{pid}/cwd").resolve(strict=True) != data.resolve()

@@ -49,7 +49,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spawn(program: Program, lock: int) -> Process:
-    """Start the program in a session of its own, holding on to ``lock`` while it lives.
+    """Start the program in a session of its own, holding on to ``lock`` while it lives. What it writes is its own.
 
     Call it from a thread that lives as long as the program should: to Linux, that thread is the parent.
     """
@@ -69,6 +69,7 @@ def spawn(program: Program, lock: int) -> Process:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
+            umask=0o077,
         )
     finally:
         if log is not None:

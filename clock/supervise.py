@@ -20,13 +20,15 @@ from typing import TypedDict
 import aiohttp
 import msgspec
 import structlog
+from redis.exceptions import RedisError
 
 from clock import data_dir as directory
 from clock import embedded
-from clock.config import PREFIX, Settings
+from clock.config import PREFIX, BadSetting, Settings
 from clock.crew import Child, Crew, StartError, launcher
 from clock.data_dir import DataDirError
 from clock.processes import EmbeddedError
+from clock.service import connect, require_durability, require_secrets
 
 HESITATION_S = 20.0
 """After this long with the API alive but not ready, its address is announced all the same."""
@@ -94,7 +96,8 @@ def running_urls(data_dir: Path) -> Urls | None:
 async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int:
     """Run everything until SIGINT, SIGTERM or SIGHUP; return the exit code: 0 after these, 1 if it cannot start.
 
-    Must be called in the main thread. A second signal kills every child at once.
+    Must be called in the main thread. A second signal kills every child at once. Raises :class:`BadSetting`
+    for settings that production refuses.
     """
     if not structlog.is_configured():
         _log_json_lines()
@@ -125,7 +128,8 @@ async def running(
     """The whole stack, ready to serve; stopped at the end. Port 0 takes a free one.
 
     ``quiet``: what the children say goes to ``DATA_DIR/log/NAME.log``. Raises :class:`StartError`,
-    :class:`DataDirError` or :class:`EmbeddedError` if it cannot start or is not ready within ``ready_s``.
+    :class:`DataDirError`, :class:`EmbeddedError` or :class:`BadSetting` if it cannot start or is not ready within
+    ``ready_s``.
     """
     async with _stack(settings, plan, Crew(quiet=quiet)) as (urls, children):
         for child in children:
@@ -142,10 +146,12 @@ async def _stack(
     async with AsyncExitStack() as cleanup:
         lock = await directory.lock(data_dir / "lock")
         cleanup.callback(os.close, lock)
-        settings = msgspec.structs.replace(settings, data_dir=data_dir, port=_free_port(settings))
+        settings = msgspec.structs.replace(settings, data_dir=data_dir, port=free_port(settings.host, settings.port))
         settings = _with_sandbox(directory.with_dev_secrets(settings))
         cleanup.push_async_callback(crew.stop)
         settings = await _start_servers(settings, crew)
+        require_secrets(settings)
+        await require_durable_redis(settings)
         steps, logs = plan(settings), data_dir / "log" if crew.quiet else None
         await crew.run_once(steps.migrate, lock, logs)
         urls = _urls(settings)
@@ -167,28 +173,42 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
     return settings
 
 
+async def require_durable_redis(settings: Settings) -> None:
+    """Raises :class:`BadSetting` in production, for a Redis that forgets or that cannot be asked."""
+    if settings.env == "prod":
+        redis = connect(settings.redis_url)
+        try:
+            await require_durability(redis)
+        except RedisError as error:
+            raise BadSetting(f"Redis does not answer: {error}") from None
+        finally:
+            await redis.aclose()
+
+
 def _with_sandbox(settings: Settings) -> Settings:
     """In development, where no platform is named, the sandbox provider is the one."""
     if settings.env != "dev" or settings.platform_url:
         return settings
-    port = settings.sandbox_port or _free_port(msgspec.structs.replace(settings, host="127.0.0.1", port=0))
+    port = settings.sandbox_port or free_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}"
     return msgspec.structs.replace(
         settings, sandbox_port=port, platform_url=url, reminder_url=settings.reminder_url or f"{url}/reminders"
     )
 
 
-def _free_port(settings: Settings) -> int:
-    """The API's port, found free; another one's answer to our question whether it is ready would mislead."""
+def free_port(host: str, port: int) -> int:
+    """The port, found free, or any free one for 0. Raises :class:`StartError` where somebody listens already.
+
+    Another one's answer to our question whether it is ready would mislead us.
+    """
     try:
-        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((settings.host, settings.port), family=family) as probe:
-            port: int = probe.getsockname()[1]
-            return port
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, port), family=family) as probe:
+            found: int = probe.getsockname()[1]
+            return found
     except OSError as error:
         raise StartError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; "
-            "choose another with CLOCK_HOST, CLOCK_PORT"
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with CLOCK_HOST, CLOCK_PORT"
         ) from None
 
 

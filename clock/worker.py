@@ -197,7 +197,7 @@ def build(service: Service) -> Worker:
         keep_result=0,
         health_check_interval=10,
         health_check_key="clock:arq:health",
-        job_serializer=msgspec.msgpack.encode,
+        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,  # arq hands over exceptions, too
         job_deserializer=msgspec.msgpack.decode,
         poll_delay=0.2,
         max_jobs=12,

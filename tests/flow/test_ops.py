@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -263,11 +265,12 @@ async def clock(settings: Settings, *arguments: str, **changes: str) -> tuple[in
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         said, _ = await asyncio.wait_for(process.communicate(), 60)
     except TimeoutError:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     assert process.returncode is not None
@@ -396,11 +399,34 @@ def test_a_bad_setting_stops_every_command_and_is_named(
     assert name in capsys.readouterr().err
 
 
+def test_a_data_directory_that_cannot_be_used_is_not_taken_for_a_server_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLOCK_DATA_DIR", str(tmp_path / "file"))
+    monkeypatch.setattr(sys, "argv", ["clock", "reconcile"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"clock: {tmp_path}/file/running.json: Not a directory\n"
+
+
+def test_a_token_that_has_expired_already_is_not_issued() -> None:
+    assert CliRunner().invoke(cli, ["token", "7", "--seconds", "0"]).exit_code == 2
+
+
 async def test_a_bad_setting_stops_the_start_and_is_named(settings: Settings) -> None:
     bad = {"CLOCK_PORT": "eighty", "CLOCK_JWT_PUBLIC_KEY": "nonsense"}
     results = await asyncio.gather(*(clock(settings, "api", **{name: value}) for name, value in bad.items()))
     for name, (status, said) in zip(bad, results, strict=True):
         assert (status, name in said, "Traceback" in said) == (2, True, False), said
+
+
+async def test_a_port_on_which_somebody_listens_stops_the_start(settings: Settings) -> None:
+    """Also where its owner would share it: users would be answered by either."""
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        status, said = await clock(settings, "api", CLOCK_PORT=str(taken.getsockname()[1]))
+    assert (status, "CLOCK_PORT" in said, "Traceback" in said) == (1, True, False), said
 
 
 @pytest.fixture
@@ -414,17 +440,20 @@ async def own_valkey(settings: Settings) -> AsyncIterator[tuple[Settings, Redis]
             await client.aclose()
 
 
-async def test_production_refuses_a_redis_that_may_forget_and_says_why(own_valkey: tuple[Settings, Redis]) -> None:
+async def test_production_refuses_a_redis_that_may_forget_and_says_why(
+    own_valkey: tuple[Settings, Redis], tmp_path: Path
+) -> None:
     settings, redis = own_valkey
+    settings = msgspec.structs.replace(settings, data_dir=tmp_path)
     forgetful = [
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
         ("no-appendfsync-on-rewrite", "yes", "no"),
     ]
-    for name, wrong, right in forgetful:
+    for command, (name, wrong, right) in zip(("api", "worker", "up", "api"), forgetful, strict=True):
         await redis.config_set(name, wrong)
-        status, said = await clock(settings, "api" if name.startswith("append") else "worker")
+        status, said = await clock(settings, command)
         assert status == 2, said
         assert name in said and wrong in said and right in said
         assert "Traceback" not in said
@@ -441,7 +470,7 @@ async def test_production_refuses_to_start_without_its_secrets_and_names_what_is
         "CLOCK_REDIS_URL": "worker",
         "CLOCK_DATABASE_URL": "api",
     }
-    for name, command in needed.items():
+    for name, command in [*needed.items(), ("CLOCK_DATABASE_URL", "migrate")]:
         status, said = await clock(settings, command, **{name: ""})
         assert (status, name in said, "Traceback" in said) == (2, True, False), said
     status, said = await clock(settings, "api", CLOCK_JWT_SECRET="hush")

@@ -236,6 +236,7 @@ async def test_an_api_process_that_dies_is_replaced_and_the_log_says_so(settings
         async with asyncio.timeout(15):
             while victim in api_processes(process.pid) or len(api_processes(process.pid)) < 2:
                 await asyncio.sleep(0.1)
+        assert process.returncode is None
     said = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
     assert any(line["event"] == f"Child process [{victim}] died" for line in said)
 

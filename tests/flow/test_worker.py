@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from arq.worker import JobExecutionFailed
 
-from clock import embedded, keys, processes
+from clock import embedded, keys, processes, worker
 from clock.config import Settings
+from clock.service import Service
 from clock.supervise import environment
 from tests.conftest import DAY, Api
 
@@ -217,3 +219,10 @@ async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api
         if name.startswith(b"arq:job:"):
             assert value[:1] != b"\x80", name  # a pickle's first byte
             assert isinstance(msgspec.msgpack.decode(value), dict), name
+
+
+async def test_a_job_that_was_given_up_can_be_written_down(service: Service) -> None:
+    """As arq does with one whose worker was killed, and which another worker finds."""
+    written = worker.build(service).job_serializer
+    assert written is not None
+    assert msgspec.msgpack.decode(written({"r": JobExecutionFailed("max retries 1 exceeded")}))["r"]

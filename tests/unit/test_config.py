@@ -81,6 +81,11 @@ def test_a_value_that_cannot_be_used_names_its_setting(field: msgspec.structs.Fi
         *(("TIMEZONE", text) for text in ("Asia/Peking", "Asia", "../etc/passwd", "/etc/localtime", "+08:00", "x\0y")),
         *(("CHECK_IN_OPENS", text) for text in ("5:00", "05:60", "24:01", "05:00:00", "0500", "morning", "٠5:00")),
         *(("JOIN_CLOSES", text) for text in ("24:30", "midnight")),
+        *(("REDIS_URL", text) for text in ("127.0.0.1:6379", "http://h/0", "redis://h:port/0", "redis://[h")),
+        *(("QUEUE_URL", text) for text in ("localhost", "postgresql://h/clock", "redis://h:65536")),
+        *(("DATABASE_URL", text) for text in ("nonsense", "redis://h", "mysql://h/clock")),
+        *(("PLATFORM_URL", text) for text in ("platform.example", "ftp://platform.example")),
+        *(("REMINDER_URL", text) for text in ("reminders", "//platform.example")),
         *(("WEBHOOK_SECRET", text) for text in ("secret", "WHSEC_c2VjcmV0", "whsec_c2VjcmV0 c2VjcmV0")),
         *(("WEBHOOK_SECRET", text) for text in ("whsec_", "whsec_%%%", "whsec_a", "whsec_c2VjcmV0 whsec_")),
     ],
@@ -88,6 +93,12 @@ def test_a_value_that_cannot_be_used_names_its_setting(field: msgspec.structs.Fi
 def test_each_setting_refuses_what_it_cannot_mean(name: str, text: str) -> None:
     with pytest.raises(BadSetting, match=PREFIX + name):
         load({PREFIX + name: text})
+
+
+def test_a_refused_url_is_not_repeated() -> None:
+    with pytest.raises(BadSetting) as refused:
+        load({"CLOCK_DATABASE_URL": "postgres:/clock:hush@db/clock"})
+    assert "hush" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,11 @@ def test_each_setting_refuses_what_it_cannot_mean(name: str, text: str) -> None:
         ("TIMEZONE", "UTC", "UTC"),
         ("DATA_DIR", "/var/lib/x y", Path("/var/lib/x y")),
         ("REDIS_URL", "redis://h:1/0", "redis://h:1/0"),
+        ("REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("QUEUE_URL", "rediss://:p%40ss@[::1]:6380/1", "rediss://:p%40ss@[::1]:6380/1"),
+        ("DATABASE_URL", "postgres:///clock?host=/run/postgresql", "postgres:///clock?host=/run/postgresql"),
+        ("DATABASE_URL", "postgresql://one:1,two:2/clock", "postgresql://one:1,two:2/clock"),
+        ("PLATFORM_URL", "https://platform.example/clock", "https://platform.example/clock"),
         ("WEBHOOK_SECRET", "whsec_c2VjcmV0 whsec_b2xk", "whsec_c2VjcmV0 whsec_b2xk"),
         ("STAKE_FEN", "", 100),
         ("STAKE_FEN", "   ", 100),

@@ -193,6 +193,13 @@ async def test_postgres_comes_back_after_kill_9(cluster: Postgres) -> None:
         assert "killed" in await words(cluster)
 
 
+async def test_postgres_comes_back_after_its_pid_file_was_left_empty(cluster: Postgres) -> None:
+    """A full disk or a power failure leaves such a file, with which Postgres itself refuses to start."""
+    (cluster.data / "postmaster.pid").write_text("")
+    async with started(cluster):
+        assert await cluster.answers()
+
+
 async def test_a_data_directory_in_use_is_refused(cluster: Postgres) -> None:
     script = (
         "import asyncio, pathlib, sys; from clock.embedded import *; from clock.processes import *\n"

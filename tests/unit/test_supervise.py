@@ -19,7 +19,7 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from clock import crew, embedded, supervise
-from clock.config import Settings
+from clock.config import BadSetting, Settings
 from clock.crew import Child, StartError
 from clock.data_dir import DataDirError, with_dev_secrets
 from clock.supervise import Plan, environment, page, running, running_urls
@@ -128,6 +128,14 @@ async def test_what_a_dead_child_leaves_of_its_group_is_ended(settings: Settings
             await until(lambda: gone(int(note.read_text())))
 
 
+async def test_what_children_write_is_for_nobody_else(settings: Settings, tmp_path: Path) -> None:
+    """The sandbox provider keeps its books in the data directory, through which others may pass."""
+    book = tmp_path / "book"
+    async with running(settings, stand_ins(f"open({str(book)!r}, 'w').close()\n{SLEEP}")):
+        await until(book.exists)
+    assert book.stat().st_mode & 0o777 == 0o600
+
+
 async def test_children_end_in_reverse_order(settings: Settings) -> None:
     with capture_logs() as logs:
         async with running(settings, stand_ins(SLEEP, SLEEP, SLEEP)):
@@ -145,6 +153,15 @@ async def test_failing_migrations_stop_the_start(settings: Settings) -> None:
     with capture_logs() as logs, pytest.raises(StartError, match="migrate exited with 3"):
         async with running(settings, stand_ins(SLEEP, migrate=FAIL)):
             pass
+    assert pids(logs) == []
+
+
+async def test_what_production_refuses_stops_the_start_of_everything(data_dir: Path) -> None:
+    """A child that refuses would be started again for ever."""
+    bare = Settings(env="prod", data_dir=data_dir, port=0, redis_url="redis://r", database_url="postgresql://d")
+    with capture_logs() as logs, pytest.raises(BadSetting, match="CLOCK_JWT_SECRET"):
+        async with running(bare, stand_ins(SLEEP)):
+            raise AssertionError("it runs")
     assert pids(logs) == []
 
 
