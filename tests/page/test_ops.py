@@ -9,13 +9,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from playwright.async_api import Page, expect
 
 from clock import embedded
-from clock.channels.platform import Signatures
-from tests.page.visitor import DESKTOP, PHONE, House, Visitor, person
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, person
 from tests.page.visitor import house as started
 
 DAY = date(2031, 3, 3)
@@ -39,21 +37,13 @@ async def house(place: Path) -> AsyncIterator[House]:
         for uid in (6, 7):
             reply = await house.does(uid, "/api/join", extra=person(uid))
             orders[uid] = reply["data"]["order_no"]
-        await call_back(house, place, orders[6], amount=250)
-        await call_back(house, place, "SHOP-1", transactionId="T9")
+        payer = {"buyerId": "open-6"}
+        assert await call_back(house, place, orders[6], amount=250, transactionId="T6", **payer) == "amount_mismatch"
+        assert await call_back(house, place, "SHOP-1", transactionId="T9", **payer) == "order_not_found"
         await house.it_is(DAY + timedelta(1), "05:30:00")
         for uid in (1, 2, 3):
             await house.does(uid, "/api/check-in")
         yield house
-
-
-async def call_back(house: House, place: Path, number: str, **changes: Any) -> None:
-    """A callback that the provider has signed, and that no order fits."""
-    extra = {"amount": 100, "buyerId": "open-6", "transactionId": "T6", **changes}
-    raw = msgspec.json.encode({"order_no": number, "extra": extra})
-    headers = Signatures((place / "webhook.secret").read_text().strip()).sign(raw)
-    async with house.session.post(f"{house.url}/callbacks/platform", data=raw, headers=headers) as reply:
-        assert (await reply.json())["status"] == 0
 
 
 async def enter(someone: Visitor) -> Page:
