@@ -4,12 +4,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.page.visitor import DESKTOP, House, Language, Visitor
+from tests.page.visitor import DESKTOP, House, Language, Visitor, call_back
 
 Visits = Callable[..., Any]
 
@@ -229,6 +230,15 @@ async def test_screen_readers_hear_of_every_change_once(house: House, visits: Vi
         re.compile(r"^Check in \d\d:\d\d:\d\d left: one tap is enough$")
     )
     assert await page.locator("#act-time").get_attribute("aria-live") == "off"
+    await page.locator("#act").click()
+    await expect(page.locator("#said")).to_have_text("Checked in")
+    await expect(page.locator("#announced")).to_have_text(
+        re.compile(
+            r"^You are up! \d\d:\d\d:\d\d Good morning! Red packets open at 08:05$|"
+            r"^You are up! Good morning! Red packets open at 08:05$"
+        )
+    )
+    await expect(page.locator("#said")).to_have_text("Checked in")
 
 
 @pytest.mark.parametrize("calm", [True, False])
@@ -334,6 +344,70 @@ async def test_a_result_waits_until_it_has_been_seen(
     await page.reload()
     await button_is(page, "join")
     await expect(page.locator("#result")).to_be_hidden()
+
+
+async def test_who_paid_late_and_overslept_is_not_told_that_the_stake_is_lost(
+    house: House, place: Path, visits: Visits, day: date, uid: int
+) -> None:
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    order = (await house.joins(uid + 1, paying=False))["order_no"]
+    await house.it_is(tomorrow, "05:00:00")
+    paid = {"buyerId": f"open-{uid + 1}", "transactionId": f"T{uid}", "notify_time": f"{day} 23:50:00"}
+    assert await call_back(house, place, order, **paid) == "paid"
+    await house.does(uid, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    await visitor.opens(uid + 1)
+    await expect(visitor.page.locator("#result-title")).to_have_text("You missed yesterday's round")
+    await expect(visitor.page.locator("#result-text")).to_have_text(re.compile("refunded"))
+    await expect(visitor.page.locator("#result-text")).not_to_have_text(re.compile("Your stake went to"))
+
+
+async def test_a_round_that_is_called_off_is_said(house: House, visits: Visits, day: date, uid: int) -> None:
+    """In the morning, to who had paid for it and to nobody else; in the evening, instead of asking to join again."""
+    tomorrow = day + timedelta(days=1)
+    operator = await house.token(1, "operator")
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    await house.it_is(tomorrow, "05:30:00")
+    await house.does(uid, "/api/check-in")
+    await house.send("POST", f"/ops/rounds/{day}/void", {"reason": "a storm"}, operator)
+    for someone, told in ((uid, True), (uid + 1, False)):
+        visitor: Visitor = await visits(language="en")
+        await visitor.opens(someone)
+        await button_is(visitor.page, "join")
+        await visitor.page.wait_for_load_state("networkidle")
+        await expect(visitor.page.locator("#result")).to_be_visible(visible=told)
+        if told:
+            await expect(visitor.page.locator("#result-title")).to_have_text("Yesterday's round was called off")
+            await visitor.accessible("called off")
+
+    await house.joins(uid + 1)
+    await house.send("POST", f"/ops/rounds/{tomorrow}/void", {"reason": "another"}, operator)
+    await asyncio.sleep(0.3)
+    await visitor.page.evaluate("dispatchEvent(new Event('clock:moved'))")
+    await button_is(visitor.page, "called_off")
+    await expect(visitor.page.locator("#hint")).to_contain_text("Every stake is refunded")
+    await visitor.accessible("called off today")
+
+
+async def test_a_round_without_players_has_no_best_and_no_figures(
+    house: House, visits: Visits, day: date, uid: int
+) -> None:
+    await house.it_is(day, "20:00:00")
+    await house.it_is(day + timedelta(days=1), "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    await visitor.opens(None)
+    await expect(visitor.page.locator("#round-day")).to_have_text(str(day))
+    await expect(visitor.page.locator("#round-empty")).to_have_text("Nobody joined this round")
+    await expect(visitor.page.locator("#round-figures")).to_be_hidden()
+    await visitor.page.locator("[data-to=board]").click()
+    await expect(visitor.page.locator("#talents li").nth(1)).to_contain_text("Nobody")
+    await visitor.accessible("nobody")
 
 
 async def test_a_packet_that_was_opened_elsewhere_is_not_offered_again(
