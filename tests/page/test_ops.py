@@ -4,6 +4,7 @@ It tells of the whole service, so it has a service of its own.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -102,6 +103,8 @@ async def test_the_round_of_the_morning_its_funnel_and_what_happens_now(visits: 
     await expect(page.locator("#day")).to_have_value(DAY.isoformat())
     await expect(page.locator("#state")).to_have_text("checking in")
     await expect(page.locator("#way [aria-current]")).to_have_text("checking in")
+    for name in ("Forfeited", "Pot", "Fee"):  # nobody knows before the round is split
+        await expect(page.locator("#figures div", has_text=name).locator("dd")).to_have_text("–")
     sums = page.locator("#funnel .sum")
     for index, count in enumerate(STEPS.values()):
         await expect(sums.nth(index)).to_contain_text(f"{count} ")
@@ -160,6 +163,13 @@ async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(v
     token = await someone.house.token(99, "operator")
     outgoing = await someone.house.send("GET", f"/ops/outgoing?day={DAY}", None, token)
     assert [(one["kind"], one["fen"]) for one in outgoing["data"]["counts"]] == [("refund", 250)]
+
+    # The provider does not know that transaction: a person must see which refund it is, and what was answered.
+    unsent = page.locator("#unsent li")
+    await expect(unsent).to_contain_text(f"round {DAY}", timeout=30_000)
+    await expect(unsent).to_contain_text("The channel says: ")
+    await expect(unsent.locator("code").first).to_have_text(re.compile("^R[0-9a-f]{31}$"))
+    await someone.accessible("money that did not arrive")
 
 
 async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:
