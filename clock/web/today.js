@@ -1,6 +1,6 @@
 /** The sky: the round's figures, the one big button, and the line below it. */
 
-import { find, put, roll } from "/web/dom.js";
+import { find, put, putFigure, roll } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { number, price, span, t, yuan } from "/web/texts.js";
 
@@ -21,7 +21,7 @@ export function showFigures(summary) {
   find("risers").hidden = !yesterday;
   find("yest-pool").hidden = yesterday;
   roll(find("risers"), summary.clock_user_num, number);
-  put(find("yest-pool"), price(summary.yest_money));
+  putFigure(find("yest-pool"), price(summary.yest_money));
 }
 
 /** The button in a state; `doing` is what it says while a tap is being worked on. */

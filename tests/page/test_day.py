@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.page.visitor import DESKTOP, House, Language, Visitor, call_back
 
@@ -344,6 +344,52 @@ async def test_a_result_waits_until_it_has_been_seen(
     await page.reload()
     await button_is(page, "join")
     await expect(page.locator("#result")).to_be_hidden()
+
+
+CLIPPED = """
+    () => [...document.querySelectorAll('.figures :is(dd, dt), .act span, .grid :is(dd, dt), .talents *')]
+        .filter((node) => node.offsetParent && !node.matches('strong'))
+        .map((node) => [node, document.createRange()])
+        .map(([node, range]) => (range.selectNodeContents(node), [node, range.getBoundingClientRect()]))
+        .filter(([node, box]) => box.left < -1 || box.right > innerWidth + 1
+            || box.right > node.closest('.figures, .act, .card').getBoundingClientRect().right + 1)
+        .map(([node]) => node.outerHTML)
+"""
+
+
+@pytest.mark.parametrize("font", ["16px", "32px"])
+async def test_large_figures_and_large_letters_are_not_cut_off(
+    house: House, visits: Visits, day: date, uid: int, font: str
+) -> None:
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+
+    async def enlarge(route: Route) -> None:
+        reply = await route.fetch()
+        envelope = await reply.json()
+        shown = envelope["data"].get("summary", envelope["data"].get("info"))
+        large = {
+            "clock_money": 10**12,
+            "user_num": 10**9,
+            "yest_money": 10**12,
+            "income_money": 10**11,
+            "join_num": 10**6,
+        }
+        shown.update({name: value for name, value in large.items() if name in shown})
+        await route.fulfill(response=reply, json=envelope)
+
+    await page.route("**/api/summary", enlarge)
+    await page.route("**/api/me", enlarge)
+    await visitor.opens(uid)
+    await page.evaluate(f"document.documentElement.style.setProperty('font-size', '{font}')")
+    await expect(page.locator("#pool")).to_have_text("10,000,000,000.00")
+    for tab in ("me", "board", "today"):
+        await page.locator(f"[data-to={tab}]").click()
+        await page.wait_for_load_state("networkidle")
+        assert await page.evaluate(CLIPPED) == []
+        await fits(visitor)
 
 
 async def test_who_paid_late_and_overslept_is_not_told_that_the_stake_is_lost(
