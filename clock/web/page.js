@@ -219,7 +219,7 @@ async function acknowledge() {
 async function showLastRound() {
   const who = caller;
   const round = await lists.showLastRound();
-  const kinds = round && view.summary?.is_alert ? await lists.kindsIn(round.day) : null;
+  const kinds = round?.late && view.summary?.is_alert ? await lists.kindsIn(round.day) : null;
   const calledOff = await calledOffOf(round);
   if (who !== caller) return;
   Object.assign(past, { round: round ?? past.round, kinds, calledOff });

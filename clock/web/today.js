@@ -31,7 +31,7 @@ export function showState(state, rules, doing, now) {
   const busy = doing !== "";
   const idle = busy || !TAPPABLE.has(state.kind);
   if (idle !== (button.getAttribute("aria-disabled") === "true")) button.setAttribute("aria-disabled", String(idle));
-  button.disabled = state.kind === "loading";
+  button.disabled = false; // what cannot be tapped says so, and keeps the focus
   button.classList.toggle("busy", busy);
   put(find("act-text"), busy ? t("sending") : t(state.kind, price(rules.stake_fen)));
   put(find("act-time"), !busy && TIMED.has(state.kind) ? span(state.until - now) : "");

@@ -145,6 +145,12 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await expect(page.locator("html")).to_have_attribute("lang", "en" if language == "zh" else "zh-CN")
 
 
+async def hold(route: Route) -> None:
+    """An answer that takes two seconds."""
+    await asyncio.sleep(2)
+    await route.continue_()
+
+
 async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date, uid: int) -> None:
     tomorrow = day + timedelta(days=1)
     await house.it_is(day, "20:00:00")
@@ -161,8 +167,13 @@ async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date
     await expect(page.locator("#act")).to_have_attribute("aria-disabled", "true")
     assert 4 * 60_000 < await left_ms(page) <= 5 * 60_000
     await visitor.accessible("overslept")
-    await visitor.travels(tomorrow, "08:04:59")
+    await page.locator("#act").focus()
+    async with page.expect_response("**/api/summary"):
+        await visitor.travels(tomorrow, "08:04:57")
+    await page.route("**/api/summary", hold)
+    await button_is(page, "loading")
     await button_is(page, "join")
+    await expect(page.locator("#act")).to_be_focused()  # the keyboard's place survives every state
     await visitor.accessible("desktop")
     await fits(visitor)
 
@@ -390,6 +401,7 @@ async def test_large_figures_and_large_letters_are_not_cut_off(
         await page.wait_for_load_state("networkidle")
         assert await page.evaluate(CLIPPED) == []
         await fits(visitor)
+    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_who_paid_late_and_overslept_is_not_told_that_the_stake_is_lost(
