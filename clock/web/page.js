@@ -18,6 +18,7 @@ const EARLY_TRIES = 5;
 const TICK_MS = 200;
 const BOOKED_MS = 1_500;
 const ORDERED = "clock.order";
+const PATIENCE_MS = 1_500;
 
 const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
 servertime.useZone(rules.timezone);
@@ -30,6 +31,7 @@ let last = "";
 let pollTimer = 0;
 let pollNumber = 0;
 let stale = false;
+let lastRoundShown = null;
 
 const neighbours = new BroadcastChannel("clock");
 neighbours.addEventListener("message", again);
@@ -73,7 +75,7 @@ function take(summary, morning) {
   showFigures(summary);
   showResult();
   showRemind(summary);
-  if (news) showLastRound();
+  if (news) lastRoundShown = showLastRound();
   render();
   if (late) say(t("order_late"), true);
 }
@@ -301,11 +303,19 @@ function render({ said = false } = {}) {
   last = state.kind;
 }
 
-async function showLists() {
-  await Promise.all([lists.showMe(), lists.showHistory(), lists.showBoard(), showLastRound()]);
+const isVisible = (id) => find(id).getClientRects().length > 0;
+
+/** Only what can be seen is asked for: when everybody gets up, a phone that shows the button asks for no board. */
+async function showVisible() {
+  const mine = isVisible("me") ? [lists.showMe(), lists.showHistory()] : [];
+  await Promise.all([...mine, isVisible("board") && lists.showBoard()]);
 }
 
-function retell() {
+async function showLists() {
+  await Promise.all([showVisible(), (isVisible("today") || isVisible("board")) && showLastRound()]);
+}
+
+function tell() {
   translate();
   lists.showRules(rules);
   put(find("remind-text"), t("remind_text", rules.remind_at));
@@ -314,7 +324,6 @@ function retell() {
     showResult();
   }
   render();
-  showLists();
 }
 
 function look(name) {
@@ -334,7 +343,7 @@ function another() {
   find("packet").close();
   lists.forgetMe();
   poll();
-  showLists();
+  showVisible();
 }
 
 for (const name of ["lost", "away"]) {
@@ -344,9 +353,10 @@ for (const name of ["lost", "away"]) {
   });
 }
 events.addEventListener("found", () => (find("lost").hidden = true));
-events.addEventListener("caller", another);
 events.addEventListener("expired", () => say(t("signed_out"), true));
-for (const name of ["online", "offline", "pageshow", "clock:moved"]) addEventListener(name, again);
+for (const name of ["online", "offline", "clock:moved"]) addEventListener(name, again);
+addEventListener("pageshow", (event) => event.persisted && again()); // it has slept in the browser's cache
+matchMedia("(min-width: 900px)").addEventListener("change", showLists);
 document.addEventListener("visibilitychange", again);
 
 find("act").addEventListener("click", act);
@@ -357,7 +367,8 @@ find("result-done").addEventListener("click", async () => {
 });
 find("tongue").addEventListener("click", () => {
   switchLanguage();
-  retell();
+  tell();
+  showLists();
 });
 for (const button of document.querySelectorAll(".tabs button")) {
   button.addEventListener("click", () => look(button.dataset.to));
@@ -368,9 +379,13 @@ packet.prepare(claimed, async () => {
 });
 
 takeFromAddress();
+events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
 find("tongue").dataset.t = "other";
-retell();
-poll();
+tell();
+// The cards come all at once, instead of pushing one another down as the answers arrive.
+document.body.classList.add("pending");
+const first = Promise.all([poll().then(() => lastRoundShown), showVisible()]);
+Promise.race([first, sleep(PATIENCE_MS)]).finally(() => document.body.classList.remove("pending"));
 takeOrder();
 setInterval(() => render(), TICK_MS);

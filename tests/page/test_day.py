@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.page.visitor import DESKTOP, House, Language, Visitor, call_back
+from tests.page.visitor import DESKTOP, PHONE, House, Language, Visitor, call_back
 
 Visits = Callable[..., Any]
 
@@ -357,6 +357,39 @@ async def test_a_result_waits_until_it_has_been_seen(
     await expect(page.locator("#result")).to_be_hidden()
 
 
+SHIFTS = """
+    window.shifts = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((entry) => (shifts += entry.value)))
+        .observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+async def test_opening_the_page_asks_little_and_moves_nothing(
+    house: House, visits: Visits, day: date, uid: int, size: tuple[int, int]
+) -> None:
+    """At five everybody opens it at once: each question is asked once, and what is not looked at is not asked for."""
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    await house.settled(day - timedelta(days=1))
+    visitor: Visitor = await visits(size=size)
+    page, asked = visitor.page, []
+    await page.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+    await page.add_init_script(SHIFTS)
+    page.on("request", lambda request: asked.append(request.url.removeprefix(house.url).partition("?")[0]))
+    await visitor.opens(uid)
+    await button_is(page, "wait")
+    await page.wait_for_load_state("networkidle")
+    always = ["/api/me/yesterday", f"/api/rounds/{day - timedelta(days=1)}", "/api/summary", "/api/talents"]
+    more = ["/api/board", "/api/me", "/api/me/history"] if size == DESKTOP else []
+    assert sorted(path for path in asked if path.startswith("/api")) == sorted([*always, *more])
+    assert await page.evaluate("shifts") < 0.02
+    if size == PHONE:
+        await page.locator("[data-to=me]").click()
+        await expect(page.locator("#info dd").first).to_be_visible()
+        assert {"/api/me", "/api/me/history"} <= set(asked)
+
+
 CLIPPED = """
     () => [...document.querySelectorAll('.figures :is(dd, dt), .act span, .grid :is(dd, dt), .talents *')]
         .filter((node) => node.offsetParent && !node.matches('strong'))
@@ -482,7 +515,7 @@ async def test_a_packet_that_was_opened_elsewhere_is_not_offered_again(
     await visitor.opens(uid)
     await button_is(visitor.page, "packet")
     await house.claims(uid)
-    await visitor.page.evaluate("dispatchEvent(new Event('pageshow'))")
+    await visitor.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await button_is(visitor.page, "join")
     await expect(visitor.page.locator("#result-title")).to_have_text("Your last round is settled")
 
