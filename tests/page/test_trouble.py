@@ -105,6 +105,18 @@ async def test_busy_at_the_opening_is_asked_again_politely(house: House, riser: 
     assert all(after - before >= RETRY_AFTER_SECONDS["busy"] for before, after in pairwise(asked))
 
 
+async def test_who_is_connected_is_not_told_to_be_offline(riser: Visitor) -> None:
+    """A gateway before the service answers in its own words: the phone's connection is not to blame, nor the crowd."""
+    page = riser.page
+    riser.expects("502")
+    await page.route("**/api/check-in", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), times=1)
+    await page.locator("#act").click()
+    await expect(page.locator("#hint")).to_have_text("The service does not answer: trying again (1)")
+    await expect(page.locator("#lost")).to_contain_text("The service does not answer just now")
+    await button_is(page, "counting")
+    await expect(page.locator("#lost")).to_be_hidden()
+
+
 async def test_the_service_loses_its_store_in_the_middle(house: House, riser: Visitor, uid: int) -> None:
     page = riser.page
     riser.expects("503")
