@@ -226,6 +226,32 @@ async def test_the_whole_day_by_keyboard(house: House, visits: Visits, day: date
     await expect(page.locator("#me")).to_be_visible()
 
 
+RING = """
+    (node) => {
+        node.focus({ focusVisible: true });
+        const light = (text) => {
+            const [r, g, b] = text.match(/[\\d.]+/g).map((part) => part / 255)
+                .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const behind = node.closest(".card, .tabs, .bar");
+        const [one, other] = [getComputedStyle(node).outlineColor, getComputedStyle(behind).backgroundColor].map(light);
+        return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    }
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_the_keyboards_place_can_be_seen(house: House, visits: Visits, day: date, uid: int, dark: bool) -> None:
+    """The ring around what has the focus stands out, 3:1 at least (WCAG 2.2, 1.4.11)."""
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits(dark=dark)
+    await visitor.opens(uid)
+    await button_is(visitor.page, "join")
+    for selector in ("#tongue", "#remind", ".rules summary", "[data-to=board]"):
+        assert await visitor.page.locator(selector).evaluate(RING) >= 3, selector
+
+
 async def test_screen_readers_hear_of_every_change_once(house: House, visits: Visits, day: date, uid: int) -> None:
     """The button's countdown is silent; a new state is announced in one sentence."""
     await house.it_is(day, "20:00:00")
