@@ -69,8 +69,11 @@ def _file(content_type: str, content: bytes) -> File:
 
 
 def _players_page(settings: Settings) -> bytes:
-    """With the rules of new rounds in it and, in development alone, the bar that travels through time."""
-    rules = html.escape(msgspec.json.encode(rules_of(settings)).decode())
+    """With the rules of new rounds in it and, in development alone, the bar that travels through time. Where reminders
+    are sent to nobody they have no time, and the page does not promise any."""
+    remind_at = settings.remind_at if settings.reminder_url else ""
+    told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at}
+    rules = html.escape(msgspec.json.encode(told).decode())
     text = (FOLDER / "index.html").read_text("utf-8").replace("{{rules}}", rules)
     return text.replace("{{dev}}", DEV_SCRIPT if settings.env == "dev" else "").encode()
 

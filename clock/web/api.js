@@ -9,11 +9,12 @@ const LONGEST_WAIT_S = 8;
 /** No answer came: nobody knows whether the request arrived. Every verb may be sent again. */
 export class Lost extends Error {}
 
-/** The service answered that it cannot answer now, and after how many seconds to come back. */
+/** The service answered that it cannot answer now, and after how many seconds to come back; `busy`: for others are before. */
 export class Later extends Error {
-  constructor(message, seconds) {
+  constructor(message, seconds, busy) {
     super(message);
     this.seconds = seconds;
+    this.busy = busy;
   }
 }
 
@@ -59,7 +60,7 @@ export async function send(method, path, body) {
     envelope = await reply.json();
     if (typeof envelope.code !== "string") throw new TypeError("not the envelope");
   } catch (error) {
-    events.dispatchEvent(new Event("lost"));
+    events.dispatchEvent(new Event(navigator.onLine ? "away" : "lost"));
     throw new Lost(String(error));
   }
   events.dispatchEvent(new Event(envelope.code === "unavailable" ? "away" : "found"));
@@ -68,7 +69,7 @@ export async function send(method, path, body) {
     events.dispatchEvent(new Event("expired"));
   }
   if (reply.status === 429 || reply.status === 503) {
-    throw new Later(envelope.message, Number(reply.headers.get("retry-after")) || 2);
+    throw new Later(envelope.message, Number(reply.headers.get("retry-after")) || 2, envelope.code !== "unavailable");
   }
   return envelope;
 }
@@ -104,10 +105,10 @@ export async function persist(ask, say) {
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Later) || tries >= MOST_TRIES) throw error;
       if (error instanceof Later) {
-        say(t("again", tries));
+        say(t(error.busy ? "again" : "away_retry", tries));
         await wait(error.seconds);
       } else {
-        say(t("lost_retry", tries));
+        say(t(navigator.onLine ? "away_retry" : "lost_retry", tries));
         await Promise.race([wait(Math.min(LONGEST_WAIT_S, 2 ** (tries - 1))), online()]);
       }
     }

@@ -32,16 +32,22 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 const shown = new WeakMap();
 const DURATION_MS = 700;
 
+/** A figure and its length, by which the style sheet chooses its size. */
+export function putFigure(node, text) {
+  put(node, text);
+  node.closest("dd, p").style.setProperty("--chars", String(Math.max(4, text.length)));
+}
+
 /** Lets a number run from what is shown to `value`; `write` turns it into text. */
 export function roll(node, value, write) {
   const from = shown.get(node);
   shown.set(node, value);
-  if (from === undefined || from === value || calm() || document.hidden) return put(node, write(value));
+  if (from === undefined || from === value || calm() || document.hidden) return putFigure(node, write(value));
   const began = performance.now();
   const step = (now) => {
     if (shown.get(node) !== value) return;
     const part = Math.min(1, Math.max(0, (now - began) / DURATION_MS));
-    put(node, write(Math.round(from + (value - from) * (1 - (1 - part) ** 3))));
+    putFigure(node, write(Math.round(from + (value - from) * (1 - (1 - part) ** 3))));
     if (part < 1) requestAnimationFrame(step);
   };
   requestAnimationFrame(step);

@@ -7,6 +7,7 @@ import * as servertime from "/web/servertime.js";
 import { days, has, number, price, t, yuan } from "/web/texts.js";
 
 const PAGE = 10;
+const LATEST = 30;
 
 /** The data of a GET, or null where there is none to be had. */
 async function read(path) {
@@ -29,6 +30,7 @@ export async function showMe() {
     figure("joined", number(info.join_num)),
     figure("income", price(info.income_money)),
     figure("best", price(info.max_money)),
+    ...(info.balance > 0 ? [figure("balance", price(info.balance))] : []),
   );
 }
 
@@ -80,18 +82,29 @@ export const showBoard = paged("ranks", () => "/api/board?", (item) =>
   ),
 );
 
+/** The kinds of the caller's latest money events of a round; null where they are not to be had. */
+export async function kindsIn(day) {
+  const data = caller && (await read(`/api/me/history?page=1&limit=${LATEST}`));
+  return data && data.items.filter((item) => item.round === day).map((item) => item.kind);
+}
+
+/** The published figures of a round. */
+export const roundOf = (day) => read(`/api/rounds/${day}`);
+
 /** The last settled round: its talents, and its published figures, which are answered. */
 export async function showLastRound() {
   const talents = await read("/api/talents");
-  const round = talents?.round ? await read(`/api/rounds/${talents.round}`) : null;
+  const round = talents?.round ? await roundOf(talents.round) : null;
   find("talents-card").hidden = !talents?.round;
   find("round-card").hidden = !round;
-  if (talents?.round) showTalents(talents);
+  if (talents?.round) showTalents(talents, round);
   if (round) showRound(round);
   return round;
 }
 
-function showTalents(talents) {
+/** Nobody is the best of a round in which nobody got up, or nothing was shared; the luckiest is known last. */
+function showTalents(talents, round) {
+  const later = (name) => name === "luckiest" && round?.winners > 0 && round.pot > 0;
   const best = [
     ["longest", (one) => days(one.days)],
     ["luckiest", (one) => price(one.money)],
@@ -100,7 +113,7 @@ function showTalents(talents) {
   find("talents").replaceChildren(
     ...best.map(([name, figureOf]) => {
       const one = talents[name];
-      const text = one ? [make("strong", "", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t("nobody"))];
+      const text = one ? [make("strong", "", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t(later(name) ? "not_yet" : "nobody"))];
       return make("li", "", icon(name), make("small", "soft", t(name)), ...text);
     }),
   );
@@ -108,6 +121,8 @@ function showTalents(talents) {
 
 function showRound(round) {
   put(find("round-day"), round.day);
+  find("round-figures").hidden = round.members === 0;
+  find("round-empty").hidden = round.members > 0;
   find("round-figures").replaceChildren(
     figure("members", number(round.members)),
     figure("winners", number(round.winners)),

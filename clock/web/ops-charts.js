@@ -57,7 +57,7 @@ export function curves(svg, { rows, from, to, now, marks, write, names, label })
   const parts = [];
   for (const share of [0, 0.5, 1]) {
     parts.push(shape("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: y(top * share), y2: y(top * share) }));
-    parts.push(shape("text", { x: LEFT - 6, y: y(top * share) + 4, "text-anchor": "end" }, short(top * share)));
+    parts.push(shape("text", { x: LEFT - 6, y: y(top * share) + 4, "text-anchor": "end" }, Number.isInteger(top * share) ? short(top * share) : ""));
   }
   let last = -LABEL;
   for (const [at, text] of marks) {

@@ -4,6 +4,7 @@ import { find, make, put } from "/web/dom.js";
 import { ask, read } from "/web/ops-api.js";
 import { confirm } from "/web/ops-ask.js";
 import { bar, curves } from "/web/ops-charts.js";
+import { showUnanswered } from "/web/ops-money.js";
 import { t } from "/web/ops-texts.js";
 import * as servertime from "/web/servertime.js";
 import { number, price } from "/web/texts.js";
@@ -48,15 +49,19 @@ export async function showRound() {
   }));
   showFigures();
   showCompared();
+  await showUnanswered(asked, shown.unanswered_orders);
 }
+
+/** A sum that is not fixed before the round is split. */
+const fixed = (fen) => (["split", "published", "settled", "finished", "void"].includes(shown.step) ? price(fen) : "–");
 
 function showFigures() {
   const { members, winners, late, pool, forfeited, fee, carried_in, pot, refunds, refunds_fen } = shown;
   find("figures").replaceChildren(
     figure("members", number(members)), figure("winners", number(winners)), figure("late", number(late)),
-    figure("pool", price(pool)), figure("forfeited", price(forfeited)), figure("pot", price(pot)),
+    figure("pool", price(pool)), figure("forfeited", fixed(forfeited)), figure("pot", fixed(pot)),
     figure("refunds", `${number(refunds)} · ${price(refunds_fen)}`),
-    fee || !carried_in ? figure("fee", price(fee)) : figure("carried_in", price(carried_in)),
+    fee || !carried_in ? figure("fee", fixed(fee)) : figure("carried_in", price(carried_in)),
   );
   find("void-reason").hidden = !shown.void_reason;
   put(find("void-reason"), t("void_reason", shown.void_reason));

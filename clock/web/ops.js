@@ -3,6 +3,7 @@
 import { find, put } from "/web/dom.js";
 import { ask, events, keep, read, signedIn } from "/web/ops-api.js";
 import { showLive } from "/web/ops-live.js";
+import { showUnsent } from "/web/ops-money.js";
 import { showQuarantine } from "/web/ops-quarantine.js";
 import { choose, day, showOutgoing, showRound, showSteps } from "/web/ops-round.js";
 import { t, translate } from "/web/ops-texts.js";
@@ -11,8 +12,8 @@ import { switchLanguage } from "/web/texts.js";
 
 const DAY_MS = 24 * 3600_000;
 const LIVE_MS = 2_000;
-const EVERY = { round: 5_000, steps: 10_000, quarantine: 10_000, outgoing: 60_000 };
-const SHOW = { round: showRound, steps: showSteps, quarantine: showQuarantine, outgoing: showOutgoing };
+const EVERY = { round: 5_000, steps: 10_000, quarantine: 10_000, unsent: 10_000, outgoing: 60_000 };
+const SHOW = { round: showRound, steps: showSteps, quarantine: showQuarantine, unsent: () => showUnsent(live), outgoing: showOutgoing };
 
 let live = null;
 
@@ -77,7 +78,7 @@ async function look() {
   live = data;
   showLive(live);
   if (first) {
-    await Promise.all([choose(day || roundOfNow()), showQuarantine()]);
+    await Promise.all([choose(day || roundOfNow()), showQuarantine(), showUnsent(live)]);
     await showSteps();
   }
 }

@@ -1,10 +1,12 @@
 /** The red packet: the moment of opening it. */
 
-import { Later, Lost, persist, verb } from "/web/api.js";
+import { Later, Lost, caller, persist, sleep, verb } from "/web/api.js";
 import { calm, find, make, put, roll } from "/web/dom.js";
 import { price, t, yuan } from "/web/texts.js";
 
 const SPARKS = 26;
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 15_000;
 
 let onClaimed = () => {};
 let onClosed = () => {};
@@ -52,13 +54,16 @@ async function open() {
   }
 }
 
-/** One claim; a settlement that is still at work counts as busy. */
+/** A claim; while the settlement is at work it is asked again, ever more rarely: everybody waits for the same thing. */
 async function claim() {
-  const reply = await verb("/api/claim");
-  if (reply.code !== "not_settled") return reply;
-  put(find("packet-text"), t("packet_settling"));
-  await new Promise((done) => setTimeout(done, 800 + 800 * Math.random()));
-  return claim();
+  const who = caller;
+  for (let wait = FIRST_WAIT_MS; ; wait = Math.min(LONGEST_WAIT_MS, wait * 1.5)) {
+    const reply = await verb("/api/claim");
+    if (reply.code !== "not_settled") return reply;
+    put(find("packet-text"), t("packet_settling"));
+    await sleep(wait * (0.8 + 0.4 * Math.random()));
+    if (who !== caller) throw new Lost("another user is here");
+  }
 }
 
 function refuse(message) {

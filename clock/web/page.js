@@ -1,6 +1,7 @@
 /** The players' page: asks, keeps what was answered, and shows it. Nothing is shown as done before the service said so. */
 
 import { Later, Lost, caller, events, orNull, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
+import * as check from "/web/check.js";
 import { find, put } from "/web/dom.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
@@ -16,16 +17,21 @@ const CONFIRM_TRIES = 30;
 const EARLY_TRIES = 5;
 const TICK_MS = 200;
 const BOOKED_MS = 1_500;
+const ORDERED = "clock.order";
+const PATIENCE_MS = 1_500;
 
 const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
 servertime.useZone(rules.timezone);
 
-const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false, lastRound: null };
+const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false };
+/** The last settled round, the caller's money events in it, and the day of a round of theirs that was called off. */
+const past = { round: null, kinds: null, calledOff: null };
 let doing = "";
 let last = "";
 let pollTimer = 0;
 let pollNumber = 0;
 let stale = false;
+let lastRoundShown = null;
 
 const neighbours = new BroadcastChannel("clock");
 neighbours.addEventListener("message", again);
@@ -62,12 +68,16 @@ function take(summary, morning) {
   const news = view.summary?.round !== summary.round || view.summary.is_alert !== summary.is_alert;
   stale = false;
   Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
-  if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) view.order = null;
+  check.note(summary.round, summary.seed_hash);
+  put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
+  const late = view.order?.paying && view.order.round !== summary.round && !summary.clock_status;
+  if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) hold(null);
   showFigures(summary);
   showResult();
   showRemind(summary);
-  if (news) showLastRound();
+  if (news) lastRoundShown = showLastRound();
   render();
+  if (late) say(t("order_late"), true);
 }
 
 /** Something may have happened elsewhere: nothing that is remembered of this morning is taken for granted. */
@@ -112,7 +122,7 @@ async function act() {
     if (caller) say(t("gave_up"), true);
   } finally {
     doing = "";
-    render();
+    render({ said: true });
   }
 }
 
@@ -125,7 +135,7 @@ async function join() {
   const { mobile, nickname, openId } = caller;
   const reply = await persist(() => verb("/api/join", { extra: { mobile, nickname, openId } }), waitLine);
   say(reply.message, reply.status !== 1);
-  if (reply.status === 1) view.order = { ...reply.data, uid: caller.uid, round: view.summary.round, paying: false };
+  if (reply.status === 1) hold({ ...reply.data, uid: caller.uid, round: view.summary.round, paying: false });
   else await poll();
   if (view.order) pay();
 }
@@ -137,8 +147,23 @@ function pay() {
   if (dispatchEvent(request)) say(t("no_payer"), true);
 }
 
+/** The order that waits to be paid outlives the page: paying may lead away from it and back. */
+function hold(order) {
+  view.order = order;
+  if (order) sessionStorage.setItem(ORDERED, JSON.stringify(order));
+  else sessionStorage.removeItem(ORDERED);
+}
+
+function takeOrder() {
+  const order = JSON.parse(sessionStorage.getItem(ORDERED) ?? "null");
+  if (!order || order.uid !== caller?.uid) return;
+  view.order = order;
+  if (order.paying) confirm(order);
+}
+
 async function confirm(order) {
   order.paying = true;
+  hold(order);
   render();
   for (let tries = 0; view.order === order && tries < CONFIRM_TRIES; tries++) {
     await poll();
@@ -146,6 +171,7 @@ async function confirm(order) {
   }
   if (view.order === order) {
     order.paying = false;
+    hold(order);
     say(t("not_confirmed"), true);
   } else if (order.uid === caller?.uid && view.summary?.clock_status > 0) {
     say(t("paid"));
@@ -193,38 +219,59 @@ async function acknowledge() {
 }
 
 async function showLastRound() {
+  const who = caller;
   const round = await lists.showLastRound();
-  if (round) view.lastRound = round;
+  const kinds = round?.late && view.summary?.is_alert ? await lists.kindsIn(round.day) : null;
+  const calledOff = await calledOffOf(round);
+  if (who !== caller) return;
+  Object.assign(past, { round: round ?? past.round, kinds, calledOff });
   if (view.summary) showResult();
+}
+
+/** Yesterday's round, if it was called off and the caller had paid for it: nothing else would tell them. */
+async function calledOffOf(settled) {
+  const yesterday = servertime.dayOf(servertime.now() - 24 * 3600_000);
+  if (!caller || view.summary?.round !== servertime.dayOf(servertime.now()) || settled?.day === yesterday) return null;
+  const round = await lists.roundOf(yesterday);
+  if (round?.state !== "void" || !round.members) return null;
+  return (await lists.kindsIn(yesterday))?.includes("stake") ? yesterday : null;
 }
 
 /** What this morning brought: the opened packet all day long; a result that has not been seen, until it has. */
 function showResult() {
   const won = view.morning.claimed?.total ? view.morning.claimed : null;
   const waits = !won && view.summary.is_alert === 1 && !(view.morning.checkedIn && !view.morning.claimed);
-  find("result").hidden = !(won || waits);
+  const calledOff = !won && !waits && past.calledOff !== null;
+  find("result").hidden = !(won || waits || calledOff);
   find("result").classList.toggle("won", won !== null);
-  find("result-done").hidden = won !== null;
+  find("result-done").hidden = !waits;
   const [title, text] = won
     ? [t("result_won", price(won.money)), t("result_won_text", price(won.money), price(won.stake), price(won.total))]
-    : unseen();
+    : calledOff
+      ? [t("result_void"), t("result_void_text")]
+      : unseen();
   put(find("result-title"), title);
   put(find("result-text"), text);
+  if (past.round) check.offer(past.round, won && isOfThisMorning(past.round) ? won.money : null);
 }
+
+const isOfThisMorning = (round) => view.morning.day === servertime.dayOf(Date.parse(round.day) + 36 * 3600_000);
 
 /** A result that waits: this morning's, of one who did not check in, or an older one. */
 function unseen() {
-  const { joined, checkedIn, day } = view.morning;
-  const mine = view.lastRound && day === servertime.dayOf(Date.parse(view.lastRound.day) + 36 * 3600_000);
-  if (!(mine && joined && !checkedIn)) return [t("result_old"), t("result_old_text")];
-  if (view.lastRound.winners) return [t("result_missed"), t("result_missed_text")];
-  return [t("result_missed"), t(rules.nobody === "carry" ? "rule_6_carry" : "rule_6")];
+  const { joined, checkedIn } = view.morning;
+  const { round, kinds } = past;
+  if (!(round && isOfThisMorning(round) && joined && !checkedIn)) return [t("result_old"), t("result_old_text")];
+  if (kinds?.includes("refund") && round.winners) return [t("result_missed"), t("result_late_text")];
+  if (round.late && round.winners) return [t("result_missed"), t("result_maybe_late_text")];
+  if (round.winners) return [t("result_missed"), t("result_missed_text")];
+  return [t("result_missed"), t(round.rules.nobody === "carry" ? "rule_6_carry" : "rule_6")];
 }
 
 // -- the reminder
 
 function showRemind(summary) {
-  find("remind-card").hidden = !caller;
+  find("remind-card").hidden = !caller || !rules.remind_at;
   find("remind").setAttribute("aria-checked", String(summary.is_remind === 1));
 }
 
@@ -239,35 +286,44 @@ async function switchRemind() {
 
 // -- the page
 
-/** Runs several times a second: texts change only when they must, and an instant needs no request to come. */
-function render() {
+/** Runs several times a second: texts change only when they must, and an instant needs no request to come. What a tap
+ *  has changed is announced when the tap is done with, and leaves standing what was `said` of it. */
+function render({ said = false } = {}) {
   const now = servertime.now();
   const state = stateOf(view, now);
   showState(state, rules, doing, now);
   if (!servertime.known()) return;
   put(find("now"), servertime.timeOf(now));
-  if (state.kind === last) return;
+  if (state.kind === last || doing) return;
   if (last && last !== "loading") {
     put(find("announced"), `${find("act-text").textContent} ${find("hint").textContent}`);
-    if (!doing) say("");
+    if (!said) say("");
     if (["loading", "closed"].includes(state.kind)) setTimeout(poll, 1000 * Math.random());
   }
   last = state.kind;
 }
 
-async function showLists() {
-  await Promise.all([lists.showMe(), lists.showHistory(), lists.showBoard(), showLastRound()]);
+const isVisible = (id) => find(id).getClientRects().length > 0;
+
+/** Only what can be seen is asked for: when everybody gets up, a phone that shows the button asks for no board. */
+async function showVisible() {
+  const mine = isVisible("me") ? [lists.showMe(), lists.showHistory()] : [];
+  await Promise.all([...mine, isVisible("board") && lists.showBoard()]);
 }
 
-function retell() {
+async function showLists() {
+  await Promise.all([showVisible(), (isVisible("today") || isVisible("board")) && showLastRound()]);
+}
+
+function tell() {
   translate();
   lists.showRules(rules);
+  put(find("remind-text"), t("remind_text", rules.remind_at));
   if (view.summary) {
     showFigures(view.summary);
     showResult();
   }
   render();
-  showLists();
 }
 
 function look(name) {
@@ -282,11 +338,12 @@ function look(name) {
 
 function another() {
   Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
+  Object.assign(past, { kinds: null, calledOff: null });
   last = "";
   find("packet").close();
   lists.forgetMe();
   poll();
-  showLists();
+  showVisible();
 }
 
 for (const name of ["lost", "away"]) {
@@ -296,9 +353,10 @@ for (const name of ["lost", "away"]) {
   });
 }
 events.addEventListener("found", () => (find("lost").hidden = true));
-events.addEventListener("caller", another);
 events.addEventListener("expired", () => say(t("signed_out"), true));
-for (const name of ["online", "offline", "pageshow", "clock:moved"]) addEventListener(name, again);
+for (const name of ["online", "offline", "clock:moved"]) addEventListener(name, again);
+addEventListener("pageshow", (event) => event.persisted && again()); // it has slept in the browser's cache
+matchMedia("(min-width: 900px)").addEventListener("change", showLists);
 document.addEventListener("visibilitychange", again);
 
 find("act").addEventListener("click", act);
@@ -309,7 +367,8 @@ find("result-done").addEventListener("click", async () => {
 });
 find("tongue").addEventListener("click", () => {
   switchLanguage();
-  retell();
+  tell();
+  showLists();
 });
 for (const button of document.querySelectorAll(".tabs button")) {
   button.addEventListener("click", () => look(button.dataset.to));
@@ -320,8 +379,13 @@ packet.prepare(claimed, async () => {
 });
 
 takeFromAddress();
+events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
 find("tongue").dataset.t = "other";
-retell();
-poll();
-setInterval(render, TICK_MS);
+tell();
+// The cards come all at once, instead of pushing one another down as the answers arrive.
+document.body.classList.add("pending");
+const first = Promise.all([poll().then(() => lastRoundShown), showVisible()]);
+Promise.race([first, sleep(PATIENCE_MS)]).finally(() => document.body.classList.remove("pending"));
+takeOrder();
+setInterval(() => render(), TICK_MS);

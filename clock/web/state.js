@@ -15,6 +15,7 @@ export function instants(summary, rules) {
     closes: settles && settles - after("check_in_closes", "settle_at"),
     settles,
     joinCloses: at(summary.zero_time),
+    joinOpens: at(summary.zero_time) && at(summary.zero_time) - after("join_opens", "join_closes"),
   };
 }
 
@@ -37,7 +38,9 @@ export function stateOf(view, now) {
   if (summary.round < today) return lasting("loading");
   if (summary.clock_status > 0) return waiting(at);
   if (order) return lasting(order.paying ? "confirming" : "pay");
-  return lasting(summary.is_start && now < at.joinCloses ? "join" : "closed");
+  if (now >= at.joinCloses) return lasting("closed");
+  if (summary.is_start) return lasting("join");
+  return lasting(summary.server_time < at.joinOpens ? "closed" : "called_off");
 }
 
 function beforeSettlement(status, at, now) {

@@ -1,6 +1,6 @@
 /** The sky: the round's figures, the one big button, and the line below it. */
 
-import { find, put, roll } from "/web/dom.js";
+import { find, put, putFigure, roll } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { number, price, span, t, yuan } from "/web/texts.js";
 
@@ -15,7 +15,13 @@ export function showFigures(summary) {
   put(find("pool-name"), t(find("pool-name").dataset.t));
   roll(find("pool"), summary.clock_money, yuan);
   roll(find("people"), summary.user_num, number);
+  // Nobody can be up before the morning: until then, what was in yesterday's pool.
+  find("second-name").dataset.t = yesterday ? "risers" : "yest_pool";
+  put(find("second-name"), t(find("second-name").dataset.t));
+  find("risers").hidden = !yesterday;
+  find("yest-pool").hidden = yesterday;
   roll(find("risers"), summary.clock_user_num, number);
+  putFigure(find("yest-pool"), price(summary.yest_money));
 }
 
 /** The button in a state; `doing` is what it says while a tap is being worked on. */
@@ -25,7 +31,7 @@ export function showState(state, rules, doing, now) {
   const busy = doing !== "";
   const idle = busy || !TAPPABLE.has(state.kind);
   if (idle !== (button.getAttribute("aria-disabled") === "true")) button.setAttribute("aria-disabled", String(idle));
-  button.disabled = state.kind === "loading";
+  button.disabled = false; // what cannot be tapped says so, and keeps the focus
   button.classList.toggle("busy", busy);
   put(find("act-text"), busy ? t("sending") : t(state.kind, price(rules.stake_fen)));
   put(find("act-time"), !busy && TIMED.has(state.kind) ? span(state.until - now) : "");
@@ -41,7 +47,7 @@ function hint(state, rules, now) {
     case "check_in": return t("check_in_hint", span(state.until - now));
     case "counting": return t("counting_hint", rules.settle_at);
     case "overslept": return t("overslept_hint", rules.settle_at);
-    case "closed": return t("closed_hint", rules.join_opens);
+    case "closed": case "called_off": return t(`${state.kind}_hint`, rules.join_opens);
     case "loading": return "";
     default: return t(`${state.kind}_hint`);
   }

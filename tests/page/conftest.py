@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import date, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,16 @@ _uids = count(1000, 100)
 
 
 @pytest.fixture(scope="package")
-async def house() -> AsyncIterator[House]:
+async def place() -> AsyncIterator[Path]:
+    """The directory of the service's data."""
     with embedded.scratch() as data_dir:
-        async with started(data_dir) as house:
-            yield house
+        yield data_dir
+
+
+@pytest.fixture(scope="package")
+async def house(place: Path) -> AsyncIterator[House]:
+    async with started(place) as house:
+        yield house
 
 
 @pytest.fixture(scope="package")

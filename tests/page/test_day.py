@@ -4,12 +4,13 @@ import asyncio
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
-from tests.page.visitor import DESKTOP, House, Language, Visitor
+from tests.page.visitor import DESKTOP, PHONE, House, Language, Visitor, call_back
 
 Visits = Callable[..., Any]
 
@@ -144,6 +145,12 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await expect(page.locator("html")).to_have_attribute("lang", "en" if language == "zh" else "zh-CN")
 
 
+async def hold(route: Route) -> None:
+    """An answer that takes two seconds."""
+    await asyncio.sleep(2)
+    await route.continue_()
+
+
 async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date, uid: int) -> None:
     tomorrow = day + timedelta(days=1)
     await house.it_is(day, "20:00:00")
@@ -160,8 +167,13 @@ async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date
     await expect(page.locator("#act")).to_have_attribute("aria-disabled", "true")
     assert 4 * 60_000 < await left_ms(page) <= 5 * 60_000
     await visitor.accessible("overslept")
-    await visitor.travels(tomorrow, "08:04:59")
+    await page.locator("#act").focus()
+    async with page.expect_response("**/api/summary"):
+        await visitor.travels(tomorrow, "08:04:57")
+    await page.route("**/api/summary", hold)
+    await button_is(page, "loading")
     await button_is(page, "join")
+    await expect(page.locator("#act")).to_be_focused()  # the keyboard's place survives every state
     await visitor.accessible("desktop")
     await fits(visitor)
 
@@ -214,6 +226,32 @@ async def test_the_whole_day_by_keyboard(house: House, visits: Visits, day: date
     await expect(page.locator("#me")).to_be_visible()
 
 
+RING = """
+    (node) => {
+        node.focus({ focusVisible: true });
+        const light = (text) => {
+            const [r, g, b] = text.match(/[\\d.]+/g).map((part) => part / 255)
+                .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const behind = node.closest(".card, .tabs, .bar");
+        const [one, other] = [getComputedStyle(node).outlineColor, getComputedStyle(behind).backgroundColor].map(light);
+        return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    }
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_the_keyboards_place_can_be_seen(house: House, visits: Visits, day: date, uid: int, dark: bool) -> None:
+    """The ring around what has the focus stands out, 3:1 at least (WCAG 2.2, 1.4.11)."""
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits(dark=dark)
+    await visitor.opens(uid)
+    await button_is(visitor.page, "join")
+    for selector in ("#tongue", "#remind", ".rules summary", "[data-to=board]"):
+        assert await visitor.page.locator(selector).evaluate(RING) >= 3, selector
+
+
 async def test_screen_readers_hear_of_every_change_once(house: House, visits: Visits, day: date, uid: int) -> None:
     """The button's countdown is silent; a new state is announced in one sentence."""
     await house.it_is(day, "20:00:00")
@@ -229,6 +267,15 @@ async def test_screen_readers_hear_of_every_change_once(house: House, visits: Vi
         re.compile(r"^Check in \d\d:\d\d:\d\d left: one tap is enough$")
     )
     assert await page.locator("#act-time").get_attribute("aria-live") == "off"
+    await page.locator("#act").click()
+    await expect(page.locator("#said")).to_have_text("Checked in")
+    await expect(page.locator("#announced")).to_have_text(
+        re.compile(
+            r"^You are up! \d\d:\d\d:\d\d Good morning! Red packets open at 08:05$|"
+            r"^You are up! Good morning! Red packets open at 08:05$"
+        )
+    )
+    await expect(page.locator("#said")).to_have_text("Checked in")
 
 
 @pytest.mark.parametrize("calm", [True, False])
@@ -336,6 +383,150 @@ async def test_a_result_waits_until_it_has_been_seen(
     await expect(page.locator("#result")).to_be_hidden()
 
 
+SHIFTS = """
+    window.shifts = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((entry) => (shifts += entry.value)))
+        .observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+async def test_opening_the_page_asks_little_and_moves_nothing(
+    house: House, visits: Visits, day: date, uid: int, size: tuple[int, int]
+) -> None:
+    """At five everybody opens it at once: each question is asked once, and what is not looked at is not asked for."""
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    await house.settled(day - timedelta(days=1))
+    visitor: Visitor = await visits(size=size)
+    page, asked = visitor.page, []
+    await page.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+    await page.add_init_script(SHIFTS)
+    page.on("request", lambda request: asked.append(request.url.removeprefix(house.url).partition("?")[0]))
+    await visitor.opens(uid)
+    await button_is(page, "wait")
+    await page.wait_for_load_state("networkidle")
+    always = ["/api/me/yesterday", f"/api/rounds/{day - timedelta(days=1)}", "/api/summary", "/api/talents"]
+    more = ["/api/board", "/api/me", "/api/me/history"] if size == DESKTOP else []
+    assert sorted(path for path in asked if path.startswith("/api")) == sorted([*always, *more])
+    assert await page.evaluate("shifts") < 0.02
+    if size == PHONE:
+        await page.locator("[data-to=me]").click()
+        await expect(page.locator("#info dd").first).to_be_visible()
+        assert {"/api/me", "/api/me/history"} <= set(asked)
+
+
+CLIPPED = """
+    () => [...document.querySelectorAll('.figures :is(dd, dt), .act span, .grid :is(dd, dt), .talents *')]
+        .filter((node) => node.offsetParent && !node.matches('strong'))
+        .map((node) => [node, document.createRange()])
+        .map(([node, range]) => (range.selectNodeContents(node), [node, range.getBoundingClientRect()]))
+        .filter(([node, box]) => box.left < -1 || box.right > innerWidth + 1
+            || box.right > node.closest('.figures, .act, .card').getBoundingClientRect().right + 1)
+        .map(([node]) => node.outerHTML)
+"""
+
+
+@pytest.mark.parametrize("font", ["16px", "32px"])
+async def test_large_figures_and_large_letters_are_not_cut_off(
+    house: House, visits: Visits, day: date, uid: int, font: str
+) -> None:
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+
+    async def enlarge(route: Route) -> None:
+        reply = await route.fetch()
+        envelope = await reply.json()
+        shown = envelope["data"].get("summary", envelope["data"].get("info"))
+        large = {
+            "clock_money": 10**12,
+            "user_num": 10**9,
+            "yest_money": 10**12,
+            "income_money": 10**11,
+            "join_num": 10**6,
+        }
+        shown.update({name: value for name, value in large.items() if name in shown})
+        await route.fulfill(response=reply, json=envelope)
+
+    await page.route("**/api/summary", enlarge)
+    await page.route("**/api/me", enlarge)
+    await visitor.opens(uid)
+    await page.evaluate(f"document.documentElement.style.setProperty('font-size', '{font}')")
+    await expect(page.locator("#pool")).to_have_text("10,000,000,000.00")
+    for tab in ("me", "board", "today"):
+        await page.locator(f"[data-to={tab}]").click()
+        await page.wait_for_load_state("networkidle")
+        assert await page.evaluate(CLIPPED) == []
+        await fits(visitor)
+    await page.unroute_all(behavior="ignoreErrors")
+
+
+async def test_who_paid_late_and_overslept_is_not_told_that_the_stake_is_lost(
+    house: House, place: Path, visits: Visits, day: date, uid: int
+) -> None:
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    order = (await house.joins(uid + 1, paying=False))["order_no"]
+    await house.it_is(tomorrow, "05:00:00")
+    paid = {"buyerId": f"open-{uid + 1}", "transactionId": f"T{uid}", "notify_time": f"{day} 23:50:00"}
+    assert await call_back(house, place, order, **paid) == "paid"
+    await house.does(uid, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    await visitor.opens(uid + 1)
+    await expect(visitor.page.locator("#result-title")).to_have_text("You missed yesterday's round")
+    await expect(visitor.page.locator("#result-text")).to_have_text(re.compile("refunded"))
+    await expect(visitor.page.locator("#result-text")).not_to_have_text(re.compile("Your stake went to"))
+
+
+async def test_a_round_that_is_called_off_is_said(house: House, visits: Visits, day: date, uid: int) -> None:
+    """In the morning, to who had paid for it and to nobody else; in the evening, instead of asking to join again."""
+    tomorrow = day + timedelta(days=1)
+    operator = await house.token(1, "operator")
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    await house.it_is(tomorrow, "05:30:00")
+    await house.does(uid, "/api/check-in")
+    await house.send("POST", f"/ops/rounds/{day}/void", {"reason": "a storm"}, operator)
+    for someone, told in ((uid, True), (uid + 1, False)):
+        visitor: Visitor = await visits(language="en")
+        await visitor.opens(someone)
+        await button_is(visitor.page, "join")
+        await visitor.page.wait_for_load_state("networkidle")
+        await expect(visitor.page.locator("#result")).to_be_visible(visible=told)
+        if told:
+            await expect(visitor.page.locator("#result-title")).to_have_text("Yesterday's round was called off")
+            await visitor.accessible("called off")
+
+    await house.joins(uid + 1)
+    await house.send("POST", f"/ops/rounds/{tomorrow}/void", {"reason": "another"}, operator)
+    await asyncio.sleep(0.3)
+    await visitor.page.evaluate("dispatchEvent(new Event('clock:moved'))")
+    await button_is(visitor.page, "called_off")
+    await expect(visitor.page.locator("#hint")).to_contain_text("Every stake is refunded")
+    await visitor.accessible("called off today")
+
+
+async def test_a_round_without_players_has_no_best_and_no_figures(
+    house: House, visits: Visits, day: date, uid: int
+) -> None:
+    await house.it_is(day, "20:00:00")
+    await house.it_is(day + timedelta(days=1), "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    await visitor.opens(None)
+    await expect(visitor.page.locator("#round-day")).to_have_text(str(day))
+    await expect(visitor.page.locator("#round-empty")).to_have_text("Nobody joined this round")
+    await expect(visitor.page.locator("#round-figures")).to_be_hidden()
+    await visitor.page.locator("[data-to=board]").click()
+    await expect(visitor.page.locator("#talents li").nth(1)).to_contain_text("Nobody")
+    await visitor.accessible("nobody")
+
+
 async def test_a_packet_that_was_opened_elsewhere_is_not_offered_again(
     house: House, visits: Visits, day: date, uid: int
 ) -> None:
@@ -350,7 +541,7 @@ async def test_a_packet_that_was_opened_elsewhere_is_not_offered_again(
     await visitor.opens(uid)
     await button_is(visitor.page, "packet")
     await house.claims(uid)
-    await visitor.page.evaluate("dispatchEvent(new Event('pageshow'))")
+    await visitor.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await button_is(visitor.page, "join")
     await expect(visitor.page.locator("#result-title")).to_have_text("Your last round is settled")
 

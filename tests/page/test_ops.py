@@ -4,18 +4,17 @@ It tells of the whole service, so it has a service of its own.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from playwright.async_api import Page, expect
 
 from clock import embedded
-from clock.channels.platform import Signatures
-from tests.page.visitor import DESKTOP, PHONE, House, Visitor, person
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, person
 from tests.page.visitor import house as started
 
 DAY = date(2031, 3, 3)
@@ -39,21 +38,13 @@ async def house(place: Path) -> AsyncIterator[House]:
         for uid in (6, 7):
             reply = await house.does(uid, "/api/join", extra=person(uid))
             orders[uid] = reply["data"]["order_no"]
-        await call_back(house, place, orders[6], amount=250)
-        await call_back(house, place, "SHOP-1", transactionId="T9")
+        payer = {"buyerId": "open-6"}
+        assert await call_back(house, place, orders[6], amount=250, transactionId="T6", **payer) == "amount_mismatch"
+        assert await call_back(house, place, "SHOP-1", transactionId="T9", **payer) == "order_not_found"
         await house.it_is(DAY + timedelta(1), "05:30:00")
         for uid in (1, 2, 3):
             await house.does(uid, "/api/check-in")
         yield house
-
-
-async def call_back(house: House, place: Path, number: str, **changes: Any) -> None:
-    """A callback that the provider has signed, and that no order fits."""
-    extra = {"amount": 100, "buyerId": "open-6", "transactionId": "T6", **changes}
-    raw = msgspec.json.encode({"order_no": number, "extra": extra})
-    headers = Signatures((place / "webhook.secret").read_text().strip()).sign(raw)
-    async with house.session.post(f"{house.url}/callbacks/platform", data=raw, headers=headers) as reply:
-        assert (await reply.json())["status"] == 0
 
 
 async def enter(someone: Visitor) -> Page:
@@ -112,6 +103,8 @@ async def test_the_round_of_the_morning_its_funnel_and_what_happens_now(visits: 
     await expect(page.locator("#day")).to_have_value(DAY.isoformat())
     await expect(page.locator("#state")).to_have_text("checking in")
     await expect(page.locator("#way [aria-current]")).to_have_text("checking in")
+    for name in ("Forfeited", "Pot", "Fee"):  # nobody knows before the round is split
+        await expect(page.locator("#figures div", has_text=name).locator("dd")).to_have_text("–")
     sums = page.locator("#funnel .sum")
     for index, count in enumerate(STEPS.values()):
         await expect(sums.nth(index)).to_contain_text(f"{count} ")
@@ -170,6 +163,13 @@ async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(v
     token = await someone.house.token(99, "operator")
     outgoing = await someone.house.send("GET", f"/ops/outgoing?day={DAY}", None, token)
     assert [(one["kind"], one["fen"]) for one in outgoing["data"]["counts"]] == [("refund", 250)]
+
+    # The provider does not know that transaction: a person must see which refund it is, and what was answered.
+    unsent = page.locator("#unsent li")
+    await expect(unsent).to_contain_text(f"round {DAY}", timeout=30_000)
+    await expect(unsent).to_contain_text("The channel says: ")
+    await expect(unsent.locator("code").first).to_have_text(re.compile("^R[0-9a-f]{31}$"))
+    await someone.accessible("money that did not arrive")
 
 
 async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:

@@ -105,6 +105,18 @@ async def test_busy_at_the_opening_is_asked_again_politely(house: House, riser: 
     assert all(after - before >= RETRY_AFTER_SECONDS["busy"] for before, after in pairwise(asked))
 
 
+async def test_who_is_connected_is_not_told_to_be_offline(riser: Visitor) -> None:
+    """A gateway before the service answers in its own words: the phone's connection is not to blame, nor the crowd."""
+    page = riser.page
+    riser.expects("502")
+    await page.route("**/api/check-in", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), times=1)
+    await page.locator("#act").click()
+    await expect(page.locator("#hint")).to_have_text("The service does not answer: trying again (1)")
+    await expect(page.locator("#lost")).to_contain_text("The service does not answer just now")
+    await button_is(page, "counting")
+    await expect(page.locator("#lost")).to_be_hidden()
+
+
 async def test_the_service_loses_its_store_in_the_middle(house: House, riser: Visitor, uid: int) -> None:
     page = riser.page
     riser.expects("503")
@@ -233,19 +245,56 @@ async def test_a_payment_that_nobody_confirmed_is_not_shown_as_done(
     await expect(page.locator("#said")).to_have_text("Paid: you are in")
 
 
+async def test_a_payment_that_is_under_way_outlives_the_page(house: House, visits: Visits, day: date, uid: int) -> None:
+    """Paying leads out of the page and back: nobody is asked to pay again, and what arrives too late is said."""
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+    visitor.expects("ERR_FAILED")
+    await page.route("**/dev/pay", lambda route: route.abort())
+    await visitor.opens(uid)
+    await button_is(page, "join")
+    await page.locator("#act").click()
+    await page.locator(".till-yes").click()
+    await button_is(page, "confirming")
+    await page.reload()
+    await button_is(page, "confirming")
+    await visitor.travels(day + timedelta(days=1), "00:10:00")
+    await button_is(page, "join")
+    await expect(page.locator("#said")).to_contain_text("Joining has closed. Once your payment has arrived")
+
+
+async def test_without_anybody_to_pay_with_the_page_says_so(house: House, visits: Visits, day: date, uid: int) -> None:
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+    await page.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+    await visitor.opens(uid)
+    await button_is(page, "join")
+    await page.locator("#act").click()
+    await button_is(page, "pay")
+    await expect(page.locator("#said")).to_have_text("Please pay inside the app")
+
+
 async def test_a_settlement_that_takes_its_time(house: House, riser: Visitor, day: date) -> None:
     page = riser.page
     await page.locator("#act").click()
     await button_is(page, "counting")
     await riser.travels(day + timedelta(days=1), "08:05:00")
     await button_is(page, "packet")
-    body = {"status": 0, "code": "not_settled", "message": "", "data": {}}
-    await page.route("**/api/claim", lambda route: route.fulfill(json=body), times=1)
+    asked = []
+
+    async def not_settled(route: Route) -> None:
+        asked.append(asyncio.get_running_loop().time())
+        await route.fulfill(json={"status": 0, "code": "not_settled", "message": "", "data": {}})
+
+    await page.route("**/api/claim", not_settled, times=4)
     await page.locator("#act").click()
     await page.locator("#packet-open").click()
     await expect(page.locator("#packet-text")).to_have_text("Being settled, just a moment")
     await expect(page.locator("#packet-sum")).to_be_hidden()
-    await expect(page.locator("#packet-money")).to_have_text("1.00")
+    await expect(page.locator("#packet-money")).to_have_text("1.00", timeout=20_000)
+    assert asked[3] - asked[2] > 1.4 * (asked[1] - asked[0])  # 0.8 × 2.25 at least, against 1.2
 
 
 async def test_a_token_that_has_expired(house: House, visits: Visits, day: date, uid: int) -> None:

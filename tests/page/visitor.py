@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
+import msgspec
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
+from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.supervise import running
 
@@ -101,6 +103,15 @@ async def house(data_dir: Path) -> AsyncIterator[House]:
     settings = Settings(env="dev", port=0, data_dir=data_dir, api_workers=1)
     async with running(settings, quiet=True) as urls, aiohttp.ClientSession() as session:
         yield House(urls["page"], urls["redis_url"], session)
+
+
+async def call_back(house: House, place: Path, number: str, **changes: Any) -> str:
+    """A callback about an order, signed by the provider with the secret in the service's directory; its code."""
+    raw = msgspec.json.encode({"order_no": number, "extra": {"amount": 100, **changes}})
+    headers = Signatures((place / "webhook.secret").read_text().strip()).sign(raw)
+    async with house.session.post(f"{house.url}/callbacks/platform", data=raw, headers=headers) as reply:
+        code: str = (await reply.json())["code"]
+        return code
 
 
 def person(uid: int, nickname: str = "") -> dict[str, str]:

@@ -84,6 +84,14 @@ def test_the_page_has_the_rules_of_new_rounds() -> None:
     assert (rules["stake_fen"], rules["timezone"], rules["settle_at"]) == (250, "Asia/Tokyo", "08:05")
 
 
+@pytest.mark.parametrize(("url", "told"), [("", ""), ("http://127.0.0.1:1/hook", "06:15")])
+def test_reminders_are_promised_only_where_they_are_sent(url: str, told: str) -> None:
+    with client(reminder_url=url, remind_at="06:15") as page:
+        found = re.search(r'name="clock-rules" content="([^"]*)"', page.get("/").text)
+    assert found
+    assert msgspec.json.decode(unescape(found[1]))["remind_at"] == told
+
+
 def texts() -> dict[str, dict[str, str]]:
     """Sentences by language and name, as ``texts.js`` has them."""
     source = (FOLDER / "texts.js").read_text("utf-8")
@@ -99,8 +107,9 @@ def test_every_sentence_is_in_both_languages_with_the_same_blanks() -> None:
 
 
 def test_every_sentence_is_used() -> None:
-    names = ("index.html", "page.js", "today.js", "lists.js", "packet.js", "api.js", "state.js", "texts.js", "dev.js")
-    sources = "".join((FOLDER / name).read_text("utf-8") for name in names)
+    names = ("page", "today", "lists", "packet", "check", "api", "state", "texts", "dev")
+    paths = ("index.html", *(f"{name}.js" for name in names))
+    sources = "".join((FOLDER / name).read_text("utf-8") for name in paths)
     kinds = set(re.findall(r'"(\w+)"', (FOLDER / "state.js").read_text("utf-8")))
     made = kinds | {f"{kind}_hint" for kind in kinds} | {name for name in texts()["ZH"] if name.startswith("state_")}
     unused = {name for name in texts()["ZH"] if not re.search(rf'"{name}"', sources)} - made

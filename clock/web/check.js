@@ -1,0 +1,95 @@
+/** A player checks a round: this device computes its packets again and compares them with what was published. */
+
+import { orNull, send } from "/web/api.js";
+import { find, make, put } from "/web/dom.js";
+import { split } from "/web/fair.js";
+import { number, price, t } from "/web/texts.js";
+
+const PAGE = 10_000;
+const NOTED = "clock.seeds";
+const MOST_NOTED = 14;
+
+let round = null;
+let mine = null;
+let asked = 0;
+let found = null;
+
+/** Fingerprints of seeds by round, as this device saw them while their rounds were not settled. */
+const noted = () => JSON.parse(localStorage.getItem(NOTED) ?? "{}");
+
+/** Writes a round's fingerprint down; what was written first stays. */
+export function note(day, fingerprint) {
+  const seeds = noted();
+  if (!fingerprint || day in seeds) return;
+  const days = Object.keys(seeds).sort().slice(1 - MOST_NOTED);
+  localStorage.setItem(NOTED, JSON.stringify({ ...Object.fromEntries(days.map((one) => [one, seeds[one]])), [day]: fingerprint }));
+}
+
+/** The round that can be checked, and the packet in it that is known to be the player's, or null. */
+export function offer(published, packet) {
+  if (round?.day !== published.day) [asked, found] = [asked + 1, null];
+  [round, mine] = [published, packet];
+  find("fair-check").hidden = !(published.seed && published.packets);
+  show();
+}
+
+/** Puts what was found into the language of the page. */
+function show() {
+  find("fair-steps").replaceChildren(...(found?.steps ?? []).map(([good, name, ...values]) => {
+    const [mark, word] = good === null ? ["none", "fair_none"] : good ? ["good", "fair_good"] : ["bad", "fair_bad"];
+    return make("li", mark, make("span", "unseen", t(word)), t(name, ...values.map((value) => value())));
+  }));
+  put(find("fair-said"), found ? t(...found.said) : "");
+  find("fair-said").classList.toggle("bad", found?.bad ?? false);
+}
+
+async function run() {
+  const [one, own, turn] = [round, mine, ++asked];
+  found = { said: ["fair_running"], steps: [] };
+  show();
+  const packets = await published(one, turn);
+  const steps = packets && (await compare(one, own, packets));
+  if (turn !== asked) return;
+  const bad = !steps || steps.some(([good]) => good === false);
+  found = { steps: steps ?? [], bad, said: [!steps ? "gave_up" : bad ? "fair_differs" : "fair_agrees"] };
+  show();
+}
+
+/** All packets of a round, page by page, or null where they are not to be had. */
+async function published({ day, packets }, turn) {
+  const all = [];
+  for (let page = 1; all.length < packets && turn === asked; page++) {
+    const reply = await orNull(send("GET", `/api/rounds/${day}/packets?page=${page}&limit=${PAGE}`));
+    if (reply?.status !== 1) return null;
+    if (!reply.data.items.length) break;
+    all.push(...reply.data.items);
+  }
+  return all;
+}
+
+/** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
+async function compare(one, own, packets) {
+  const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, pot, carried_out } = one;
+  const seed = Uint8Array.from(one.seed.match(/../g), (byte) => parseInt(byte, 16));
+  const before = noted()[one.day];
+  const hash = globalThis.crypto?.subtle && (await crypto.subtle.digest("SHA-256", seed));
+  const digest = hash && Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const again = await split(seed, pot, winners, rules);
+  const differs = again.findIndex((packet, i) => packet !== BigInt(packets[i] ?? -1));
+  const sum = packets.reduce((total, packet) => total + packet, 0);
+  const kept = Math.floor((forfeited * rules.fee_bps) / 10_000);
+  const whole = pool === members * rules.stake_fen && pool === winners * rules.stake_fen + refunded + forfeited;
+  const [money, count] = [(fen) => () => price(fen), (value) => () => number(value)];
+  return [
+    before ? [before === seed_hash, before === seed_hash ? "fair_noted" : "fair_not_noted"] : [null, "fair_never_noted"],
+    digest ? [digest === seed_hash, digest === seed_hash ? "fair_seed" : "fair_not_seed"] : [null, "fair_no_digest"],
+    [whole && fee === kept && pot === forfeited - fee + carried_in, "fair_pot", money(pot), money(forfeited), money(fee), money(carried_in)],
+    differs < 0 && packets.length === winners
+      ? [true, "fair_packets", count(winners)]
+      : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
+    [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
+    ...(own === null ? [] : [packets.includes(own) ? [true, "fair_mine", money(own)] : [false, "fair_not_mine", money(own)]]),
+  ];
+}
+
+find("fair-check").addEventListener("click", run);

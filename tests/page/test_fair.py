@@ -1,0 +1,150 @@
+"""A player checks a round on their own device: it computes what the service computes, and says so where it differs."""
+
+import random
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+from playwright.async_api import Page, Route, expect
+
+from clock.money import Split, split
+from tests.page.test_day import button_is
+from tests.page.visitor import House, Visitor
+
+Visits = Callable[..., Any]
+
+GOOD = [
+    "The fingerprint is the one this device noted before settlement",
+    "The seed's SHA-256 is the published fingerprint",
+    "Shared ¥3 = forfeited stakes ¥3 − fee ¥0 + carried in ¥0",
+    "All 3 packets, computed from the seed, are those published",
+    "The packets, ¥3, and what is carried on, ¥0, are all that was shared",
+]
+
+
+async def test_the_page_splits_a_pot_as_the_service_does(visits: Visits) -> None:
+    dice = random.Random(20261125)
+    visitor: Visitor = await visits()
+    await visitor.opens(None)
+    for _ in range(120):
+        pot = dice.choice((0, dice.randrange(100), dice.randrange(10**6), dice.randrange(2**53)))
+        lucky, bps = dice.choice(((0, 0), (1, 500), (5, 10_000), (100, 3000)))
+        rules = Split(
+            mode=dice.choice(("random", "equal")),
+            lucky_count=lucky,
+            lucky_bps=bps,
+            packet_cap_fen=dice.choice((0, 0, 3, 400, 10**5)),
+        )
+        seed, winners = dice.randbytes(32), dice.randrange(1, 60)
+        told = {"lucky_count": lucky, "lucky_bps": bps, "packet_cap_fen": rules.packet_cap_fen, "split": rules.mode}
+        found = await visitor.page.evaluate(
+            "async (args) => (await (await import('/web/fair.js')).split(...args)).map(Number)",
+            [list(seed), pot, winners, told],
+        )
+        assert found == list(split(seed, pot, winners, rules).packets_fen), (seed, pot, winners, rules)
+
+
+async def steps(page: Page) -> list[str]:
+    """What the page found, without the word that only screen readers hear."""
+    texts = await page.locator("#fair-steps li").all_text_contents()
+    return [re.sub("^(Good|Wrong|Not checked):", "", text) for text in texts]
+
+
+async def test_a_player_checks_the_round(house: House, visits: Visits, day: date, uid: int) -> None:
+    """The fingerprint was noted when the round was seen, and one's own packet must be in the list."""
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    for player in range(uid, uid + 6):
+        await house.joins(player)
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+    await visitor.opens(uid)
+    await button_is(page, "wait")
+    await expect(page.locator("#seed-next")).to_have_text(re.compile(f"^{day} [0-9a-f]{{64}}$"))
+    await house.it_is(tomorrow, "05:00:00")
+    for player in range(uid, uid + 3):
+        await house.does(player, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+    await page.evaluate("dispatchEvent(new Event('clock:moved'))")
+    await button_is(page, "packet")
+    await page.locator("#act").click()
+    await page.locator("#packet-open").click()
+    await page.locator("#packet-done").click()
+    mine = re.sub("Today's packet: ", "", await page.locator("#result-title").inner_text())
+    await expect(page.locator("#round-day")).to_have_text(str(day))
+    await page.locator("#round-card summary").click()
+    await page.locator("#fair-check").click()
+    await expect(page.locator("#fair-said")).to_have_text("It agrees to the cent")
+    assert await steps(page) == [*GOOD, f"Your {mine} is among the packets"]
+    await visitor.accessible("a round that agrees")
+    await page.locator("#tongue").click()
+    await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")
+    await expect(page.locator("#fair-steps li").nth(1)).to_contain_text("种子的 SHA-256 就是公布的指纹")
+
+
+async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visits: Visits, day: date, uid: int) -> None:
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    for player in range(uid, uid + 6):
+        await house.joins(player)
+    await house.it_is(tomorrow, "05:00:00")
+    for player in range(uid, uid + 3):
+        await house.does(player, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+
+    async def favour(route: Route) -> None:
+        """A fen goes from the first packet to the last."""
+        reply = await route.fetch()
+        envelope = await reply.json()
+        items = envelope["data"]["items"]
+        envelope["data"]["items"] = [items[0] - 1, *items[1:-1], items[-1] + 1]
+        await route.fulfill(response=reply, json=envelope)
+
+    async def reseed(route: Route) -> None:
+        reply = await route.fetch()
+        envelope = await reply.json()
+        envelope["data"]["seed"] = "00" * 32
+        await route.fulfill(response=reply, json=envelope)
+
+    for path, tamper, wrong in (
+        ("**/packets?*", favour, {3: "Packet 1 is not the one that follows from the seed"}),
+        (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint"}),
+    ):
+        visitor: Visitor = await visits(language="en")
+        page = visitor.page
+        await page.route(path, tamper)
+        await visitor.opens(uid + 5)
+        await expect(page.locator("#round-day")).to_have_text(str(day))
+        await page.locator("#round-card summary").click()
+        await page.locator("#fair-check").click()
+        await expect(page.locator("#fair-said")).to_have_text("It does not agree: keep a screenshot")
+        found = await steps(page)
+        assert found[0] == "This device had not seen the round before it was settled: no fingerprint was noted"
+        for index, text in wrong.items():
+            assert found[index] == text
+            await expect(page.locator("#fair-steps li").nth(index)).to_have_class("bad")
+        await visitor.accessible("a round that does not agree")
+
+
+async def test_what_cannot_be_fetched_is_not_called_fair(house: House, visits: Visits, day: date, uid: int) -> None:
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    await house.it_is(tomorrow, "05:00:00")
+    await house.does(uid, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    visitor.expects("503")
+    page = visitor.page
+    body = {"status": 0, "code": "unavailable", "message": "", "data": {}}
+    await page.route("**/packets?*", lambda route: route.fulfill(status=503, json=body))
+    await visitor.opens(None)
+    await expect(page.locator("#round-day")).to_have_text(str(day))
+    await page.locator("#round-card summary").click()
+    await page.locator("#fair-check").click()
+    await expect(page.locator("#fair-said")).to_have_text("That did not work, please tap again")
+    await expect(page.locator("#fair-steps li")).to_have_count(0)
