@@ -11,7 +11,7 @@ TITLES = {
     "packet": (1, "红包", "Red packet"),
     "payout": (-1, "提现到钱包", "Paid out"),
     "refund": (1, "押金退款", "Stake refunded"),
-    "unwanted": (1, "多付退款", "Payment refunded"),
+    "unwanted": (1, "支付退款", "Payment refunded"),
     "payout_failed": (1, "提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": (1, "退款失败，退回余额", "Refund failed, now in your balance"),
 }

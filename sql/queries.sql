@@ -338,7 +338,7 @@ FROM transfers t LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
     AND (t.kind = 'payout' AND o.kind = 'payout'
          OR t.kind IN ('refund', 'unwanted') AND o.kind = 'refund' AND o.order_no || ':' || o.transaction_id = t.cause)
 WHERE t.uid = %(uid)s AND t.kind NOT IN ('payout_sent', 'refund_sent')
-ORDER BY t.at_ms DESC, t.day DESC, t.kind, t.cause LIMIT %(limit)s OFFSET %(offset)s
+ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause LIMIT %(limit)s OFFSET %(offset)s
 
 -- count_history: How many there are.
 SELECT count(*) AS total FROM transfers WHERE uid = %(uid)s AND kind NOT IN ('payout_sent', 'refund_sent')

@@ -135,10 +135,10 @@ async def test_every_money_event_has_one_line_newest_first_in_both_languages(api
     total, items = await history(api, 1)
     assert total == 5
     assert [(item["kind"], item["money"], item["title"], item["state"]) for item in items] == [
-        ("packet", 100, "红包", None),
         ("payout", -200, "提现到钱包", "owed"),
+        ("packet", 100, "红包", None),
         ("stake_back", 100, "押金返还", None),
-        ("unwanted", 100, "多付退款", "owed"),
+        ("unwanted", 100, "支付退款", "owed"),
         ("stake", -100, "参加打卡", None),
     ]
     assert {item["round"] for item in items} == {str(DAY)}
@@ -146,7 +146,7 @@ async def test_every_money_event_has_one_line_newest_first_in_both_languages(api
     assert made == sorted(made, reverse=True)
     assert made[0] == people.service.time.now_ms()
     _, english = await history(api, 1, **{"accept-language": "en"})
-    titles = ["Red packet", "Paid out", "Stake returned", "Payment refunded", "Stake"]
+    titles = ["Paid out", "Red packet", "Stake returned", "Payment refunded", "Stake"]
     assert [item["title"] for item in english] == titles
     _, others = await history(api, 2)
     assert [(item["kind"], item["money"]) for item in others] == [("stake", -100)]
