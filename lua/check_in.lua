@@ -11,37 +11,42 @@ if not round[1] then return all(now, count, 'no_round') end
 local morning_starts, opens = tonumber(round[2]), tonumber(round[3])
 local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
 local open = round[1] == 'open'
+local running = open and now >= opens and now < closes and now >= morning_starts and now < morning_ends
 
 local uids = {}
 for i = 1, count do uids[i] = ARGV[2 * i] end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
-local replies, writes, checked_in, seen = {now}, {}, {}, {}
-local byte, sub, after_close, fresh, arrived = string.byte, string.sub, now >= closes, 0, now
+-- Lists that begin as long as they may become: growing them would cost as much as filling them.
+local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(ARGV, 2)}, {unpack(uids)}, {}
+local byte, sub, fresh = string.byte, string.sub, 0
 for i = 1, count do
   local uid, record = uids[i], records[i]
   local state = seen[uid] or (record and byte(record))
   local word
-  if after_close then arrived = now - tonumber(ARGV[2 * i + 1]) end
-  if now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
-  elseif round[1] == 'void' then word = 'voided'
-  elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
-  elseif now < opens then word = 'too_early'
-  elseif arrived >= closes or not open then word = 'too_late'
-  elseif state ~= MEMBER and state ~= LATE then word = 'not_joined'
-  else
+  if running and (state == MEMBER or state == LATE) then
     word = 'checked_in'
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
     writes[2 * fresh - 1] = uid
     writes[2 * fresh] = 'C' .. sub(record, 2)
-    checked_in[fresh] = tonumber(uid)
+    checked_in[fresh] = uid + 0
+  else
+    local arrived = now >= closes and now - tonumber(ARGV[2 * i + 1]) or now
+    if now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
+    elseif round[1] == 'void' then word = 'voided'
+    elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
+    elseif now < opens then word = 'too_early'
+    elseif arrived >= closes or not open then word = 'too_late'
+    else word = 'not_joined'
+    end
   end
   replies[i + 1] = word
 end
 if fresh > 0 then
-  redis.call('HSET', KEYS[2], unpack(writes))
+  redis.call('HSET', KEYS[2], unpack(writes, 1, 2 * fresh))
   local winners = redis.call('HINCRBY', KEYS[3], 'winners', fresh)
+  for i = count, fresh + 1, -1 do checked_in[i] = nil end
   append(KEYS[4], {'checked_in', now, winners - fresh + 1, checked_in})
 end
 return replies
