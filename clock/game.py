@@ -66,7 +66,6 @@ class Game:
     def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
-        self._prefix = settings.order_prefix
         self._rounds: dict[date, Round] = {}
         self._profiles: dict[int, Extra] = {}
         self.time = time
@@ -144,13 +143,14 @@ class Game:
             round_ = await self.round(day)
             shard = keys.shard_of(uid, round_.rules.shards)
             tail = order_no.new_tail()
-            number = order_no.make(self._prefix, order_no.Place(day, shard, uid, tail))
+            prefix = round_.rules.order_prefix
+            number = order_no.make(prefix, order_no.Place(day, shard, uid, tail))
             args = (uid, number, tail, extra.openId, extra.mobile, extra.nickname)
             now_ms, result = await self._ask(JOIN, round_, shard, args, arrived)
             if isinstance(result, list):
                 word, order_id, its_tail = result
                 self._profiles.pop(uid, None)
-                number = order_no.make(self._prefix, order_no.Place(day, shard, uid, its_tail.decode()))
+                number = order_no.make(prefix, order_no.Place(day, shard, uid, its_tail.decode()))
                 order = {"order_id": order_id, "order_no": number, "amount": round_.rules.stake_fen}
                 return Answer(word.decode(), order)
             if result != b"wrong_round":
@@ -257,6 +257,21 @@ class Game:
 
     # -- payments
 
+    async def place_of(self, number: str) -> order_no.Place | None:
+        """Where the order of that number lives; ``None`` where no round that is not long over gives such numbers."""
+        place = order_no.place_of(number)
+        if place is None or abs((place.day - self.calendar.day_at(self.time.now_ms())).days) > 400:
+            return None
+        round_ = self._rounds.get(place.day)
+        if round_ is None:
+            known = await self._redis.exists(keys.name(place.day, 0, "round"))
+            if not (known or await self._opener.reopen(place.day)):
+                return None
+            round_ = await self.round(place.day)
+        rules = round_.rules
+        there = keys.shard_of(place.uid, rules.shards)
+        return place if number == order_no.make(rules.order_prefix, place) and place.shard == there else None
+
     async def order(self, place: order_no.Place) -> Order | None:
         """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
@@ -273,8 +288,8 @@ class Game:
         return Answer(word)
 
     async def _pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> str:
-        place = order_no.parse(self._prefix, callback.order_no)
-        if place is None or abs((place.day - self.calendar.day_at(self.time.now_ms())).days) > 400:
+        place = await self.place_of(callback.order_no)
+        if place is None:
             return "order_not_found"
         paid = callback.extra
         args = (

@@ -65,7 +65,7 @@ async def reconcile(service: Service, day: date) -> Report | None:
         report = Report(day=day.isoformat())
         rules = msgspec.convert(row["rules"], Rules)
         await _drain(service, day, rules)
-        await _bill(service, row, report)
+        await _bill(service, row, rules, report)
         await _drain(service, day, rules)
         await _redis(service, row, rules, report)
         await _ledger(service, row, report)
@@ -248,12 +248,12 @@ async def _manifest(service: Service, row: dict[str, Any], rules: Rules, report:
 # -- the provider's bill against payments, refunds and payouts
 
 
-async def _bill(service: Service, row: dict[str, Any], report: Report) -> None:
+async def _bill(service: Service, row: dict[str, Any], rules: Rules, report: Report) -> None:
     if not service.settings.platform_url:
         return
     day = row["day"]
     before = await _sent(service, day)
-    lines = await _lines(service, day)
+    lines = await _lines(service, day, rules)
     if lines is None:
         report.differences.append(Difference("bill_missing", str(day), "the provider has none to give", ""))
         return
@@ -274,7 +274,7 @@ async def _sent(service: Service, day: date) -> set[str]:
     return {one["no"] for one in await service.store.all("outgoing_numbers", day=day) if one["state"] == "done"}
 
 
-async def _lines(service: Service, day: date) -> list[BillLine] | None:
+async def _lines(service: Service, day: date, rules: Rules) -> list[BillLine] | None:
     """The round's lines of the bills of every date on which its money may have moved."""
     channel = service.channels[service.settings.channel]
     zone = ZoneInfo(service.settings.timezone)
@@ -288,7 +288,7 @@ async def _lines(service: Service, day: date) -> list[BillLine] | None:
         if lines is None:
             return None
         for line in lines:
-            place = order_no.parse(service.settings.order_prefix, line.order_no)
+            place = order_no.parse(rules.order_prefix, line.order_no)
             ours = line.kind == "transfer" and line.no.startswith(f"P{day:%Y%m%d}")
             ours = ours or (line.kind == "payment" and line.no in taken)
             if ours or line.no in numbers or (place is not None and place.day == day):
@@ -304,7 +304,7 @@ async def _payments(service: Service, day: date, lines: list[BillLine], report: 
     }
     for key in sorted(billed.keys() - books.keys())[:MOST]:
         word = await _mend(service, billed[key])
-        place = order_no.parse(service.settings.order_prefix, key[0])
+        place = order_no.place_of(key[0])
         if place is not None:
             await outbox.drain(service.store, service.redis, place.day, place.shard)
         if await service.store.one("find_payment", day=day, order_no=key[0], transaction_id=key[1]):
