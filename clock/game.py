@@ -21,7 +21,7 @@ from clock.config import Settings
 from clock.flags import Flags
 from clock.gametime import GameTime
 from clock.outcomes import Answer
-from clock.rounds import Calendar, Rules, Windows, previous, windows
+from clock.rounds import Calendar, Rules, Windows, following, previous, windows
 from clock.scripts import Script, Value, call, load
 from clock.totals import Totals, TotalsCache
 from clock.wire import Extra, PaymentCallback
@@ -125,8 +125,24 @@ class Game:
             now_ms, result, round_ = await self._ask_user(script, day, uid, arrived)
             if result != b"wrong_round":
                 return result, round_
-            day = previous(self.calendar.day_at(now_ms - self._waited_ms(arrived)))
+            day = await self._fitting(day, now_ms - self._waited_ms(arrived), morning=True)
         raise Unavailable("no round fits the clock")
+
+    async def _fitting(self, day: date, at_ms: int, *, morning: bool) -> date:
+        """The day whose round has its check-in day, or its joining day, at that instant, next to ``day``. A round keeps
+        its time zone, so that the calendar of another one may have named its neighbour."""
+        at = (await self.round(day)).at
+        starts_ms = at.morning_starts_ms if morning else at.day_starts_ms
+        return previous(day) if at_ms < starts_ms else following(day)
+
+    async def _morning(self, arrived: float) -> date:
+        """The round whose check-in day is today, where no script is asked that would say that it is another's."""
+        at_ms = self.time.at_ms(arrived)
+        day = previous(self.calendar.day_at(at_ms))
+        at = (await self.round(day)).at
+        if at.morning_starts_ms <= at_ms < at.morning_ends_ms:
+            return day
+        return await self._fitting(day, at_ms, morning=True)
 
     def _waited_ms(self, arrived: float) -> int:
         return max(0, self.time.now_ms() - self.time.at_ms(arrived))
@@ -155,7 +171,7 @@ class Game:
                 return Answer(word.decode(), order)
             if result != b"wrong_round":
                 return Answer(result.decode())
-            day = self.calendar.day_at(now_ms - self._waited_ms(arrived))
+            day = await self._fitting(day, now_ms - self._waited_ms(arrived), morning=False)
         raise Unavailable("no round fits the clock")
 
     async def _is_unsettled_member(self, uid: int, day: date, arrived: float) -> bool:
@@ -174,13 +190,13 @@ class Game:
         return Answer(word.decode())
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:
-        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        day = await self._morning(arrived)
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
         return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
 
     async def yesterday(self, uid: int, arrived: float) -> Answer:
         """What became of the user in the round whose check-in day is today."""
-        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        day = await self._morning(arrived)
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
         status = 2 if state[0] in CHECKED_IN_STATES else int(state[0] in MEMBER_STATES)
         red = {b"C": 1, b"P": 2}.get(state, 0)

@@ -92,3 +92,43 @@ async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Se
             service.time.stop_at(instant(DAY + timedelta(days=3), "12:00"))
             await service.opener.open_round(DAY + timedelta(days=3))
             assert (await join(service, 1)).startswith("NEW")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo", "Pacific/Auckland"])
+async def test_members_check_in_and_claim_by_the_time_zone_that_they_joined_in(settings: Settings, zone: str) -> None:
+    """East or west of the old one: the members' morning stays where it was, and nobody forfeits a stake by it."""
+    async with forgetful(settings):
+        async with new_world(settings) as service:
+            await open_rounds(service)
+            service.time.stop_at(instant(DAY, "20:00"))
+            for uid in (1, 2):
+                assert await pay(service, uid, await join(service, uid), f"{DAY} 20:00:00") == "paid"
+        async with service_with(settings, timezone=zone) as service:
+            stop(service, DAY, "05:00", -1)
+            assert (await service.game.check_in(1, arrived())).word == "too_early"
+            stop(service, DAY, "05:00")
+            assert await service.game.check_in(1, arrived()) == Answer("checked_in", {"money": 200})
+            assert await service.game.check_in_status(1, arrived()) == Answer("ok", {"is_check_in": 1})
+            stop(service, DAY, "08:00", -1)
+            assert (await service.game.check_in(1, arrived())).word == "already_checked_in"
+            stop(service, DAY, "08:00")
+            assert (await service.game.check_in(2, arrived())).word == "too_late"
+            stop(service, DAY, "08:05")
+            assert await service.settlement.settle(DAY) == "settled"
+            claimed = await service.game.claim(1, arrived())
+            assert claimed == Answer("claimed", {"assign": {"money": 100, "stake": 100, "total": 200}})
+            seen = await service.game.yesterday(1, arrived())
+            assert seen.data == {"yesterday": {"clock_status": 2, "red_status": 2}}
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo", "Pacific/Auckland"])
+async def test_who_joins_by_another_time_zone_joins_the_round_that_is_open(settings: Settings, zone: str) -> None:
+    async with forgetful(settings):
+        async with new_world(settings) as service:
+            await open_rounds(service)
+        async with service_with(settings, timezone=zone) as service:
+            for uid, time_of_day in enumerate(("00:00", "12:00", "23:59"), 1):
+                service.time.stop_at(instant(DAY, time_of_day))
+                await join(service, uid)
+            redis: Any = service.redis
+            assert await redis.hlen(keys.name(DAY, 0, "members")) == 3
