@@ -164,7 +164,7 @@ async def ask(context: dict[str, Any]) -> None:
 
 @resilient
 async def compare(context: dict[str, Any]) -> None:
-    """Reconcile each round once after it has ended."""
+    """Reconcile each round when it has ended, and daily for a week: money goes on moving after its end."""
     service: Service = context["service"]
     for row in await service.store.all("unreconciled"):
         report = await reconcile(service, row["day"])
