@@ -18,7 +18,7 @@ from clock import keys, ledger, order_no, outbox
 from clock.batch import Unavailable
 from clock.channels import BillLine
 from clock.money import Split, split
-from clock.rebuild import PUBLISHED, contents_of
+from clock.rebuild import PUBLISHED, Shard, contents_of
 from clock.rounds import Rules, following, previous
 from clock.service import Service
 from clock.store import Unanswered
@@ -93,35 +93,46 @@ async def _drain(service: Service, day: date, rules: Rules) -> None:
 
 async def _redis(service: Service, row: dict[str, Any], rules: Rules, report: Report) -> None:
     """Redis holds what a rebuild would write; compared where nothing is on its way."""
+    here = []
     for shard in range(rules.shards):
         if await service.redis.exists(keys.name(row["day"], shard, "round")):
-            report.differences += await _steady(service, row, rules, shard)
+            here.append(shard)
         elif row["finished_at"] is None:
             report.differences.append(Difference("round_missing", f"shard {shard}", "Postgres", "not in Redis"))
+    report.differences += await _steady(service, row, rules, here)
 
 
-async def _steady(service: Service, row: dict[str, Any], rules: Rules, shard: int) -> list[Difference]:
+async def _steady(service: Service, row: dict[str, Any], rules: Rules, shards: list[int]) -> list[Difference]:
     """Differences that stay: while people play, Redis and Postgres are not read at the same instant."""
-    found = await _shard(service, row, rules, shard)
+    found = await _look(service, row, rules, shards)
     for _ in range(LOOKS - 1):
         if not found:
             break
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
         await _drain(service, row["day"], rules)
-        again = {(one.what, one.subject) for one in await _shard(service, row, rules, shard)}
+        again = {(one.what, one.subject) for one in await _look(service, row, rules, shards)}
         found = [one for one in found if (one.what, one.subject) in again]
     return found
 
 
-async def _shard(service: Service, row: dict[str, Any], rules: Rules, shard: int) -> list[Difference]:
+async def _look(service: Service, row: dict[str, Any], rules: Rules, shards: list[int]) -> list[Difference]:
+    """First what Redis has, then what the books have: these have all of a shard whose outbox was empty in between."""
     redis: Any = service.redis
-    members, payments, totals, packets, stream = keys.names(
-        row["day"], shard, ("members", "payments", "totals", "packets", "outbox")
-    )
-    found = {int(uid): record async for uid, record in redis.hscan_iter(members, count=1_000)}
-    if await redis.xlen(stream):
-        return []
-    books = (await contents_of(service, row, rules))[shard]
+    found = {}
+    for shard in shards:
+        members, stream = keys.names(row["day"], shard, ("members", "outbox"))
+        records = {int(uid): record async for uid, record in redis.hscan_iter(members, count=1_000)}
+        if not await redis.xlen(stream):
+            found[shard] = records
+    books = await contents_of(service, row, rules)
+    return [one for shard in found for one in await _shard(service, row, shard, found[shard], books[shard])]
+
+
+async def _shard(
+    service: Service, row: dict[str, Any], shard: int, found: dict[int, bytes], books: Shard
+) -> list[Difference]:
+    redis: Any = service.redis
+    payments, totals, packets = keys.names(row["day"], shard, ("payments", "totals", "packets"))
     differences = [
         Difference(
             "user_state", f"user {uid}", f"Redis {_said(found.get(uid))}", f"books {_said(books.members.get(uid))}"

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from clock import keys, outgoing, worker
+from clock import keys, outgoing, rebuild, worker
 from clock.channels import BillLine
 from clock.config import Settings
 from clock.reconcile import Report, reconcile
@@ -157,8 +158,12 @@ async def test_the_books_of_a_clean_round_agree(ended: Ended) -> None:
     assert report.bill_lines == 8 + 3 + 2  # payments, payouts, refunds
 
 
-async def test_a_round_in_the_middle_of_its_life_agrees(shared: Settings, tmp_path: Path) -> None:
-    """Also with money on its way, and on eight shards."""
+async def test_a_round_in_the_middle_of_its_life_agrees(
+    shared: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with money on its way, and on eight shards, for which the books are read once."""
+    contents = Mock(side_effect=rebuild.contents_of)
+    monkeypatch.setattr("clock.reconcile.contents_of", contents)
     async with (
         sandbox(tmp_path / "sandbox.sqlite") as channel,
         new_world(shared, shards=8, platform_url="http://provider") as service,
@@ -171,6 +176,7 @@ async def test_a_round_in_the_middle_of_its_life_agrees(shared: Settings, tmp_pa
         report = await reconcile(service, DAY)
         assert report is not None
         assert report.differences == []
+        assert contents.call_count == 1
 
 
 async def test_there_is_no_report_about_a_round_that_never_was(ended: Ended) -> None:
