@@ -195,7 +195,7 @@ async def _write(service: Service, row: dict[str, Any], rules: Rules, shard: int
     fields += round_fields(day, rules, row["seed_hash"])
     await redis.hset(round_, items=fields)
     if row["finished_at"] is not None:
-        await service.settlement.expire_again(day, rules.shards)
+        await service.settlement.expire_again(day, rules.shards, row["finished_at"])
 
 
 async def _fill(redis: Any, name: str, fields: dict[Any, Any]) -> None:

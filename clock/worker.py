@@ -87,7 +87,7 @@ async def drain(context: dict[str, Any]) -> None:
                 some = await _drain_shard(service, row["day"], shard)
                 moved += some
                 if some and row["finished_at"] is not None:
-                    await service.settlement.expire_again(row["day"], shards)
+                    await service.settlement.expire_again(row["day"], shards, row["finished_at"])
         if not moved:
             await asyncio.sleep(PAUSE_SECONDS)
 

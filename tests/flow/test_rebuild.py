@@ -94,7 +94,8 @@ async def finished(people: People) -> None:
     await people.finish()
     assert await people.pay(18, paid_at=IN_TIME) == "refund_due"
     await people.drain()
-    await people.service.settlement.expire_again(DAY, people.service.settings.shards)
+    finished_at = (await people.rows("SELECT finished_at FROM rounds WHERE day = %s", DAY))[0]["finished_at"]
+    await people.service.settlement.expire_again(DAY, people.service.settings.shards, finished_at)
 
 
 async def void(people: People) -> None:

@@ -739,3 +739,24 @@ async def test_without_postgres_settlement_waits_and_says_so(process: Service, s
             await other.settlement.settle(DAY)
     stop(process, DAY, "08:05")
     assert await process.settlement.settle(DAY) == "settled"
+
+
+async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_outbox_is_read(
+    process: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the payment after it would be answered, and its refund never owed."""
+    monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.2)
+    numbers = await play(process, DAY, Crowd(winners=1))
+    stop(process, DAY, "08:05")
+    assert await process.settlement.settle(DAY) == "settled"
+    await finished(process, DAY)
+    await query(process, "UPDATE rounds SET finished_at = now() - interval '10 days' WHERE day = %s", DAY)
+    shard = keys.shard_of(1, 2)
+    outbox_, round_ = keys.names(DAY, shard, ("outbox", "round"))
+    assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-second") == "refund_due"
+    assert await process.redis.pttl(outbox_) == -1
+    await worker.drain({"service": process})
+    assert await refunds(process, DAY) == [1]
+    left_ms = keys.KEEP_MS - 10 * 24 * 3_600_000
+    for name in (outbox_, round_):
+        assert left_ms - 60_000 < await process.redis.pttl(name) <= left_ms
