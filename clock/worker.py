@@ -153,12 +153,13 @@ async def send(context: dict[str, Any]) -> None:
 
 @resilient
 async def ask(context: dict[str, Any]) -> None:
-    """Ask the channel about unpaid orders whose callback may have been lost."""
+    """Ask the channel about unpaid orders whose callback may have been lost, until their round has ended: whoever paid
+    for one that is closed or void is owed the money back."""
     service: Service = context["service"]
     if not service.settings.platform_url:
         return
     for row in await live_rounds(service):
-        if row["state"] == "open":
+        if row["finished_at"] is None:
             await service.questions.ask_some(row["day"], service.time.now_ms())
 
 
