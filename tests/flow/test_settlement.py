@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from clock.money import Split, split
 from clock.rounds import Rules
 from clock.service import Service
 from clock.settle import BooksDiffer
+from clock.store import SETTLEMENT_LOCK
 from clock.wire import Extra, PaymentCallback
 from tests.conftest import DAY
 from tests.model.model import instant
@@ -760,3 +762,30 @@ async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_o
     left_ms = keys.KEEP_MS - 10 * 24 * 3_600_000
     for name in (outbox_, round_):
         assert left_ms - 60_000 < await process.redis.pttl(name) <= left_ms
+
+
+async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_voided(
+    settings: Settings, process: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres keeps the lock as long as the connection lives, and the settler looks at that only in the end."""
+    splitting, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        splitting.set()
+        assert go_on.wait(10)
+        return split(*arguments)
+
+    await play(process, DAY, CROWD)
+    stop(process, DAY, "08:05")
+    monkeypatch.setattr("clock.settle.split", slow)
+    async with service_with(settings, shards=2) as other:
+        stop(other, DAY, "08:05")
+        settling = asyncio.create_task(process.settlement.settle(DAY))
+        assert await asyncio.to_thread(splitting.wait, 10)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+        assert len(await query(other, cut, SETTLEMENT_LOCK)) == 1
+        assert await other.settlement.void(DAY, "rain") == "ok"
+        go_on.set()
+        with pytest.raises(Unavailable):
+            await settling
+    await expect_void(process, CROWD)
