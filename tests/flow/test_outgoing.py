@@ -242,6 +242,35 @@ async def test_what_may_have_been_sent_is_asked_about_even_after_the_provider_wa
     assert provider.asked == ["transfer", "query_transfer", "query_transfer"]
 
 
+async def answers(people: People, *results: Result) -> Scripted:
+    """A payout is owed, and the provider gives these answers, one after the other."""
+    await owe_a_payout(people)
+    channel, said = Scripted(), iter(results)
+
+    async def say(_action: str, _no: str) -> Result:
+        return next(said)
+
+    channel.result = say
+    people.use(channel)
+    return channel
+
+
+async def test_a_try_that_certainly_did_nothing_says_nothing_of_an_earlier_one(people: People) -> None:
+    """The provider did not know the number yet. It may know it the next time, so that it is asked again."""
+    channel = await answers(people, Result("unknown"), Result("not_found"), Result("again"), Result("done"))
+    for expected in ("unknown", "unknown", "done"):
+        await send(people)
+        assert await state(people) == expected
+    assert [call[0] for call in channel.calls] == ["transfer", "query_transfer", "transfer", "query_transfer"]
+
+
+async def test_what_the_provider_has_stays_processing_while_it_cannot_be_asked(people: People) -> None:
+    await answers(people, Result("processing"), Result("again", "no connection"), Result("done"))
+    for expected in ("processing", "processing", "done"):
+        await send(people)
+        assert await state(people) == expected
+
+
 async def test_processing_is_asked_about_until_it_is_done(people: People, provider: Sandbox) -> None:
     await owe_a_payout(people)
     provider.trouble(processing=1, processing_ms=200)
@@ -408,7 +437,11 @@ async def test_two_senders_at_once_never_send_the_same(people: People, provider:
     assert await people.balances() == {}
 
 
-async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(people: People) -> None:
+@pytest.mark.parametrize("ended", ["done", "failed"])
+@pytest.mark.parametrize("said", ["done", "failed", "processing", "unknown", "again", "not_found"])
+async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(
+    people: People, said: Any, ended: Any
+) -> None:
     """Its lease is over, another one has finished the work; the first one's answer comes after that."""
     channel = Scripted()
     people.use(channel)
@@ -418,19 +451,21 @@ async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(peop
     async def slow(action: str, _: str) -> Result:
         if action == "transfer":
             await answer.wait()
-            return Result("failed", "too late to matter")
-        return Result("done")
+            return Result(said, "too late to matter")
+        return Result(ended)
 
     channel.result = slow
     late = asyncio.create_task(send(people))
     while not channel.calls:
         await asyncio.sleep(0.01)
     await send(people)
-    assert await state(people) == "done"
+    assert await state(people) == ended
+    before = await people.transfers()
     answer.set()
     await late
-    assert await state(people) == "done"
-    assert await people.balances() == {}
+    assert await state(people) == ended
+    assert await people.transfers() == before
+    assert await send(people) == 0
 
 
 async def test_one_answer_that_cannot_be_understood_holds_up_nobody_else(people: People) -> None:
