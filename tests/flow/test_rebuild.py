@@ -350,9 +350,12 @@ async def memory_of_members(people: People) -> Any:
     return await redis.hgetall(keys.name(DAY, 0, "members"))
 
 
+@pytest.mark.parametrize(("step", "word"), [("_close_shards", "paid"), ("_drain", "refund_due")])
 async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
-    shared: Settings, monkeypatch: pytest.MonkeyPatch
+    shared: Settings, monkeypatch: pytest.MonkeyPatch, step: str, word: str
 ) -> None:
+    """Before its shards were closed, or after: what was closed takes nobody any more."""
+
     async def stop(*_: Any) -> None:
         raise Unavailable("the power is out")
 
@@ -361,11 +364,13 @@ async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
         await checking_in(people)
         await people.drain()
         with monkeypatch.context() as patch:
-            patch.setattr(Settlement, "_close_shards", stop)
+            patch.setattr(Settlement, step, stop)
             with pytest.raises(Unavailable):
                 await service.settlement.void(DAY, "an outage")
+        await people.drain()
         await lose(people)
         await rebuild_lost(service)
+        assert await people.pay(18, paid_at=IN_TIME) == word
         assert await service.settlement.void(DAY, "an outage") == "ok"
         assert await people.balance(f"pool:{DAY}") == 0
         assert (await service.game.check_in(10, time.monotonic())).word == "voided"
