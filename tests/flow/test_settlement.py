@@ -1,6 +1,7 @@
 """Settling, voiding and finishing: where every fen goes, and that dying at any moment changes nothing of it."""
 
 import asyncio
+import hashlib
 import os
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, outbox, worker
+from clock import keys, ops, outbox, public, worker
 from clock.batch import Unavailable
 from clock.config import Settings
 from clock.money import Split, split
@@ -789,3 +790,29 @@ async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_
         with pytest.raises(Unavailable):
             await settling
     await expect_void(process, CROWD)
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "split", "published"])
+async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
+    process: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], state: str
+) -> None:
+    await play(process, DAY, CROWD)
+    stop(process, DAY, "08:05")
+    await settle_until(process, monkeypatch, state)
+    seed = bytes((await row_of(process, DAY))["seed"])
+    shown = [
+        await public.figures(process, DAY),
+        await public.packets(process, DAY, 1, 100),
+        await ops.round_figures(process, DAY),
+        await process.game.summary(1, None, arrived()),
+        await process.game.claim(1, arrived()),
+    ]
+    assert shown[1].word == shown[4].word == "not_settled"
+    assert shown[0].data["seed"] is shown[0].data["pot"] is shown[0].data["largest"] is shown[2].data["seed"] is None
+    redis: Any = process.redis
+    rounds = [await redis.hgetall(keys.name(DAY, shard, "round")) for shard in range(2)]
+    assert seed.hex() not in str([shown, rounds, capfd.readouterr()])
+    assert repr(seed)[2:-1] not in str([shown, rounds])
+    assert hashlib.sha256(seed).hexdigest() == shown[0].data["seed_hash"]
+    assert await process.settlement.settle(DAY) == "settled"
+    assert (await public.figures(process, DAY)).data["seed"] == seed.hex()
