@@ -24,7 +24,7 @@ from clock.channels.sandbox import Provider, Trouble
 from clock.config import Settings
 from clock.supervise import environment
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
-from tests.flow.test_ledger import People, Scripted, one_database
+from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
 from tests.ports import free_port
 
@@ -509,6 +509,24 @@ async def test_each_refund_goes_the_way_that_its_payment_came(people: People) ->
     assert [call[3] for call in one.calls] == ["T2"]
     assert sorted(call[3] for call in other.calls) == ["T3", "T4"]
     assert await people.balances() == {"channel:platform": -100, f"pool:{DAY}": 100}
+
+
+async def test_a_payout_leaves_by_the_channel_that_the_stake_came_by(people: People) -> None:
+    """Not by that of a payment that was refused before it."""
+    one, other = Scripted(), Scripted()
+    people.service.channels.update({"platform": one, "other": other})
+    await people.join(1)
+    people.it_is("00:30", 1)
+    assert await people.pay(1, "T1", channel="other", paid_at=f"{NEXT_DAY} 00:10:00") == "refund_due"
+    assert await people.pay(1, "T2", channel="platform", paid_at=IN_TIME) == "paid"
+    people.it_is("06:00", 1)
+    await people.check_in(1)
+    await people.settle()
+    await people.claim(1)
+    await people.drain()
+    await send(people)
+    assert [call[0] for call in one.calls if call[0] != "query_order"] == ["transfer"]
+    assert [call[0] for call in other.calls] == ["refund"]
 
 
 # -- how long it takes
