@@ -21,7 +21,7 @@ from clock.config import Settings
 from clock.flags import Flags
 from clock.gametime import GameTime
 from clock.outcomes import Answer
-from clock.rounds import Calendar, Rules, Windows, previous, windows
+from clock.rounds import Calendar, Rules, Windows, following, previous, windows
 from clock.scripts import Script, Value, call, load
 from clock.totals import Totals, TotalsCache
 from clock.wire import Extra, PaymentCallback
@@ -66,7 +66,6 @@ class Game:
     def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
-        self._prefix = settings.order_prefix
         self._rounds: dict[date, Round] = {}
         self._profiles: dict[int, Extra] = {}
         self.time = time
@@ -126,8 +125,24 @@ class Game:
             now_ms, result, round_ = await self._ask_user(script, day, uid, arrived)
             if result != b"wrong_round":
                 return result, round_
-            day = previous(self.calendar.day_at(now_ms - self._waited_ms(arrived)))
+            day = await self._fitting(day, now_ms - self._waited_ms(arrived), morning=True)
         raise Unavailable("no round fits the clock")
+
+    async def _fitting(self, day: date, at_ms: int, *, morning: bool) -> date:
+        """The day whose round has its check-in day, or its joining day, at that instant, next to ``day``. A round keeps
+        its time zone, so that the calendar of another one may have named its neighbour."""
+        at = (await self.round(day)).at
+        starts_ms = at.morning_starts_ms if morning else at.day_starts_ms
+        return previous(day) if at_ms < starts_ms else following(day)
+
+    async def _morning(self, arrived: float) -> date:
+        """The round whose check-in day is today, where no script is asked that would say that it is another's."""
+        at_ms = self.time.at_ms(arrived)
+        day = previous(self.calendar.day_at(at_ms))
+        at = (await self.round(day)).at
+        if at.morning_starts_ms <= at_ms < at.morning_ends_ms:
+            return day
+        return await self._fitting(day, at_ms, morning=True)
 
     def _waited_ms(self, arrived: float) -> int:
         return max(0, self.time.now_ms() - self.time.at_ms(arrived))
@@ -144,18 +159,19 @@ class Game:
             round_ = await self.round(day)
             shard = keys.shard_of(uid, round_.rules.shards)
             tail = order_no.new_tail()
-            number = order_no.make(self._prefix, order_no.Place(day, shard, uid, tail))
+            prefix = round_.rules.order_prefix
+            number = order_no.make(prefix, order_no.Place(day, shard, uid, tail))
             args = (uid, number, tail, extra.openId, extra.mobile, extra.nickname)
             now_ms, result = await self._ask(JOIN, round_, shard, args, arrived)
             if isinstance(result, list):
                 word, order_id, its_tail = result
                 self._profiles.pop(uid, None)
-                number = order_no.make(self._prefix, order_no.Place(day, shard, uid, its_tail.decode()))
+                number = order_no.make(prefix, order_no.Place(day, shard, uid, its_tail.decode()))
                 order = {"order_id": order_id, "order_no": number, "amount": round_.rules.stake_fen}
                 return Answer(word.decode(), order)
             if result != b"wrong_round":
                 return Answer(result.decode())
-            day = self.calendar.day_at(now_ms - self._waited_ms(arrived))
+            day = await self._fitting(day, now_ms - self._waited_ms(arrived), morning=False)
         raise Unavailable("no round fits the clock")
 
     async def _is_unsettled_member(self, uid: int, day: date, arrived: float) -> bool:
@@ -174,13 +190,13 @@ class Game:
         return Answer(word.decode())
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:
-        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        day = await self._morning(arrived)
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
         return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
 
     async def yesterday(self, uid: int, arrived: float) -> Answer:
         """What became of the user in the round whose check-in day is today."""
-        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        day = await self._morning(arrived)
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
         status = 2 if state[0] in CHECKED_IN_STATES else int(state[0] in MEMBER_STATES)
         red = {b"C": 1, b"P": 2}.get(state, 0)
@@ -257,6 +273,21 @@ class Game:
 
     # -- payments
 
+    async def place_of(self, number: str) -> order_no.Place | None:
+        """Where the order of that number lives; ``None`` where no round that is not long over gives such numbers."""
+        place = order_no.place_of(number)
+        if place is None or abs((place.day - self.calendar.day_at(self.time.now_ms())).days) > 400:
+            return None
+        round_ = self._rounds.get(place.day)
+        if round_ is None:
+            known = await self._redis.exists(keys.name(place.day, 0, "round"))
+            if not (known or await self._opener.reopen(place.day)):
+                return None
+            round_ = await self.round(place.day)
+        rules = round_.rules
+        there = keys.shard_of(place.uid, rules.shards)
+        return place if number == order_no.make(rules.order_prefix, place) and place.shard == there else None
+
     async def order(self, place: order_no.Place) -> Order | None:
         """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
@@ -273,8 +304,8 @@ class Game:
         return Answer(word)
 
     async def _pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> str:
-        place = order_no.parse(self._prefix, callback.order_no)
-        if place is None or abs((place.day - self.calendar.day_at(self.time.now_ms())).days) > 400:
+        place = await self.place_of(callback.order_no)
+        if place is None:
             return "order_not_found"
         paid = callback.extra
         args = (

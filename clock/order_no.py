@@ -69,6 +69,11 @@ def parse(prefix: str, text: str) -> Place | None:
     return Place(day_of_number(number), shard, uid, body[-TAIL:])
 
 
+def place_of(text: str) -> Place | None:
+    """As :func:`parse`, under whatever prefix: which one it must be, the rules of that day's round say."""
+    return parse(text[:-LENGTH], text)
+
+
 def first_order_id(day: date, shard: int) -> int:
     """The id before the first order of a shard's day."""
     return (day_number(day) << SHARD_BITS | shard) << ORDERS_BITS

@@ -1,4 +1,5 @@
-"""Lost callbacks: the channel is asked about unpaid orders, from two minutes on and once more before settlement.
+"""Lost callbacks: the channel is asked about unpaid orders, from two minutes on until their round has ended, and about
+all of them once more before settlement.
 
 What it says of a payment takes the same way as the callback that never came.
 """

@@ -17,7 +17,7 @@ from clock.rounds import Rules, day_number
 from clock.scripts import Value
 from clock.service import Service, live_rounds
 from clock.settle import BooksDiffer
-from clock.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
+from clock.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, measure, rows
 
 log = structlog.get_logger()
 
@@ -133,6 +133,7 @@ async def contents_of(service: Service, row: dict[str, Any], rules: Rules) -> di
     """All shards of a round, as the books have them."""
     day, shards = row["day"], rules.shards
     contents = {shard: Shard({}, {}, [], defaultdict(int)) for shard in range(shards)}
+    await measure(service.store, day)
     async for user in service.store.stream("rebuild_users", day=day):
         shard = keys.shard_of(user["uid"], shards)
         _user(contents[shard], user, order_no.first_order_id(day, shard), rules.stake_fen)
@@ -194,7 +195,7 @@ async def _write(service: Service, row: dict[str, Any], rules: Rules, shard: int
     fields += round_fields(day, rules, row["seed_hash"])
     await redis.hset(round_, items=fields)
     if row["finished_at"] is not None:
-        await service.settlement.expire_again(day, rules.shards)
+        await service.settlement.expire_again(day, rules.shards, row["finished_at"])
 
 
 async def _fill(redis: Any, name: str, fields: dict[Any, Any]) -> None:

@@ -18,8 +18,8 @@ from clock import keys, ledger, order_no, outbox
 from clock.batch import Unavailable
 from clock.channels import BillLine
 from clock.money import Split, split
-from clock.rebuild import PUBLISHED, contents_of
-from clock.rounds import Rules, following
+from clock.rebuild import PUBLISHED, Shard, contents_of
+from clock.rounds import Rules, following, previous
 from clock.service import Service
 from clock.store import Unanswered
 from clock.wire import PaymentCallback, PaymentExtra
@@ -65,7 +65,7 @@ async def reconcile(service: Service, day: date) -> Report | None:
         report = Report(day=day.isoformat())
         rules = msgspec.convert(row["rules"], Rules)
         await _drain(service, day, rules)
-        await _bill(service, row, report)
+        await _bill(service, row, rules, report)
         await _drain(service, day, rules)
         await _redis(service, row, rules, report)
         await _ledger(service, row, report)
@@ -93,35 +93,46 @@ async def _drain(service: Service, day: date, rules: Rules) -> None:
 
 async def _redis(service: Service, row: dict[str, Any], rules: Rules, report: Report) -> None:
     """Redis holds what a rebuild would write; compared where nothing is on its way."""
+    here = []
     for shard in range(rules.shards):
         if await service.redis.exists(keys.name(row["day"], shard, "round")):
-            report.differences += await _steady(service, row, rules, shard)
+            here.append(shard)
         elif row["finished_at"] is None:
             report.differences.append(Difference("round_missing", f"shard {shard}", "Postgres", "not in Redis"))
+    report.differences += await _steady(service, row, rules, here)
 
 
-async def _steady(service: Service, row: dict[str, Any], rules: Rules, shard: int) -> list[Difference]:
+async def _steady(service: Service, row: dict[str, Any], rules: Rules, shards: list[int]) -> list[Difference]:
     """Differences that stay: while people play, Redis and Postgres are not read at the same instant."""
-    found = await _shard(service, row, rules, shard)
+    found = await _look(service, row, rules, shards)
     for _ in range(LOOKS - 1):
         if not found:
             break
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
         await _drain(service, row["day"], rules)
-        again = {(one.what, one.subject) for one in await _shard(service, row, rules, shard)}
+        again = {(one.what, one.subject) for one in await _look(service, row, rules, shards)}
         found = [one for one in found if (one.what, one.subject) in again]
     return found
 
 
-async def _shard(service: Service, row: dict[str, Any], rules: Rules, shard: int) -> list[Difference]:
+async def _look(service: Service, row: dict[str, Any], rules: Rules, shards: list[int]) -> list[Difference]:
+    """First what Redis has, then what the books have: these have all of a shard whose outbox was empty in between."""
     redis: Any = service.redis
-    members, payments, totals, packets, stream = keys.names(
-        row["day"], shard, ("members", "payments", "totals", "packets", "outbox")
-    )
-    found = {int(uid): record async for uid, record in redis.hscan_iter(members, count=1_000)}
-    if await redis.xlen(stream):
-        return []
-    books = (await contents_of(service, row, rules))[shard]
+    found = {}
+    for shard in shards:
+        members, stream = keys.names(row["day"], shard, ("members", "outbox"))
+        records = {int(uid): record async for uid, record in redis.hscan_iter(members, count=1_000)}
+        if not await redis.xlen(stream):
+            found[shard] = records
+    books = await contents_of(service, row, rules)
+    return [one for shard in found for one in await _shard(service, row, shard, found[shard], books[shard])]
+
+
+async def _shard(
+    service: Service, row: dict[str, Any], shard: int, found: dict[int, bytes], books: Shard
+) -> list[Difference]:
+    redis: Any = service.redis
+    payments, totals, packets = keys.names(row["day"], shard, ("payments", "totals", "packets"))
     differences = [
         Difference(
             "user_state", f"user {uid}", f"Redis {_said(found.get(uid))}", f"books {_said(books.members.get(uid))}"
@@ -248,63 +259,77 @@ async def _manifest(service: Service, row: dict[str, Any], rules: Rules, report:
 # -- the provider's bill against payments, refunds and payouts
 
 
-async def _bill(service: Service, row: dict[str, Any], report: Report) -> None:
+async def _bill(service: Service, row: dict[str, Any], rules: Rules, report: Report) -> None:
     if not service.settings.platform_url:
         return
     day = row["day"]
-    before = await _sent(service, day)
-    lines = await _lines(service, day)
-    if lines is None:
+    sent = await _sent(service, day)
+    found = await _lines(service, day, rules)
+    if found is None:
         report.differences.append(Difference("bill_missing", str(day), "the provider has none to give", ""))
         return
+    lines, whole_until = found
     report.bill_lines = len(lines)
     dismissed = await service.store.all(
         "dismissed", transaction_ids=[line.no for line in lines if line.kind == "payment"]
     )
     by_hand = {(one["order_no"], one["transaction_id"]) for one in dismissed}
     payments = [line for line in lines if line.kind == "payment" and (line.order_no, line.no) not in by_hand]
-    await _payments(service, day, payments, report)
+    await _payments(service, day, payments, whole_until, report)
     given_back = {(one["order_no"], one["amount_fen"]) for one in dismissed}
     moved = [line for line in lines if line.kind != "payment"]
+    before = {no for no, ended_on in sent.items() if ended_on < whole_until}
     await _outgoing(service, day, before, moved, given_back, report)
 
 
-async def _sent(service: Service, day: date) -> set[str]:
-    """What the books have as sent; a bill that is asked for afterwards must have it."""
-    return {one["no"] for one in await service.store.all("outgoing_numbers", day=day) if one["state"] == "done"}
-
-
-async def _lines(service: Service, day: date) -> list[BillLine] | None:
-    """The round's lines of the bills of every date on which its money may have moved."""
-    channel = service.channels[service.settings.channel]
+async def _sent(service: Service, day: date) -> dict[str, date]:
+    """What the books have as sent, and since which date; a bill that is asked for afterwards must have it."""
     zone = ZoneInfo(service.settings.timezone)
+    numbers = await service.store.all("outgoing_numbers", day=day)
+    return {one["no"]: one["ended_at"].astimezone(zone).date() for one in numbers if one["state"] == "done"}
+
+
+async def _lines(service: Service, day: date, rules: Rules) -> tuple[list[BillLine], date] | None:
+    """The round's lines of the bills of every date on which its money may have moved, and the date from which on one is
+    missing: providers have the bill of a date when it is over. ``None`` where they do not have one of these either.
+    What a bill has twice is one line of the sum, so that money which moved twice is not what the books say."""
+    channel = service.channels[service.settings.channel]
+    today = datetime.now(ZoneInfo(service.settings.timezone)).date()
     moved = await service.store.all("money_dates", day=day, zone=service.settings.timezone)
-    dates = {day, following(day), datetime.now(zone).date(), *(one["date"] for one in moved)}
+    dates = {day, following(day), previous(today), today, *(one["date"] for one in moved)}
+    whole_until = date.max
     numbers = {one["no"] for one in await service.store.all("outgoing_numbers", day=day)}
     taken = {one["transaction_id"] for one in await service.store.all("payments_of_round", day=day)}
-    found = {}
+    found: dict[tuple[str, str, str], BillLine] = {}
     for one in sorted(dates):
         lines = await channel.bill(one.isoformat())
-        if lines is None:
+        if lines is None and one < today:
             return None
-        for line in lines:
-            place = order_no.parse(service.settings.order_prefix, line.order_no)
+        if lines is None:
+            whole_until = min(whole_until, one)
+        for line in lines or ():
+            place = order_no.parse(rules.order_prefix, line.order_no)
             ours = line.kind == "transfer" and line.no.startswith(f"P{day:%Y%m%d}")
             ours = ours or (line.kind == "payment" and line.no in taken)
             if ours or line.no in numbers or (place is not None and place.day == day):
-                found[line.kind, line.no] = line
-    return list(found.values())
+                key = line.kind, line.no, line.order_no
+                twice = found[key].amount_fen if key in found else 0
+                found[key] = msgspec.structs.replace(line, amount_fen=line.amount_fen + twice)
+    return list(found.values()), whole_until
 
 
-async def _payments(service: Service, day: date, lines: list[BillLine], report: Report) -> None:
+async def _payments(service: Service, day: date, lines: list[BillLine], whole_until: date, report: Report) -> None:
+    zone = ZoneInfo(service.settings.timezone)
     billed = {(line.order_no, line.no): line for line in lines}
-    books = {
-        (one["order_no"], one["transaction_id"]): one["amount_fen"]
-        for one in await service.store.all("payments_of_round", day=day)
-    }
+    books, due = {}, set()
+    for one in await service.store.all("payments_of_round", day=day):
+        key = one["order_no"], one["transaction_id"]
+        books[key] = one["amount_fen"]
+        if datetime.fromtimestamp(one["paid_at_ms"] / 1000, zone).date() < whole_until:
+            due.add(key)
     for key in sorted(billed.keys() - books.keys())[:MOST]:
         word = await _mend(service, billed[key])
-        place = order_no.parse(service.settings.order_prefix, key[0])
+        place = order_no.place_of(key[0])
         if place is not None:
             await outbox.drain(service.store, service.redis, place.day, place.shard)
         if await service.store.one("find_payment", day=day, order_no=key[0], transaction_id=key[1]):
@@ -313,7 +338,7 @@ async def _payments(service: Service, day: date, lines: list[BillLine], report: 
             report.differences.append(
                 Difference("payment_unheard", f"order {key[0]}", f"bill {billed[key].amount_fen} fen", word)
             )
-    for key in sorted(books.keys() - billed.keys())[:MOST]:
+    for key in sorted(due - billed.keys())[:MOST]:
         report.differences.append(
             Difference("payment_not_billed", f"order {key[0]}", f"books {books[key]} fen", f"transaction {key[1]}")
         )

@@ -73,7 +73,7 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
         if kept is None:
             return Answer("quarantined_not_found")
         await _drain_all(service)
-        place = order_no.parse(service.settings.order_prefix, kept["order_no"])
+        place = await service.game.place_of(kept["order_no"])
         if place is not None and await service.game.order(place) is None:
             place = None
         async with service.store.transaction() as connection:
@@ -180,7 +180,7 @@ async def _owe_nobody(service: Service, connection: Connection, row: dict[str, A
     """Owe a payment back whose order was never ours, or of a round that has left Redis long ago."""
     assert payment.amount_fen is not None
     number, uid, day = row["order_no"], NOBODY, row["day"]
-    named = order_no.parse(service.settings.order_prefix, number)
+    named = order_no.place_of(number)
     if named is not None and await rows(connection, "get_round", day=named.day):
         day = named.day
         orders = await rows(connection, "find_order", day=day, uid=named.uid)

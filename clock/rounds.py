@@ -41,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     check_in_closes: str
     settle_at: str
     claim_closes: str
+    order_prefix: str = "TTC"
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):

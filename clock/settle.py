@@ -12,7 +12,7 @@ the shards said. *split*: the channel was asked about unpaid orders; the manifes
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import islice
 from typing import Any
 
@@ -125,10 +125,12 @@ class Settlement:
                 return False
             return await self._finish(round_)
 
-    async def expire_again(self, day: date, shards: int) -> None:
-        """A finished round's outbox got late entries, which are drained now: its keys may expire again."""
+    async def expire_again(self, day: date, shards: int, finished_at: datetime) -> None:
+        """A finished round's outbox got late entries, which are drained now: its keys may expire again, when they would
+        have: nobody reads the outbox of a round that stays for longer than :func:`clock.service.live_rounds` thinks."""
+        over_ms = int((datetime.now(UTC) - finished_at).total_seconds() * 1000)
         for shard in range(shards):
-            await self._call(FINISH, day, shard, keys.KEEP_MS)
+            await self._call(FINISH, day, shard, max(1, keys.KEEP_MS - over_ms))
 
     # -- settling, step by step
 

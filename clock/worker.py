@@ -87,7 +87,7 @@ async def drain(context: dict[str, Any]) -> None:
                 some = await _drain_shard(service, row["day"], shard)
                 moved += some
                 if some and row["finished_at"] is not None:
-                    await service.settlement.expire_again(row["day"], shards)
+                    await service.settlement.expire_again(row["day"], shards, row["finished_at"])
         if not moved:
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -153,18 +153,19 @@ async def send(context: dict[str, Any]) -> None:
 
 @resilient
 async def ask(context: dict[str, Any]) -> None:
-    """Ask the channel about unpaid orders whose callback may have been lost."""
+    """Ask the channel about unpaid orders whose callback may have been lost, until their round has ended: whoever paid
+    for one that is closed or void is owed the money back."""
     service: Service = context["service"]
     if not service.settings.platform_url:
         return
     for row in await live_rounds(service):
-        if row["state"] == "open":
+        if row["finished_at"] is None:
             await service.questions.ask_some(row["day"], service.time.now_ms())
 
 
 @resilient
 async def compare(context: dict[str, Any]) -> None:
-    """Reconcile each round once after it has ended."""
+    """Reconcile each round when it has ended, and daily for a week: money goes on moving after its end."""
     service: Service = context["service"]
     for row in await service.store.all("unreconciled"):
         report = await reconcile(service, row["day"])

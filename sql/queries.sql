@@ -262,10 +262,10 @@ UPDATE rounds SET swept_at = now(), unanswered_orders = %(unanswered)s WHERE day
 -- save_reconciliation: What the comparison found.
 INSERT INTO reconciliations (day, differences, mended) VALUES (%(day)s, %(differences)s::jsonb, %(mended)s::jsonb)
 
--- unreconciled: Finished rounds that nobody has compared since they ended; where the bill was missing, hourly again.
+-- unreconciled: Rounds that ended within a week and that nobody has compared for a day; where the bill was missing, for an hour.
 SELECT r.day FROM rounds r WHERE r.finished_at > now() - make_interval(days => 7)
-  AND NOT EXISTS (SELECT FROM reconciliations c WHERE c.day = r.day AND c.at >= r.finished_at
-      AND (c.at > now() - make_interval(hours => 1) OR NOT c.differences @> '[{"what": "bill_missing"}]'))
+  AND NOT EXISTS (SELECT FROM reconciliations c WHERE c.day = r.day AND c.at >= r.finished_at AND c.at > now()
+      - make_interval(hours => CASE WHEN c.differences @> '[{"what": "bill_missing"}]' THEN 1 ELSE 24 END))
 ORDER BY r.day
 
 -- manifest: Every packet of a round, in the order of the split.
@@ -277,10 +277,10 @@ LEFT JOIN packets p ON p.day = c.day AND p.shard = c.shard AND p.index = c.index
 WHERE c.day = %(day)s AND p.fen IS DISTINCT FROM c.packet_fen ORDER BY c.uid LIMIT %(limit)s
 
 -- payments_of_round: Every payment taken, whatever became of it.
-SELECT order_no, transaction_id, amount_fen FROM payments WHERE day = %(day)s
+SELECT order_no, transaction_id, amount_fen, paid_at_ms FROM payments WHERE day = %(day)s
 
 -- outgoing_numbers: Everything on its way out.
-SELECT no, kind, state, amount_fen FROM outgoing WHERE day = %(day)s
+SELECT no, kind, state, amount_fen, ended_at FROM outgoing WHERE day = %(day)s
 
 -- money_dates: The dates on which a round's money may have come in or gone out.
 SELECT DISTINCT (to_timestamp(paid_at_ms / 1000) AT TIME ZONE %(zone)s)::date AS date FROM payments WHERE day = %(day)s

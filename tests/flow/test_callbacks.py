@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from clock import outbox
+from clock import order_no, outbox
 from clock.config import Settings
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 
@@ -241,6 +241,7 @@ NEVER_ORDERED = (
     "TTC" + "é" * 26,
     "ttc" + "1" * 26,
     "'; DROP TABLE orders; --",
+    order_no.make("TTC", order_no.Place(DAY, 5, 7, "0" * 12)),  # in a shard that the round does not have
 )
 
 

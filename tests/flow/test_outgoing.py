@@ -24,7 +24,7 @@ from clock.channels.sandbox import Provider, Trouble
 from clock.config import Settings
 from clock.supervise import environment
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
-from tests.flow.test_ledger import People, Scripted, one_database
+from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
 from tests.ports import free_port
 
@@ -242,6 +242,35 @@ async def test_what_may_have_been_sent_is_asked_about_even_after_the_provider_wa
     assert provider.asked == ["transfer", "query_transfer", "query_transfer"]
 
 
+async def answers(people: People, *results: Result) -> Scripted:
+    """A payout is owed, and the provider gives these answers, one after the other."""
+    await owe_a_payout(people)
+    channel, said = Scripted(), iter(results)
+
+    async def say(_action: str, _no: str) -> Result:
+        return next(said)
+
+    channel.result = say
+    people.use(channel)
+    return channel
+
+
+async def test_a_try_that_certainly_did_nothing_says_nothing_of_an_earlier_one(people: People) -> None:
+    """The provider did not know the number yet. It may know it the next time, so that it is asked again."""
+    channel = await answers(people, Result("unknown"), Result("not_found"), Result("again"), Result("done"))
+    for expected in ("unknown", "unknown", "done"):
+        await send(people)
+        assert await state(people) == expected
+    assert [call[0] for call in channel.calls] == ["transfer", "query_transfer", "transfer", "query_transfer"]
+
+
+async def test_what_the_provider_has_stays_processing_while_it_cannot_be_asked(people: People) -> None:
+    await answers(people, Result("processing"), Result("again", "no connection"), Result("done"))
+    for expected in ("processing", "processing", "done"):
+        await send(people)
+        assert await state(people) == expected
+
+
 async def test_processing_is_asked_about_until_it_is_done(people: People, provider: Sandbox) -> None:
     await owe_a_payout(people)
     provider.trouble(processing=1, processing_ms=200)
@@ -408,7 +437,11 @@ async def test_two_senders_at_once_never_send_the_same(people: People, provider:
     assert await people.balances() == {}
 
 
-async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(people: People) -> None:
+@pytest.mark.parametrize("ended", ["done", "failed"])
+@pytest.mark.parametrize("said", ["done", "failed", "processing", "unknown", "again", "not_found"])
+async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(
+    people: People, said: Any, ended: Any
+) -> None:
     """Its lease is over, another one has finished the work; the first one's answer comes after that."""
     channel = Scripted()
     people.use(channel)
@@ -418,19 +451,21 @@ async def test_a_sender_that_comes_back_late_changes_nothing_that_has_ended(peop
     async def slow(action: str, _: str) -> Result:
         if action == "transfer":
             await answer.wait()
-            return Result("failed", "too late to matter")
-        return Result("done")
+            return Result(said, "too late to matter")
+        return Result(ended)
 
     channel.result = slow
     late = asyncio.create_task(send(people))
     while not channel.calls:
         await asyncio.sleep(0.01)
     await send(people)
-    assert await state(people) == "done"
+    assert await state(people) == ended
+    before = await people.transfers()
     answer.set()
     await late
-    assert await state(people) == "done"
-    assert await people.balances() == {}
+    assert await state(people) == ended
+    assert await people.transfers() == before
+    assert await send(people) == 0
 
 
 async def test_one_answer_that_cannot_be_understood_holds_up_nobody_else(people: People) -> None:
@@ -474,6 +509,24 @@ async def test_each_refund_goes_the_way_that_its_payment_came(people: People) ->
     assert [call[3] for call in one.calls] == ["T2"]
     assert sorted(call[3] for call in other.calls) == ["T3", "T4"]
     assert await people.balances() == {"channel:platform": -100, f"pool:{DAY}": 100}
+
+
+async def test_a_payout_leaves_by_the_channel_that_the_stake_came_by(people: People) -> None:
+    """Not by that of a payment that was refused before it."""
+    one, other = Scripted(), Scripted()
+    people.service.channels.update({"platform": one, "other": other})
+    await people.join(1)
+    people.it_is("00:30", 1)
+    assert await people.pay(1, "T1", channel="other", paid_at=f"{NEXT_DAY} 00:10:00") == "refund_due"
+    assert await people.pay(1, "T2", channel="platform", paid_at=IN_TIME) == "paid"
+    people.it_is("06:00", 1)
+    await people.check_in(1)
+    await people.settle()
+    await people.claim(1)
+    await people.drain()
+    await send(people)
+    assert [call[0] for call in one.calls if call[0] != "query_order"] == ["transfer"]
+    assert [call[0] for call in other.calls] == ["refund"]
 
 
 # -- how long it takes

@@ -199,19 +199,31 @@ async def test_many_unpaid_orders_are_asked_about_a_few_at_a_time(people: People
     assert most == questions.IN_FLIGHT
 
 
-async def test_the_worker_asks_only_while_the_round_is_open(shared: Settings) -> None:
+@pytest.mark.parametrize("end", ["settled", "void"])
+async def test_the_worker_asks_until_the_round_has_ended(shared: Settings, end: str) -> None:
+    """Who paid at eight, or in a round that was called off, and whose callback is lost, is owed the money back."""
     provider = Provider()
     async with new_world(shared, platform_url="http://provider") as service:
         people = People(service)
         people.use(provider)
-        await people.join(1)
+        await people.join(1, 2)
         await people.drain()
         service.time.stop_at(ORDERED_AT + TWO_MINUTES)
         await worker.ask({"service": service})
-        assert provider.asked() == [people.orders[1]]
-        await people.settle()
-        assert provider.asked() == [people.orders[1]]  # the gate
+        assert sorted(provider.asked()) == sorted(people.orders.values())
+        if end == "void":
+            assert await service.settlement.void(DAY, "a storm") == "ok"
+        else:
+            await people.settle()
+            assert sorted(provider.asked()) == sorted(people.orders.values())  # the gate
         people.it_is("20:00", 1)
+        provider.pays(people, 1)
+        await worker.ask({"service": service})
+        assert sorted(provider.asked()) == sorted(people.orders.values())
+        await people.drain()
+        assert await outcomes(people) == ["refund_void" if end == "void" else "refund_closed"]
+        await people.finish()
+        people.it_is("20:00", 3)
         await worker.ask({"service": service})
         assert provider.asked() == []
 

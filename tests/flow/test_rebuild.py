@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, outbox
+from clock import keys, order_no, outbox
 from clock.batch import Unavailable
 from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.game import Game
+from clock.outcomes import Answer
 from clock.rebuild import rebuild_lost
 from clock.settle import Settlement
 from clock.wire import Extra
@@ -93,7 +94,8 @@ async def finished(people: People) -> None:
     await people.finish()
     assert await people.pay(18, paid_at=IN_TIME) == "refund_due"
     await people.drain()
-    await people.service.settlement.expire_again(DAY, people.service.settings.shards)
+    finished_at = (await people.rows("SELECT finished_at FROM rounds WHERE day = %s", DAY))[0]["finished_at"]
+    await people.service.settlement.expire_again(DAY, people.service.settings.shards, finished_at)
 
 
 async def void(people: People) -> None:
@@ -348,9 +350,12 @@ async def memory_of_members(people: People) -> Any:
     return await redis.hgetall(keys.name(DAY, 0, "members"))
 
 
+@pytest.mark.parametrize(("step", "word"), [("_close_shards", "paid"), ("_drain", "refund_due")])
 async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
-    shared: Settings, monkeypatch: pytest.MonkeyPatch
+    shared: Settings, monkeypatch: pytest.MonkeyPatch, step: str, word: str
 ) -> None:
+    """Before its shards were closed, or after: what was closed takes nobody any more."""
+
     async def stop(*_: Any) -> None:
         raise Unavailable("the power is out")
 
@@ -359,14 +364,41 @@ async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
         await checking_in(people)
         await people.drain()
         with monkeypatch.context() as patch:
-            patch.setattr(Settlement, "_close_shards", stop)
+            patch.setattr(Settlement, step, stop)
             with pytest.raises(Unavailable):
                 await service.settlement.void(DAY, "an outage")
+        await people.drain()
         await lose(people)
         await rebuild_lost(service)
+        assert await people.pay(18, paid_at=IN_TIME) == word
         assert await service.settlement.void(DAY, "an outage") == "ok"
         assert await people.balance(f"pool:{DAY}") == 0
         assert (await service.game.check_in(10, time.monotonic())).word == "voided"
+
+
+async def test_who_joined_a_moment_ago_is_rebuilt_in_no_time(settings: Settings) -> None:
+    """Postgres looks how large a table is once a minute at most. Planned as if nobody were there, this takes a
+    quarter of a minute, and for a hundred thousand some minutes."""
+    async with new_world(settings) as service:
+        people, first = People(service), order_no.first_order_id(DAY, 0)
+        await service.opener.open_round(DAY)
+        await people.rows(
+            "INSERT INTO orders SELECT %s, uid, 'TTC' || lpad(uid::text, 26, '0'), uid + %s, 100, 'open', 0"
+            " FROM generate_series(1, 20000) AS uid",
+            DAY,
+            first,
+        )
+        await people.rows(
+            "INSERT INTO payments SELECT day, order_no, uid, uid, 100, 0, 0, 'paid', 'platform', '' FROM orders"
+        )
+        await people.rows("INSERT INTO members SELECT day, uid, 100, false, 0 FROM orders")
+        await people.rows("INSERT INTO check_ins SELECT day, uid, 0, uid FROM orders")
+        await people.rows("INSERT INTO outbox_positions VALUES (%s, 0, '0-1')", DAY)
+        await lose(people)
+        async with asyncio.timeout(5):
+            assert await rebuild_lost(service) == [f"{DAY}.0"]
+        people.it_is("06:00", 1)
+        assert await service.game.check_in_status(20_000, time.monotonic()) == Answer("ok", {"is_check_in": 1})
 
 
 # -- none of it

@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from clock import keys, outgoing, worker
+from clock import keys, outgoing, rebuild, worker
 from clock.channels import BillLine
 from clock.config import Settings
 from clock.reconcile import Report, reconcile
@@ -154,8 +158,12 @@ async def test_the_books_of_a_clean_round_agree(ended: Ended) -> None:
     assert report.bill_lines == 8 + 3 + 2  # payments, payouts, refunds
 
 
-async def test_a_round_in_the_middle_of_its_life_agrees(shared: Settings, tmp_path: Path) -> None:
-    """Also with money on its way, and on eight shards."""
+async def test_a_round_in_the_middle_of_its_life_agrees(
+    shared: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with money on its way, and on eight shards, for which the books are read once."""
+    contents = Mock(side_effect=rebuild.contents_of)
+    monkeypatch.setattr("clock.reconcile.contents_of", contents)
     async with (
         sandbox(tmp_path / "sandbox.sqlite") as channel,
         new_world(shared, shards=8, platform_url="http://provider") as service,
@@ -168,6 +176,7 @@ async def test_a_round_in_the_middle_of_its_life_agrees(shared: Settings, tmp_pa
         report = await reconcile(service, DAY)
         assert report is not None
         assert report.differences == []
+        assert contents.call_count == 1
 
 
 async def test_there_is_no_report_about_a_round_that_never_was(ended: Ended) -> None:
@@ -407,6 +416,62 @@ async def test_a_bill_that_is_not_to_be_had_is_said(ended: Ended) -> None:
         ended.people.use(ended.channel)
 
 
+class HasNotToday(Sandbox):
+    """Most providers have the bill of a date when it is over."""
+
+    async def bill(self, day: str) -> list[BillLine] | None:
+        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+        return None if day >= today.isoformat() else await super().bill(day)
+
+
+class MovedAllTwice(Sandbox):
+    async def bill(self, day: str) -> list[BillLine] | None:
+        return 2 * (await super().bill(day) or [])
+
+
+@asynccontextmanager
+async def billed_by(ended: Ended, kind: type[Sandbox]) -> AsyncIterator[None]:
+    """The same provider, whose bills are of another kind."""
+    channel = kind(ended.channel.provider, int(ended.channel._url.rsplit(":", 1)[1]))
+    ended.people.use(channel)
+    yield
+    ended.people.use(ended.channel)
+    await channel.close()
+
+
+async def test_what_moved_twice_under_one_number_is_named(ended: Ended) -> None:
+    async with billed_by(ended, MovedAllTwice):
+        found = [what for what, _ in named(await ended.report())]
+    assert sorted(found) == 7 * ["payment_amount"] + 3 * ["payout_not_as_billed"] + 2 * ["refund_not_as_billed"]
+
+
+async def test_one_transaction_that_paid_two_orders_is_named(shared: Settings) -> None:
+    """No script sees both orders. The provider has been paid once, and its bill says for which one."""
+    async with new_world(shared, platform_url="http://provider") as service:
+        people = People(service)
+        channel = await bill_dates(people)
+        await people.join(1, 2)
+        for uid in (1, 2):
+            assert await people.pay(uid, "T1", paid_at=IN_TIME) == "paid"
+        channel.lines = {str(DAY): [BillLine("payment", "T1", people.orders[1], 100, at("20:00"), "open-1")]}
+        report = await reconcile(service, DAY)
+        assert report is not None
+        assert named(report) == {("payment_not_billed", f"order {people.orders[2]}")}
+
+
+async def test_the_bill_of_a_date_that_is_not_over_may_be_missing(ended: Ended) -> None:
+    """What is in it is compared when it is there; everything before is compared all the same."""
+    async with billed_by(ended, HasNotToday):
+        assert (await ended.report()).differences == []
+        bill(ended.channel, ended.order(8), "T8", 8, at_ms=int((time.time() - 86_400) * 1000))
+        await ended.people.tamper(
+            "UPDATE outgoing SET ended_at = ended_at - interval '1 day' WHERE no = %s", ended.payout(2)
+        )
+        report = await ended.report()
+        assert report.mended == [f"order {ended.order(8)} transaction T8: refund_due"]
+        assert named(report) == {("payout_not_as_billed", ended.payout(2))}
+
+
 async def bill_dates(people: People) -> Scripted:
     """A provider whose bills have, on every date of 2019, nothing."""
     channel = Scripted()
@@ -496,11 +561,26 @@ async def saved(ended: Ended) -> list[dict[str, Any]]:
     return await ended.people.rows("SELECT * FROM reconciliations WHERE day = %s ORDER BY at", DAY)
 
 
-async def test_the_worker_compares_each_ended_round_once(ended: Ended) -> None:
+async def test_the_worker_compares_each_ended_round_once_a_day_for_a_week(ended: Ended) -> None:
+    """Money goes on moving after a round has ended: what came in or left yesterday is in yesterday's bill."""
     context = {"service": ended.people.service}
     for _ in range(3):
         await worker.compare(context)
     assert [row["differences"] for row in await saved(ended)] == [[]]
+    yesterday = int((time.time() - 86_400) * 1000)
+    bill(ended.channel, ended.order(8), "T8", 8, at_ms=yesterday)  # an old order, and its callback is lost
+    move(ended.channel, "R" + "0" * 31, "refund", 100, ended.order(2))
+    await ended.people.rows("UPDATE reconciliations SET at = at - interval '1 day'")
+    await ended.people.rows("UPDATE rounds SET finished_at = finished_at - interval '2 days'")
+    for _ in range(3):
+        await worker.compare(context)
+    [_, second] = await saved(ended)
+    assert second["mended"] == [f"order {ended.order(8)} transaction T8: refund_due"]
+    assert [one["what"] for one in second["differences"]] == ["movement_not_as_billed"]
+    await ended.people.rows("UPDATE reconciliations SET at = at - interval '1 day'")
+    await ended.people.rows("UPDATE rounds SET finished_at = finished_at - interval '6 days'")
+    await worker.compare(context)
+    assert len(await saved(ended)) == 2
 
 
 async def test_the_worker_writes_down_what_differs(ended: Ended) -> None:

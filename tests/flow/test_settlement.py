@@ -1,8 +1,10 @@
 """Settling, voiding and finishing: where every fen goes, and that dying at any moment changes nothing of it."""
 
 import asyncio
+import hashlib
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -15,13 +17,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, outbox, worker
+from clock import keys, ops, outbox, public, worker
 from clock.batch import Unavailable
 from clock.config import Settings
 from clock.money import Split, split
 from clock.rounds import Rules
 from clock.service import Service
 from clock.settle import BooksDiffer
+from clock.store import SETTLEMENT_LOCK
 from clock.wire import Extra, PaymentCallback
 from tests.conftest import DAY
 from tests.model.model import instant
@@ -739,3 +742,77 @@ async def test_without_postgres_settlement_waits_and_says_so(process: Service, s
             await other.settlement.settle(DAY)
     stop(process, DAY, "08:05")
     assert await process.settlement.settle(DAY) == "settled"
+
+
+async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_outbox_is_read(
+    process: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the payment after it would be answered, and its refund never owed."""
+    monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.2)
+    numbers = await play(process, DAY, Crowd(winners=1))
+    stop(process, DAY, "08:05")
+    assert await process.settlement.settle(DAY) == "settled"
+    await finished(process, DAY)
+    await query(process, "UPDATE rounds SET finished_at = now() - interval '10 days' WHERE day = %s", DAY)
+    shard = keys.shard_of(1, 2)
+    outbox_, round_ = keys.names(DAY, shard, ("outbox", "round"))
+    assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-second") == "refund_due"
+    assert await process.redis.pttl(outbox_) == -1
+    await worker.drain({"service": process})
+    assert await refunds(process, DAY) == [1]
+    left_ms = keys.KEEP_MS - 10 * 24 * 3_600_000
+    for name in (outbox_, round_):
+        assert left_ms - 60_000 < await process.redis.pttl(name) <= left_ms
+
+
+async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_voided(
+    settings: Settings, process: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres keeps the lock as long as the connection lives, and the settler looks at that only in the end."""
+    splitting, go_on = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        splitting.set()
+        assert go_on.wait(10)
+        return split(*arguments)
+
+    await play(process, DAY, CROWD)
+    stop(process, DAY, "08:05")
+    monkeypatch.setattr("clock.settle.split", slow)
+    async with service_with(settings, shards=2) as other:
+        stop(other, DAY, "08:05")
+        settling = asyncio.create_task(process.settlement.settle(DAY))
+        assert await asyncio.to_thread(splitting.wait, 10)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
+        assert len(await query(other, cut, SETTLEMENT_LOCK)) == 1
+        assert await other.settlement.void(DAY, "rain") == "ok"
+        go_on.set()
+        with pytest.raises(Unavailable):
+            await settling
+    await expect_void(process, CROWD)
+
+
+@pytest.mark.parametrize("state", ["open", "closed", "split", "published"])
+async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
+    process: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], state: str
+) -> None:
+    await play(process, DAY, CROWD)
+    stop(process, DAY, "08:05")
+    await settle_until(process, monkeypatch, state)
+    seed = bytes((await row_of(process, DAY))["seed"])
+    shown = [
+        await public.figures(process, DAY),
+        await public.packets(process, DAY, 1, 100),
+        await ops.round_figures(process, DAY),
+        await process.game.summary(1, None, arrived()),
+        await process.game.claim(1, arrived()),
+    ]
+    assert shown[1].word == shown[4].word == "not_settled"
+    assert shown[0].data["seed"] is shown[0].data["pot"] is shown[0].data["largest"] is shown[2].data["seed"] is None
+    redis: Any = process.redis
+    rounds = [await redis.hgetall(keys.name(DAY, shard, "round")) for shard in range(2)]
+    assert seed.hex() not in str([shown, rounds, capfd.readouterr()])
+    assert repr(seed)[2:-1] not in str([shown, rounds])
+    assert hashlib.sha256(seed).hexdigest() == shown[0].data["seed_hash"]
+    assert await process.settlement.settle(DAY) == "settled"
+    assert (await public.figures(process, DAY)).data["seed"] == seed.hex()
