@@ -11,7 +11,7 @@ if not round[1] then return all(now, count, 'no_round') end
 local morning_starts, opens = tonumber(round[2]), tonumber(round[3])
 local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
 local open = round[1] == 'open'
-local running = open and now >= opens and now < closes and now >= morning_starts and now < morning_ends
+local opened, after_close = open and now >= opens and now >= morning_starts, now >= closes
 
 local uids = {}
 for i = 1, count do uids[i] = ARGV[2 * i] end
@@ -23,23 +23,20 @@ local byte, sub, fresh = string.byte, string.sub, 0
 for i = 1, count do
   local uid, record = uids[i], records[i]
   local state = seen[uid] or (record and byte(record))
-  local word
-  if running and (state == MEMBER or state == LATE) then
+  local arrived, word = after_close and now - tonumber(ARGV[2 * i + 1]) or now, nil
+  if opened and arrived < closes and (state == MEMBER or state == LATE) then
     word = 'checked_in'
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
     writes[2 * fresh - 1] = uid
     writes[2 * fresh] = 'C' .. sub(record, 2)
     checked_in[fresh] = uid + 0
-  else
-    local arrived = now >= closes and now - tonumber(ARGV[2 * i + 1]) or now
-    if now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
-    elseif round[1] == 'void' then word = 'voided'
-    elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
-    elseif now < opens then word = 'too_early'
-    elseif arrived >= closes or not open then word = 'too_late'
-    else word = 'not_joined'
-    end
+  elseif now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
+  elseif round[1] == 'void' then word = 'voided'
+  elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
+  elseif now < opens then word = 'too_early'
+  elseif arrived >= closes or not open then word = 'too_late'
+  else word = 'not_joined'
   end
   replies[i + 1] = word
 end
