@@ -81,6 +81,8 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
     """Run ``work`` with an open :class:`~clock.service.Service`."""
     from clock.service import Service
 
+    logs.configure("command", to=sys.stderr)
+
     async def run() -> Any:
         service = Service(ready_settings())
         await service.start()

@@ -6,7 +6,6 @@ from datetime import datetime
 import aiohttp
 import msgspec
 
-from clock import order_no
 from clock.batch import Unavailable
 from clock.hot import Refused
 from clock.outcomes import Answer
@@ -50,7 +49,7 @@ def _instant(text: str) -> int:
 
 async def pay(service: Service, number: str) -> Answer:
     """Let the sandbox provider pay an order: a real signed callback, whose reply is the answer."""
-    place = order_no.parse(service.settings.order_prefix, number)
+    place = await service.game.place_of(number)
     order = await service.game.order(place) if place else None
     if order is None:
         return Answer("order_not_found")

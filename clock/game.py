@@ -7,6 +7,7 @@ returns an :class:`~clock.outcomes.Answer`. Errors: :class:`~clock.batch.Busy` a
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -36,6 +37,9 @@ ASK_AGAIN = 3
 """How often a verb may find that it named the wrong round's keys; twice can happen around midnight."""
 
 PROFILES_REMEMBERED = 100_000
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
+"""A payment's time: a date and a time of day in the game's zone, or as RFC 3339 says."""
 
 
 class Round(msgspec.Struct, frozen=True):
@@ -345,8 +349,10 @@ def readable(raw: bytes) -> str:
 
 def instant_of(text: str | None, timezone: str) -> int:
     """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 for what is missing or unreadable."""
+    if not (text and INSTANT.fullmatch(text)):
+        return -1
     try:
-        instant = datetime.fromisoformat(text or "")
+        instant = datetime.fromisoformat(text.upper())
         if instant.tzinfo is None:
             instant = instant.replace(tzinfo=ZoneInfo(timezone))
         return int(instant.timestamp() * 1000)

@@ -72,7 +72,7 @@ OUTCOMES: dict[str, Outcome] = {
     "cannot_release": _no("不能这样处理", "It cannot be released like this"),
     "quarantined_not_found": _no("没有这条隔离记录", "No such callback in the quarantine", 404),
     "books_agree": _yes("账目一致", "The books agree"),
-    "books_differ": _no("账目不一致", "The books differ", 409),
+    "books_differ": _no("账目不一致", "The books differ"),
     # refusals
     "bad_request": _no("请求有误", "Bad request", 400),
     "unauthenticated": _no("请先登录", "A valid token is required", 401),

@@ -328,6 +328,8 @@ PAYMENTS: list[tuple[int, str | None, str]] = [
     (at("01:00", 1), "2026-11-22T15:59:59Z", "paid"),
     (at("01:00", 1), "2026-11-22T15:59:59.999Z", "paid"),
     (at("01:00", 1), "2026-11-22T16:00:00Z", "refund_due"),
+    (at("01:00", 1), "2026-11-22t15:59:59z", "paid"),
+    (at("01:00", 1), "2026-11-22T15:59:59.123456789Z", "paid"),
     (at("01:00", 1), "2026-11-22T10:59:59-05:00", "paid"),
     # missing, unreadable or in the future: the time of receipt
     (at("20:00"), None, "paid"),
@@ -340,6 +342,8 @@ PAYMENTS: list[tuple[int, str | None, str]] = [
     (at("01:00", 1), "20261122235959x", "refund_due"),
     (at("01:00", 1), "0001-01-01 00:00:00", "refund_due"),
     (at("01:00", 1), "1795363199", "refund_due"),
+    (at("01:00", 1), "2026-11-22", "refund_due"),
+    (at("01:00", 1), "2026-W47-7T20:00:00Z", "refund_due"),
     (at("01:00", 1), "2026-11-23 02:00:00", "refund_due"),
 ]
 

@@ -529,7 +529,7 @@ async def test_the_command_ends_with_1_where_the_books_differ(ended: Ended, tmp_
         settings = msgspec.structs.replace(ended.people.service.settings, platform_url="", data_dir=tmp_path)
         command = [sys.executable, "-m", "clock", "reconcile", str(DAY)]
         done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
-        return done.returncode, json.loads(done.stdout[done.stdout.index("{\n") :])
+        return done.returncode, json.loads(done.stdout)
 
     status, said = run()
     assert (status, said["code"]) == (0, "books_agree"), said
@@ -548,7 +548,7 @@ async def test_operators_ask_over_http(api: Api) -> None:
     assert reply["data"]["reports"][0]["differences"] == []
     await people.tamper("DELETE FROM members WHERE uid = 2")
     status, reply = await api.send("GET", f"/ops/reconcile/{DAY}", headers=operator)
-    assert (status, reply["code"], reply["status"]) == (409, "books_differ", 0)
+    assert (status, reply["code"], reply["status"]) == (200, "books_differ", 0)
     [difference] = reply["data"]["reports"][0]["differences"]
     assert difference == {"what": "user_state", "subject": "user 2", "one": "Redis M", "other": "books O"}
     assert (await api.send("GET", "/ops/reconcile/2030-01-01", headers=operator))[0] == 404
