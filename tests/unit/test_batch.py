@@ -272,7 +272,7 @@ async def test_a_call_that_fails_fails_its_own_callers_only_and_is_logged(redis:
 
 
 async def test_an_unexpected_exception_fails_its_own_callers_only_and_does_not_wedge_the_lane(redis: Redis) -> None:
-    batcher = Batcher(redis, max_batch=2)
+    batcher = Batcher(redis, max_batch=2, max_calls=1)
     futures = submit(batcher, 1, 2, 3)
     await turns()
     redis.at_once = echo
