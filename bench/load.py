@@ -62,6 +62,8 @@ class Report(msgspec.Struct, kw_only=True):
     """Open model: planned, and not sent before the end."""
     kinds: list[Side]
     by_code: dict[str, Side]
+    since_sent: dict[str, Side]
+    """By code as well, but counted from when it was really sent: what the service itself made them wait."""
     finished: list[int]
     """Answers in each 50 ms from the start."""
     cpu_s: float
@@ -94,9 +96,11 @@ class Generator:
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._sent_at: dict[int, float] = {}
+        self._written_at: dict[int, float] = {}
         self._number: dict[int, int] = {}
         self._partial: dict[int, bytes] = {}
         self._waits = array("d")
+        self._services = array("d")
         self._ends = array("d")
         self._numbers = array("q")
         self._words: list[bytes] = []
@@ -163,6 +167,7 @@ class Generator:
     def _send(self, fd: int, request: bytes, number: int, planned: float) -> None:
         self._sent_at[fd] = planned
         self._number[fd] = number
+        self._written_at[fd] = monotonic()
         try:
             written = os.write(fd, request)
         except OSError:
@@ -190,6 +195,7 @@ class Generator:
             return False
         now = monotonic()
         self._waits.append(now - self._sent_at[fd])
+        self._services.append(now - self._written_at[fd])
         self._ends.append(now)
         self._numbers.append(self._number[fd])
         code = data.find(b'"code":"', head) + 8
@@ -206,6 +212,7 @@ class Generator:
         self._sockets.pop(fd).close()
         now = monotonic()
         self._waits.append(now - self._sent_at.get(fd, now))
+        self._services.append(now - self._written_at.get(fd, now))
         self._ends.append(now)
         self._numbers.append(self._number.get(fd, 0))
         self._words.append(b"0 broken")
@@ -217,9 +224,12 @@ class Generator:
         waits = [1000 * wait for wait in self._waits[skip:]]
         kinds: list[list[float]] = [[] for _ in range(job.kinds)]
         by_code: dict[str, list[float]] = {}
-        for number, wait, word in zip(self._numbers[skip:], waits, self._words[skip:], strict=True):
+        since_sent: dict[str, list[float]] = {}
+        rows = zip(self._numbers[skip:], waits, self._services[skip:], self._words[skip:], strict=True)
+        for number, wait, service, word in rows:
             kinds[number % job.kinds].append(wait)
             by_code.setdefault(word.decode(), []).append(wait)
+            since_sent.setdefault(word.decode(), []).append(1000 * service)
         finished = Counter(int((at - start) / SAMPLE_S) for at in self._ends)
         seconds = end - began
         return Report(
@@ -232,6 +242,7 @@ class Generator:
             unsent=unsent,
             kinds=[side(found) for found in kinds],
             by_code={word: side(found) for word, found in by_code.items()},
+            since_sent={word: side(found) for word, found in since_sent.items()},
             finished=[finished[number] for number in range(max(finished, default=0) + 1)],
             cpu_s=cpu_s,
         )

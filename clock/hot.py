@@ -24,9 +24,10 @@ from clock.wire import UserRequest
 log = structlog.get_logger()
 
 MAX_BODY = 64 * 1024
-MOST_INSIDE = 2_048
-"""Requests of a process that have no answer yet; the next are told to come again. They are a tenth of a second's work:
-so long a refusal waits for its turn at most, and nothing grows."""
+MOST_INSIDE = 8_192
+"""Requests of a process that have no answer yet; the next are told to come again. They are half a second's work, and
+the whole queue: nothing grows. A refusal costs half of what an answer does, so few should be needed
+(docs/decisions/0027)."""
 MOST_READ = 4 * 1024 * 1024
 """A body that is too large is read up to here before it is refused."""
 

@@ -266,8 +266,8 @@ async def test_a_call_that_fails_fails_its_own_callers_only_and_is_logged(redis:
             assert await unavailable(future) == str(error)
         await turns()
     assert [(line["event"], line["script"], line["users"]) for line in logs] == [("batch_failed", "check_in", 2)]
-    for others in ([3, 4], [5]):
-        redis.answer(redis.uids().index(others))
+    redis.answer(redis.uids().index([3, 4]))
+    redis.answer(redis.uids().index([5]))
     assert await all_of(futures[2:] + elsewhere) == [(7, f"word {uid}") for uid in (3, 4, 5)]
 
 
