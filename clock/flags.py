@@ -4,7 +4,8 @@ All users are in one hash, in a slot of its own, with an outbox of its own. It i
 a call, beside the script of the round.
 """
 
-from typing import Protocol
+import asyncio
+from typing import Any, Protocol
 
 from clock import keys
 from clock.batch import Batcher, Unavailable
@@ -12,6 +13,15 @@ from clock.outcomes import Answer
 from clock.scripts import Script, Value, load
 
 FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")
+
+
+Asked = asyncio.Future[Any]
+
+
+def _looked_at(asked: Asked) -> None:
+    """Its failure need not be told where another question has failed before."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 class Opens(Protocol):
@@ -25,9 +35,16 @@ class Flags:
         self._batcher = batcher
         self._opener = opener
 
-    async def of(self, uid: int, arrived: float) -> tuple[int, int]:
-        """``is_remind`` and ``is_alert``."""
-        digits = await self._ask(FLAGS, (uid,), arrived)
+    def ask(self, uid: int, arrived: float) -> Asked:
+        """Asked at once, for :meth:`of`; whatever else is to be asked need not wait for it."""
+        asked = self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
+        asked.add_done_callback(_looked_at)
+        return asked
+
+    async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, int]:
+        """``is_remind`` and ``is_alert``, of what was asked already or is asked now."""
+        _, word = await (asked or self.ask(uid, arrived))
+        digits = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
         return digits[0] - ord("0"), digits[1] - ord("0")
 
     async def remind(self, uid: int, on: bool, arrived: float) -> Answer:

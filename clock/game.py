@@ -5,7 +5,6 @@ returns an :class:`~clock.outcomes.Answer`. Errors: :class:`~clock.batch.Busy` a
 :class:`~clock.batch.Unavailable`, after which asking again is safe.
 """
 
-import asyncio
 import base64
 import re
 import time
@@ -219,7 +218,9 @@ class Game:
             await self._note_profile(uid, extra, arrived)
         if uid is None:
             return Answer("ok", {"summary": await self._shown(None, arrived)})
-        shown, (is_remind, is_alert) = await asyncio.gather(self._shown(uid, arrived), self.flags.of(uid, arrived))
+        asked = self.flags.ask(uid, arrived)
+        shown = await self._shown(uid, arrived)
+        is_remind, is_alert = await self.flags.of(uid, arrived, asked)
         return Answer("ok", {"summary": {**shown, "is_remind": is_remind, "is_alert": is_alert}})
 
     async def _shown(self, uid: int | None, arrived: float) -> dict[str, Any]:
