@@ -77,7 +77,7 @@ def _differences(at: dict[str, float]) -> list[float]:
 async def _longest_hold(scene: Scene) -> float:
     """ms of the longest command, but for those that ask about that."""
     slow = await scene.redis.slowlog_get(100_000)
-    return max([0.0, *(one["duration"] / 1000 for one in slow if not one["command"].startswith(b"SLOWLOG"))])
+    return float(max([0, *(one["duration"] for one in slow if not one["command"].startswith(b"SLOWLOG"))]) / 1000)
 
 
 async def _books(scene: Scene, winners: int) -> None:
