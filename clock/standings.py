@@ -25,7 +25,9 @@ log = structlog.get_logger()
 ALERT = load("alert")
 
 PAGE = 10_000
-CHUNK = 500
+CHUNK = 100
+"""Users a call: few, because Redis is held for longer where the hash of a million users' flags grows
+(docs/decisions/0026)."""
 
 
 class Standings:
