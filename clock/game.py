@@ -169,7 +169,8 @@ class Game:
             if isinstance(result, list):
                 word, order_id, its_tail = result
                 self._profiles.pop(uid, None)
-                number = order_no.make(prefix, order_no.Place(day, shard, uid, its_tail.decode()))
+                if word == b"order_pending":
+                    number = order_no.make(prefix, order_no.Place(day, shard, uid, its_tail.decode()))
                 order = {"order_id": order_id, "order_no": number, "amount": round_.rules.stake_fen}
                 return Answer(word.decode(), order)
             if result != b"wrong_round":
@@ -290,8 +291,8 @@ class Game:
                 return None
             round_ = await self.round(place.day)
         rules = round_.rules
-        there = keys.shard_of(place.uid, rules.shards)
-        return place if number == order_no.make(rules.order_prefix, place) and place.shard == there else None
+        ours = number[: -order_no.LENGTH] == rules.order_prefix
+        return place if ours and place.shard == keys.shard_of(place.uid, rules.shards) else None
 
     async def order(self, place: order_no.Place) -> Order | None:
         """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
