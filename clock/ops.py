@@ -65,7 +65,6 @@ RESPONSES = {
         401: "unauthenticated",
         403: "forbidden",
         404: "not_found",
-        409: "books_differ",
         413: "too_large",
         429: "slow_down",
         503: "unavailable",

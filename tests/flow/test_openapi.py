@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from clock.channels import platform
 from clock.config import Settings
+from clock.outcomes import OUTCOMES
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 
 CONTRACT = {
@@ -164,6 +165,16 @@ async def test_the_document_says_what_a_body_needs_and_who_may_send_it(api: Api)
                 body = api_document["components"]["schemas"][reference.rsplit("/", 1)[1]]
                 assert "uid" in body["required"], path
                 assert body["properties"]["uid"]["type"] == "integer"
+
+
+async def test_every_refusal_in_the_document_has_a_word_that_is_sent_with_its_status(api: Api) -> None:
+    for path, methods in (await document(api))["paths"].items():
+        for method, operation in methods.items():
+            for status, reply in operation["responses"].items():
+                words = set(re.findall(r"[a-z_]+", reply["description"])) & OUTCOMES.keys()
+                if path.startswith(("/api/", "/ops/", "/callbacks/")) and status != "200":
+                    assert words, (path, method, status)
+                    assert {OUTCOMES[word].http for word in words} == {int(status)}, (path, method, status)
 
 
 @pytest.fixture
