@@ -202,9 +202,8 @@ class Game:
         """What became of the user in the round whose check-in day is today."""
         day = await self._morning(arrived)
         _, state, _ = await self._ask_user(STATUS, day, uid, arrived)
-        status = 2 if state[0] in CHECKED_IN_STATES else int(state[0] in MEMBER_STATES)
         red = {b"C": 1, b"P": 2}.get(state, 0)
-        return Answer("ok", {"yesterday": {"clock_status": status, "red_status": red}})
+        return Answer("ok", {"yesterday": {"clock_status": _clock_status(state[0]), "red_status": red}})
 
     async def claim(self, uid: int, arrived: float) -> Answer:
         result, _ = await self._ask_today(CLAIM, uid, arrived)
@@ -218,46 +217,38 @@ class Game:
         if uid is not None and extra is not None:
             await self._note_profile(uid, extra, arrived)
         if uid is None:
-            return Answer("ok", {"summary": await self._shown(None, arrived)})
+            return Answer("ok", {"summary": await self._home(None, arrived)})
         asked = self.flags.ask(uid, arrived)
-        shown = await self._shown(uid, arrived)
-        is_remind, is_alert = await self.flags.of(uid, arrived, asked)
-        return Answer("ok", {"summary": {**shown, "is_remind": is_remind, "is_alert": is_alert}})
+        home = await self._home(uid, arrived)
+        home["is_remind"], home["is_alert"] = await self.flags.of(uid, arrived, asked)
+        return Answer("ok", {"summary": home})
 
-    async def _shown(self, uid: int | None, arrived: float) -> dict[str, Any]:
-        """The summary, but for the flags of the user."""
+    async def _home(self, uid: int | None, arrived: float) -> dict[str, Any]:
+        """The summary, but for the flags of the user. What is the same for everybody is made before the user's state
+        is asked: many states come back together, and the last of them waits for what is done with all others."""
         now_ms = self.time.now_ms()
-        today = await self.round(self.calendar.day_at(now_ms))
-        yesterday = await self.round(previous(today.day))
-        yesterday_totals = await self._totals(yesterday)
-        state = ord("-")
-        before_settlement = now_ms < yesterday.at.settle_ms
-        if uid is not None and before_settlement:
-            state = (await self._ask_user(STATUS, yesterday.day, uid, arrived))[1][0]
-        member = state in MEMBER_STATES
-        shown = yesterday
-        if not (before_settlement and (member or (uid is None and yesterday_totals.members))):
-            shown = today
-            if uid is not None:
-                state = (await self._ask_user(STATUS, today.day, uid, arrived))[1][0]
-        totals = yesterday_totals if shown is yesterday else await self._totals(today)
-        joinable = shown is today and today.at.join_opens_ms <= now_ms < today.at.join_closes_ms
-        return {
-            "is_remind": 0,
-            "clock_status": 2 if state in CHECKED_IN_STATES else int(state in MEMBER_STATES),
-            "user_num": totals.members,
-            "clock_user_num": totals.winners,
-            "clock_money": totals.pool_fen,
-            "clock_time": _seconds(shown.at.check_in_opens_ms - now_ms),
-            "red_time": _seconds(yesterday.at.settle_ms - now_ms) if shown is yesterday and member else 0,
-            "zero_time": _seconds(today.at.join_closes_ms - now_ms) if shown is today else 0,
-            "is_start": int(joinable and totals.state != "void"),
-            "is_alert": 0,
-            "yest_money": yesterday_totals.pool_fen,
-            "round": shown.day.isoformat(),
-            "seed_hash": shown.seed_hash,
-            "server_time": now_ms,
-        }
+        day = self.calendar.day_at(now_ms)
+        today = self._rounds.get(day) or await self.round(day)
+        day = previous(day)
+        yesterday = self._rounds.get(day) or await self.round(day)
+        totals = self.totals.known(day) or await self._totals(yesterday)
+        yest_money = totals.pool_fen
+        if now_ms < yesterday.at.settle_ms and (uid is not None or totals.members):
+            home = _home_of(yesterday, totals, yest_money, now_ms)
+            if uid is None:
+                return home
+            red_time = _seconds(yesterday.at.settle_ms - now_ms)
+            state = (await self._ask_user(STATUS, day, uid, arrived))[1][0]
+            if state in MEMBER_STATES:
+                home["clock_status"], home["red_time"] = _clock_status(state), red_time
+                return home
+        totals = self.totals.known(today.day) or await self._totals(today)
+        home = _home_of(today, totals, yest_money, now_ms)
+        home["zero_time"] = _seconds(today.at.join_closes_ms - now_ms)
+        home["is_start"] = int(today.at.join_opens_ms <= now_ms < today.at.join_closes_ms and totals.state != "void")
+        if uid is not None:
+            home["clock_status"] = _clock_status((await self._ask_user(STATUS, today.day, uid, arrived))[1][0])
+        return home
 
     async def _totals(self, round_: Round) -> Totals:
         totals = await self.totals.get(round_.day, round_.rules.shards)
@@ -337,6 +328,31 @@ class Game:
         """Keep a signed callback that nobody could be credited for."""
         round_ = await self.round(self.calendar.day_at(self.time.now_ms()))
         await self._ask(QUARANTINE, round_, 0, (channel, reason, number, base64.b64encode(raw)), arrived)
+
+
+def _home_of(shown: Round, totals: Totals, yest_money: int, now_ms: int) -> dict[str, Any]:
+    """The home page that shows this round, to somebody who is nothing in it."""
+    return {
+        "is_remind": 0,
+        "clock_status": 0,
+        "user_num": totals.members,
+        "clock_user_num": totals.winners,
+        "clock_money": totals.pool_fen,
+        "clock_time": _seconds(shown.at.check_in_opens_ms - now_ms),
+        "red_time": 0,
+        "zero_time": 0,
+        "is_start": 0,
+        "is_alert": 0,
+        "yest_money": yest_money,
+        "round": shown.day.isoformat(),
+        "seed_hash": shown.seed_hash,
+        "server_time": now_ms,
+    }
+
+
+def _clock_status(state: int) -> int:
+    """0 not a member, 1 a member, 2 checked in; ``state`` is the letter of a member's record."""
+    return 2 if state in CHECKED_IN_STATES else int(state in MEMBER_STATES)
 
 
 def _seconds(left_ms: int) -> int:
