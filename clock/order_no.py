@@ -1,11 +1,13 @@
 """Order numbers: prefix, day, shard, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
 
-They carry where the order lives, so that a callback finds its slot, and 71 random bits, so that none can be guessed.
+They carry where the order lives, so that a callback finds its slot, and at least 68 random bits, so that none can be
+guessed.
 Order ids are unique integers below 2^53: day number, shard, and the shard's count of orders.
 """
 
 import os
 from datetime import date
+from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +18,9 @@ PAIRS = [first + second for first in DIGITS for second in DIGITS]
 VALUES = {digit: value for value, digit in enumerate(DIGITS)}
 DAY, SHARD, UID, TAIL = 3, 2, 9, 12
 LENGTH = DAY + SHARD + UID + TAIL
+OF_BYTES = bytes(ord(DIGITS[byte % 62]) for byte in range(256))
+"""A digit for every byte. The first eight digits come five times in it, all others four times, so that a random one
+carries at least log2(256 / 5) = 5.67 bits."""
 
 ORDERS_BITS, SHARD_BITS = 26, 10
 """At most 2^26 orders a day in one of at most 2^10 shards; the day number takes the remaining bits below 2^53."""
@@ -46,14 +51,23 @@ def _read(digits: str) -> int:
     return value
 
 
+@lru_cache(maxsize=1024)
+def _written(day: date, shard: int) -> str:
+    return _write(day_number(day), DAY) + _write(shard, SHARD)
+
+
+@lru_cache(maxsize=1024)
+def _day_and_shard(digits: str) -> tuple[date, int] | None:
+    number, shard = _read(digits[:DAY]), _read(digits[DAY:])
+    return (day_of_number(number), shard) if number <= 1 << 14 and shard < 1 << SHARD_BITS else None
+
+
 def new_tail() -> str:
-    return _write(int.from_bytes(os.urandom(10)), TAIL)
+    return os.urandom(TAIL).translate(OF_BYTES).decode()
 
 
 def make(prefix: str, place: Place) -> str:
-    return (
-        prefix + _write(day_number(place.day), DAY) + _write(place.shard, SHARD) + _write(place.uid, UID) + place.tail
-    )
+    return prefix + _written(place.day, place.shard) + _write(place.uid, UID) + place.tail
 
 
 def parse(prefix: str, text: str) -> Place | None:
@@ -61,12 +75,8 @@ def parse(prefix: str, text: str) -> Place | None:
     body = text[len(prefix) :]
     if not text.startswith(prefix) or len(body) != LENGTH or not (body.isascii() and body.isalnum()):
         return None
-    number = _read(body[:DAY])
-    shard = _read(body[DAY : DAY + SHARD])
-    uid = _read(body[DAY + SHARD : DAY + SHARD + UID])
-    if number > 1 << 14 or shard >= 1 << SHARD_BITS or not 0 < uid < 1 << 53:
-        return None
-    return Place(day_of_number(number), shard, uid, body[-TAIL:])
+    known, uid = _day_and_shard(body[: DAY + SHARD]), _read(body[DAY + SHARD : -TAIL])
+    return Place(*known, uid, body[-TAIL:]) if known and 0 < uid < 1 << 53 else None
 
 
 def place_of(text: str) -> Place | None:

@@ -126,3 +126,9 @@ def test_the_next_shard_and_day_begin_after_the_last_order_of_this_one(day: date
     assert [order_no.first_order_id(day, shard) for shard in range(1, 1024)] == [last(s) + 1 for s in range(1023)]
     assert order_no.first_order_id(day + timedelta(days=1), 0) == last(1023) + 1
     assert order_no.first_order_id(EPOCH_DAY, 0) == 0
+
+
+def test_no_digit_of_a_tail_is_likelier_than_five_in_256() -> None:
+    digit_of_byte = order_no.OF_BYTES.decode()
+    assert len(digit_of_byte) == 256
+    assert {digit_of_byte.count(digit) for digit in DIGITS} == {4, 5}
