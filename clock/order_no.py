@@ -6,6 +6,7 @@ Order ids are unique integers below 2^53: day number, shard, and the shard's cou
 """
 
 import os
+from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache
 
@@ -62,8 +63,15 @@ def _day_and_shard(digits: str) -> tuple[date, int] | None:
     return (day_of_number(number), shard) if number <= 1 << 14 and shard < 1 << SHARD_BITS else None
 
 
-def new_tail() -> str:
-    return os.urandom(TAIL).translate(OF_BYTES).decode()
+def _tails() -> Iterator[str]:
+    while True:
+        digits = os.urandom(256 * TAIL).translate(OF_BYTES).decode()
+        for start in range(0, len(digits), TAIL):
+            yield digits[start : start + TAIL]
+
+
+new_tail = _tails().__next__
+"""Another tail with every call, of random bytes that were fetched for many."""
 
 
 def make(prefix: str, place: Place) -> str:

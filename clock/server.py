@@ -97,12 +97,15 @@ class Protocol(HttpToolsProtocol):
         self._part = BETWEEN
         self._head_size = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
+        self._idle_check: asyncio.TimerHandle | None = None
 
     # -- what comes in, and how long that may take
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._idle_since = monotonic()
+        self._idle_check = self.loop.call_later(IDLE_SECONDS, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
         if inside.is_full() and self._turned_away(data):
@@ -124,8 +127,18 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._idle_check):
+            if timer is not None:
+                timer.cancel()
+
+    def _check_idle(self) -> None:
+        """One timer a connection: setting one with each answer, as uvicorn does, takes 1.6 µs."""
+        at_work = self._part != BETWEEN or not (self.cycle is None or self.cycle.response_complete)
+        left = IDLE_SECONDS if at_work else self._idle_since + IDLE_SECONDS - monotonic()
+        if left > 0:
+            self._idle_check = self.loop.call_later(left, self._check_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP, or a method that nobody knows, is told so in the envelope too."""
@@ -160,7 +173,7 @@ class Protocol(HttpToolsProtocol):
         _refused.append((self, turn))
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._part, self._head_size = IN_HEAD, 0
 
     def on_headers_complete(self) -> None:
@@ -168,9 +181,17 @@ class Protocol(HttpToolsProtocol):
         path = self._lean.get(self.url)
         turn = self._turn(path) if path else None
         if turn is None:
-            super().on_headers_complete()
+            self._call_the_application()
         else:
             self.cycle = turn  # type: ignore[assignment]
+
+    def _call_the_application(self) -> None:
+        """Go on as uvicorn does, from the beginning of the message, where it makes the ASGI scope."""
+        url, headers, waits_for_100 = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, waits_for_100
+        self.headers += headers
+        super().on_headers_complete()
 
     def _turn(self, path: LeanPath) -> Turn | None:
         """The request whose head has come in, if it is a plain one."""
@@ -214,7 +235,14 @@ class Protocol(HttpToolsProtocol):
         turn.response_complete = True
         if not self.transport.is_closing():
             self._say(word, body, turn.keep_alive)
-        self.on_response_complete()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            self._idle_since = monotonic()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._idle_since = monotonic()
 
     def _say(self, word: str, body: bytes, keep_alive: bool) -> None:
         date = self.server_state.default_headers[0][1]

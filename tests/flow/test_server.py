@@ -267,6 +267,25 @@ async def test_a_slow_request_that_is_whole_in_time_is_answered_and_the_connecti
     assert await phone.code() == "ok"
 
 
+@pytest.mark.parametrize("path", ["/api/check-in/status", "/api/check-in/status?odd"])
+async def test_a_connection_ends_when_it_has_been_idle_and_not_before(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(server, "IDLE_SECONDS", 0.4)
+    silent, busy = [Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port)) for _ in range(2)]
+    for _ in range(4):
+        await busy.say(request(api, path))
+        assert await busy.code() == "ok"
+        await asyncio.sleep(0.2)
+    assert await silent.ended()
+    await api.service.redis.client_pause(900)
+    await busy.say(request(api, path))
+    assert await busy.code() == "ok"
+    started = asyncio.get_running_loop().time()
+    assert await busy.ended()
+    assert asyncio.get_running_loop().time() - started > 0.3
+
+
 async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api: Api, phone: Phone) -> None:
     api.service.time.stop_at(at("05:00", 1))
     await api.service.redis.client_pause(300)
