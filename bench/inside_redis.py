@@ -6,7 +6,6 @@ Both are prebuilt bytes on one socket with the same number of users on their way
 import asyncio
 import socket
 from time import monotonic
-from typing import Any
 
 import hiredis
 
@@ -15,7 +14,7 @@ from bench.measure import Line, Plot, Result, Scale, spread, target
 from bench.stack import MORNING, VECTOR, Cpu, Scene, Stack
 from clock import keys
 from clock.pipe import packed as command
-from clock.scripts import load
+from clock.scripts import load, of_users
 
 IN_FLIGHT = 4
 """Calls of a vector, or vectors of SETs, that are on their way at a time."""
@@ -70,9 +69,8 @@ async def _check_ins(scene: Scene, users: int, vector: int, costs: list[float]) 
     names = keys.names(scene.yesterday, 0, script.nouns)
     packed = []
     for start in range(0, users, vector):
-        args: list[Any] = []
-        for uid in uids[start : start + vector]:
-            args += [uid, 0]
+        waited_ms = 0
+        args = of_users(script, [(uid, waited_ms) for uid in uids[start : start + vector]])
         packed.append(command("EVALSHA", script.sha, len(names), *names, "", *args))
     return await _timed(scene, packed, 1, users, costs)
 

@@ -19,7 +19,7 @@ from clock.config import load
 from clock.game import instant_of, readable
 from clock.outcomes import OUTCOMES, message
 from clock.rounds import parse_day
-from clock.scripts import Value, call
+from clock.scripts import Value, call, of_users
 from clock.scripts import load as load_script
 from clock.totals import read
 from clock.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest, PaymentCallback
@@ -42,9 +42,9 @@ def create_app() -> Litestar:
     redis: Any = Redis.from_url(settings.redis_url)
     signatures = Signatures(settings.webhook_secret)
 
-    async def run(script: Any, day: date, fixed: Sequence[Value], args: Sequence[Value]) -> Any:
+    async def run(script: Any, day: date, fixed: Sequence[Value], user: Sequence[Value]) -> Any:
         names = keys.names(day, 0, script.nouns)
-        return (await call(redis, script, names, ["", *fixed, *args]))[1]
+        return (await call(redis, script, names, ["", *fixed, *of_users(script, [user])]))[1]
 
     @post("/api/check-in", status_code=200)
     async def check_in(request: Request[int, Token, Any], data: CheckInRequest) -> Envelope:

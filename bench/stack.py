@@ -19,7 +19,7 @@ from clock import embedded, keys, order_no
 from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.rounds import Windows, previous, windows
-from clock.scripts import Script, Value, call, load
+from clock.scripts import Script, Value, call, load, of_users
 from clock.service import Service
 from clock.store import PARTITIONED, migrate
 from clock.supervise import environment
@@ -165,9 +165,8 @@ class Scene:
     async def _vector(
         self, script: Script, day: date, rows: list[Sequence[Value]], now_ms: int, fixed: Sequence[Value]
     ) -> list[Any]:
-        flat = [value for row in rows for value in row]
         names = keys.names(day, 0, script.nouns)
-        return (await call(self.redis, script, names, [f"={now_ms}", *fixed, *flat]))[1:]
+        return (await call(self.redis, script, names, [f"={now_ms}", *fixed, *of_users(script, rows)]))[1:]
 
     async def join(self, day: date, uids: Sequence[int]) -> list[str]:
         """Users with an open order; the order numbers."""
@@ -189,7 +188,7 @@ class Scene:
         """Users with an open order become members."""
         now_ms = self.at(day).join_opens_ms + 120_000
         rows = (
-            (uid, 0, n, n[-12:], 100, transaction(uid), open_id(uid), now_ms, "platform", callback_body(n, uid))
+            (uid, 0, n, n[-12:], 100, transaction(uid), open_id(uid), now_ms, "platform", callback_body(n, uid).decode())
             for uid, n in zip(uids, numbers, strict=True)
         )
         results = await self.vectors("pay", day, rows, now_ms)

@@ -20,7 +20,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock.rounds import WAIT_CAP_MS
-from clock.scripts import Script, Value
+from clock.scripts import Script, Value, of_users
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Batcher:
     def submit(
         self, script: Script, day: date, shard: int, args: tuple[Value, ...], arrived: float
     ) -> asyncio.Future[Any]:
-        """Queue one user's ``args``: uid first, then, where the script takes ``waited_ms``, the rest after it.
+        """Queue one user's ``args``: the uid, then what the script's header names, but for ``waited_ms``.
 
         ``arrived`` is ``time.monotonic()`` at which the request reached the process. The future resolves to
         ``(now_ms, result)`` or raises :class:`Unavailable`. Raises :class:`Busy` when the queue is full.
@@ -131,18 +131,14 @@ class Batcher:
 
     async def _send(self, lane: Lane, batch: list[_Waiting]) -> None:
         script, day, shard = lane
-        timed = len(script.per_user) > 1 and script.per_user[1] == "waited_ms"
-        now = monotonic()
-        args: list[Value] = []
-        for one in batch:
-            if timed:
-                args.append(one.args[0])
-                args.append(min(WAIT_CAP_MS, int((now - one.arrived) * 1000)))
-                args.extend(one.args[1:])
-            else:
-                args.extend(one.args)
+        users = [one.args for one in batch]
+        if "waited_ms" in script.row:
+            now = monotonic()
+            users = [
+                (one.args[0], min(WAIT_CAP_MS, int((now - one.arrived) * 1000)), *one.args[1:]) for one in batch
+            ]
         try:
-            now_ms, *results = await self._call(script, day, shard, args)
+            now_ms, *results = await self._call(script, day, shard, of_users(script, users))
             if len(results) != len(batch):
                 raise Unavailable(f"{script.verb} answered {len(results)} of {len(batch)} users")
         except (RedisError, OSError, Unavailable) as error:

@@ -35,6 +35,9 @@ QUARANTINED = frozenset(("order_not_found", "amount_mismatch", "buyer_mismatch",
 ASK_AGAIN = 3
 """How often a verb may find that it named the wrong round's keys; twice can happen around midnight."""
 
+NO_AMOUNT_FEN = -1
+"""A payment's amount that is missing, or that no order has."""
+
 PROFILES_REMEMBERED = 100_000
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
@@ -309,7 +312,7 @@ class Game:
             place.uid,
             callback.order_no,
             place.tail,
-            -1 if paid.amount is None else paid.amount,
+            paid.amount if paid.amount is not None and 0 <= paid.amount < 1 << 53 else NO_AMOUNT_FEN,
             paid.transactionId or "",
             paid.buyerId or "",
             instant_of(paid.notify_time, self.calendar.timezone),

@@ -1,7 +1,10 @@
 """Loads ``lua/``, checks each script's header against what it says it does, and calls scripts NOSCRIPT-proof.
 
 A header is the comment at the top of a file: its name and one sentence, then ``KEYS``, ``ARGV`` (fixed words, a
-bar, words per user), ``RETURNS``, ``WORDS``, optionally ``ENTRY`` (the event and its fields) and ``FLAGS``.
+bar, words per user), ``RETURNS``, ``WORDS``, optionally ``ROW``, ``ENTRY`` (the event and its fields) and ``FLAGS``.
+
+``ROW`` names what else there is of each user. It comes for all users in one argument, ``rows``: a MessagePack array of
+their values one after the other. An argument of its own for each costs Redis 0.5 µs (docs/decisions/0001).
 """
 
 import hashlib
@@ -39,6 +42,7 @@ class Script(msgspec.Struct, frozen=True):
     """The keys that it takes, by the nouns of :mod:`clock.keys`."""
     fixed: tuple[str, ...]
     per_user: tuple[str, ...]
+    row: tuple[str, ...]
     words: frozenset[str]
     only_reads: bool
     source: str
@@ -70,6 +74,7 @@ def parse(verb: str, body: str, prelude: str) -> Script:
         nouns=tuple(header["KEYS"].split()),
         fixed=tuple(fixed.split()),
         per_user=tuple(per_user.split()),
+        row=tuple(header.get("ROW", "").split()),
         words=frozenset(header["WORDS"].split()),
         only_reads="no-writes" in flags.split(","),
         source=source,
@@ -110,6 +115,8 @@ def _check(script: Script, body: str, entry: str) -> None:
     for word in script.words:
         if word.isidentifier() and len(word) > 1 and f"'{word}'" not in body:
             raise BadScript(f"{where}: never answers {word!r}")
+    if ("rows" in script.fixed) != bool(script.row) or "rows" in script.fixed[:-1]:
+        raise BadScript(f"{where}: rows without ROW, or the other way round")
     if ("append(" in body) != bool(entry):
         raise BadScript(f"{where}: appends without saying so in ENTRY, or the other way round")
     if entry:
@@ -117,6 +124,15 @@ def _check(script: Script, body: str, entry: str) -> None:
         kind = events.BY_TAG.get(tag)
         if kind is None or list(kind.__struct_fields__) != fields:
             raise BadScript(f"{where}: ENTRY {entry!r} is not an event of clock.events")
+
+
+def of_users(script: Script, users: Sequence[Sequence[Value]]) -> list[Value]:
+    """The arguments of a script that speak of its users: of each the uid, then whatever the header names. What is
+    in rows is numbers and texts; Redis' MessagePack knows no bytes."""
+    if not script.row:
+        return [value for user in users for value in user]
+    rows = [value for user in users for value in user[1:]]
+    return [msgspec.msgpack.encode(rows), *(user[0] for user in users)]
 
 
 class Client(Redis):

@@ -28,7 +28,7 @@ from clock.money import Split, fee, split
 from clock.opening import Opener
 from clock.questions import Questions
 from clock.rounds import WAIT_CAP_MS, Rules, Windows, windows
-from clock.scripts import Value, call, load
+from clock.scripts import Value, call, load, of_users
 from clock.standings import Standings
 from clock.store import SETTLEMENT_LOCK, Connection, Store, Unanswered, one, rows
 
@@ -271,10 +271,9 @@ class Settlement:
             by_shard.setdefault(keys.shard_of(uid, shards), []).append(uid)
         for shard, own in by_shard.items():
             for start in range(0, len(own), CREDIT_CHUNK):
-                args: list[Value] = []
-                for uid in own[start : start + CREDIT_CHUNK]:
-                    args += [uid, 0]
-                await self._raw(CLAIM, day, shard, "system", *args)
+                waited_ms = 0
+                users = [(uid, waited_ms) for uid in own[start : start + CREDIT_CHUNK]]
+                await self._raw(CLAIM, day, shard, "system", *of_users(CLAIM, users))
 
     # -- parts of several
 

@@ -1,10 +1,11 @@
 -- check_in: marks members as checked in, each once.
 -- KEYS    round members totals outbox
--- ARGV    clock | uid waited_ms
+-- ARGV    clock rows | uid
+-- ROW     waited_ms
 -- RETURNS now_ms | word
 -- WORDS   no_round wrong_round voided already_checked_in too_early too_late not_joined checked_in
 -- ENTRY   checked_in at_ms first_rank uids
-local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / 2
+local now, count = clock_ms(ARGV[1]), #ARGV - 2
 local round = redis.call('HMGET', KEYS[1],
   'state', 'morning_starts_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'morning_ends_ms')
 if not round[1] then return all(now, count, 'no_round') end
@@ -13,17 +14,17 @@ local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
 local open = round[1] == 'open'
 local opened, after_close = open and now >= opens and now >= morning_starts, now >= closes
 
-local uids = {}
-for i = 1, count do uids[i] = ARGV[2 * i] end
+local uids = {unpack(ARGV, 3)}
+local waited_ms = after_close and cmsgpack.unpack(ARGV[2])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 -- Lists that begin as long as they may become: growing them would cost as much as filling them.
-local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(ARGV, 2)}, {unpack(uids)}, {}
+local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(uids)}, {unpack(uids)}, {}
 local byte, sub, fresh = string.byte, string.sub, 0
 for i = 1, count do
   local uid, record = uids[i], records[i]
   local state = seen[uid] or (record and byte(record))
-  local arrived, word = after_close and now - tonumber(ARGV[2 * i + 1]) or now, nil
+  local arrived, word = after_close and now - waited_ms[i] or now, nil
   if opened and arrived < closes and (state == MEMBER or state == LATE) then
     word = 'checked_in'
     seen[uid] = CHECKED_IN

@@ -1,10 +1,11 @@
 -- claim: gives each winner one packet, once. By the user while claiming is open, by the system afterwards.
 -- KEYS    round members totals packets outbox
--- ARGV    clock by | uid waited_ms
+-- ARGV    clock by rows | uid
+-- ROW     waited_ms
 -- RETURNS now_ms | word, or {word, packet_fen, stake_fen} with a packet
 -- WORDS   no_round wrong_round voided already_claimed too_early not_settled not_joined not_checked_in claimed
 -- ENTRY   claimed at_ms by stake_fen first_index uids packets_fen
-local now, by, count = clock_ms(ARGV[1]), ARGV[2], (#ARGV - 2) / 2
+local now, by, count = clock_ms(ARGV[1]), ARGV[2], #ARGV - 3
 local round = redis.call('HMGET', KEYS[1],
   'state', 'morning_starts_ms', 'check_in_closes_ms', 'morning_ends_ms', 'stake_fen')
 if not round[1] then return all(now, count, 'no_round') end
@@ -12,13 +13,12 @@ local morning_starts, closes = tonumber(round[2]), tonumber(round[3])
 local morning_ends, stake = tonumber(round[4]), tonumber(round[5])
 local settled = round[1] == 'settled' or round[1] == 'finished'
 
-local uids = {}
-for i = 1, count do uids[i] = ARGV[1 + 2 * i] end
+local uids, waited_ms = {unpack(ARGV, 4)}, cmsgpack.unpack(ARGV[3])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local replies, claimers, position = {now}, {}, {}
 for i = 1, count do
-  local uid, arrived = uids[i], now - tonumber(ARGV[2 + 2 * i])
+  local uid, arrived = uids[i], now - waited_ms[i]
   local record = records[i]
   local state = record and string.byte(record)
   if by == 'user' and (now < morning_starts or arrived >= morning_ends) then replies[i + 1] = 'wrong_round'

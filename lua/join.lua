@@ -1,19 +1,19 @@
 -- join: gives each user an order for the round, or the one that the user has already.
 -- KEYS    round members totals outbox
--- ARGV    clock | uid waited_ms order_no tail open_id mobile nickname
+-- ARGV    clock rows | uid
+-- ROW     waited_ms order_no tail open_id mobile nickname
 -- RETURNS now_ms | word, or {word, order_id, tail} with an order
 -- WORDS   no_round wrong_round voided already_joined join_closed order_pending ordered
 -- ENTRY   ordered at_ms rows
-local STRIDE = 7
-local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / STRIDE
+local WIDTH = 6
+local now, count = clock_ms(ARGV[1]), #ARGV - 2
 local round = redis.call('HMGET', KEYS[1],
   'state', 'day_starts_ms', 'join_opens_ms', 'join_closes_ms', 'morning_starts_ms', 'stake_fen', 'first_order_id')
 if not round[1] then return all(now, count, 'no_round') end
 local day_starts, opens, closes = tonumber(round[2]), tonumber(round[3]), tonumber(round[4])
 local day_ends, stake, first_order_id = tonumber(round[5]), tonumber(round[6]), tonumber(round[7])
 
-local uids = {}
-for i = 1, count do uids[i] = ARGV[2 + (i - 1) * STRIDE] end
+local uids, said = {unpack(ARGV, 3)}, cmsgpack.unpack(ARGV[2])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local function order_of(record)
@@ -24,8 +24,8 @@ end
 local replies, writes, rows, fresh = {now}, {}, {}, {}
 local orders = tonumber(redis.call('HGET', KEYS[3], 'orders') or 0)
 for i = 1, count do
-  local at = 2 + (i - 1) * STRIDE
-  local uid, arrived = uids[i], now - tonumber(ARGV[at + 1])
+  local at = (i - 1) * WIDTH
+  local uid, arrived = uids[i], now - said[at + 1]
   local record = fresh[uid] or records[i]
   local state = record and string.byte(record)
   local reply
@@ -38,13 +38,13 @@ for i = 1, count do
     reply = {'order_pending', order_id, tail}
   else
     orders = orders + 1
-    local tail, open_id = ARGV[at + 3], ARGV[at + 4]
+    local tail, open_id = said[at + 3], said[at + 4]
     record = 'O' .. cmsgpack.pack(tail, orders, open_id)
     fresh[uid] = record
     writes[#writes + 1] = uid
     writes[#writes + 1] = record
     local order_id = first_order_id + orders
-    rows[#rows + 1] = {tonumber(uid), ARGV[at + 2], order_id, stake, open_id, ARGV[at + 5], ARGV[at + 6]}
+    rows[#rows + 1] = {tonumber(uid), said[at + 2], order_id, stake, open_id, said[at + 5], said[at + 6]}
     reply = {'ordered', order_id, tail}
   end
   replies[i + 1] = reply

@@ -1,22 +1,22 @@
 -- pay: takes successful payments; each makes a member, or is owed back. Checks in the order of RULES.md.
 -- KEYS    round members totals payments outbox
--- ARGV    clock | uid waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
+-- ARGV    clock rows | uid
+-- ROW     waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
 -- RETURNS now_ms | word
 -- WORDS   no_round order_not_found already_paid amount_mismatch transaction_missing buyer_mismatch refund_due paid
 -- ENTRY   payment at_ms rows
-local STRIDE = 10
-local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / STRIDE
+local WIDTH = 9
+local now, count = clock_ms(ARGV[1]), #ARGV - 2
 local round = redis.call('HMGET', KEYS[1],
   'state', 'join_closes_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'stake_fen')
 if not round[1] then return all(now, count, 'no_round') end
 local join_closes, opens, closes = tonumber(round[2]), tonumber(round[3]), tonumber(round[4])
 local stake = tonumber(round[5])
 
-local uids, payments = {}, {}
+local uids, said, payments = {unpack(ARGV, 3)}, cmsgpack.unpack(ARGV[2]), {}
 for i = 1, count do
-  local at = 2 + (i - 1) * STRIDE
-  uids[i] = ARGV[at]
-  payments[i] = ARGV[at + 2] .. ':' .. ARGV[at + 5]
+  local at = (i - 1) * WIDTH
+  payments[i] = said[at + 2] .. ':' .. said[at + 5]
 end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 local refused = redis.call('HMGET', KEYS[4], unpack(payments))
@@ -34,21 +34,21 @@ end
 local replies, writes, rows, fresh, repaid = {now}, {}, {}, {}, {}
 local members, late, refunds = 0, 0, 0
 for i = 1, count do
-  local at = 2 + (i - 1) * STRIDE
-  local uid, arrived = uids[i], now - tonumber(ARGV[at + 1])
+  local at = (i - 1) * WIDTH
+  local uid, arrived = uids[i], now - said[at + 1]
   local record = fresh[uid] or records[i]
   local state = record and string.byte(record)
   local tail, number, open_id, transaction_id
   if record then tail, number, open_id, transaction_id = cmsgpack.unpack(string.sub(record, 2)) end
-  local transaction, paid_at = ARGV[at + 5], tonumber(ARGV[at + 7])
+  local transaction, paid_at = said[at + 5], said[at + 7]
   if paid_at < 0 or paid_at > arrived then paid_at = arrived end
   local word, what
-  if not record or tail ~= ARGV[at + 3] then word = 'order_not_found'
+  if not record or tail ~= said[at + 3] then word = 'order_not_found'
   elseif transaction ~= '' and transaction == transaction_id then word = 'already_paid'
   elseif refused[i] or repaid[payments[i]] then word = 'refund_due'
-  elseif tonumber(ARGV[at + 4]) ~= stake then word = 'amount_mismatch'
+  elseif said[at + 4] ~= stake then word = 'amount_mismatch'
   elseif transaction == '' then word = 'transaction_missing'
-  elseif ARGV[at + 6] ~= open_id then word = 'buyer_mismatch'
+  elseif said[at + 6] ~= open_id then word = 'buyer_mismatch'
   else
     word, what = outcome(state, paid_at, arrived)
     if word == 'paid' then
@@ -63,7 +63,7 @@ for i = 1, count do
       repaid[payments[i]] = true
       redis.call('HSET', KEYS[4], payments[i], what)
     end
-    rows[#rows + 1] = {tonumber(uid), ARGV[at + 2], transaction, stake, paid_at, what, ARGV[at + 8], ARGV[at + 9]}
+    rows[#rows + 1] = {tonumber(uid), said[at + 2], transaction, stake, paid_at, what, said[at + 8], said[at + 9]}
   end
   replies[i + 1] = word
 end

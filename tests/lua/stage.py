@@ -13,7 +13,7 @@ from clock import events, keys, order_no
 from clock.config import Settings
 from clock.events import Event
 from clock.rounds import Rules, rules_of, windows
-from clock.scripts import Value, load
+from clock.scripts import Value, load, of_users
 from tests.conftest import DAY, at, run_script
 
 Client: TypeAlias = Redis | RedisCluster
@@ -93,9 +93,8 @@ class Stage:
         """What the script answers after its time: a result per row, or word and more. Arguments go by the names
         that the script's header gives them."""
         script = load(verb)
-        args = [fixed[name] for name in script.fixed if name != "clock"]
-        for row in rows:
-            args += [row[name] for name in script.per_user]
+        args = [fixed[name] for name in script.fixed if name not in ("clock", "rows")]
+        args += of_users(script, [[row[name] for name in (*script.per_user, *script.row)] for row in rows])
         if self._forgets_scripts:
             await self.redis.script_flush()
         reply = await run_script(self.redis, verb, now, keys.names(self.day, self.shard, script.nouns), *args)

@@ -374,6 +374,18 @@ async def test_texts_that_look_like_numbers_stay_texts(stage: Stage) -> None:
     assert await pay(stage, numeric) == ["already_paid"]
 
 
+@pytest.mark.parametrize("size", [0, 31, 32, 255, 256, 65_535, 65_536, 300_000])
+async def test_a_body_of_any_size_is_kept_as_it_came(stage: Stage, size: int) -> None:
+    """MessagePack writes texts in five ways, by their length in bytes."""
+    raw = "早" * (size // 3) + "x" * (size % 3)
+    await stage.join(1, 2)
+    await stage.drained()
+    assert await pay(stage, payment(1, raw=raw), payment(2)) == ["paid", "paid"]
+    event = (await stage.new_events())[0]
+    assert isinstance(event, Payment)
+    assert [row[7] for row in event.rows] == [raw, payment(2)["raw"]]
+
+
 class AllOpen:
     """Every round is open already."""
 

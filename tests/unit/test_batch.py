@@ -6,6 +6,7 @@ from datetime import date
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import ResponseError
@@ -39,15 +40,29 @@ class Redis:
 
     def uids(self) -> list[list[Value]]:
         """The users of each call so far."""
-        return [args[:: len(load(verb).per_user)] for verb, _, _, args in self.calls]
+        return [uids_of(load(verb), args) for verb, _, _, args in self.calls]
 
     def answer(self, call: int) -> None:
         """Every user of the call gets ``word <uid>`` at time 7."""
         self.answers[call].set_result([7, *(f"word {int(uid)}" for uid in self.uids()[call])])
 
 
+def uids_of(script: Script, args: Sequence[Value]) -> list[Value]:
+    return list(args[1:] if script.row else args[:: len(script.per_user)])
+
+
+def rows_of(args: Sequence[Value]) -> list[Any]:
+    """What is in the argument ``rows``."""
+    assert isinstance(args[0], bytes)
+    return msgspec.msgpack.decode(args[0], type=list[Any])
+
+
 def echo(script: Script, args: Sequence[Value]) -> list[Any]:
-    return [7, *(f"word {int(uid)}" for uid in args[:: len(script.per_user)])]
+    return [7, *(f"word {int(uid)}" for uid in uids_of(script, args))]
+
+
+def all_paid(script: Script, args: Sequence[Value]) -> list[Any]:
+    return [7, *[b"paid"] * len(uids_of(script, args))]
 
 
 @pytest.fixture
@@ -158,7 +173,7 @@ async def test_whoever_asks_again_fails_with_the_first(redis: Redis) -> None:
 
 
 async def test_other_payments_of_a_user_are_other_questions(redis: Redis) -> None:
-    redis.at_once = lambda script, args: [7, *[b"paid"] * (len(args) // len(script.per_user))]
+    redis.at_once = all_paid
     batcher = Batcher(redis)
     rows = [(1, "TTC", "tail", 100, transaction, "open", -1, "platform", b"raw") for transaction in ("T1", "T2", "T1")]
     answers = await all_of(batcher.submit(PAY, DAY, 0, row, monotonic()) for row in rows)
@@ -325,11 +340,11 @@ async def test_callers_who_leave_a_failing_call_do_not_disturb_the_others(redis:
     assert batcher.waiting == 0
 
 
-async def sent_wait(redis: Redis, arrived: float) -> Value:
+async def sent_wait(redis: Redis, arrived: float) -> Any:
     redis.at_once = echo
     redis.calls.clear()
     await all_of([Batcher(redis).submit(CHECK_IN, DAY, 0, (1,), arrived)])
-    return redis.calls[0][3][1]
+    return rows_of(redis.calls[0][3])[0]
 
 
 async def test_a_wait_is_measured_from_the_arrival_of_the_request(redis: Redis) -> None:
@@ -358,17 +373,19 @@ async def test_a_wait_grows_while_the_previous_call_is_on_its_way(
     await turns()
     redis.answer(1)
     await all_of(futures)
-    assert [call[3] for call in redis.calls] == [[1, 250], [2, 2_750, 3, 2_250]]
+    assert redis.uids() == [[1], [2, 3]]
+    assert [rows_of(call[3]) for call in redis.calls] == [[250], [2_750, 2_250]]
 
 
 async def test_arguments_are_sent_in_the_order_of_the_header(redis: Redis) -> None:
-    redis.at_once = lambda script, args: [7, *["paid"] * (len(args) // len(script.per_user))]
+    redis.at_once = all_paid
     batcher = Batcher(redis)
-    rows = [(uid, "TTC", "tail", 100, f"T{uid}", "open", -1, "platform", b"raw") for uid in (1, 2)]
-    await all_of(batcher.submit(PAY, DAY, 0, row, monotonic() - 9) for row in rows)
-    expected = [value for row in rows for value in (row[0], 5_000, *row[1:])]
-    assert redis.calls[0][3] == expected
-    assert len(expected) == 2 * len(PAY.per_user)
+    users = [(uid, "TTC", "tail", 100, f"T{uid}", "open", -1, "platform", "raw") for uid in (1, 2)]
+    await all_of(batcher.submit(PAY, DAY, 0, user, monotonic() - 9) for user in users)
+    expected = [value for user in users for value in (5_000, *user[1:])]
+    assert redis.uids() == [[1, 2]]
+    assert rows_of(redis.calls[0][3]) == expected
+    assert len(expected) == 2 * len(PAY.row)
 
 
 async def test_a_script_that_knows_no_waiting_is_not_told_of_it(redis: Redis) -> None:

@@ -92,6 +92,9 @@ def test_a_header_without_one_of_its_lines_is_refused(verb: str, label: str) -> 
         ("check_in", "at_ms first_rank uids", "at_ms first_rank", "is not an event"),
         ("check_in", "at_ms first_rank uids", "at_ms first_rank uids more", "is not an event"),
         ("claim", "-- ENTRY   claimed", "-- ENTRY   checked_in", "is not an event"),
+        ("claim", "clock by rows |", "clock by |", "rows without ROW"),
+        ("claim", "clock by rows |", "clock rows by |", "rows without ROW"),
+        ("claim", header_line("claim", "ROW"), "", "rows without ROW"),
     ],
 )
 def test_a_header_that_says_something_else_than_the_script_is_refused(
@@ -159,8 +162,8 @@ def test_a_script_never_makes_random_choices(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_script_never_divides_money(verb: str) -> None:
-    """The only thing divided is the number of arguments, into rows."""
-    code = re.sub(r"\(#ARGV - \d\) / (?:\d|STRIDE)\b", "", code_of(verb))
+    """The only thing divided is the number of arguments, into users."""
+    code = re.sub(r"\(#ARGV - \d\) / \d\b", "", code_of(verb))
     assert "/" not in code
     assert "%" not in code
     assert "math." not in code
@@ -173,13 +176,19 @@ def test_the_prelude_divides_only_microseconds() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_rows_of_a_vector_are_as_wide_as_the_header_says(verb: str) -> None:
     script, body = load(verb), body_of(verb)
-    counted = re.search(r"\(#ARGV - (\d)\) / (\d|STRIDE)\b", body)
+    counted = re.search(r"count = .*#ARGV - (\d)(?:\) / (\d))?\n", body)
     if counted:
-        stride = re.search(r"local STRIDE = (\d+)", body)
-        width = int(stride[1]) if stride else int(counted[2])
-        assert (int(counted[1]), width) == (len(script.fixed), len(script.per_user))
-    elif "#ARGV - 1\n" in body:
-        assert (len(script.fixed), len(script.per_user)) == (1, 1)
+        assert (int(counted[1]), int(counted[2] or 1)) == (len(script.fixed), len(script.per_user))
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if load(verb).row])
+def test_the_rows_of_an_argument_are_as_wide_as_the_header_says(verb: str) -> None:
+    script, body = load(verb), body_of(verb)
+    assert f"cmsgpack.unpack(ARGV[{len(script.fixed)}])" in body
+    if script.row != ("waited_ms",):
+        assert f"local WIDTH = {len(script.row)}\n" in body
+        used = {int(at) for at in re.findall(r"said\[at \+ (\d+)\]", body)}
+        assert used == set(range(1, 1 + len(script.row)))
 
 
 @pytest.mark.parametrize("verb", VERBS)
