@@ -188,8 +188,8 @@ class Scene:
         """Users with an open order become members."""
         now_ms = self.at(day).join_opens_ms + 120_000
         rows = (
-            (uid, 0, n, n[-12:], 100, transaction(uid), open_id(uid), now_ms, "platform", callback_body(n, uid).decode())
-            for uid, n in zip(uids, numbers, strict=True)
+            (uid, 0, n, n[-12:], 100, transaction(uid), open_id(uid), now_ms, "platform", raw.decode())
+            for uid, n, raw in zip(uids, numbers, map(callback_body, numbers, uids), strict=True)
         )
         results = await self.vectors("pay", day, rows, now_ms)
         assert set(results) == {b"paid"}, set(results)
@@ -208,7 +208,7 @@ class Scene:
         now_ms = self.at(day).settle_ms + 1
         await self.call("close", day, now_ms, "settle", 5_000)
         for first in range(0, packets, 500):
-            await self.call("publish", day, now_ms, first, *[fen] * min(500, packets - first))
+            await self.call("publish", day, now_ms, first, f"{fen} " * min(500, packets - first))
         assert (await self.call("settle", day, now_ms, "open", packets, packets * fen))[1] == b"settled"
 
     async def many_winners(self, count: int) -> None:

@@ -134,9 +134,7 @@ class Batcher:
         users = [one.args for one in batch]
         if "waited_ms" in script.row:
             now = monotonic()
-            users = [
-                (one.args[0], min(WAIT_CAP_MS, int((now - one.arrived) * 1000)), *one.args[1:]) for one in batch
-            ]
+            users = [(one.args[0], min(WAIT_CAP_MS, int((now - one.arrived) * 1000)), *one.args[1:]) for one in batch]
         try:
             now_ms, *results = await self._call(script, day, shard, of_users(script, users))
             if len(results) != len(batch):

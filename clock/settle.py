@@ -190,21 +190,22 @@ class Settlement:
         return "published"
 
     async def _publish_shard(self, day: date, shard: int) -> None:
-        """From where an earlier try ended, a page of the manifest at a time."""
-        first = await self._redis.llen(keys.name(day, shard, "packets"))
-        while page := await self._store.one("manifest_page", day=day, shard=shard, first=first, limit=PAGE):
-            fens = page["fens"].split()
-            chunks = [fens[start : start + CHUNK] for start in range(0, len(fens), CHUNK)]
-            for start in range(0, len(chunks), self._at_once):
-                await self._push(day, shard, first + start * CHUNK, chunks[start : start + self._at_once])
-            first += len(fens)
+        """From where an earlier try ended, a page of the manifest at a time; the next is read while one is pushed."""
+        page = await self._page(day, shard, await self._redis.llen(keys.name(day, shard, "packets")))
+        while page:
+            after = page[-1]["first"] + page[-1]["packets"]
+            page, _ = await asyncio.gather(self._page(day, shard, after), self._push(day, shard, page))
 
-    async def _push(self, day: date, shard: int, first: int, chunks: list[list[str]]) -> None:
-        """Publish chunks, the first of which begins at packet number ``first``."""
-        calls = (self._call(PUBLISH, day, shard, first + CHUNK * n, *fens) for n, fens in enumerate(chunks))
-        for word in await asyncio.gather(*calls):
-            if word not in ("published", "already_published"):
-                raise BooksDiffer(f"shard {shard} of {day} does not take packets: {word}")
+    async def _page(self, day: date, shard: int, first: int) -> list[dict[str, Any]]:
+        return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
+
+    async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
+        for start in range(0, len(chunks), self._at_once):
+            some = chunks[start : start + self._at_once]
+            calls = (self._call(PUBLISH, day, shard, chunk["first"], chunk["fens"]) for chunk in some)
+            for word in await asyncio.gather(*calls):
+                if word not in ("published", "already_published"):
+                    raise BooksDiffer(f"shard {shard} of {day} does not take packets: {word}")
 
     async def _open_claiming(self, round_: Recorded) -> str:
         sums = {row["shard"]: row for row in await self._store.all("manifest_sums", day=round_.day)}

@@ -74,9 +74,10 @@ SELECT day, order_no, transaction_id, refund_no(order_no, transaction_id), uid, 
 FROM payments WHERE day = %(day)s AND outcome IN ('paid', 'paid_late')
 ON CONFLICT DO NOTHING
 
--- manifest_page: A shard's packets from an index on, in order, as one text: a row each would take longer than pushing them.
-SELECT string_agg(fen::text, ' ' ORDER BY index) AS fens FROM packets
-WHERE day = %(day)s AND shard = %(shard)s AND index >= %(first)s AND index < %(first)s::int + %(limit)s HAVING count(*) > 0
+-- manifest_page: A shard's packets from an index on, in chunks, each as one text: a row each would take longer than pushing them.
+SELECT min(index) AS first, count(*) AS packets, string_agg(fen::text, ' ' ORDER BY index) AS fens FROM packets
+WHERE day = %(day)s AND shard = %(shard)s AND index >= %(first)s AND index < %(first)s::int + %(limit)s
+GROUP BY (index - %(first)s::int) / %(chunk)s::int ORDER BY 1
 
 -- manifest_sums: How many packets a shard has, and their sum.
 SELECT shard, count(*) AS packets, sum(fen)::bigint AS fen FROM packets WHERE day = %(day)s GROUP BY shard

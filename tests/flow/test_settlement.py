@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, ops, outbox, public, worker
+from clock import keys, ops, outbox, public, settle, worker
 from clock.batch import Unavailable
 from clock.config import Settings
 from clock.money import Split, split
@@ -419,7 +419,21 @@ def expect_rich(row: dict[str, Any]) -> None:
     assert (row["carried_in_fen"], row["pot_fen"], row["carried_out_fen"]) == (270, 630, 30)
 
 
-async def test_settlement_resumes_after_dying_at_any_call(settings: Settings) -> None:
+async def test_packets_are_published_in_the_order_of_the_manifest_page_after_page(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "PAGE", 5)
+    monkeypatch.setattr(settle, "CHUNK", 2)
+    monkeypatch.setattr(settle, "AT_ONCE", 2)
+    async with forgetful(settings), new_world(settings, shards=2) as service:
+        await settled(service, DAY, Crowd(winners=40, sleepers=30))
+        assert len(await published(service, DAY)) == 40
+        assert await published(service, DAY) == await manifest(service, DAY)
+
+
+async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "PAGE", 2)
+    monkeypatch.setattr(settle, "CHUNK", 1)
     for at in count(1):
         async with forgetful(settings), new_world(settings, **RICH) as service:
             await carried_then_played(service)

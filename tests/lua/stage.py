@@ -141,8 +141,8 @@ class Stage:
         return str((await self.call("close", now=now, why=why, grace_ms=GRACE_MS))[0])
 
     async def publish(self, first_index: int, *packets_fen: int, now: int = SETTLES) -> str:
-        rows = ({"fen": fen} for fen in packets_fen)
-        return str((await self.call("publish", *rows, now=now, first_index=first_index))[0])
+        fens = " ".join(map(str, packets_fen))
+        return str((await self.call("publish", now=now, first_index=first_index, fens=fens))[0])
 
     async def settle(self, packets: int, packets_fen: int, now: int = SETTLES, how: str = "open") -> str:
         return str((await self.call("settle", now=now, how=how, packets=packets, packets_fen=packets_fen))[0])
