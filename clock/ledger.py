@@ -26,7 +26,8 @@ class Rule(NamedTuple):
 
 
 CHANNEL: LiteralString = "'channel:' || channel"
-POOL: LiteralString = "'pool:' || to_char(day, 'YYYY-MM-DD')"
+POOL: LiteralString = "{pool}"
+"""The same for all rows of a statement, and costly to make of each row's day."""
 USER: LiteralString = "'user:' || uid"
 PAYMENT: LiteralString = "order_no || ':' || transaction_id"
 ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
@@ -61,6 +62,20 @@ SETTLED_ROUND = sql.SQL(
 """``rounds`` as a source of transfers."""
 
 
+def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
+    """What a rule says of the rows of one day, by name."""
+    pool = sql.Literal(f"pool:{day}")
+    return {
+        "day": sql.Literal(day),
+        "kind": sql.Literal(rule.kind),
+        "cause": sql.SQL(rule.cause),
+        "from_account": sql.SQL(rule.from_account).format(pool=pool),
+        "to_account": sql.SQL(rule.to_account).format(pool=pool),
+        "amount": sql.SQL(rule.amount_fen),
+        "when": sql.SQL(rule.when),
+    }
+
+
 async def post(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
     """Post what the rows of ``source`` (shaped like ``table``, plus ``uid``, ``at_ms``) say, each once."""
     for rule in RULES:
@@ -70,14 +85,5 @@ async def post(connection: Connection, table: str, source: sql.Composable, day: 
                     "INSERT INTO transfers (day, kind, cause, uid, from_account, to_account, amount_fen, at_ms) "
                     "SELECT day, {kind}, {cause}, uid, {from_account}, {to_account}, {amount}, at_ms "
                     "FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when} ON CONFLICT DO NOTHING"
-                ).format(
-                    kind=sql.Literal(rule.kind),
-                    cause=sql.SQL(rule.cause),
-                    from_account=sql.SQL(rule.from_account),
-                    to_account=sql.SQL(rule.to_account),
-                    amount=sql.SQL(rule.amount_fen),
-                    source=source,
-                    day=sql.Literal(day),
-                    when=sql.SQL(rule.when),
-                )
+                ).format(source=source, **parts(rule, day))
             )

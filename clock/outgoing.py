@@ -28,11 +28,11 @@ STUCK_ATTEMPTS = 12
 
 OWED: dict[str, LiteralString] = {
     "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
-    "SELECT day, 'P' || to_char(day, 'YYYYMMDD') || uid, 'payout', uid, stake_fen + packet_fen FROM {} "
-    "WHERE day = {} ON CONFLICT DO NOTHING",
+    "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
+    "WHERE day = {day} ON CONFLICT DO NOTHING",
     "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
-    "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {} "
-    "WHERE day = {} ON CONFLICT DO NOTHING",
+    "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
+    "WHERE day = {day} ON CONFLICT DO NOTHING",
 }
 """Which rows of the books owe somebody money, and under which number."""
 
@@ -40,7 +40,8 @@ OWED: dict[str, LiteralString] = {
 async def owe(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
     """Queue what the rows of ``source`` owe, each once."""
     if table in OWED:
-        await connection.execute(sql.SQL(OWED[table]).format(source, sql.Literal(day)))
+        prefix = sql.Literal(f"P{day:%Y%m%d}")
+        await connection.execute(sql.SQL(OWED[table]).format(prefix=prefix, source=source, day=sql.Literal(day)))
 
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:

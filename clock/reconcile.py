@@ -200,15 +200,9 @@ async def _ledger(service: Service, row: dict[str, Any], report: Report) -> None
             "  FROM transfers WHERE day = {day} AND kind = {kind}) l ON l.cause = b.cause"
             " WHERE (b.fen, b.accounts) IS DISTINCT FROM (l.fen, l.accounts) ORDER BY 1 LIMIT {most}"
         ).format(
-            cause=sql.SQL(rule.cause),
-            from_account=sql.SQL(rule.from_account),
-            to_account=sql.SQL(rule.to_account),
-            amount=sql.SQL(rule.amount_fen),
             source=sources.get(rule.table, sql.Identifier(rule.table)),
-            day=sql.Literal(day),
-            when=sql.SQL(rule.when),
-            kind=sql.Literal(rule.kind),
             most=sql.Literal(MOST),
+            **ledger.parts(rule, day),
         )
         async with service.store.transaction() as connection:
             for found in await (await connection.execute(statement)).fetchall():
