@@ -3,6 +3,7 @@
 After each step the stream is trimmed, as the drain does once Postgres has it; what waits in it is a figure of its own.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from bench.measure import Line, Plot, Result, Scale, spread, target
@@ -74,5 +75,7 @@ async def _day(scene: Scene, members: int) -> AsyncIterator[None]:
 
 
 async def _used(scene: Scene) -> int:
-    """Bytes, when lazily freed ones have gone."""
-    return int((await scene.redis.info("memory"))["used_memory"])
+    """Bytes, when what an earlier FLUSHALL freed behind its back has gone."""
+    while (memory := await scene.redis.info("memory"))["lazyfree_pending_objects"]:
+        await asyncio.sleep(0.05)
+    return int(memory["used_memory"])
