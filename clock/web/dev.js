@@ -30,9 +30,18 @@ async function ask(method, path, body) {
   }
 }
 
+/** Counts choices: a token that comes late must not undo a later one. */
+let choices = 0;
+
 async function become(uid) {
+  const mine = ++choices;
   const reply = await ask("POST", "/dev/token", { uid });
-  if (reply.status === 1) signIn({ token: reply.data.token, uid, ...personOf(uid) });
+  if (reply.status === 1 && mine === choices) signIn({ token: reply.data.token, uid, ...personOf(uid) });
+}
+
+function leave() {
+  choices += 1;
+  signIn(null);
 }
 
 /** Always forward: to the next instant at which the game's clock shows that time. */
@@ -96,7 +105,7 @@ function chip(text, name, run) {
 
 const users = [
   ...USERS.map((uid) => chip(`#${uid}`, `user-${uid}`, () => become(uid))),
-  chip("guest", "guest", () => signIn(null)),
+  chip("guest", "guest", leave),
   chip("+5", "neighbours", neighbours),
 ];
 const times = [...TIMES.map((time) => chip(time.replace(/:00$/, ""), time, () => travel(time))), chip("now", "now", comeBack)];

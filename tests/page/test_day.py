@@ -46,6 +46,27 @@ async def button_is(page: Page, kind: str) -> None:
     await expect(page.locator("#act")).to_have_attribute("data-kind", kind)
 
 
+async def test_a_token_that_comes_late_does_not_undo_a_later_choice(house: House, visits: Visits, day: date) -> None:
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits(language="en")
+    page, asked, go_on = visitor.page, asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await go_on.wait()
+        await route.continue_()
+
+    await page.route("**/dev/token", hold, times=1)
+    await visitor.opens(None)
+    await asked.wait()
+    await page.locator("[data-dev=guest]").click()
+    await button_is(page, "guest")
+    async with page.expect_response("**/dev/token"):
+        go_on.set()
+    await page.wait_for_load_state("networkidle")
+    await button_is(page, "guest")
+
+
 async def left_ms(page: Page) -> int:
     """What the button's countdown shows."""
     hours, minutes, seconds = map(int, (await page.locator("#act-time").inner_text()).split(":"))
