@@ -104,9 +104,12 @@ class Server(msgspec.Struct, frozen=True):
             await asyncio.sleep(2 * _POLL_S)
 
 
-ALLOCATOR = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0"}
+ALLOCATOR = {
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0:glibc.malloc.mmap_threshold=1048576"
+}
 """This Valkey has no allocator of its own. glibc's keeps 7 freed pieces of a size at hand, and tidies up at
-each large one; a call of many users takes and frees thousands (docs/decisions/0028)."""
+each large one; a call of many users takes and frees thousands. A hash's table is mapped, not cleared
+(docs/decisions/0028)."""
 
 
 class Valkey(Server, frozen=True):
