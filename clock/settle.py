@@ -200,6 +200,7 @@ class Settlement:
         return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
 
     async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
+        """Publish a page. Raises :class:`BooksDiffer` where the shard does not take a chunk as the next."""
         for start in range(0, len(chunks), self._at_once):
             some = chunks[start : start + self._at_once]
             calls = (self._call(PUBLISH, day, shard, chunk["first"], chunk["fens"]) for chunk in some)
