@@ -10,7 +10,6 @@ import structlog
 
 from bench.measure import Result, Scale
 from bench.report import say, write
-from bench.stack import stack
 
 QUESTIONS = (
     "generator",
@@ -27,12 +26,10 @@ QUESTIONS = (
 
 
 async def run(names: list[str], scale: Scale) -> list[Result]:
-    """Each on servers of its own: what one leaves behind in an allocator's lists is no matter of the next."""
     results = []
     for name in names:
         began = monotonic()
-        async with stack() as servers:
-            result: Result = await import_module(f"bench.{name}").run(servers, scale)
+        result: Result = await import_module(f"bench.{name}").run(scale)
         result.seconds = monotonic() - began
         say(result)
         results.append(result)

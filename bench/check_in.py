@@ -2,7 +2,7 @@
 
 from bench.load import Job, Report
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, Cpu, Scene, Stack, fire
+from bench.scene import MORNING, Cpu, Scene, fire, staged
 
 SERVERS = ("bare", "ordinary", "service")
 PATH = "/api/check-in"
@@ -10,9 +10,9 @@ CONNECTIONS = 512
 """As many as keep both processes busy while Redis syncs its file; the curve has fewer and more."""
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(30_000, 15_000), scale.of(5, 3)
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         ports = {which: await scene.serve(which) for which in SERVERS}
         speeds: dict[str, list[float]] = {which: [] for which in SERVERS}
         costs: dict[str, list[float]] = {f"{which} {part}": [] for which in SERVERS for part in ("server", "redis")}
@@ -22,7 +22,7 @@ async def run(stack: Stack, scale: Scale) -> Result:
             for which in SERVERS:
                 count = users // 4 if which == "ordinary" else users
                 job = await herd(scene, ports[which], count, CONNECTIONS)
-                cpu, calls = Cpu(stack.pids), await script_calls(scene)
+                cpu, calls = Cpu(scene.pids), await script_calls(scene)
                 report = await once(scene, job)
                 used = cpu.used()
                 speeds[which].append(report.per_second)

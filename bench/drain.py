@@ -13,24 +13,24 @@ from psycopg import sql
 from bench.check_in import CONNECTIONS, ratios
 from bench.load import Job
 from bench.measure import Result, Scale, spread, target
-from bench.stack import MORNING, SETTLED, Scene, Stack, extra, fire
+from bench.scene import MORNING, SETTLED, Scene, extra, fire, staged
 from clock import keys, outbox
 
 TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "outgoing", "profiles")
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(40_000, 20_000), scale.of(3, 2)
     drains: list[float] = []
     copies: list[float] = []
     for _ in range(repetitions):
-        async with stack.scene(**SETTLED) as scene:
+        async with staged(**SETTLED) as scene:
             await _a_day(scene, users)
             seconds = await _drained(scene, scene.yesterday)
             rows, copied = await _copied(scene)
             drains.append(rows / seconds)
             copies.append(rows / copied)
-    produced, taken = await _kept_up(stack, scale)
+    produced, taken = await _kept_up(scale)
     return Result(
         name="drain",
         targets=[
@@ -88,11 +88,11 @@ async def _copied(scene: Scene) -> tuple[int, float]:
         return rows, monotonic() - began
 
 
-async def _kept_up(stack: Stack, scale: Scale) -> tuple[list[float], list[float]]:
+async def _kept_up(scale: Scale) -> tuple[list[float], list[float]]:
     """Events a second that clients produced over HTTP, and at which they were drained."""
     users, repetitions = scale.of(20_000, 6_000), scale.of(3, 2)
     produced, taken = [], []
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         port = await scene.serve("service")
         for _ in range(repetitions):
             uids = scene.uids(users)

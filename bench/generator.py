@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 from bench.check_in import PATH
 from bench.load import Job
 from bench.measure import Result, Scale, spread, target
-from bench.stack import MORNING, Scene, Stack, bearer, fire
+from bench.scene import MORNING, Scene, bearer, fire, staged
 
 CONNECTIONS = 128
 WRK_SECONDS, WRK_QUICK = 5, 2
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     count, repetitions = scale.of(60_000, 30_000), scale.of(3, 2)
     result = Result(name="generator")
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         uid = scene.uids(1)[0]
         await scene.members(scene.yesterday, [uid])
         request = scene.of_users(PATH, [uid])

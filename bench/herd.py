@@ -8,16 +8,16 @@ from bench.check_in import CONNECTIONS as STEADY
 from bench.check_in import herd, once, script_calls
 from bench.load import SAMPLE_S, Job, Report
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, Scene, Stack, fire
+from bench.scene import MORNING, Scene, fire, staged
 
 USERS, QUICK_USERS = 50_000, 15_000
 CONNECTIONS = 2_000
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(USERS, QUICK_USERS), scale.of(3, 2)
     times, tails, steadies, ratios = [], [], [], []
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         port = await scene.serve("service")
         for _ in range(repetitions):
             steady = await once(scene, await herd(scene, port, users, STEADY))

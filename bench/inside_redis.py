@@ -11,7 +11,7 @@ import hiredis
 
 from bench.check_in import ratios
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, VECTOR, Cpu, Scene, Stack
+from bench.scene import MORNING, VECTOR, Cpu, Scene, staged
 from clock import keys
 from clock.pipe import packed as command
 from clock.scripts import load, of_users
@@ -22,12 +22,12 @@ IN_FLIGHT = 4
 VECTORS = (1, 8, 32, 128, 256)
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(256_000, 64_000), scale.of(7, 3)
     sets: list[float] = []
     check_ins: list[float] = []
     costs: dict[str, list[float]] = {"SET": [], "check-in": []}
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         await scene.redis.execute_command("SCRIPT", "LOAD", load("check_in").source)
         for _ in range(repetitions):
             uids = scene.uids(users)
@@ -84,14 +84,14 @@ def _sets(uids: range, vector: int) -> list[bytes]:
 
 async def _timed(scene: Scene, packed: list[bytes], replies: int, users: int, costs: list[float]) -> float:
     """Users a second; ``packed`` pieces each have so many replies. Redis' CPU µs a user go to ``costs``."""
-    cpu = Cpu(scene.stack.pids)
+    cpu = Cpu(scene.pids)
     seconds = await asyncio.to_thread(_talk, scene, packed, replies)
     costs.append(1e6 * cpu.used()["redis"] / users)
     return users / seconds
 
 
 def _talk(scene: Scene, packed: list[bytes], replies: int) -> float:
-    valkey = scene.stack.valkey
+    valkey = scene.valkey
     with socket.create_connection(("127.0.0.1", valkey.port)) as connection:
         connection.sendall(command("AUTH", valkey.password))
         assert connection.recv(100) == b"+OK\r\n"

@@ -3,18 +3,17 @@
 After each step the stream is trimmed, as the drain does once Postgres has it; what waits in it is a figure of its own.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import SETTLED, Scene, Stack
+from bench.scene import SETTLED, Scene, staged
 
 STEPS = ("ordered", "paid", "checked in", "published", "claimed")
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     members = scale.of(1_000_000, 100_000)
-    async with stack.scene(**SETTLED) as scene:
+    async with staged(**SETTLED) as scene:
         before = await _used(scene)
         each, waiting = [], []
         async for _ in _day(scene, members):
@@ -75,7 +74,4 @@ async def _day(scene: Scene, members: int) -> AsyncIterator[None]:
 
 
 async def _used(scene: Scene) -> int:
-    """Bytes, when what an earlier FLUSHALL freed behind its back has gone."""
-    while (memory := await scene.redis.info("memory"))["lazyfree_pending_objects"]:
-        await asyncio.sleep(0.05)
-    return int(memory["used_memory"])
+    return int((await scene.redis.info("memory"))["used_memory"])

@@ -9,7 +9,7 @@ import asyncio
 from bench.check_in import herd, once
 from bench.load import Job, Report, side
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, Cpu, Scene, Stack, fire, rss_mib
+from bench.scene import MORNING, Cpu, Scene, fire, rss_mib, staged
 
 USERS = 40_000
 CONNECTIONS = 6_000
@@ -19,10 +19,10 @@ DONE = {"200 checked_in", "200 already_checked_in"}
 REFUSED = "503 busy"
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     result = Result(name="overload")
     capacities = []
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         port = await scene.serve("service")
         job = await herd(scene, port, USERS, CONNECTIONS)
         await once(scene, job)
@@ -103,11 +103,11 @@ async def _watched(scene: Scene, job: Job) -> tuple[Report, list[float], dict[st
 
     async def watch() -> None:
         while True:
-            sizes.append(rss_mib(scene.stack.pids["service"]))
+            sizes.append(rss_mib(scene.pids["service"]))
             await asyncio.sleep(1)
 
     watcher: list[asyncio.Task[None]] = []
-    cpu = Cpu(scene.stack.pids)
+    cpu = Cpu(scene.pids)
     report = await fire(job, lambda: watcher.append(asyncio.create_task(watch())))
     used = cpu.used()
     watcher[0].cancel()

@@ -19,8 +19,8 @@ from psycopg import sql
 
 from bench.check_in import ratios
 from bench.measure import Result, Scale, spread, target
+from bench.scene import FIRST_UID, SETTLED, Scene, staged
 from bench.settler import Took
-from bench.stack import FIRST_UID, SETTLED, Scene, Stack
 from clock import keys
 from clock.pipe import packed
 from clock.supervise import environment
@@ -29,12 +29,12 @@ CHUNK = 500
 STAKE_FEN = 100
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     winners, repetitions = scale.of(1_000_000, 200_000), scale.of(3, 2)
     whole, steps, bare, holds, sizes = [], [], [], [], []
     parts: dict[str, list[float]] = {name: [] for name in ("close", "split", "publish", "open claiming")}
     for _ in range(repetitions):
-        async with stack.scene(**SETTLED) as scene:
+        async with staged(**SETTLED) as scene:
             await _books(scene, winners)
             await scene.redis.config_set("slowlog-log-slower-than", 200)
             await scene.redis.config_set("slowlog-max-len", 100_000)
@@ -129,7 +129,7 @@ async def _bare(scene: Scene, winners: int) -> float:
 
 
 def _push(scene: Scene, pushes: list[bytes]) -> float:
-    valkey = scene.stack.valkey
+    valkey = scene.valkey
     with socket.create_connection(("127.0.0.1", valkey.port)) as connection:
         connection.sendall(packed("AUTH", valkey.password))
         assert connection.recv(100) == b"+OK\r\n"

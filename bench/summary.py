@@ -2,16 +2,16 @@
 
 from bench.load import Job
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, Scene, Stack, fire
+from bench.scene import MORNING, Scene, fire, staged
 
 CONNECTIONS = 128
 KINDS = ("summary", "check-in")
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(20_000, 8_000), scale.of(5, 3)
     waits: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         port = await scene.serve("service")
         for _ in range(repetitions):
             report = await fire(await _mixed(scene, port, users))

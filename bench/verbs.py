@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from bench.check_in import CONNECTIONS, SERVERS, ratios
 from bench.load import Job
 from bench.measure import Line, Plot, Result, Scale, spread, target
-from bench.stack import MORNING, SETTLED, Cpu, Scene, Stack, extra, fire
+from bench.scene import MORNING, SETTLED, Cpu, Scene, extra, fire, staged
 
 Prepare = Callable[[Scene, int], Awaitable[list[bytes]]]
 
@@ -34,18 +34,18 @@ VERBS: dict[str, tuple[Prepare, str]] = {
 }
 
 
-async def run(stack: Stack, scale: Scale) -> Result:
+async def run(scale: Scale) -> Result:
     users, repetitions = scale.of(20_000, 6_000), scale.of(5, 2)
     result = Result(name="verbs")
     bars: dict[str, list[float]] = {which: [] for which in SERVERS}
-    async with stack.scene(**SETTLED) as scene:
+    async with staged(**SETTLED) as scene:
         await scene.many_winners(repetitions * (2 * users + users // 4))
         ports = {which: await scene.serve(which) for which in SERVERS}
         for verb in VERBS:
             speeds = await _verb(scene, ports, verb, users, repetitions, result)
             for which in SERVERS:
                 bars[which].append(spread(speeds[which]).median)
-    async with stack.scene(**MORNING) as scene:
+    async with staged(**MORNING) as scene:
         port = await scene.serve("service")
         speed = [await _once(scene, port, "join", users) for _ in range(repetitions)]
         result.figures["join before yesterday's settlement, service, requests/s"] = spread(speed)
@@ -82,7 +82,7 @@ async def _once(
     prepare, expected = VERBS[verb]
     requests = await prepare(scene, count)
     await scene.forget_outbox()
-    cpu = Cpu(scene.stack.pids)
+    cpu = Cpu(scene.pids)
     job = Job(port=port, requests=requests, count=count, connections=CONNECTIONS, warm_up=count // 5)
     report = await fire(job)
     assert set(report.codes) == {expected}, report.codes

@@ -12,7 +12,6 @@ import aiohttp
 import jwt
 import msgspec
 import psutil
-import psycopg
 
 from bench.load import Job, Report
 from clock import embedded, keys, order_no
@@ -43,80 +42,49 @@ def midday_zone() -> str:
     return "Etc/GMT" if ahead == 0 else f"Etc/GMT{-ahead:+d}"
 
 
-class Stack:
-    """The servers, and what runs on them at the moment."""
-
-    def __init__(self, valkey: embedded.Valkey, postgres: embedded.Postgres, processes: dict[str, int]) -> None:
-        self.valkey = valkey
-        self.postgres = postgres
-        self.pids = processes
-        """Process ids by what they are, for CPU time and memory."""
-        self._numbers = iter(range(1, 1_000_000))
-
-    async def database(self) -> str:
-        """A migrated, empty database; its URL."""
-        name = f"bench_{next(self._numbers)}"
-        async with await psycopg.AsyncConnection.connect(self.postgres.url, autocommit=True) as connection:
-            await connection.execute(f"CREATE DATABASE {name}".encode())
-        url = self.postgres.url.replace("/clock?", f"/{name}?")
-        await migrate(url)
-        return url
-
-    @asynccontextmanager
-    async def scene(self, **changes: Any) -> AsyncIterator["Scene"]:
-        """An empty Redis and an empty database with rounds open around now; ``changes`` to the settings."""
-        settings = Settings(
-            env="prod",
-            timezone=midday_zone(),
-            port=_free_port(),
-            api_workers=WORKERS,
-            redis_url=self.valkey.url,
-            database_url=await self.database(),
-            jwt_secret=JWT_SECRET,
-            webhook_secret=WEBHOOK_SECRET,
-            user_rate=1_000_000,
-            **changes,
-        )
-        service = Service(settings)
-        await service.start()
-        scene = Scene(self, settings, service)
-        await _emptied(scene.redis)
-        await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or it happens in one half of a ratio only
-        await scene.redis.bgrewriteaof()
-        try:
-            for day in (scene.yesterday, scene.today):
-                await service.opener.open_round(day)
-            yield scene
-        finally:
-            await scene.stop()
-            await service.stop()
-
-
 @asynccontextmanager
-async def stack() -> AsyncIterator[Stack]:
+async def staged(**changes: Any) -> AsyncIterator["Scene"]:
+    """A new Valkey and a new Postgres with rounds open around now; ``changes`` to the settings.
+
+    Each scene has servers of its own. Emptied ones would not be the same: where a million records were freed, glibc
+    sorts thousands of pieces with a request for memory (docs/decisions/0028).
+    """
     with embedded.scratch() as data_dir:
         valkey, postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
         async with embedded.started(valkey) as one, embedded.started(postgres) as two:
-            yield Stack(valkey, postgres, {"redis": one.pid, "postgres": two.pid})
-
-
-async def _emptied(redis: Any) -> None:
-    """As a server that was just started: glibc sorts up to 10,000 freed pieces, in milliseconds, with each larger
-    request for memory that follows, and millions may have been freed here (docs/decisions/0028)."""
-    await redis.flushall()
-    while (await redis.info("memory"))["lazyfree_pending_objects"]:
-        await asyncio.sleep(0.05)
-    large = [f"large{number}" for number in range(300)]
-    for name in large:
-        await redis.set(name, bytes(100_000))
-    await redis.delete(*large)
+            await migrate(postgres.url)
+            settings = Settings(
+                env="prod",
+                timezone=midday_zone(),
+                port=_free_port(),
+                api_workers=WORKERS,
+                redis_url=valkey.url,
+                database_url=postgres.url,
+                jwt_secret=JWT_SECRET,
+                webhook_secret=WEBHOOK_SECRET,
+                user_rate=1_000_000,
+                **changes,
+            )
+            service = Service(settings)
+            await service.start()
+            scene = Scene(valkey, {"redis": one.pid, "postgres": two.pid}, settings, service)
+            await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or one half of a ratio has it
+            try:
+                for day in (scene.yesterday, scene.today):
+                    await service.opener.open_round(day)
+                yield scene
+            finally:
+                await scene.stop()
+                await service.stop()
 
 
 class Scene:
     """A moment of a round's day, with its users and its servers."""
 
-    def __init__(self, stack: Stack, settings: Settings, service: Service) -> None:
-        self.stack = stack
+    def __init__(self, valkey: embedded.Valkey, pids: dict[str, int], settings: Settings, service: Service) -> None:
+        self.valkey = valkey
+        self.pids = pids
+        """Process ids by what they are, for CPU time and memory."""
         self.settings = settings
         self.service = service
         self.redis: Any = service.redis
@@ -148,13 +116,13 @@ class Scene:
         command = [sys.executable, "-m", "bench.servers", which, str(port), str(WORKERS)]
         if which == "service":
             command = [sys.executable, "-m", "clock", "api"]
-        log = self.stack.valkey.data_dir / f"{which}.log"
+        log = self.valkey.data_dir / f"{which}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(*command, env=env, stdout=output, stderr=output)
         self._exits.push_async_callback(_end, process)
         await _answers(port, "/readyz" if which == "service" else "/", process)
-        self.stack.pids[which] = process.pid
-        self._exits.callback(self.stack.pids.pop, which, None)
+        self.pids[which] = process.pid
+        self._exits.callback(self.pids.pop, which, None)
         return port
 
     async def stop(self) -> None:
