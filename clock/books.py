@@ -14,7 +14,7 @@ from psycopg import sql
 
 from clock import events, ledger, outgoing
 from clock.rounds import day_of_number
-from clock.store import Connection
+from clock.store import Connection, unless_there
 
 COLUMNS: dict[str, tuple[LiteralString, ...]] = {
     "orders": ("day", "uid", "order_no", "order_id", "amount_fen", "open_id", "at_ms"),
@@ -167,21 +167,26 @@ async def _copy(
 
 
 async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Copy, insert what is not there yet, post it, and owe what follows from it."""
-    fresh = await _copy(connection, table, COLUMNS[table], rows)
+    """Copy, insert what is not there yet, post that, and owe what follows from it.
+
+    One statement: what follows from a row happens as often as the row is written, once. (So nothing of it has to be
+    looked for before it is inserted, which is a third of an insertion; docs/decisions/0025.)
+    """
+    fresh, added = await _copy(connection, table, COLUMNS[table], rows), sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
-    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING").format(
-        sql.Identifier(table), columns, columns, fresh
-    )
-    await connection.execute(_counted(insert, day, shard, STEPS[table]) if table in STEPS else insert)
-    await ledger.post(connection, table, fresh, day)
-    await outgoing.owe(connection, table, fresh, day)
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(sql.Identifier(table), columns, columns, fresh)
+    follow = ledger.postings(table, added, day) + outgoing.owed(table, added, day)
+    if table in STEPS:
+        follow.append(_counted(added, day, shard, STEPS[table]))
+    parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
+    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
+    await connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts)))
 
 
-def _counted(insert: sql.Composed, day: date, shard: int, step: str) -> sql.Composed:
-    """The insert, and how many rows of each minute it added: each row is counted as often as it is written, once."""
+def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:
+    """How many rows of each minute were added, for operators."""
     return sql.SQL(
-        "WITH added AS ({} RETURNING at_ms) INSERT INTO steps (day, minute_ms, step, shard, count)"
-        " SELECT {}, at_ms - at_ms % 60000, {}, {}, count(*) FROM added GROUP BY 2"
+        "INSERT INTO steps (day, minute_ms, step, shard, count)"
+        " SELECT {}, at_ms - at_ms % 60000, {}, {}, count(*) FROM {} GROUP BY 2"
         " ON CONFLICT (day, minute_ms, step, shard) DO UPDATE SET count = steps.count + excluded.count"
-    ).format(insert, sql.Literal(day), sql.Literal(step), sql.Literal(shard))
+    ).format(sql.Literal(day), sql.Literal(step), sql.Literal(shard), added)

@@ -10,7 +10,7 @@ from typing import LiteralString, NamedTuple
 
 from psycopg import sql
 
-from clock.store import Connection
+from clock.store import Connection, unless_there
 
 
 class Rule(NamedTuple):
@@ -76,14 +76,20 @@ def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
     }
 
 
+def postings(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
+    """What posts the rows of ``source`` (like ``table``, plus ``uid``, ``at_ms``), none of which is posted yet."""
+    return [
+        sql.SQL(
+            "INSERT INTO transfers (day, kind, cause, uid, from_account, to_account, amount_fen, at_ms) "
+            "SELECT day, {kind}, {cause}, uid, {from_account}, {to_account}, {amount}, at_ms "
+            "FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when}"
+        ).format(source=source, **parts(rule, day))
+        for rule in RULES
+        if rule.table == table
+    ]
+
+
 async def post(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
-    """Post what the rows of ``source`` (shaped like ``table``, plus ``uid``, ``at_ms``) say, each once."""
-    for rule in RULES:
-        if rule.table == table:
-            await connection.execute(
-                sql.SQL(
-                    "INSERT INTO transfers (day, kind, cause, uid, from_account, to_account, amount_fen, at_ms) "
-                    "SELECT day, {kind}, {cause}, uid, {from_account}, {to_account}, {amount}, at_ms "
-                    "FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when} ON CONFLICT DO NOTHING"
-                ).format(source=source, **parts(rule, day))
-            )
+    """Post what the rows of ``source`` say, each once, however often this runs."""
+    for posting in postings(table, source, day):
+        await connection.execute(unless_there(posting))

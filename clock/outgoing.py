@@ -15,7 +15,7 @@ from psycopg import sql
 
 from clock import ledger
 from clock.channels import Channel, Result
-from clock.store import Connection, Store, rows
+from clock.store import Connection, Store, rows, unless_there
 
 log = structlog.get_logger()
 
@@ -29,19 +29,26 @@ STUCK_ATTEMPTS = 12
 OWED: dict[str, LiteralString] = {
     "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
     "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
-    "WHERE day = {day} ON CONFLICT DO NOTHING",
+    "WHERE day = {day}",
     "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
     "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
-    "WHERE day = {day} ON CONFLICT DO NOTHING",
+    "WHERE day = {day}",
 }
 """Which rows of the books owe somebody money, and under which number."""
 
 
+def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
+    """What queues that which the rows of ``source`` owe, none of it queued before."""
+    if table not in OWED:
+        return []
+    prefix = sql.Literal(f"P{day:%Y%m%d}")
+    return [sql.SQL(OWED[table]).format(prefix=prefix, source=source, day=sql.Literal(day))]
+
+
 async def owe(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
-    """Queue what the rows of ``source`` owe, each once."""
-    if table in OWED:
-        prefix = sql.Literal(f"P{day:%Y%m%d}")
-        await connection.execute(sql.SQL(OWED[table]).format(prefix=prefix, source=source, day=sql.Literal(day)))
+    """Queue what the rows of ``source`` owe, each once, however often this runs."""
+    for debt in owed(table, source, day):
+        await connection.execute(unless_there(debt))
 
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:

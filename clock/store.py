@@ -123,6 +123,11 @@ async def one(connection: Connection, query: str, **parameters: object) -> DictR
     return found[0]
 
 
+def unless_there(insert: sql.Composable) -> sql.Composed:
+    """The insert, of those rows only whose keys are not there yet."""
+    return sql.SQL("{} ON CONFLICT DO NOTHING").format(insert)
+
+
 async def add_partitions(store: Store, day: date) -> None:
     """The day's partitions, each in a transaction of its own: no table is locked while waiting for another."""
     for table in PARTITIONED:
