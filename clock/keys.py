@@ -24,6 +24,9 @@ KEEP_MS = 14 * 24 * 3600 * 1000
 HEARTBEAT = "clock:worker:heartbeat"
 """String, expires by itself: the worker lives."""
 
+REWRITTEN = "clock:worker:rewritten"
+"""String, expires by itself: Redis was asked to rewrite its append-only file for this morning."""
+
 LIVE = "clock:live"
 """Hash, expires by itself: process → what it did in the last moment (:mod:`clock.live`)."""
 

@@ -17,7 +17,7 @@ from arq.connections import RedisSettings
 from arq.cron import cron
 from arq.worker import Worker
 from psycopg import DataError, IntegrityError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from clock import keys, logs, outbox, outgoing
 from clock.batch import Unavailable
@@ -40,6 +40,9 @@ SEND_SECONDS = 15.0
 PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
 RESTART_SECONDS = 1.0
+
+QUIET_MS = (2 * 3600 * 1000, 1800 * 1000)
+"""So long before check-in opens, and until so long before, hardly anybody comes."""
 
 Job = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -98,6 +101,22 @@ async def beat(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
     await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+
+
+@resilient
+async def rewrite(context: dict[str, Any]) -> None:
+    """Have Redis rewrite its append-only file in the quiet before check-in. Otherwise it might at five, when that
+    halves what it can do: a fork, a fault for the first write to each page, a second process (docs/decisions/0029)."""
+    service: Service = context["service"]
+    now_ms, (first_ms, last_ms) = service.time.now_ms(), QUIET_MS
+    for row in await live_rounds(service):
+        left_ms = windows(row["day"], msgspec.convert(row["rules"], Rules)).check_in_opens_ms - now_ms
+        if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=first_ms):
+            try:
+                await service.redis.execute_command("BGREWRITEAOF")
+                log.info("file_rewritten", day=str(row["day"]))
+            except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
+                log.warning("file_not_rewritten", error=str(error))
 
 
 @resilient
@@ -185,7 +204,7 @@ def build(service: Service) -> Worker:
             keep_result=0,
             run_at_startup=True,
         )
-        for job in (drain, beat, settle, count, remind, send, ask, compare)
+        for job in (drain, beat, rewrite, settle, count, remind, send, ask, compare)
     ]
     url = service.settings.arq_url
     return Worker(

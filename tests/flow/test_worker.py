@@ -17,7 +17,7 @@ from clock import embedded, keys, processes, worker
 from clock.config import Settings
 from clock.service import Service
 from clock.supervise import environment
-from tests.conftest import DAY, Api
+from tests.conftest import DAY, Api, at
 
 BOSS = 99
 ROOT = Path(__file__).parents[2]
@@ -226,3 +226,52 @@ async def test_a_job_that_was_given_up_can_be_written_down(service: Service) -> 
     written = worker.build(service).job_serializer
     assert written is not None
     assert msgspec.msgpack.decode(written({"r": JobExecutionFailed("max retries 1 exceeded")}))["r"]
+
+
+async def rewrites(service: Service) -> int:
+    """How often Redis has rewritten its append-only file, when it has ended doing so."""
+    redis: Any = service.redis
+    async with asyncio.timeout(10):
+        while (about := await redis.info("persistence"))["aof_rewrite_in_progress"] or about["aof_rewrite_scheduled"]:
+            await asyncio.sleep(0.02)
+    return int(about["aof_rewrites"])
+
+
+async def test_the_file_is_rewritten_once_in_the_quiet_before_check_in(service: Service) -> None:
+    context = {"service": service}
+    for day, once in enumerate((1, 2)):
+        for moment, seen in (
+            (at("02:59", 1 + day, 59_999), once - 1),
+            (at("03:00", 1 + day), once),
+            (at("03:00", 1 + day, 1), once),
+            (at("04:29", 1 + day, 59_999), once),
+            (at("04:30", 1 + day), once),
+            (at("05:00", 1 + day), once),
+        ):
+            service.time.stop_at(moment)
+            await service.opener.open_around(DAY)
+            await worker.rewrite(context)
+            assert await rewrites(service) == seen, moment
+        assert 0 < await service.redis.pttl(keys.REWRITTEN) <= 2 * 3600 * 1000
+        await service.redis.delete(keys.REWRITTEN)  # two hours later
+
+
+@pytest.mark.parametrize(("before_ms", "asked"), [(0, False), (1, True)])
+async def test_the_last_moment_to_begin_is_half_an_hour_before(service: Service, before_ms: int, asked: bool) -> None:
+    await service.opener.open_around(DAY)
+    service.time.stop_at(at("04:30", 1, -before_ms))
+    await worker.rewrite({"service": service})
+    assert await rewrites(service) == int(asked)
+
+
+async def test_whoever_may_not_have_it_rewritten_is_told_once(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await service.opener.open_around(DAY)
+    service.time.stop_at(at("03:30", 1))
+    redis: Any = service.redis
+    await redis.execute_command("ACL", "SETUSER", "default", "-bgrewriteaof")
+    for _ in range(3):
+        await worker.rewrite({"service": service})
+    assert await rewrites(service) == 0
+    assert capsys.readouterr().out.count("file_not_rewritten") == 1

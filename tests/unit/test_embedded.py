@@ -62,6 +62,7 @@ async def test_valkey_is_durable_private_and_never_evicts(data_dir: Path) -> Non
         assert in_force["appendonly"] == "yes"
         assert in_force["appendfsync"] == "always"
         assert in_force["no-appendfsync-on-rewrite"] == "no"
+        assert in_force["auto-aof-rewrite-percentage"] == "400"
         assert in_force["maxmemory-policy"] == "noeviction"
         assert in_force["save"] == ""
         assert in_force["bind"] == "127.0.0.1"
