@@ -42,6 +42,12 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
 """Tables whose rows are steps of a user through a round, counted by the minute for operators."""
 
+ONLY: dict[str, LiteralString] = {
+    "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
+    " = (source.day, source.order_no, source.transaction_id, source.reason))"
+}
+"""Rows that need another: a payment that the books took is not given back because Redis has forgotten it."""
+
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -175,7 +181,9 @@ async def _insert(connection: Connection, day: date, shard: int, table: str, row
     """
     fresh, added = await _copy(connection, table, COLUMNS[table], rows), sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
-    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(sql.Identifier(table), columns, columns, fresh)
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
+        sql.Identifier(table), columns, columns, fresh, sql.SQL(ONLY.get(table, "true"))
+    )
     follow = ledger.postings(table, added, day) + outgoing.owed(table, added, day)
     if table in STEPS:
         follow.append(_counted(added, day, shard, STEPS[table]))

@@ -60,6 +60,8 @@ def payment_of(raw: bytes) -> Payment:
     amount_fen = paid.amount if paid.amount is not None and 0 < paid.amount <= MOST_FEN else None
     missing = {"order": callback.order_no, "transaction": transaction_id, "amount": amount_fen}
     why_not = next((f"{name}_missing" for name, value in missing.items() if not value), "")
+    if ":" in callback.order_no:  # no provider takes it, and the ledger's causes are told apart by it
+        why_not = "unreadable"
     return Payment(transaction_id, amount_fen, paid.notify_time, why_not)
 
 

@@ -41,6 +41,9 @@ PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
 RESTART_SECONDS = 1.0
 
+ASKING_MS = 60_000
+"""When to ask again, where nobody knows whether Redis heard it."""
+
 QUIET_MS = (2 * 3600 * 1000, 1800 * 1000)
 """So long before check-in opens, and until so long before, hardly anybody comes."""
 
@@ -111,12 +114,13 @@ async def rewrite(context: dict[str, Any]) -> None:
     now_ms, (first_ms, last_ms) = service.time.now_ms(), QUIET_MS
     for row in await live_rounds(service):
         left_ms = windows(row["day"], msgspec.convert(row["rules"], Rules)).check_in_opens_ms - now_ms
-        if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=first_ms):
+        if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=ASKING_MS):
             try:
                 await service.redis.execute_command("BGREWRITEAOF")
-                log.info("file_rewritten", day=str(row["day"]))
+                log.info("rewrite_asked", day=str(row["day"]))
             except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
-                log.warning("file_not_rewritten", error=str(error))
+                log.warning("rewrite_refused", error=str(error))
+            await service.redis.set(keys.REWRITTEN, 1, px=first_ms)
 
 
 @resilient

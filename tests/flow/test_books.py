@@ -273,6 +273,19 @@ async def test_a_packet_that_two_users_claim_is_paid_to_the_first(process: Servi
     assert found["outgoing"] == [(f"P{DAY:%Y%m%d}1", "payout", 1, 105)]
 
 
+async def test_a_payment_that_counted_is_not_given_back_because_redis_forgot_it(process: Service) -> None:
+    """Redis has fallen behind the books, and says of a callback that comes again that it came too late."""
+    again = Person(outcomes=("refund_closed",))
+    await add(process, [["payment", at("20:00"), payments(1, Person())]])
+    await outbox.drain(process.store, process.redis, DAY, SHARD)
+    before = await money(process)
+    await add(process, [["payment", at("22:00"), payments(1, again) + payments(2, again)]])
+    await outbox.drain(process.store, process.redis, DAY, SHARD)
+    after = await money(process)
+    assert [row[:3] for row in set(after["transfers"]) - set(before["transfers"])] == [("unwanted", "N2:T0", 2)]
+    assert [(kind, uid) for _, kind, uid, _ in after["outgoing"]] == [("refund", 2)]
+
+
 async def test_a_long_stream_is_carried_over_in_several_transactions(process: Service) -> None:
     entries = entries_of(crowd(250), 1)
     await add(process, entries)

@@ -264,6 +264,28 @@ async def test_the_last_moment_to_begin_is_half_an_hour_before(service: Service,
     assert await rewrites(service) == int(asked)
 
 
+async def test_where_nobody_knows_whether_redis_heard_it_is_asked_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await service.opener.open_around(DAY)
+    service.time.stop_at(at("03:30", 1))
+    redis: Any = service.redis
+    real = redis.execute_command
+
+    async def execute_command(*args: Any, **options: Any) -> Any:
+        if args[0] == "BGREWRITEAOF":
+            raise ConnectionError("cut on purpose")
+        return await real(*args, **options)
+
+    with monkeypatch.context() as cut:
+        cut.setattr(redis, "execute_command", execute_command)
+        await worker.rewrite({"service": service})
+    assert 0 < await redis.pttl(keys.REWRITTEN) <= worker.ASKING_MS
+    await redis.delete(keys.REWRITTEN)  # a minute later
+    await worker.rewrite({"service": service})
+    assert await rewrites(service) == 1
+
+
 async def test_whoever_may_not_have_it_rewritten_is_told_once(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,4 +296,4 @@ async def test_whoever_may_not_have_it_rewritten_is_told_once(
     for _ in range(3):
         await worker.rewrite({"service": service})
     assert await rewrites(service) == 0
-    assert capsys.readouterr().out.count("file_not_rewritten") == 1
+    assert capsys.readouterr().out.count("rewrite_refused") == 1

@@ -62,7 +62,8 @@ def test_what_comes_from_outside_is_required() -> None:
 def test_redis_is_durable_as_production_demands() -> None:
     for name, value in DURABLE.items():
         assert f"--{name} {value}" in SERVICES["redis"]["command"]
-    assert "--auto-aof-rewrite-percentage 400" in SERVICES["redis"]["command"]
+    for line in ("--auto-aof-rewrite-percentage 400", "--auto-aof-rewrite-min-size 256mb"):
+        assert line in SERVICES["redis"]["command"]
     assert SERVICES["redis"]["volumes"] == ["redis:/data"]
     assert set(COMPOSE["volumes"]) == {"redis", "postgres"}
 

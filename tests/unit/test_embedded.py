@@ -63,6 +63,7 @@ async def test_valkey_is_durable_private_and_never_evicts(data_dir: Path) -> Non
         assert in_force["appendfsync"] == "always"
         assert in_force["no-appendfsync-on-rewrite"] == "no"
         assert in_force["auto-aof-rewrite-percentage"] == "400"
+        assert in_force["auto-aof-rewrite-min-size"] == str(256 * 2**20)
         assert in_force["maxmemory-policy"] == "noeviction"
         assert in_force["save"] == ""
         assert in_force["bind"] == "127.0.0.1"
