@@ -1,4 +1,5 @@
-# Needs Python >= 3.11 with venv and pip, and make. PYTHON=/path/to/python3 chooses another one.
+# Needs Python >= 3.11 with venv and pip, make and bash. PYTHON=/path/to/python3 chooses another one.
+SHELL := bash
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -32,15 +33,19 @@ demo: $(STAMP)
 bench: $(STAMP)
 	@exec $(VENV)/bin/python -m bench
 
+# The flow tests mostly wait, for disks and clocks: the others run beside them, on servers of their own.
 test: $(STAMP)
 	@test "$(PAGES)" = no || $(FIND_BROWSER) || $(INSTALL_BROWSER) || test "$(PAGES)" != yes \
 	  || { echo "The tests of the pages cannot run. $(NO_BROWSER)" >&2; exit 1; }
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	@if test "$(PAGES)" != no && $(FIND_BROWSER); then exec $(VENV)/bin/python -m pytest; fi; \
-	$(VENV)/bin/python -m pytest --ignore=tests/page \
-	  && echo "*** THE TESTS OF THE PAGES WERE LEFT OUT *** $(NO_BROWSER)" >&2
+	@ignored=; test "$(PAGES)" != no && $(FIND_BROWSER) || ignored=--ignore=tests/page; \
+	set -m; said=$$(mktemp); $(VENV)/bin/python -m pytest tests/flow >$$said 2>&1 & flow=$$!; \
+	trap 'kill -INT $$flow; wait $$flow; exit 130' INT TERM; \
+	$(VENV)/bin/python -m pytest --ignore=tests/flow $$ignored; rest=$$?; \
+	wait $$flow; flowed=$$?; cat $$said; rm $$said; test $$rest = 0 && test $$flowed = 0 || exit 1; \
+	test -z "$$ignored" || echo "*** THE TESTS OF THE PAGES WERE LEFT OUT *** $(NO_BROWSER)" >&2
 
 chromium:
 	@$(FIND_BROWSER) || $(INSTALL_BROWSER) || { echo "No browser is found, and none could be installed. $(NO_BROWSER)" >&2; exit 1; }
