@@ -42,7 +42,7 @@ test: $(STAMP)
 	$(VENV)/bin/mypy
 	@ignored=; test "$(PAGES)" != no && $(FIND_BROWSER) || ignored=--ignore=tests/page; \
 	set -m; said=$$(mktemp); $(VENV)/bin/python -m pytest tests/flow >$$said 2>&1 & flow=$$!; set +m; \
-	trap 'kill -INT $$flow; wait $$flow; exit 130' INT TERM; \
+	trap 'kill -INT $$flow; wait $$flow; rm $$said; exit 130' INT TERM; \
 	$(VENV)/bin/python -m pytest --ignore=tests/flow $$ignored; rest=$$?; \
 	wait $$flow; flowed=$$?; cat $$said; rm $$said; test $$rest = 0 && test $$flowed = 0 || exit 1; \
 	test -z "$$ignored" || echo "*** THE TESTS OF THE PAGES WERE LEFT OUT *** $(NO_BROWSER)" >&2

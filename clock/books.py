@@ -42,11 +42,11 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
 """Tables whose rows are steps of a user through a round, counted by the minute for operators."""
 
-ONLY: dict[str, LiteralString] = {
+NEEDS: dict[str, LiteralString] = {
     "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
     " = (source.day, source.order_no, source.transaction_id, source.reason))"
 }
-"""Rows that need another: a payment that the books took is not given back because Redis has forgotten it."""
+"""What must be there before a row is written: a payment that counted is not given back because Redis forgot it."""
 
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
@@ -182,7 +182,7 @@ async def _insert(connection: Connection, day: date, shard: int, table: str, row
     fresh, added = await _copy(connection, table, COLUMNS[table], rows), sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
-        sql.Identifier(table), columns, columns, fresh, sql.SQL(ONLY.get(table, "true"))
+        sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
     )
     follow = ledger.postings(table, added, day) + outgoing.owed(table, added, day)
     if table in STEPS:
