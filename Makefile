@@ -1,8 +1,15 @@
-# Needs Python >= 3.11 with venv and pip, make and bash. PYTHON=/path/to/python3 chooses another one.
+# Needs Python 3.11 or newer with venv and pip, make and bash. PYTHON=/path/to/python3 chooses another one.
 SHELL := bash
-PYTHON ?= python3
-VENV := .venv
-STAMP := $(VENV)/.installed
+VENV ?= .venv
+# The environment's own Python, else the first that is new enough; python3, to say why, where none is.
+ifndef PYTHON
+PYTHON := $(shell for python in $(VENV)/bin/python python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
+endif
+INSTALL = @$(PYTHON) requirements/install.py $(VENV)
+# Tests mostly wait, for disks and clocks: twice as many processes as two cores.
+JOBS ?= 4
+PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup
 # The tests of the pages need a browser. PAGES=yes insists on them, PAGES=no leaves them out; otherwise they run where
 # there is a browser, or where one can be installed: as root on Debian or Ubuntu, with a font for Chinese.
 PAGES ?= maybe
@@ -10,60 +17,93 @@ FIND_BROWSER := (for name in chromium chromium-browser google-chrome; do command
 INSTALL_BROWSER := (test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq \
   && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk >/dev/null)
 NO_BROWSER := They need Chromium or Chrome on PATH (Debian: apt install chromium).
+LEFT_OUT := *** The tests of the pages are left out. $(NO_BROWSER) ***
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chromium screenshots faults demo bench clean-venv
+.PHONY: help run-env dev-env run test test-short test-newest lint types unit lua flow model page chromium screenshots \
+  faults demo bench lock clean-venv clean-data
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
 	@echo "make test        lint, types and all tests, as in CI (PAGES=no: without those that need a browser)"
-	@echo "make chromium    the browser that the tests of the pages need, where apt can install it"
-	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
-	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one)"
+	@echo "make lint, types, unit, lua, flow, model, page   a part of it; ARGS='-x --lf -k claim' is for pytest"
+	@echo "make test-short  all tests but the long ones and those of the pages"
+	@echo "make test-newest the same with the newest versions of all dependencies that pyproject.toml allows"
 	@echo "make demo        one whole day with 10,000 simulated users"
+	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one)"
 	@echo "make bench       the benchmarks"
-	@echo "make clean-venv  remove $(VENV); the next command makes it anew"
+	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
+	@echo "make chromium    the browser that the tests of the pages need, where apt can install it"
+	@echo "make lock        brings requirements/*.txt up to date with pyproject.toml and the newest versions"
+	@echo "make clean-venv  removes $(VENV); the next command makes it anew"
+	@echo "make clean-data  removes what make run has kept: all rounds and all accounts"
 
-run: $(STAMP)
-	@CLOCK_ENV="$${CLOCK_ENV:-dev}" exec $(VENV)/bin/clock up
+run-env:
+	$(INSTALL) run
 
-demo: $(STAMP)
-	@exec $(VENV)/bin/clock demo
+dev-env:
+	$(INSTALL) dev
 
-bench: $(STAMP)
+run: run-env
+	@CLOCK_ENV="$${CLOCK_ENV:-dev}" exec $(VENV)/bin/python -m clock up
+
+demo: run-env
+	@exec $(VENV)/bin/python -m clock demo
+
+bench: dev-env
 	@exec $(VENV)/bin/python -m bench
 
-# The flow tests mostly wait, for disks and clocks: the others run beside them, on servers of their own.
-test: $(STAMP)
+lint: dev-env
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+
+types: dev-env
+	$(VENV)/bin/python -m mypy
+
+unit lua flow model: dev-env
+	$(PYTEST) tests/$@ $(ARGS)
+
+page: dev-env chromium
+	$(VENV)/bin/python -m pytest tests/page $(ARGS)
+
+test: dev-env
 	@test "$(PAGES)" = no || $(FIND_BROWSER) || $(INSTALL_BROWSER) || test "$(PAGES)" != yes \
 	  || { echo "The tests of the pages cannot run. $(NO_BROWSER)" >&2; exit 1; }
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	@test "$(PAGES)" != no && $(FIND_BROWSER) || echo "$(LEFT_OUT)" >&2
+	@$(MAKE) --no-print-directory lint types
 	@ignored=; test "$(PAGES)" != no && $(FIND_BROWSER) || ignored=--ignore=tests/page; \
-	set -m; said=$$(mktemp); $(VENV)/bin/python -m pytest tests/flow >$$said 2>&1 & flow=$$!; set +m; \
-	trap 'kill -INT $$flow; wait $$flow; rm $$said; exit 130' INT TERM; \
-	$(VENV)/bin/python -m pytest --ignore=tests/flow $$ignored; rest=$$?; \
-	wait $$flow; flowed=$$?; cat $$said; rm $$said; test $$rest = 0 && test $$flowed = 0 || exit 1; \
-	test -z "$$ignored" || echo "*** THE TESTS OF THE PAGES WERE LEFT OUT *** $(NO_BROWSER)" >&2
+	$(PYTEST) tests $$ignored $(ARGS) || exit; \
+	test -z "$$ignored" || echo "$(LEFT_OUT)" >&2
+
+test-short: dev-env
+	$(PYTEST) tests -m "not long" --ignore=tests/page $(ARGS)
+
+test-newest: VENV := .venv-newest
+test-newest:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --upgrade --group build --editable '.[embedded,dev]'
+	$(PYTEST) tests -m "not long" --ignore=tests/page $(ARGS)
 
 chromium:
 	@$(FIND_BROWSER) || $(INSTALL_BROWSER) || { echo "No browser is found, and none could be installed. $(NO_BROWSER)" >&2; exit 1; }
 
-screenshots: $(STAMP) chromium
+screenshots: dev-env chromium
 	@exec $(VENV)/bin/python -m tests.page.screenshots
 
-faults: $(STAMP)
+faults: dev-env
 	@exec $(VENV)/bin/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
+# dev has everything; the others take its versions. One file is good for every Python and system.
+COMPILE = $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+lock: dev-env
+	$(COMPILE) --upgrade --extra embedded --extra dev --group build -o requirements/dev.txt
+	$(COMPILE) --upgrade --extra embedded --group build -c requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) --upgrade -c requirements/dev.txt -o requirements/prod.txt
 
 clean-venv:
 	rm -rf $(VENV)
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python >= 3.11 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
-	@$(VENV)/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  || $(PYTHON) -m venv --clear $(VENV) \
-	  || { echo "$(PYTHON) cannot make $(VENV): install its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+clean-data: run-env
+	@$(VENV)/bin/python -m clock remove-data

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from clock import hot, live, logs, metrics, openapi, pages, routes
 from clock.batch import Busy, Unavailable
 from clock.config import Settings, load
+from clock.descriptors import clients
 from clock.ops import reply
 from clock.outcomes import RETRY_AFTER_SECONDS, Answer
 from clock.processes import end_with_parent
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Clock:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         logs.configure("api")
+        clients.bound()
         await service.start()
         openapi.describe(app)
         collect_seldom()

@@ -187,5 +187,5 @@ class Batcher:
 
     async def drain(self) -> None:
         """Wait until everything that was accepted has its answer."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running)

@@ -1,6 +1,7 @@
 """The command line: one command each for what the service runs and what operators do."""
 
 import asyncio
+import errno
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ import uvloop
 from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
-from clock import logs
+from clock import descriptors, logs
 from clock.batch import Unavailable
 from clock.config import BadSetting, Settings, load, unknown_names
 from clock.rounds import parse_day
@@ -45,6 +46,9 @@ class Entry(click.ParamType[str]):
             self.fail("must be 64 hexadecimal digits, as clock quarantine shows them", param, ctx)
         return str(value)
 
+
+LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+"""Errors of this machine, not of a server that is asked."""
 
 PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntRange(1, 2**53 - 1)
 
@@ -81,7 +85,7 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
     """Run ``work`` with an open :class:`~clock.service.Service`."""
     from clock.service import Service
 
-    logs.configure("command", to=sys.stderr)
+    logs.configure("command", to=logs.STDERR)
 
     async def run() -> Any:
         service = Service(ready_settings())
@@ -104,8 +108,10 @@ def show(answer: Any) -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clock")
 def cli() -> None:
     """clock: an early-rise check-in game. Settings come from CLOCK_* in the environment."""
+    descriptors.raise_limit()
 
 
 @cli.command()
@@ -113,7 +119,6 @@ def up() -> None:
     """Run everything here: embedded servers, migrations, API and worker, kept running."""
     from clock.supervise import up as run
 
-    logs.configure("supervisor")
     sys.exit(asyncio.run(run(load(os.environ))))
 
 
@@ -268,6 +273,14 @@ def token(uid: int, role: Role, seconds: int) -> None:
 
 
 @cli.command()
+def remove_data() -> None:
+    """Remove what `clock up` has kept here: every round and every account (embedded servers only)."""
+    from clock.supervise import remove_data as remove
+
+    asyncio.run(remove(load(os.environ).data_dir))
+
+
+@cli.command()
 @click.option("--users", default=10_000, show_default=True)
 def demo(users: int) -> None:
     """Play one whole day with simulated users over real HTTP, and print the books."""
@@ -280,9 +293,10 @@ def main() -> None:
     from clock.crew import StartError
     from clock.data_dir import DataDirError
 
+    logs.hold_standard_descriptors()
     try:
         cli(prog_name="clock")
-    except (BadSetting, DataDirError) as error:
+    except (BadSetting, DataDirError, descriptors.TooFewDescriptors) as error:
         click.echo(f"clock: {error}", err=True)
         sys.exit(2)
     except StartError as error:
@@ -296,4 +310,6 @@ def main() -> None:
 def _why(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno in LOCAL:
+        return f"{error.strerror}"
     return f"a server does not answer: {error}"

@@ -31,7 +31,9 @@ def create(data_dir: Path) -> Path:
     below it. Every file in it that matters has mode 0600, every directory 0700.
     """
     try:
-        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if not data_dir.exists():
+            data_dir.mkdir(parents=True, exist_ok=True)
+            data_dir.chmod(0o711)  # whatever the umask
         return data_dir.resolve()
     except OSError as error:
         raise DataDirError(f"cannot make the data directory {data_dir}: {error.strerror}") from None
@@ -149,11 +151,15 @@ def keep(path: Path, make: Callable[[], str]) -> str:
 
 def _write_fresh(path: Path, content: str) -> Path:
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise DataDirError(f"cannot write {path}: {error.strerror}") from None
     return fresh
 
 

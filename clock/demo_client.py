@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from yarl import URL
 
+from clock import descriptors
 from clock.channels.platform import Signatures
 from clock.demo_books import Player
 from clock.outcomes import RETRY_AFTER_SECONDS
 from clock.wire import Envelope
 
 CONNECTIONS = 256
+"""At most, and as many as descriptors allow."""
 TRIES = 6
 REQUEST_SECONDS = 20.0
 PHASE_SECONDS = 120.0
@@ -36,7 +38,7 @@ class DemoError(Exception):
 def session() -> aiohttp.ClientSession:
     """One session for all players."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=min(CONNECTIONS, descriptors.left()), keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
         skip_auto_headers=("user-agent", "accept-encoding"),

@@ -376,13 +376,18 @@ async def started(server: Server, ready_s: float = READY_S) -> AsyncIterator[Pro
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A new data directory, removed at the end with all data, wherever Postgres had to keep its own."""
+    """A new data directory, removed at the end."""
     path = Path(tempfile.mkdtemp(prefix="clock-"))
     path.chmod(0o711)
     try:
         yield path
     finally:
-        data = Postgres(path).data
-        if data.parent != path:
-            shutil.rmtree(data.parent, ignore_errors=True)
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(data_dir: Path) -> None:
+    """Remove a data directory with all data, wherever Postgres had to keep its own."""
+    data = Postgres(data_dir).data
+    if data.parent != data_dir:
+        shutil.rmtree(data.parent, ignore_errors=True)
+    shutil.rmtree(data_dir, ignore_errors=True)

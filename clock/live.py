@@ -87,7 +87,14 @@ def add_up(said: list[Said]) -> dict[str, Any]:
         "batches_per_second": round(batches, 1),
         "batch_users": round(users / calls, 1) if calls else 0,
         "largest_batch": max((one.recent.largest_batch for one in said), default=0),
+        "connections": sum(one.recent.connections for one in said),
+        "fullest": max((fullness(one.recent) for one in said), default=0.0),
     }
+
+
+def fullness(recent: Recent) -> float:
+    """The part of the connections that a process can take that is in use."""
+    return round(recent.connections / recent.connections_most, 2) if recent.connections_most else 0.0
 
 
 def percentiles(within: list[int]) -> dict[str, float | None]:

@@ -1,9 +1,15 @@
 """Logs: one JSON object a line, on standard output, or on standard error where a command answers on the other. Never a
-token, a mobile number or a payment's payload."""
+token, a mobile number or a payment's payload.
 
+A log line never holds up or breaks what it tells of. Where it cannot be written (disk full, reader gone or asleep,
+terminal closed) the line is lost, counted (:func:`take_lost`), and the next one that can be written says how many were.
+"""
+
+import json
 import logging
-import sys
-from typing import TextIO
+import os
+import select
+import time
 
 import structlog
 from structlog.typing import Processor
@@ -15,16 +21,79 @@ SHARED: list[Processor] = [
     structlog.processors.format_exc_info,
 ]
 
+WAIT_S = 0.05
+"""How long a line waits for a slow reader, if the line before it was written."""
 
-def configure(process: str, to: TextIO = sys.stdout) -> None:
+STDOUT, STDERR = 1, 2
+
+
+class Output:
+    """A file descriptor as a text stream that never raises and hardly waits."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._unsaid = 0
+
+    def write(self, text: str) -> int:
+        """Write a whole line, or count it as lost."""
+        global _lost
+        try:
+            if self._unsaid:
+                self._send(json.dumps({"event": "log_lines_lost", "level": "warning", "lines": self._unsaid}) + "\n")
+                self._unsaid = 0
+            self._send(text)
+        except OSError:
+            self._unsaid += 1
+            _lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _send(self, text: str) -> None:
+        """A pipe that is ready takes ``PIPE_BUF`` bytes without waiting (POSIX), so a line goes in such parts."""
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        wait_until = time.monotonic() + (0.0 if self._unsaid else WAIT_S)
+        while left:
+            ready = self._poll.poll(max(0.0, wait_until - time.monotonic()) * 1000)
+            if not ready:
+                raise BlockingIOError
+            left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
+
+
+_lost = 0
+"""By all outputs of this process, since they were last counted."""
+
+
+def take_lost() -> int:
+    """Lines lost since this was last called."""
+    global _lost
+    lost, _lost = _lost, 0
+    return lost
+
+
+def hold_standard_descriptors() -> None:
+    """Open what is closed of standard input, output and error: the next file to be opened would get its number, and
+    with it all that is written there."""
+    for descriptor in (0, STDOUT, STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def configure(process: str, to: int = STDOUT) -> None:
     """``process`` names the writer in every line; what libraries log comes out the same way."""
     render = structlog.processors.JSONRenderer(ensure_ascii=False)
+    output = Output(to)
     structlog.configure(
         processors=[*SHARED, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(to),
+        logger_factory=structlog.WriteLoggerFactory(output),  # type: ignore[arg-type]  # it calls write and flush
     )
     structlog.contextvars.bind_contextvars(process=process)
-    handler = logging.StreamHandler(to)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=SHARED))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -14,6 +14,8 @@ import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from clock import logs
+from clock.descriptors import clients
 from clock.outcomes import OUTCOMES
 
 
@@ -41,6 +43,7 @@ SECONDS = Durations(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 FAILURES = Counter("clock_failures", "Answers with a status of 500 or above by verb", ["verb"])
+LOST_LINES = Counter("clock_log_lines_lost", "Log lines that could not be written")
 BATCH_USERS = Histogram(
     "clock_batch_users", "Users that one script call settled", ["script"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
@@ -65,12 +68,14 @@ class Answered(msgspec.Struct):
 
 
 class Recent(msgspec.Struct):
-    """What a process did since it was last asked."""
+    """What a process did since it was last asked, and how full it is."""
 
     verbs: dict[str, Answered] = {}
     batches: int = 0
     batched_users: int = 0
     largest_batch: int = 0
+    connections: int = 0
+    connections_most: int = 0
 
 
 _pending: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
@@ -85,7 +90,8 @@ def answered(verb: str, word: str, seconds: float) -> None:
 
 
 def count() -> None:
-    """Count the answers that are pending."""
+    """Count the answers that are pending, and the log lines that were lost."""
+    LOST_LINES.inc(logs.take_lost())
     pending = dict(_pending)
     _pending.clear()
     for (verb, word), seconds in pending.items():
@@ -118,6 +124,7 @@ def take_recent() -> Recent:
     global _recent
     count()
     taken, _recent = _recent, Recent(verbs={})
+    taken.connections, taken.connections_most = clients.open, clients.most
     return taken
 
 

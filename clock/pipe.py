@@ -46,7 +46,7 @@ class Pipe(asyncio.Protocol):
     async def execute(self, *command: str | int | bytes) -> Any:
         """The reply of one command. Raises a ``RedisError``, after which it may have been done, or not."""
         if self._transport is None:
-            await self._open()
+            await self.open()
         assert self._transport is not None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -61,7 +61,8 @@ class Pipe(asyncio.Protocol):
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Connect, unless that is done. Raises a ``RedisError``."""
         async with self._opening:
             if self._transport is not None:
                 return

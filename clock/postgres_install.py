@@ -60,11 +60,13 @@ def shared_place(account: Account) -> Path:
     """The first of :data:`SHARED_PLACES` that is root's own and that ``account`` can enter."""
     for place in SHARED_PLACES:
         try:
-            place.mkdir(mode=0o755, exist_ok=True)
+            place.mkdir(exist_ok=True)
+            status = place.lstat()
         except OSError:
             continue
-        status = place.lstat()
         mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        if mine and not status.st_mode & 0o077:  # made under umask 077
+            place.chmod(0o755)
         if mine and os.access(place, os.W_OK) and can_enter(place, account):
             return place
     places = " nor ".join(str(place) for place in SHARED_PLACES)

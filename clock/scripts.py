@@ -146,6 +146,10 @@ class Client(Redis):
         self.replicated = replicated
         self._pipe = Pipe(pool, seconds)
 
+    async def open(self) -> None:
+        """Connect now, not with the first script, when descriptors may be scarce. Raises a ``RedisError``."""
+        await self._pipe.open()
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] in ("EVALSHA", "EVAL"):
             return await self._pipe.execute(*args)

@@ -18,6 +18,7 @@ import uvicorn
 from httptools import HttpParserInvalidMethodError
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from clock.descriptors import clients
 from clock.hot import MAX_BODY, Call, LeanPath, inside
 from clock.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope
 
@@ -104,6 +105,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        clients.open += 1
+        if clients.open > clients.most:  # each takes a descriptor, and some are held back for Redis and Postgres
+            self._say("busy", envelope(Answer("busy"), "", "zh"), keep_alive=False)
+            return
         self._idle_since = monotonic()
         self._idle_check = self.loop.call_later(IDLE_SECONDS, self._check_idle)
 
@@ -127,6 +132,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        clients.open -= 1
         for timer in (self._deadline, self._idle_check):
             if timer is not None:
                 timer.cancel()

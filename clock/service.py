@@ -41,7 +41,7 @@ def connect(url: str, *, replicated: bool = False) -> Client:
 
 
 class Service:
-    """Everything that a process of the service works with. Connections are made on first use."""
+    """Everything that a process of the service works with."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -59,12 +59,13 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Open the pool, learn the time, keep it in step. Servers that do not answer yet are waited for in use."""
+        """Connect, learn the time, keep it in step. Servers that do not answer yet are waited for in use."""
         await self.store.open()
         with suppress(RedisError, OSError):
             if self.moved:
                 await self.moved.follow_once()
             await self.time.sync(self.redis)
+            await self.redis.open()
         self._tasks.append(asyncio.create_task(self.time.keep_in_sync(self.redis)))
         if self.moved:
             self._tasks.append(asyncio.create_task(self.moved.follow()))

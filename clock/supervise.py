@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -23,7 +23,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock import data_dir as directory
-from clock import embedded
+from clock import embedded, logs
 from clock.config import PREFIX, BadSetting, Settings
 from clock.crew import Child, Crew, StartError, launcher
 from clock.data_dir import DataDirError
@@ -99,8 +99,7 @@ async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int
     Must be called in the main thread. A second signal kills every child at once. Raises :class:`BadSetting`
     for settings that production refuses.
     """
-    if not structlog.is_configured():
-        _log_json_lines()
+    logs.configure("supervisor")
     crew = Crew()
     with _signals(crew) as received:
         try:
@@ -115,6 +114,17 @@ async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int
             return 1
     log.info("stopped", signal=received[0].name)
     return 0
+
+
+async def remove_data(data_dir: Path) -> None:
+    """Remove what a stack and its servers have kept. Raises :class:`DataDirError` while somebody uses it, and for a
+    directory that holds no such thing."""
+    if not (data_dir / "lock").exists():
+        raise DataDirError(f"{data_dir} is no data directory: it has no file `lock`")
+    with ExitStack() as locks:
+        for name in ("lock", "valkey.lock", "postgres.lock"):
+            locks.callback(os.close, await directory.lock(data_dir / name, 0))
+        embedded.remove(data_dir.absolute())
 
 
 @asynccontextmanager
@@ -260,7 +270,7 @@ async def _announce(urls: Urls, children: list[Child]) -> None:
         log.warning("not_ready", reason=str(error))
         await _wait_for([f"{urls['page']}readyz", f"{urls['page']}healthz"], math.inf)
     log.info("ready", page=urls["page"])
-    print(f"\n  {urls['page']}\n", flush=True)
+    logs.Output(logs.STDOUT).write(f"\n  {urls['page']}\n\n")
 
 
 async def _wait_ready(child: Child, timeout_s: float) -> None:
@@ -280,14 +290,3 @@ async def _wait_for(urls: list[str], timeout_s: float) -> bool:
                             return True
             await asyncio.sleep(0.1)
     return False
-
-
-def _log_json_lines() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )

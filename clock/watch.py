@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from psycopg import OperationalError
 from redis.exceptions import RedisError
 
-from clock import keys, outbox, totals
+from clock import keys, live, outbox, totals
 from clock.batch import Unavailable
 from clock.outgoing import STUCK_ATTEMPTS
 from clock.rounds import Calendar, Rules, phase, previous, windows
@@ -28,6 +28,7 @@ ANSWER_SECONDS = 2.0
 
 OUTBOX_OLD_MS = 10_000
 SETTLEMENT_LATE_MS = 120_000
+FULL = 0.8
 
 UNSETTLED = ("open", "closed", "split", "published")
 KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
@@ -43,6 +44,9 @@ class Watched(msgspec.Struct, kw_only=True):
     replicas_wanted: int = 0
     outbox_entries: int = 0
     outbox_oldest_ms: int = 0
+    connections: int = 0
+    fullest: float = 0.0
+    """Of all API processes; 1.0: one of them lets nobody in any more."""
     rounds: dict[str, Totals] = {}
     """``yesterday`` and ``today``."""
     days: dict[str, str] = {}
@@ -102,6 +106,8 @@ class Watch:
             seen.rounds[name] = await totals.read(redis, day, round_.rules.shards)
         backlog = await outbox.backlog(redis, shown)
         seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
+        traffic = await live.traffic(redis)
+        seen.connections, seen.fullest = traffic["connections"], traffic["fullest"]
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()
@@ -142,6 +148,7 @@ def alarms(seen: Watched, failed_per_second: float) -> list[dict[str, Any]]:
             seen.outbox_oldest_ms > OUTBOX_OLD_MS,
             {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},
         ),
+        (seen.fullest > FULL, {"code": "connections", "count": seen.connections, "percent": round(seen.fullest * 100)}),
         (failed_per_second > 0, {"code": "failing", "per_second": failed_per_second}),
         (failed > 0, {"code": "money_failed", "count": failed, "fen": failed_fen}),
         (seen.outgoing_stuck > 0, {"code": "money_stuck", "count": seen.outgoing_stuck}),
@@ -163,6 +170,8 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_worker_up", "Whether a worker has been heard of in the last ten seconds", seen.worker)
         yield _gauge("clock_replicas", "Replicas of Redis", seen.replicas)
         yield _gauge("clock_replicas_wanted", "Replicas that an answer waits for", seen.replicas_wanted)
+        yield _gauge("clock_connections", "Connections of clients to all API processes", seen.connections)
+        yield _gauge("clock_connections_fullest", "Of what one process can take, the fullest has", seen.fullest)
         yield _gauge("clock_outbox_entries", "Entries that are not in Postgres yet", seen.outbox_entries)
         yield _gauge("clock_outbox_oldest_seconds", "How long the oldest of them waits", seen.outbox_oldest_ms / 1000)
         yield from _of_rounds(seen)

@@ -22,6 +22,7 @@ const WORDS = {
   books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],
   settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
   outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
+  connections: (one) => [t("connections_alarm", one.percent), t("connections_alarm_text", number(one.count))],
   failing: (one) => [t("failing"), t("failing_text", one.per_second)],
   money_failed: (one) => [t("money_failed", number(one.count)), t("money_failed_text", "", price(one.fen))],
   money_stuck: (one) => [t("money_stuck", number(one.count)), t("money_stuck_text")],

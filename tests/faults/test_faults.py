@@ -3,6 +3,8 @@
 ``make faults`` plays many rounds. A failure prints the seed that replays the same faults.
 """
 
+import pytest
+
 from tests.faults.report import play, text_of
 from tests.faults.schedule import PHASES, SMALL, schedule
 from tests.faults.stack import NAMES
@@ -10,6 +12,7 @@ from tests.faults.stack import NAMES
 SEED = 20261123
 
 
+@pytest.mark.long
 async def test_nothing_acknowledged_is_lost_or_paid_twice_in_a_round_of_faults() -> None:
     played = await play(SEED, "small")
     said = text_of(played)

@@ -27,6 +27,7 @@ SERVICE = "the service finds the same: Redis, books, ledger, manifest, the provi
 Change = Callable[[Books, Memory], Any]
 
 
+@pytest.mark.long
 def test_the_command_plays_a_round_and_prints_its_books() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLOCK_")}
     played = subprocess.run(
@@ -45,6 +46,7 @@ def test_the_command_plays_a_round_and_prints_its_books() -> None:
     assert [f"yes {statement}" for statement in (TOLD, ALIKE, FAIR, BALANCED, SERVICE)] == lines[-6:-1]
 
 
+@pytest.mark.long
 async def test_a_tampered_book_is_found(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

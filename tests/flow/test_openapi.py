@@ -121,6 +121,7 @@ def fuzz(url: str, caller: Caller, examples: int) -> int:
     return len(operations)
 
 
+@pytest.mark.long
 async def test_whatever_the_document_allows_is_answered_as_it_says_and_never_breaks(api: Api) -> None:
     api.service.time.stop_at(at("20:00"))
     for uid in (7, 8):

@@ -21,7 +21,6 @@ from clock.metrics import BOUNDS_MS, Answered, Recent
 from clock.watch import Watched, alarms
 from tests.conftest import DAY, Api, at
 from tests.flow.test_ops import BOSS, clock, operate
-from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 NO_ENTRY = "ab" * 32
@@ -252,6 +251,8 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS + 1}, "settlement_late"),
         ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS}, None),
         ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS + 1}, "outbox_old"),
+        ({"fullest": watch.FULL}, None),
+        ({"fullest": watch.FULL + 0.01}, "connections"),
         ({"outgoing": failed}, "money_failed"),
         ({"outgoing": waits}, None),
         ({"outgoing_stuck": 1}, "money_stuck"),
@@ -289,7 +290,7 @@ async def test_the_alarms_follow_what_happens(api: Api) -> None:
     assert codes(await seen(api)) == ["quarantine"]
 
 
-@pytest.mark.parametrize("changes", [{"database_url": f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"}])
+@pytest.mark.parametrize("changes", [{"database_url": "postgresql://nobody@127.0.0.1:1/nowhere"}])
 async def test_without_postgres_the_live_figures_say_so(api: Api, database_url: str) -> None:
     status, reply = await operate(api, "GET", "/ops/live")
     assert (status, reply["data"]["postgres"]) == (200, False)

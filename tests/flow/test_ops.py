@@ -90,7 +90,7 @@ async def test_readyz_shows_the_servers_the_worker_and_the_durability_in_force(a
     assert (await api.send("GET", "/readyz"))[1]["worker"] is True
 
 
-@pytest.mark.parametrize("changes", [{"database_url": f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"}])
+@pytest.mark.parametrize("changes", [{"database_url": "postgresql://nobody@127.0.0.1:1/nowhere"}])
 async def test_without_postgres_it_says_so_at_once_and_history_is_unavailable(api: Api, database_url: str) -> None:
     healthy = Service(msgspec.structs.replace(api.settings, database_url=database_url))
     await healthy.start()
@@ -288,6 +288,7 @@ def test_every_command_says_what_it_does(command: str) -> None:
     assert command in CliRunner().invoke(cli, ["--help"]).output
 
 
+@pytest.mark.long
 async def test_an_operator_can_do_everything_from_the_command_line(api: Api, settings: Settings) -> None:
     async def it_is(instant: str) -> None:
         assert (await api.send("PUT", "/dev/time", {"now": f"{instant}+08:00"}))[0] == 200

@@ -310,6 +310,7 @@ async def test_settlement_waits_for_the_replica_and_goes_on_with_it(people: Peop
 # -- the primary dies
 
 
+@pytest.mark.long
 async def test_a_promoted_replica_has_every_check_in_that_was_acknowledged(database_url: str, tmp_path: Path) -> None:
     with embedded.scratch() as data_dir:
         async with pair(data_dir) as both:

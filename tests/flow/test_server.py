@@ -9,6 +9,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from clock import hot, server
+from clock.descriptors import clients
 from tests.conftest import Api, at
 
 ME = 7
@@ -57,6 +58,28 @@ async def phone(api: Api) -> AsyncIterator[Phone]:
 def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Says whether there is no room inside."""
     return lambda yes: monkeypatch.setattr(hot.inside, "most", 0 if yes else 100)
+
+
+async def test_a_connection_too_many_is_told_so_and_has_its_turn_later(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a bound the process runs out of descriptors: it accepts no more, and cannot reach Redis."""
+    await phone.say(request(api))
+    assert await phone.code() == "ok"
+    monkeypatch.setattr(clients, "most", clients.open)
+    many = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
+    status, headers, reply = await many.answer()
+    assert (status, reply["code"], headers["connection"]) == (503, "busy", "close")
+    assert int(headers["retry-after"]) >= 1
+    assert await many.ended()
+    many.writer.close()
+    await phone.say(request(api))
+    assert await phone.code() == "ok", "those who are in stay"
+    monkeypatch.setattr(clients, "most", clients.open + 1)
+    later = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
+    await later.say(request(api))
+    assert await later.code() == "ok"
+    later.writer.close()
 
 
 def request(

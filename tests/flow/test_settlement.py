@@ -431,6 +431,7 @@ async def test_packets_are_published_in_the_order_of_the_manifest_page_after_pag
         assert await published(service, DAY) == await manifest(service, DAY)
 
 
+@pytest.mark.long
 async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "PAGE", 2)
     monkeypatch.setattr(settle, "CHUNK", 1)
@@ -452,6 +453,7 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, mo
     assert at > 30
 
 
+@pytest.mark.long
 async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> None:
     for at in count(1):
         async with forgetful(settings), new_world(settings, shards=2) as service:
@@ -469,6 +471,7 @@ async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> 
     assert at > 20
 
 
+@pytest.mark.long
 async def test_voiding_resumes_after_dying_at_any_call_and_gives_back_what_was_carried(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -560,6 +563,7 @@ async def move_other_processes(service: Service) -> None:
     await service.redis.set(keys.DEV_TIME, f"1 {service.time.now_ms() - seconds * 1000}")
 
 
+@pytest.mark.long
 async def test_a_settling_process_killed_in_every_state_is_taken_on_by_the_next(settings: Settings) -> None:
     async with forgetful(settings), new_world(settings, **RICH) as service:
         await carried_then_played(service)
@@ -573,6 +577,7 @@ async def test_a_settling_process_killed_in_every_state_is_taken_on_by_the_next(
         await finished(service, DAY)
 
 
+@pytest.mark.long
 async def test_a_voiding_process_killed_in_every_state_is_taken_on_by_the_worker(settings: Settings) -> None:
     async with forgetful(settings), new_world(settings, **RICH) as service:
         await carried_then_played(service)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import pytest
 
 from clock.config import Settings
 from clock.money import Split, split
@@ -67,6 +68,7 @@ async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any
         return answer
 
 
+@pytest.mark.long
 async def test_a_round_from_its_first_visitor_to_its_last_fen(settings: Settings) -> None:
     async with (
         running(settings, quiet=True) as stack,

@@ -205,6 +205,7 @@ async def examine(shared: Settings, game: Game) -> None:
                 assert f"pool:{DAY + timedelta(days=number)}" not in balances
 
 
+@pytest.mark.long
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -204,6 +204,7 @@ def script_of(game: Game) -> Script:
     return sorted((step for step in script if step[0] >= first), key=lambda step: step[0])
 
 
+@pytest.mark.long
 @hypothesis.settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -202,6 +202,23 @@ async def test_postgres_comes_back_after_its_pid_file_was_left_empty(cluster: Po
         assert await cluster.answers()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's Postgres runs as somebody else")
+async def test_root_starts_under_any_umask(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = data_dir / "shared"
+    monkeypatch.setattr(postgres_install, "SHARED_PLACES", (shared,))
+    private = data_dir / "private"
+    private.mkdir(mode=0o700)
+    before = os.umask(0o077)
+    try:
+        for server in (Postgres(data_dir / "open"), Postgres(private / "closed")):
+            async with embedded.started(server):
+                assert await server.answers()
+    finally:
+        os.umask(before)
+    assert Postgres(data_dir / "open").data.is_relative_to(data_dir / "open")
+    assert Postgres(private / "closed").data.is_relative_to(shared)
+
+
 async def test_a_data_directory_in_use_is_refused(cluster: Postgres) -> None:
     script = (
         "import asyncio, pathlib, sys; from clock.embedded import *; from clock.processes import *\n"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from clock import crew, embedded, supervise
 from clock.config import BadSetting, Settings
 from clock.crew import Child, StartError
 from clock.data_dir import DataDirError, with_dev_secrets
-from clock.supervise import Plan, environment, page, running, running_urls
+from clock.supervise import Plan, environment, page, remove_data, running, running_urls
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = """
@@ -258,13 +259,14 @@ raise SystemExit(asyncio.run(up(settings, stand_in.stand_ins(*sys.argv[3:]))))
 class Supervisor:
     """``up`` in a process of its own, with what it logs."""
 
-    def __init__(self, data_dir: Path, *scripts: str) -> None:
+    def __init__(self, data_dir: Path, *scripts: str, to: int | None = None) -> None:
+        """What it and its children say goes to ``output``, or to the descriptor ``to``."""
         here = str(Path(__file__).parent)
         self.output = data_dir / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SUPERVISOR, here, str(data_dir), *scripts],
-                stdout=output,
+                stdout=output if to is None else to,
                 stderr=subprocess.STDOUT,
             )
 
@@ -286,8 +288,8 @@ class Supervisor:
 def supervisor(data_dir: Path) -> Iterator[Callable[..., Supervisor]]:
     begun: list[Supervisor] = []
 
-    def begin(*scripts: str) -> Supervisor:
-        begun.append(Supervisor(data_dir, *scripts))
+    def begin(*scripts: str, to: int | None = None) -> Supervisor:
+        begun.append(Supervisor(data_dir, *scripts, to=to))
         return begun[-1]
 
     yield begin
@@ -315,6 +317,43 @@ async def test_a_signal_ends_all(supervisor: Callable[..., Supervisor], data_dir
     assert "\nGuten Morgen, 早上好\n" in output, "what children say is passed on unchanged"
     assert f"\n  {urls['page']}\n" in output
     assert up.events()[-4:] == ["stopping", "child_stopped", "child_stopped", "stopped"]
+
+
+def nowhere(how: str) -> tuple[int, int]:
+    """A descriptor to which nothing can be written, and the other end of its pipe."""
+    if how == "disk full":
+        return os.open("/dev/full", os.O_WRONLY), os.open(os.devnull, os.O_RDONLY)
+    reader, writer = os.pipe()
+    if how == "reader asleep":
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+        return writer, reader
+    os.close(reader)
+    return writer, os.open(os.devnull, os.O_RDONLY)
+
+
+@pytest.mark.parametrize("how", ["reader gone", "reader asleep", "disk full"])
+async def test_a_log_that_cannot_be_written_stops_neither_restarts_nor_signals(
+    supervisor: Callable[..., Supervisor], data_dir: Path, how: str
+) -> None:
+    note = f"import os, pathlib; pathlib.Path({str(data_dir / 'child')!r}).write_text(str(os.getpid()));"
+    output, other_end = nowhere(how)
+    up = supervisor(note + SLEEP, SERVE, to=output)
+    child = data_dir / "child"
+    try:
+        await until(lambda: child.exists() and child.read_text())
+        first = child.read_text()
+        os.kill(int(first), signal.SIGKILL)
+        await until(lambda: child.read_text() not in ("", first))
+        up.process.send_signal(signal.SIGTERM)
+        assert up.wait() == 0
+        assert gone(int(child.read_text()))
+    finally:
+        os.close(output)
+        os.close(other_end)
 
 
 async def test_a_second_signal_kills_at_once(supervisor: Callable[..., Supervisor]) -> None:
@@ -388,6 +427,22 @@ async def test_embedded_servers_run_and_come_back_at_the_same_address(data_dir: 
                 assert await client.get("word") == b"kept"
     ended = [(log["name"], log["exit_code"]) for log in logs if log["event"] == "child_stopped"]
     assert ended == [("child-0", -signal.SIGTERM), ("postgres", 0), ("valkey", 0)]
+
+
+async def test_removing_a_data_directory_takes_all_of_it_and_only_while_nobody_uses_it(data_dir: Path) -> None:
+    place = data_dir / "data"
+    server = embedded.Postgres(place)
+    async with embedded.started(server):
+        data = server.data
+        with pytest.raises(DataDirError, match="no data directory"):
+            await remove_data(place)
+        (place / "lock").touch()
+        with pytest.raises(DataDirError, match=r"postgres\.lock"):
+            await remove_data(place)
+        assert await server.answers()
+    await remove_data(place)
+    assert not place.exists()
+    assert not data.exists()
 
 
 async def test_quiet_children_write_to_files(settings: Settings, data_dir: Path) -> None:
