@@ -388,6 +388,6 @@ def scratch() -> Iterator[Path]:
 def remove(data_dir: Path) -> None:
     """Remove a data directory with all data, wherever Postgres had to keep its own."""
     data = Postgres(data_dir).data
-    if data.parent != data_dir:
+    if data.parent != data_dir.absolute():
         shutil.rmtree(data.parent, ignore_errors=True)
     shutil.rmtree(data_dir, ignore_errors=True)

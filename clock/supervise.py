@@ -124,7 +124,7 @@ async def remove_data(data_dir: Path) -> None:
     with ExitStack() as locks:
         for name in ("lock", "valkey.lock", "postgres.lock"):
             locks.callback(os.close, await directory.lock(data_dir / name, 0))
-        embedded.remove(data_dir.absolute())
+        embedded.remove(data_dir)
 
 
 @asynccontextmanager
