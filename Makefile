@@ -1,10 +1,10 @@
 # Needs Python 3.11 or newer with venv and pip, make and bash. PYTHON=/path/to/python3 chooses another one.
 SHELL := bash
 VENV ?= .venv
-# The environment's own Python, else the first that is new enough; python3, to say why, where none is.
+# The environment's own Python, else the first that is tested; python3, to say why, where none is.
 ifndef PYTHON
 PYTHON := $(shell for python in $(VENV)/bin/python python3 python3.14 python3.13 python3.12 python3.11; do \
-  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo $$python && exit; done; echo python3)
 endif
 INSTALL = @$(PYTHON) requirements/install.py $(VENV)
 # Tests mostly wait, for disks and clocks: twice as many processes as two cores.

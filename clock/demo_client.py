@@ -36,9 +36,9 @@ class DemoError(Exception):
 
 
 def session() -> aiohttp.ClientSession:
-    """One session for all players."""
+    """One session for all players. Those to the service may be idle while those to the provider are busy."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=min(CONNECTIONS, descriptors.left()), keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=min(CONNECTIONS, descriptors.left() // 2), keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
         skip_auto_headers=("user-agent", "accept-encoding"),

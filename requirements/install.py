@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-OLDEST = (3, 11)
+OLDEST, NEWEST = (3, 11), (3, 14)
+"""Versions of Python that are tested; a newer one is tried, and may lack wheels."""
 SETS = ("run", "dev")
 """What can be installed; each contains those before it."""
 WAIT_S = 900.0
@@ -130,8 +131,10 @@ def pip(venv: Path, *arguments: str) -> None:
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if subprocess.call(command + list(arguments)):
         raise InstallError(
-            "pip failed; see above. Where it finds no matching distribution, there is no wheel for this system "
-            "and Python: see README.md, Two commands"
+            "pip failed; see above. Where it finds no matching distribution, there is no wheel for this system or "
+            "Python (this is {}.{}; 3.11 to {}.{} have them): see README.md, Two commands".format(
+                *sys.version_info[:2], *NEWEST
+            )
         )
 
 
