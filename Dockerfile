@@ -1,16 +1,18 @@
-# One image for all processes: `clock api` (the default), `clock worker`, `clock migrate`, …
+# One image for all processes: `clock api` (the default), `clock worker`, `clock migrate`, … It has no servers in it.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY clock clock
 COPY lua lua
 COPY sql sql
-RUN pip wheel --no-cache-dir --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home clock
+COPY requirements/prod.txt /tmp/prod.txt
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/prod.txt && rm /tmp/prod.txt
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --no-cache-dir --no-index --find-links /wheels clock
+    pip install --no-cache-dir --no-deps --no-index --find-links /wheels clock
+RUN useradd --system --uid 10001 --no-create-home clock
 USER clock
 WORKDIR /srv
 ENV PYTHONUNBUFFERED=1 CLOCK_HOST=0.0.0.0 CLOCK_PORT=8080
