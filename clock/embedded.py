@@ -375,9 +375,9 @@ async def started(server: Server, ready_s: float = READY_S) -> AsyncIterator[Pro
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A new data directory, removed at the end."""
-    path = Path(tempfile.mkdtemp(prefix="clock-"))
+def scratch(place: Path | None = None) -> Iterator[Path]:
+    """A new data directory in ``place`` (default: where temporary files go), removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="clock-", dir=place))
     path.chmod(0o711)
     try:
         yield path

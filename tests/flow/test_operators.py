@@ -445,6 +445,7 @@ async def test_an_operator_decides_over_http_once(api: Api) -> None:
     }
 
 
+@pytest.mark.long
 async def test_the_command_decides_as_well(api: Api, settings: Settings) -> None:
     assert (await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"}))[0] == 200
     for number in ("SHOP-1", "SHOP-2"):

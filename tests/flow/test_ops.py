@@ -365,6 +365,7 @@ def test_a_command_that_is_used_wrongly_says_what_is_wrong(arguments: list[str],
     assert named in result.output
 
 
+@pytest.mark.long
 async def test_a_command_whose_server_is_away_says_so_without_a_traceback(settings: Settings) -> None:
     gone = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
     status, said = await clock(settings, "settle", "2026-11-22", CLOCK_DATABASE_URL=gone)
@@ -461,6 +462,7 @@ async def test_production_refuses_a_redis_that_may_forget_and_says_why(
         await redis.config_set(name, right)
 
 
+@pytest.mark.long
 async def test_production_refuses_to_start_without_its_secrets_and_names_what_is_missing(
     own_valkey: tuple[Settings, Redis],
 ) -> None:

@@ -421,6 +421,7 @@ async def test_a_sender_that_is_killed_while_it_waits_for_the_answer_has_paid_on
     assert provider.asked == ["query_transfer"]
 
 
+@pytest.mark.long
 async def test_two_senders_at_once_never_send_the_same(people: People, provider: Sandbox) -> None:
     uids = range(1, 61)
     await people.members(*uids)

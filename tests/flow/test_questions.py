@@ -181,6 +181,7 @@ async def test_every_unpaid_order_is_asked_about_after_joining_has_closed(
     assert row["next_at_ms"] == next_ms
 
 
+@pytest.mark.long
 async def test_many_unpaid_orders_are_asked_about_a_few_at_a_time(people: People, provider: Provider) -> None:
     await people.join(*range(1, 106))
     at_once = most = 0

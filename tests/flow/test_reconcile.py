@@ -524,6 +524,7 @@ async def test_money_that_left_between_two_dates_is_looked_for_in_all_of_them(sh
 # -- how it is asked for
 
 
+@pytest.mark.long
 async def test_the_command_ends_with_1_where_the_books_differ(ended: Ended, tmp_path: Path) -> None:
     def run() -> tuple[int, dict[str, Any]]:
         settings = msgspec.structs.replace(ended.people.service.settings, platform_url="", data_dir=tmp_path)

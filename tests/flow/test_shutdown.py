@@ -23,6 +23,8 @@ from clock.supervise import environment
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
 
+pytestmark = pytest.mark.long
+
 PEOPLE = range(1, 201)
 ROOT = Path(__file__).parents[2]
 

@@ -132,6 +132,7 @@ async def test_what_fell_due_while_no_worker_ran_is_done_when_one_starts(api: Ap
     assert await books(api, "SELECT count(*) FROM claims WHERE by = 'system'") == 1
 
 
+@pytest.mark.long
 async def test_a_killed_worker_is_replaced_and_nothing_is_missing_or_twice(api: Api) -> None:
     await it_is(api, "2026-11-22T20:00:00")
     people = list(range(1, 41))
@@ -164,6 +165,7 @@ async def test_a_killed_worker_is_replaced_and_nothing_is_missing_or_twice(api: 
     assert await books(api, "SELECT max(rank) FROM check_ins") == 40
 
 
+@pytest.mark.long
 async def test_it_outlives_a_restart_of_redis_and_the_loss_of_every_connection_to_postgres(
     api: Api, valkey: Valkey
 ) -> None:
@@ -286,14 +288,13 @@ async def test_where_nobody_knows_whether_redis_heard_it_is_asked_again(
     assert await rewrites(service) == 1
 
 
-async def test_whoever_may_not_have_it_rewritten_is_told_once(
-    service: Service, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_whoever_may_not_have_it_rewritten_is_told_once(service: Service) -> None:
     await service.opener.open_around(DAY)
     service.time.stop_at(at("03:30", 1))
     redis: Any = service.redis
     await redis.execute_command("ACL", "SETUSER", "default", "-bgrewriteaof")
-    for _ in range(3):
-        await worker.rewrite({"service": service})
+    with capture_logs() as logged:
+        for _ in range(3):
+            await worker.rewrite({"service": service})
     assert await rewrites(service) == 0
-    assert capsys.readouterr().out.count("rewrite_refused") == 1
+    assert [line["event"] for line in logged].count("rewrite_refused") == 1
