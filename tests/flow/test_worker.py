@@ -12,6 +12,7 @@ import msgspec
 import psycopg
 import pytest
 from arq.worker import JobExecutionFailed
+from structlog.testing import capture_logs
 
 from clock import embedded, keys, processes, worker
 from clock.config import Settings
