@@ -35,13 +35,16 @@ class Output:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._unsaid = 0
+        self._torn = False
+        """Whether the last line that was begun has no end."""
 
     def write(self, text: str) -> int:
         """Write a whole line, or count it as lost."""
         global _lost
         try:
             if self._unsaid:
-                self._send(json.dumps({"event": "log_lines_lost", "level": "warning", "lines": self._unsaid}) + "\n")
+                notice = json.dumps({"event": "log_lines_lost", "level": "warning", "lines": self._unsaid})
+                self._send(("\n" if self._torn else "") + notice + "\n")
                 self._unsaid = 0
             self._send(text)
         except OSError:
@@ -61,6 +64,7 @@ class Output:
             if not ready:
                 raise BlockingIOError
             left = left[os.write(self._descriptor, left[: select.PIPE_BUF]) :]
+            self._torn = bool(left)
 
 
 _lost = 0

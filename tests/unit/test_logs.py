@@ -80,6 +80,16 @@ def test_a_long_line_reaches_a_slow_reader_whole(pipe: tuple[int, int]) -> None:
     assert take_lost() == 0
 
 
+def test_a_line_that_was_torn_does_not_spoil_the_next(pipe: tuple[int, int]) -> None:
+    output = Output(pipe[1])
+    output.write("y" * 2**20 + "\n")
+    torn = os.read(pipe[0], 2**20)
+    assert 0 < len(torn) < 2**20
+    output.write('{"event": "later"}\n')
+    rest, notice, later = os.read(pipe[0], 2**20).splitlines()
+    assert (rest, json.loads(notice)["lines"], json.loads(later)) == (b"", 1, {"event": "later"})
+
+
 def test_half_an_emoji_can_be_logged(pipe: tuple[int, int]) -> None:
     Output(pipe[1]).write("ab\ud83d\n")
     assert os.read(pipe[0], 100) == b"ab\\ud83d\n"
