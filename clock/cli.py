@@ -166,7 +166,7 @@ def migrate() -> None:
     if not settings.database_url:
         raise BadSetting("CLOCK_DATABASE_URL is required")
     applied = asyncio.run(run(settings.database_url))
-    click.echo(f"{len(applied)} migrations applied")
+    logs.say(f"{len(applied)} migrations applied")
 
 
 @cli.command()

@@ -67,6 +67,11 @@ class Output:
             self._torn = bool(left)
 
 
+def say(text: str) -> None:
+    """A line for people on standard output, which may be lost like any other."""
+    Output(STDOUT).write(text + "\n")
+
+
 _lost = 0
 """By all outputs of this process, since they were last counted."""
 

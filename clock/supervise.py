@@ -270,7 +270,7 @@ async def _announce(urls: Urls, children: list[Child]) -> None:
         log.warning("not_ready", reason=str(error))
         await _wait_for([f"{urls['page']}readyz", f"{urls['page']}healthz"], math.inf)
     log.info("ready", page=urls["page"])
-    logs.Output(logs.STDOUT).write(f"\n  {urls['page']}\n\n")
+    logs.say(f"\n  {urls['page']}\n")
 
 
 async def _wait_ready(child: Child, timeout_s: float) -> None:

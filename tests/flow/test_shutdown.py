@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import pytest
 from arq import create_pool
 from redis.asyncio import Redis
 
-from clock import worker
+from clock import embedded, worker
 from clock.config import Settings
 from clock.service import Service
 from clock.supervise import environment
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
+from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 
@@ -266,3 +267,46 @@ async def test_what_the_processes_of_an_api_answered_is_counted_for_prometheus(
 def api_processes(parent: int) -> set[int]:
     alive = (one for one in psutil.Process(parent).children() if one.status() != psutil.STATUS_ZOMBIE)
     return {one.pid for one in alive if "spawn_main" in " ".join(one.cmdline())}
+
+
+async def test_everything_starts_restarts_and_ends_though_nobody_reads_what_it_says() -> None:
+    """``make run 2>&1 | tee log``, and ``tee`` is gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/readyz"
+    with embedded.scratch() as data_dir:
+        environ = {**os.environ, "CLOCK_ENV": "dev", "CLOCK_DATA_DIR": str(data_dir), "CLOCK_PORT": str(port)}
+        command = [sys.executable, "-m", "clock", "up"]
+        up = psutil.Popen(command, env=environ, cwd=ROOT, stdout=writer, stderr=writer)
+        os.close(writer)
+        try:
+            async with asyncio.timeout(60):
+                while not await ready(url):
+                    await asyncio.sleep(0.1)
+            worker = await another_worker(up)
+            worker.kill()
+            await another_worker(up, than=worker)
+            up.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(up.wait, 30) == 0
+        finally:
+            up.kill()
+
+
+async def ready(url: str) -> bool:
+    """Whether everything answers, the worker too."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as reply:
+            return bool((await reply.json())["worker"])
+    except aiohttp.ClientError:
+        return False
+
+
+async def another_worker(up: psutil.Popen, than: psutil.Process | None = None) -> psutil.Process:
+    async with asyncio.timeout(30):
+        while True:
+            for child in up.children():
+                with suppress(psutil.NoSuchProcess):  # it may end while we look
+                    if child.cmdline()[-1:] == ["worker"] and child != than:
+                        return child
+            await asyncio.sleep(0.1)
