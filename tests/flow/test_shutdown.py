@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -278,7 +279,7 @@ async def test_everything_starts_restarts_and_ends_though_nobody_reads_what_it_s
     with embedded.scratch() as data_dir:
         environ = {**os.environ, "CLOCK_ENV": "dev", "CLOCK_DATA_DIR": str(data_dir), "CLOCK_PORT": str(port)}
         command = [sys.executable, "-m", "clock", "up"]
-        up = psutil.Popen(command, env=environ, cwd=ROOT, stdout=writer, stderr=writer)
+        up = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=writer, stderr=writer)
         os.close(writer)
         try:
             async with asyncio.timeout(60):
@@ -302,10 +303,10 @@ async def ready(url: str) -> bool:
         return False
 
 
-async def another_worker(up: psutil.Popen, than: psutil.Process | None = None) -> psutil.Process:
+async def another_worker(up: subprocess.Popen[bytes], than: psutil.Process | None = None) -> psutil.Process:
     async with asyncio.timeout(30):
         while True:
-            for child in up.children():
+            for child in psutil.Process(up.pid).children():
                 with suppress(psutil.NoSuchProcess):  # it may end while we look
                     if child.cmdline()[-1:] == ["worker"] and child != than:
                         return child
