@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import count
@@ -17,10 +17,11 @@ import pytest
 import uvicorn
 from redis.asyncio import Redis
 
-from clock import embedded
+from clock import embedded, openapi
 from clock.app import create_app
 from clock.channels.platform import Signatures
 from clock.config import Settings
+from clock.hot import LeanPath
 from clock.rounds import instant_ms
 from clock.scripts import call, load
 from clock.server import OPTIONS
@@ -138,6 +139,8 @@ def at(time_of_day: str, days: int = 0, milliseconds: int = 0) -> int:
 class Api:
     """The service over HTTP, in this process, so that its clock can be stopped to the millisecond."""
 
+    lean: Mapping[bytes, LeanPath] = {}
+
     def __init__(self, settings: Settings, service: Service, session: aiohttp.ClientSession) -> None:
         self.settings = settings
         self.service = service
@@ -180,13 +183,22 @@ class Api:
 
 
 @pytest.fixture
-async def api(settings: Settings) -> AsyncIterator[Api]:
+def described() -> bool:
+    """Whether the application makes its OpenAPI document, which takes a third of its start."""
+    return False
+
+
+@pytest.fixture
+async def api(settings: Settings, described: bool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    if not described:
+        monkeypatch.setattr(openapi, "describe", lambda app: None)
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **OPTIONS))
     serving = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
+        api.lean = app.lean
         for _ in range(200):
             try:
                 await api.send("GET", "/healthz")

@@ -73,6 +73,11 @@ CHECKS = [
 
 
 @pytest.fixture
+def described() -> bool:
+    return True
+
+
+@pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Thousands of requests of the same few users are not what is tested here."""
     return msgspec.structs.replace(settings, user_rate=1_000_000)

@@ -237,6 +237,7 @@ async def test_the_clock_does_not_run_on_while_the_rounds_of_a_later_day_are_ope
     assert (await api.send("DELETE", "/dev/time"))[0] == 200
 
 
+@pytest.mark.parametrize("described", [True])
 @pytest.mark.parametrize("changes", [{"env": "prod"}])
 async def test_in_production_there_is_no_travelling_through_time_and_no_token_for_the_asking(api: Api) -> None:
     bodies = {
