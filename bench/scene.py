@@ -17,6 +17,7 @@ from bench.load import Job, Report
 from clock import embedded, keys, order_no
 from clock.channels.platform import Signatures
 from clock.config import Settings
+from clock.ports import free_port
 from clock.rounds import Windows, previous, windows
 from clock.scripts import Script, Value, call, load, of_users
 from clock.service import Service
@@ -56,7 +57,7 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
             settings = Settings(
                 env="prod",
                 timezone=midday_zone(),
-                port=_free_port(),
+                port=free_port(),
                 api_workers=WORKERS,
                 redis_url=valkey.url,
                 database_url=postgres.url,
@@ -110,7 +111,7 @@ class Scene:
 
     async def serve(self, which: str) -> int:
         """Start ``service``, ``bare`` or ``ordinary`` as processes of their own; the port."""
-        port = self.settings.port if which == "service" else _free_port()
+        port = self.settings.port if which == "service" else free_port()
         env = environment(self.settings)
         env |= {"BENCH_TODAY": self.today.isoformat(), "BENCH_YESTERDAY": self.yesterday.isoformat()}
         command = [sys.executable, "-m", "bench.servers", which, str(port), str(WORKERS)]
@@ -342,11 +343,3 @@ async def _end(process: Any) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port

@@ -5,7 +5,6 @@ The players keep a journal of every acknowledged answer. At the end it is compar
 """
 
 import random
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from clock.crew import StartError
 from clock.data_dir import DataDirError, with_dev_secrets
 from clock.demo_books import Player
 from clock.demo_client import Act, Client, Crowd, DemoError, Look
+from clock.ports import free_port
 from clock.processes import EmbeddedError
 from clock.rounds import Calendar, Rules, Windows, windows
 from clock.service import connect
@@ -252,7 +252,7 @@ async def play(given: Settings, users: int) -> int:
     console = Console(width=None if sys.stdout.isatty() else 110)
     with _quiet_logs(), _data_dir(given) as data_dir:
         settings = msgspec.structs.replace(
-            given, env="dev", port=0, data_dir=data_dir, platform_url="", sandbox_port=_free_port()
+            given, env="dev", port=0, data_dir=data_dir, platform_url="", sandbox_port=free_port()
         )
         try:
             _require_playground(given, users)
@@ -311,12 +311,6 @@ async def _audit(day: Day, urls: Urls, console: Console) -> bool:
         if len(problems) > 5:
             console.print(f"    … and {len(problems) - 5:,} more")
     return not any(found.values())
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

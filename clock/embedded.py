@@ -22,7 +22,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -38,6 +37,7 @@ import redis.exceptions
 
 from clock import data_dir as directory
 from clock.data_dir import DataDirError
+from clock.ports import free_port, is_free
 from clock.postgres_install import can_enter, installation, plain_env, run, shared_place, unprivileged
 from clock.processes import Account, EmbeddedError, Process, Program, exited, spawn, stop
 
@@ -74,9 +74,9 @@ class Server(msgspec.Struct, frozen=True):
     def _choose_port(self, same: bool) -> None:
         """Keep last time's port if it is free, or has to be the ``same``; else take a free one."""
         path = self._file("port")
-        if path.exists() and (same or _is_free(self.port)):
+        if path.exists() and (same or is_free(self.port)):
             return
-        directory.write_private(path, str(_free_port()))
+        directory.write_private(path, str(free_port()))
 
     @property
     def url(self) -> str:
@@ -307,20 +307,6 @@ def _remove_stale_pid_file(data: Path) -> None:
         if not stale:
             raise DataDirError(f"{data} is in use by a Postgres that was started by hand, process {pid}")
         path.unlink()
-
-
-def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _tail(server: Server) -> str:

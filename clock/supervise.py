@@ -23,7 +23,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock import data_dir as directory
-from clock import embedded, logs
+from clock import embedded, logs, ports
 from clock.config import PREFIX, BadSetting, Settings
 from clock.crew import Child, Crew, StartError, launcher
 from clock.data_dir import DataDirError
@@ -207,13 +207,13 @@ def _with_sandbox(settings: Settings) -> Settings:
 
 
 def free_port(host: str, port: int) -> int:
-    """The port, found free, or any free one for 0. Raises :class:`StartError` where somebody listens already.
+    """The port, found free, or a free one for 0. Raises :class:`StartError` where somebody listens already.
 
     Another one's answer to our question whether it is ready would mislead us.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((host, port), family=family) as probe:
+        with socket.create_server((host, port or ports.free_port(host)), family=family) as probe:
             found: int = probe.getsockname()[1]
             return found
     except OSError as error:

@@ -22,12 +22,12 @@ from clock.app import create_app
 from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.hot import LeanPath
+from clock.ports import free_port
 from clock.rounds import instant_ms
 from clock.scripts import call, load
 from clock.server import OPTIONS
 from clock.service import Service, connect
 from clock.store import Store, add_partitions, migrate
-from tests.ports import free_port
 
 DAY = date(2026, 11, 22)
 """The round that most tests play: people join on this day and check in on the next."""

@@ -18,11 +18,11 @@ from redis.asyncio import Redis
 from clock import embedded, processes
 from clock.config import Settings
 from clock.crew import Child
+from clock.ports import free_port
 from clock.processes import Process, Program
 from clock.service import connect
 from clock.supervise import environment, plan
 from tests.faults.proxy import Armed, PostgresProxy, RedisProxy
-from tests.ports import free_port
 
 NAMES = ("api", "worker", "valkey", "postgres", "sandbox")
 """The five processes that are killed."""

@@ -12,11 +12,11 @@ from clock.channels import Result
 from clock.channels.platform import Platform
 from clock.config import Settings
 from clock.outgoing import send_some
+from clock.ports import free_port
 from clock.rebuild import rebuild_lost
 from clock.service import Service
 from clock.store import OUTBOX_LOCK, one
 from tests.conftest import DAY, Api, at
-from tests.ports import free_port
 
 
 async def test_a_process_that_starts_without_redis_does_not_guess_the_time(settings: Settings) -> None:

@@ -18,12 +18,12 @@ from clock import keys, outbox
 from clock.batch import Unavailable
 from clock.channels import BillLine, Channel, OrderState, Result
 from clock.config import Settings
+from clock.ports import free_port
 from clock.service import Service
 from clock.settle import Settlement
 from clock.wire import Extra, PaymentCallback, PaymentExtra
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
 from tests.model.world import forgetful, new_world
-from tests.ports import free_port
 
 STAKE = 100
 IN_TIME = f"{DAY} 20:00:00"

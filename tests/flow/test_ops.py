@@ -21,10 +21,10 @@ from redis.asyncio import Redis
 from clock import embedded, outbox, worker
 from clock.cli import cli, main
 from clock.config import Settings
+from clock.ports import free_port
 from clock.service import Service
 from clock.supervise import environment
 from tests.conftest import DAY, Api, at
-from tests.ports import free_port
 
 BOSS = 99
 FIGURES = {

@@ -22,11 +22,11 @@ from clock.channels import Result
 from clock.channels.platform import Platform
 from clock.channels.sandbox import Provider, Trouble
 from clock.config import Settings
+from clock.ports import free_port
 from clock.supervise import environment
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
-from tests.ports import free_port
 
 PAYOUT = f"P{DAY:%Y%m%d}1"
 

@@ -16,11 +16,11 @@ from clock import config, keys, outbox
 from clock.channels.platform import Signatures
 from clock.channels.sandbox import Provider
 from clock.config import BadSetting, Settings
+from clock.ports import free_port
 from clock.worker import remind
 from tests.conftest import DAY, WEBHOOK_SECRET, Servers
 from tests.flow.test_ledger import IN_TIME, People, one_database
 from tests.model.world import new_world
-from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")

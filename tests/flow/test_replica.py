@@ -17,13 +17,13 @@ from redis.exceptions import RedisError
 from clock import embedded, keys, outbox
 from clock.batch import Unavailable
 from clock.config import Settings
+from clock.ports import free_port
 from clock.processes import stop
 from clock.scripts import NotReplicated
 from clock.service import Service, connect
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People
 from tests.model.world import service_with
-from tests.ports import free_port
 
 MEMBERS = keys.name(DAY, 0, "members")
 

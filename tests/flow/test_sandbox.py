@@ -19,10 +19,10 @@ from aiohttp import web
 from clock.channels import BillLine
 from clock.channels.platform import Platform, Signatures
 from clock.config import Settings
+from clock.ports import free_port
 from clock.supervise import environment
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People
-from tests.ports import free_port
 
 AT = at("20:00")
 DAY_OF_AT = "2026-11-22"

@@ -19,11 +19,11 @@ from redis.asyncio import Redis
 
 from clock import embedded, worker
 from clock.config import Settings
+from clock.ports import free_port
 from clock.service import Service
 from clock.supervise import environment
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
-from tests.ports import free_port
 
 pytestmark = pytest.mark.long
 

@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from clock import embedded
+from clock.ports import free_port
 from clock.service import connect
 from tests.lua.stage import Client, Stage
-from tests.ports import free_port
 
 
 class ClusterValkey(embedded.Valkey, frozen=True):

@@ -1,0 +1,26 @@
+"""Free ports for servers, outside the range from which systems number outgoing connections (Linux: from 32,768, macOS:
+from 49,152): a server that comes back finds its port as it left it, however busy its clients are."""
+
+import random
+import socket
+
+RANGE = range(15_000, 32_768)
+TRIES = 1_000
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port on which nobody listens. Raises ``OSError`` where none is found."""
+    for _ in range(TRIES):
+        port = random.choice(RANGE)  # noqa: S311 - so that two who look at once do not find the same
+        if is_free(port, host):
+            return port
+    raise OSError(f"no port of {host} from {RANGE.start} to {RANGE.stop - 1} is free")
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError:
+        return False
+    return True
