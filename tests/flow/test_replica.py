@@ -25,6 +25,8 @@ from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People
 from tests.model.world import service_with
 
+pytestmark = pytest.mark.long
+
 MEMBERS = keys.name(DAY, 0, "members")
 
 
@@ -90,6 +92,9 @@ class Pair:
         if self.process is not None:
             self.thaw()
             await stop(self.process, signal.SIGKILL)
+
+
+pytestmark = pytest.mark.long
 
 
 @asynccontextmanager

@@ -18,13 +18,6 @@ _days = count(0, 3)
 _uids = count(1000, 100)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process plays all of them: each would start a service and a browser of its own."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("page"))
-
-
 @pytest.fixture(scope="package")
 async def place() -> AsyncIterator[Path]:
     """The directory of the service's data."""
