@@ -92,7 +92,7 @@ def pids(logs: list[Any], name: str = "") -> list[int]:
 def gone(pid: int) -> bool:
     """Whether the process has ended; who waits for it may not have heard yet."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
