@@ -210,7 +210,7 @@ async def test_postgres_comes_back_after_its_pid_file_was_left_empty(cluster: Po
         assert await cluster.answers()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="root's Postgres runs as somebody else")
+@root_only
 async def test_root_starts_under_any_umask(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = data_dir / "shared"
     monkeypatch.setattr(postgres_install, "SHARED_PLACES", (shared,))
