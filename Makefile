@@ -9,9 +9,11 @@ endif
 INSTALL = @$(PYTHON) requirements/install.py $(VENV)
 # Tests mostly wait, for disks and clocks: twice as many processes as two cores.
 JOBS ?= 4
-PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS)
-# A page in a browser keeps time only on a machine that is not busy with other tests; each process has a service and a browser.
-PAGE_TESTS = $(VENV)/bin/python -m pytest -n 2 tests/page
+# Two tests at a time go to a process: by default the first would get all the long ones.
+PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS) --maxschedchunk 2
+# A page in a browser keeps time only on a machine that is not busy with other tests; each process has a browser,
+# and each file a service.
+PAGE_TESTS = $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/page
 # The tests of the pages need a browser. PAGES=yes insists on them, PAGES=no leaves them out; otherwise they run where
 # there is a browser, or where one can be installed: as root on Debian or Ubuntu, with a font for Chinese.
 PAGES ?= maybe

@@ -199,14 +199,15 @@ async def test_refusals_cost_no_look_at_what_is_asked(
         received(self, data)
 
     monkeypatch.setattr(HttpToolsProtocol, "data_received", feed)
+    asked = request(api)
     full(True)
-    await phone.say(request(api))
+    await phone.say(asked)
     assert await phone.code() == "busy"
     assert fed == []
     full(False)
-    await phone.say(request(api))
+    await phone.say(asked)
     assert await phone.code() == "ok"
-    assert fed == [request(api)]
+    assert fed == [asked]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser
 
 from clock import embedded
+from tests.conftest import in_memory
 from tests.page.visitor import House, Visitor, chromium, visitor
 from tests.page.visitor import house as started
 
@@ -21,7 +22,7 @@ _uids = count(1000, 100)
 @pytest.fixture(scope="package")
 async def place() -> AsyncIterator[Path]:
     """The directory of the service's data."""
-    with embedded.scratch() as data_dir:
+    with embedded.scratch(in_memory()) as data_dir:
         yield data_dir
 
 

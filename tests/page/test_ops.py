@@ -14,6 +14,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from clock import embedded
+from tests.conftest import in_memory
 from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, person
 from tests.page.visitor import house as started
 
@@ -23,7 +24,7 @@ STEPS = {"ordered": 7, "paid": 5, "checked_in": 3, "claimed": 0}
 
 @pytest.fixture(scope="module")
 async def place() -> AsyncIterator[Path]:
-    with embedded.scratch() as data_dir:
+    with embedded.scratch(in_memory()) as data_dir:
         yield data_dir
 
 
