@@ -9,8 +9,7 @@ from typing import Any
 from playwright.async_api import Page, Route, expect
 
 from clock.money import Split, split
-from tests.page.test_day import button_is
-from tests.page.visitor import House, Visitor
+from tests.page.visitor import House, Visitor, button_is
 
 Visits = Callable[..., Any]
 

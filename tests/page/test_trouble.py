@@ -13,8 +13,7 @@ from playwright.async_api import Page, Route, expect
 
 from clock.outcomes import RETRY_AFTER_SECONDS
 from clock.service import connect
-from tests.page.test_day import button_is, left_ms
-from tests.page.visitor import House, Visitor
+from tests.page.visitor import House, Visitor, button_is, left_ms
 
 Visits = Callable[..., Any]
 

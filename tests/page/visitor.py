@@ -196,3 +196,18 @@ async def visitor(
     yield someone
     await context.close()
     assert not someone.problems, "\n".join(someone.problems)
+
+
+async def button_is(page: Page, kind: str) -> None:
+    await expect(page.locator("#act")).to_have_attribute("data-kind", kind)
+
+
+async def left_ms(page: Page) -> int:
+    """What the button's countdown shows."""
+    hours, minutes, seconds = map(int, (await page.locator("#act-time").inner_text()).split(":"))
+    return ((hours * 60 + minutes) * 60 + seconds) * 1000
+
+
+async def fits(visitor: Visitor) -> None:
+    """Nothing makes the page scroll sideways."""
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
