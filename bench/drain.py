@@ -14,7 +14,8 @@ from bench.check_in import CONNECTIONS, ratios
 from bench.load import Job
 from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, SETTLED, Scene, extra, fire, staged
-from clock import keys, outbox
+from clock.books import outbox
+from clock.game import keys
 
 TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "outgoing", "profiles")
 

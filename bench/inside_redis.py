@@ -12,9 +12,9 @@ import hiredis
 from bench.check_in import ratios
 from bench.measure import Line, Plot, Result, Scale, spread, target
 from bench.scene import MORNING, VECTOR, Cpu, Scene, staged
-from clock import keys
-from clock.pipe import packed as command
-from clock.scripts import load, of_users
+from clock.game import keys
+from clock.game.pipe import packed as command
+from clock.game.scripts import load, of_users
 
 IN_FLIGHT = 4
 """Calls of a vector, or vectors of SETs, that are on their way at a time."""

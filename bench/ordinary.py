@@ -13,16 +13,17 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.security.jwt import JWTAuth, Token
 from redis.asyncio import Redis
 
-from clock import keys, order_no
 from clock.channels.platform import Signatures
 from clock.config import load
-from clock.game import instant_of, readable
-from clock.outcomes import OUTCOMES, message
-from clock.rounds import parse_day
-from clock.scripts import Value, call, of_users
-from clock.scripts import load as load_script
-from clock.totals import read
-from clock.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest, PaymentCallback
+from clock.domain import order_no
+from clock.domain.outcomes import OUTCOMES, message
+from clock.domain.rounds import parse_day
+from clock.game import keys
+from clock.game.game import instant_of, readable
+from clock.game.scripts import Value, call, of_users
+from clock.game.scripts import load as load_script
+from clock.game.totals import read
+from clock.http.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest, PaymentCallback
 
 CHECK_IN, CLAIM, JOIN, PAY = (load_script(verb) for verb in ("check_in", "claim", "join", "pay"))
 

@@ -14,15 +14,17 @@ import msgspec
 import psutil
 
 from bench.load import Job, Report
-from clock import embedded, keys, order_no
+from clock.books.store import PARTITIONED, migrate
 from clock.channels.platform import Signatures
 from clock.config import Settings
-from clock.ports import free_port
-from clock.rounds import Windows, previous, windows
-from clock.scripts import Script, Value, call, load, of_users
+from clock.domain import order_no
+from clock.domain.rounds import Windows, previous, windows
+from clock.game import keys
+from clock.game.scripts import Script, Value, call, load, of_users
+from clock.runtime import embedded
+from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from clock.service import Service
-from clock.store import PARTITIONED, migrate
-from clock.supervise import environment
 
 JWT_SECRET = "a secret that is used in benchmarks only"
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IHVzZWQgaW4gYmVuY2htYXJrcyBvbmx5ISE="

@@ -2,7 +2,7 @@
 
 import sys
 
-from clock.server import serve
+from clock.http.server import serve
 
 APPS = {"bare": "bench.bare:create_app", "ordinary": "bench.ordinary:create_app"}
 

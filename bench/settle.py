@@ -21,9 +21,9 @@ from bench.check_in import ratios
 from bench.measure import Result, Scale, spread, target
 from bench.scene import FIRST_UID, SETTLED, Scene, staged
 from bench.settler import Took
-from clock import keys
-from clock.pipe import packed
-from clock.supervise import environment
+from clock.game import keys
+from clock.game.pipe import packed
+from clock.runtime.supervise import environment
 
 CHUNK = 500
 STAKE_FEN = 100

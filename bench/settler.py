@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from clock.config import load
-from clock.rounds import parse_day
+from clock.domain.rounds import parse_day
 from clock.service import Service
 
 

@@ -18,9 +18,9 @@ from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from clock import descriptors, logs
-from clock.batch import Unavailable
 from clock.config import BadSetting, Settings, load, unknown_names
-from clock.rounds import parse_day
+from clock.domain.rounds import parse_day
+from clock.game.batch import Unavailable
 from clock.tokens import Role
 
 
@@ -55,8 +55,8 @@ PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntR
 
 def settings_here() -> Settings:
     """Settings from the environment, completed by what runs in the data directory."""
-    from clock.data_dir import with_dev_secrets
-    from clock.supervise import running_urls
+    from clock.runtime.data_dir import with_dev_secrets
+    from clock.runtime.supervise import running_urls
 
     settings = load(os.environ)
     for name in unknown_names(os.environ):
@@ -100,7 +100,7 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
 
 def show(answer: Any) -> None:
     """Print an answer as JSON; exit status 1 if it is a no."""
-    from clock.outcomes import OUTCOMES
+    from clock.domain.outcomes import OUTCOMES
 
     click.echo(msgspec.json.format(msgspec.json.encode({"code": answer.word, **answer.data})).decode())
     if not OUTCOMES[answer.word].status:
@@ -117,7 +117,7 @@ def cli() -> None:
 @cli.command()
 def up() -> None:
     """Run everything here: embedded servers, migrations, API and worker, kept running."""
-    from clock.supervise import up as run
+    from clock.runtime.supervise import up as run
 
     sys.exit(asyncio.run(run(load(os.environ))))
 
@@ -127,21 +127,21 @@ def api() -> None:
     """Serve HTTP."""
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # before anything counts: that is when it is read
-        from clock.server import serve
-        from clock.supervise import free_port, require_durable_redis
+        from clock.http.server import serve
+        from clock.runtime.supervise import free_port, require_durable_redis
 
         settings = ready_settings()
         logs.configure("api")
         uvloop.run(require_durable_redis(settings))
         port = free_port(settings.host, settings.port)
-        serve("clock.app:create_app", settings.host, port, settings.api_workers)
+        serve("clock.http.app:create_app", settings.host, port, settings.api_workers)
 
 
 @cli.command()
 def worker() -> None:
     """Carry the outbox into Postgres, settle and finish rounds."""
-    from clock.supervise import require_durable_redis
-    from clock.worker import run
+    from clock.runtime.supervise import require_durable_redis
+    from clock.runtime.worker import run
 
     settings = ready_settings()
     uvloop.run(require_durable_redis(settings))
@@ -151,7 +151,7 @@ def worker() -> None:
 @cli.command()
 def sandbox() -> None:
     """Play the payment provider (development)."""
-    from clock.channels.sandbox import serve
+    from clock.dev.sandbox import serve
 
     uvloop.run(serve(ready_settings()))
 
@@ -159,7 +159,7 @@ def sandbox() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring Postgres' tables up to date."""
-    from clock.store import migrate as run
+    from clock.books.store import migrate as run
 
     logs.configure("migrate")
     settings = settings_here()
@@ -173,7 +173,7 @@ def migrate() -> None:
 @click.argument("day", type=Day())
 def settle(day: date) -> None:
     """Settle the round of DAY (YYYY-MM-DD), if it is due."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(lambda service: ops.settle(service, day)))
 
@@ -183,7 +183,7 @@ def settle(day: date) -> None:
 @click.option("--reason", required=True, help="Kept with the round.")
 def void(day: date, reason: str) -> None:
     """Call off the round of DAY; every stake is owed back."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(lambda service: ops.void(service, day, reason)))
 
@@ -192,7 +192,7 @@ def void(day: date, reason: str) -> None:
 @click.argument("day", type=Day(), required=False)
 def reconcile(day: date | None) -> None:
     """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(lambda service: ops.reconcile(service, day)))
 
@@ -200,7 +200,7 @@ def reconcile(day: date | None) -> None:
 @cli.command()
 def rebuild() -> None:
     """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(ops.rebuild))
 
@@ -212,7 +212,7 @@ def rebuild() -> None:
 @click.pass_context
 def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> None:
     """Signed callbacks that failed a check, newest first; what is decided about them."""
-    from clock import ops
+    from clock.operators import ops
 
     if context.invoked_subcommand is None:
         show(with_service(lambda service: ops.quarantine(service, page, limit, waiting)))
@@ -225,8 +225,8 @@ def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> 
 @click.option("--reason", required=True, help="Kept with the decision.")
 def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str) -> None:
     """Decide about the callback with this ID, once: --refund or --dismiss."""
-    from clock import ops
-    from clock.wire import ReleaseRequest
+    from clock.http.wire import ReleaseRequest
+    from clock.operators import ops
 
     if action is None:
         raise click.UsageError("--refund or --dismiss is required")
@@ -243,7 +243,7 @@ def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
 def unanswered(day: date, page: int, limit: int) -> None:
     """Unpaid orders of DAY of which the channel has not said whether they are paid."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(lambda service: ops.unanswered(service, day, page, limit)))
 
@@ -256,7 +256,7 @@ def unanswered(day: date, page: int, limit: int) -> None:
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
 def outgoing(state: str, page: int, limit: int) -> None:
     """Payouts and refunds: how many are in which state, and those in one of them."""
-    from clock import ops
+    from clock.operators import ops
 
     show(with_service(lambda service: ops.outgoing(service, state, page, limit)))
 
@@ -275,7 +275,7 @@ def token(uid: int, role: Role, seconds: int) -> None:
 @cli.command()
 def remove_data() -> None:
     """Remove what `clock up` has kept here: every round and every account (embedded servers only)."""
-    from clock.supervise import remove_data as remove
+    from clock.runtime.supervise import remove_data as remove
 
     asyncio.run(remove(load(os.environ).data_dir))
 
@@ -284,14 +284,14 @@ def remove_data() -> None:
 @click.option("--users", default=10_000, show_default=True)
 def demo(users: int) -> None:
     """Play one whole day with simulated users over real HTTP, and print the books."""
-    from clock.demo import play
+    from clock.dev.demo import play
 
     sys.exit(uvloop.run(play(load(os.environ), users)))
 
 
 def main() -> None:
-    from clock.crew import StartError
-    from clock.data_dir import DataDirError
+    from clock.runtime.crew import StartError
+    from clock.runtime.data_dir import DataDirError
 
     logs.hold_standard_descriptors()
     try:

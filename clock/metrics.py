@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from clock import logs
 from clock.descriptors import clients
-from clock.outcomes import OUTCOMES
+from clock.domain.outcomes import OUTCOMES
 
 
 class Durations(Histogram):

@@ -8,18 +8,18 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from clock import keys
+from clock.books.store import Store
 from clock.channels import Channel
 from clock.channels.platform import Platform
 from clock.config import BadSetting, Settings
-from clock.game import Game
-from clock.gametime import GameTime, MovedTime
-from clock.opening import Opener
-from clock.questions import Questions
-from clock.reminders import Reminders
-from clock.scripts import Client
-from clock.settle import Settlement
-from clock.store import Store
+from clock.game import keys
+from clock.game.game import Game
+from clock.game.gametime import GameTime, MovedTime
+from clock.game.scripts import Client
+from clock.payments.questions import Questions
+from clock.rounds.opening import Opener
+from clock.rounds.reminders import Reminders
+from clock.rounds.settling import Settlement
 from clock.tokens import Tokens
 
 REDIS_TIMEOUT_SECONDS = 5.0

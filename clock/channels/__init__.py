@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from clock.wire import PaymentCallback
+from clock.http.wire import PaymentCallback
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ import structlog
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from clock.channels import BadSignature, BillLine, OrderState, Result
-from clock.wire import PaymentCallback, PaymentExtra
+from clock.http.wire import PaymentCallback, PaymentExtra
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from datetime import date
 import msgspec
 import psycopg
 
-from clock.rounds import Rules, windows
+from clock.domain.rounds import Rules, windows
 from tests.faults.books import Books, Provider, read_books, read_provider, read_states
 from tests.faults.crowd import STAKE_FEN
 from tests.faults.journal import Journal, Told

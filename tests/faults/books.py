@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
-from clock import keys
+from clock.game import keys
 from tests.faults.stack import Stack
 
 Row = dict[str, Any]

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from clock import order_no
 from clock.channels.platform import Signatures
+from clock.domain import order_no
+from clock.http.wire import Envelope
 from clock.tokens import Tokens
-from clock.wire import Envelope
 from tests.faults.journal import Journal, Told
 from tests.faults.stack import Stack
 

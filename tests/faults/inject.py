@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from clock import keys
-from clock.channels.sandbox import Trouble
+from clock.dev.sandbox import Trouble
+from clock.game import keys
 from tests.faults.crowd import Client
 from tests.faults.schedule import Fault
 from tests.faults.stack import Stack

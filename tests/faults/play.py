@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import aiohttp
 
-from clock.rounds import following, instant_ms
+from clock.domain.rounds import following, instant_ms
 from tests.faults import audit
 from tests.faults.crowd import Client, Crowd
 from tests.faults.inject import Injector

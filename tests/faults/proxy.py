@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 
-from clock.scripts import load
+from clock.game.scripts import load
 
 VERBS = ("join", "pay", "check_in", "claim", "status", "order", "profile", "quarantine")
 STEPS = ("open", "close", "publish", "settle", "finish")

@@ -9,8 +9,8 @@ import psycopg
 from redis.exceptions import RedisError
 
 from clock.config import Settings
-from clock.data_dir import DataDirError
-from clock.processes import EmbeddedError
+from clock.runtime.data_dir import DataDirError
+from clock.runtime.processes import EmbeddedError
 from tests.faults.play import Play
 from tests.faults.schedule import LONG, SMALL, Size, schedule
 from tests.faults.stack import started

@@ -15,13 +15,13 @@ import aiohttp
 import msgspec
 from redis.asyncio import Redis
 
-from clock import embedded, processes
 from clock.config import Settings
-from clock.crew import Child
-from clock.ports import free_port
-from clock.processes import Process, Program
+from clock.runtime import embedded, processes
+from clock.runtime.crew import Child
+from clock.runtime.ports import free_port
+from clock.runtime.processes import Process, Program
+from clock.runtime.supervise import environment, plan
 from clock.service import connect
-from clock.supervise import environment, plan
 from tests.faults.proxy import Armed, PostgresProxy, RedisProxy
 
 NAMES = ("api", "worker", "valkey", "postgres", "sandbox")

@@ -7,15 +7,16 @@ import msgspec
 import pytest
 from redis.exceptions import RedisError
 
-from clock import books, events, keys, outbox
+from clock.audit.rebuild import rebuild_lost
+from clock.books import entries, outbox
+from clock.books.store import OUTBOX_LOCK, one
 from clock.channels import Result
 from clock.channels.platform import Platform
 from clock.config import Settings
-from clock.outgoing import send_some
-from clock.ports import free_port
-from clock.rebuild import rebuild_lost
+from clock.game import events, keys
+from clock.payments.outgoing import send_some
+from clock.runtime.ports import free_port
 from clock.service import Service
-from clock.store import OUTBOX_LOCK, one
 from tests.conftest import DAY, Api, at
 
 
@@ -44,8 +45,8 @@ async def test_a_drain_that_commits_after_valkey_was_lost_is_in_the_rebuilt_valk
     stream: Any = service.redis
     async with service.store.transaction() as connection:
         await one(connection, "try_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(DAY, 0))
-        entries = await stream.xrange(keys.name(DAY, 0, "outbox"))
-        await books.write(connection, DAY, 0, [events.decode(fields[b"e"]) for _, fields in entries])
+        found = await stream.xrange(keys.name(DAY, 0, "outbox"))
+        await entries.write(connection, DAY, 0, [events.decode(fields[b"e"]) for _, fields in found])
         await service.redis.flushall()
         rebuilding = asyncio.create_task(rebuild_lost(service))
         await asyncio.sleep(0.3)

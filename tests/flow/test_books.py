@@ -16,11 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from clock import books, keys, outbox, worker
+from clock.books import outbox
+from clock.books.entries import write as write_entries
+from clock.books.store import rows as run_query
 from clock.config import Settings
+from clock.game import keys
+from clock.http.wire import Extra, PaymentCallback
+from clock.runtime import worker
 from clock.service import Service
-from clock.store import rows as run_query
-from clock.wire import Extra, PaymentCallback
 from tests.conftest import DAY, at
 from tests.model.world import arrived, forgetful, new_world, service_with
 
@@ -337,10 +340,8 @@ async def test_a_crash_before_the_commit_trims_nothing_and_loses_nothing(
 
 
 def crash_at(patch: pytest.MonkeyPatch, moment: str) -> None:
-    write = books.write
-
     async def crashing_write(connection: Any, *args: Any) -> None:
-        await write(connection, *args)
+        await write_entries(connection, *args)
         if moment == "after the rows":
             raise RuntimeError(moment)
         if moment == "the server ends the session":
@@ -352,7 +353,7 @@ def crash_at(patch: pytest.MonkeyPatch, moment: str) -> None:
             raise RuntimeError(moment)
         return found
 
-    patch.setattr(books, "write", crashing_write)
+    patch.setattr("clock.books.entries.write", crashing_write)
     patch.setattr(outbox, "rows", crashing_rows)
 
 
@@ -380,7 +381,7 @@ async def test_nothing_leaves_the_stream_before_its_transaction_is_committed(
 async def test_while_one_process_drains_a_shard_another_leaves_it_alone(
     process: Service, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries, write = entries_of(crowd(9), 4), books.write
+    entries, write = entries_of(crowd(9), 4), write_entries
     reached, go_on = asyncio.Event(), asyncio.Event()
     await add(process, entries)
 
@@ -389,7 +390,7 @@ async def test_while_one_process_drains_a_shard_another_leaves_it_alone(
         await go_on.wait()
         await write(*args)
 
-    monkeypatch.setattr(books, "write", slow_write)
+    monkeypatch.setattr("clock.books.entries.write", slow_write)
     async with service_with(settings) as other:
         first = asyncio.create_task(outbox.drain(process.store, process.redis, DAY, SHARD))
         await reached.wait()

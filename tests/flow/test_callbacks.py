@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from clock import order_no, outbox
+from clock.books import outbox
 from clock.config import Settings
+from clock.domain import order_no
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 
 UID = 7

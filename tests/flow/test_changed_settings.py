@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from clock import keys
 from clock.config import Settings
-from clock.outcomes import Answer
+from clock.domain.outcomes import Answer
+from clock.game import keys
+from clock.http.wire import Extra
 from clock.service import Service
-from clock.wire import Extra
 from tests.conftest import DAY
 from tests.flow.test_settlement import Crowd, audited, finished, join, pay, play, query, refunds, stop
 from tests.model.model import instant

@@ -12,9 +12,9 @@ import msgspec
 import psycopg
 import pytest
 
-from clock import demo, demo_books
 from clock.config import Settings
-from clock.demo_books import Books, Claim, Memory, Player, differences
+from clock.dev import demo, demo_books
+from clock.dev.demo_books import Books, Claim, Memory, Player, differences
 
 USERS = 100
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from clock import keys, outbox
-from clock.batch import Unavailable
+from clock.audit.rebuild import rebuild_lost
+from clock.books import outbox
 from clock.config import Settings
-from clock.rebuild import rebuild_lost
+from clock.game import keys
+from clock.game.batch import Unavailable
 from clock.service import Service
 from tests.conftest import DAY, Api, at
 from tests.flow.test_ledger import People

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from clock import embedded, hot, processes
 from clock.config import Settings
+from clock.http import lane
+from clock.runtime import embedded, processes
 from tests.conftest import DAY, JWT_SECRET, Api, at
 
 ME, OTHER = 7, 8
@@ -463,15 +464,15 @@ async def test_beyond_its_bound_a_process_refuses_at_once_and_lets_in_again(
 ) -> None:
     api.service.time.stop_at(at("20:00"))
     await api.member(ME)
-    monkeypatch.setattr(hot.inside, "most", 0)
+    monkeypatch.setattr(lane.inside, "most", 0)
     for body, headers in ((b"not JSON", {}), (json({"uid": ME}), api.token(ME))):
         refused = await ask(api, "POST", "/api/summary", body, **headers)
         assert (refused.status, refused.code, refused.headers["retry-after"]) == (503, "busy", "1")
     assert (await api.send("GET", "/healthz"))[0] == 200
-    monkeypatch.setattr(hot.inside, "most", 1)
+    monkeypatch.setattr(lane.inside, "most", 1)
     for _ in range(3):
         assert (await api.post("/api/summary", ME))["code"] == "ok"
-    assert hot.inside.count == 0
+    assert lane.inside.count == 0
 
 
 class TestRedisGone:

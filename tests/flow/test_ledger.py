@@ -14,14 +14,15 @@ import msgspec
 import psycopg
 import pytest
 
-from clock import keys, outbox
-from clock.batch import Unavailable
+from clock.books import outbox
 from clock.channels import BillLine, Channel, OrderState, Result
 from clock.config import Settings
-from clock.ports import free_port
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.http.wire import Extra, PaymentCallback, PaymentExtra
+from clock.rounds.settling import Settlement
+from clock.runtime.ports import free_port
 from clock.service import Service
-from clock.settle import Settlement
-from clock.wire import Extra, PaymentCallback, PaymentExtra
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
 from tests.model.world import forgetful, new_world
 

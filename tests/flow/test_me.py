@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from clock import outgoing
 from clock.channels import Result
+from clock.payments import outgoing
 from tests.conftest import DAY, Api, Servers
 from tests.flow.test_ledger import IN_TIME, People, Scripted
 

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from clock.channels import platform
 from clock.config import Settings
-from clock.outcomes import OUTCOMES
+from clock.domain.outcomes import OUTCOMES
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 
 CONTRACT = {

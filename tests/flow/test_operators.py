@@ -14,11 +14,14 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
-from clock import keys, live, outbox, watch, worker
+from clock.books import outbox
 from clock.config import Settings
-from clock.live import Said
+from clock.game import keys
 from clock.metrics import BOUNDS_MS, Answered, Recent
-from clock.watch import Watched, alarms
+from clock.operators import live, watch
+from clock.operators.live import Said
+from clock.operators.watch import Watched, alarms
+from clock.runtime import worker
 from tests.conftest import DAY, Api, at
 from tests.flow.test_ops import BOSS, clock, operate
 

@@ -18,12 +18,13 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from clock import embedded, outbox, worker
+from clock.books import outbox
 from clock.cli import cli, main
 from clock.config import Settings
-from clock.ports import free_port
+from clock.runtime import embedded, worker
+from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from clock.service import Service
-from clock.supervise import environment
 from tests.conftest import DAY, Api, at
 
 BOSS = 99

@@ -17,13 +17,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from clock import outgoing
 from clock.channels import Result
 from clock.channels.platform import Platform
-from clock.channels.sandbox import Provider, Trouble
 from clock.config import Settings
-from clock.ports import free_port
-from clock.supervise import environment
+from clock.dev.sandbox import Provider, Trouble
+from clock.payments import outgoing
+from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
@@ -368,7 +368,7 @@ async def test_a_crash_between_sending_and_recording_is_asked_about_and_not_sent
 
 SENDER = """
 import asyncio, os
-from clock import outgoing
+from clock.payments import outgoing
 from clock.config import load
 from clock.service import Service
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 LOADED_FROM_THE_PACKAGE = """
 import pathlib, sys
 import clock
-from clock import game, settle, opening, scripts, store
+from clock.game import scripts
 
 package = pathlib.Path(clock.__file__).parent
 assert package.is_relative_to(sys.argv[1]), package

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
-from clock.pipe import Pipe
+from clock.game.pipe import Pipe
 from tests.conftest import Servers
 
 SOON = 5.0

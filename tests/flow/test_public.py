@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from clock import public
-from clock.money import Split, split
-from clock.store import queries
+from clock.books.store import queries
+from clock.domain.split import Split, split
+from clock.http import public
 from tests.conftest import DAY, Api
 from tests.flow.test_ledger import IN_TIME, People
 from tests.flow.test_standings import begin, play, work

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from clock import ops, questions, worker
 from clock.channels import OrderState
 from clock.config import Settings
-from clock.wire import PaymentCallback, PaymentExtra
+from clock.http.wire import PaymentCallback, PaymentExtra
+from clock.operators import ops
+from clock.payments import questions
+from clock.runtime import worker
 from tests.conftest import DAY, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
@@ -315,7 +317,7 @@ async def test_a_settlement_that_goes_on_after_the_gate_does_not_ask_again(
     await people.morning(winners=1)
     await people.drain()
     with monkeypatch.context() as patch:
-        patch.setattr("clock.settle.split", lambda *_: 1 / 0)
+        patch.setattr("clock.rounds.settling.split", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await people.settle()
     assert len(provider.asked()) == 1

@@ -8,15 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, order_no, outbox
-from clock.batch import Unavailable
+from clock.audit.rebuild import rebuild_lost
+from clock.books import outbox
 from clock.channels.platform import Signatures
 from clock.config import Settings
-from clock.game import Game
-from clock.outcomes import Answer
-from clock.rebuild import rebuild_lost
-from clock.settle import Settlement
-from clock.wire import Extra
+from clock.domain import order_no
+from clock.domain.outcomes import Answer
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.game.game import Game
+from clock.http.wire import Extra
+from clock.rounds.settling import Settlement
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, STAKE, People, one_database
 from tests.model.world import new_world
@@ -307,7 +309,7 @@ async def test_what_was_rebuilt_in_part_is_rebuilt_whole(shared: Settings, monke
         before = await memory(people)
         await lose(people)
         with monkeypatch.context() as patch:
-            patch.setattr("clock.rebuild.round_fields", lambda *_: 1 / 0)
+            patch.setattr("clock.audit.rebuild.round_fields", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await rebuild_lost(service)
         forget(people)

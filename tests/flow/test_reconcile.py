@@ -16,11 +16,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from clock import keys, outgoing, rebuild, worker
+from clock.audit import rebuild
+from clock.audit.reconcile import Report, reconcile
 from clock.channels import BillLine
 from clock.config import Settings
-from clock.reconcile import Report, reconcile
-from clock.supervise import environment
+from clock.game import keys
+from clock.payments import outgoing
+from clock.runtime import worker
+from clock.runtime.supervise import environment
 from tests.conftest import DAY, Api, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.flow.test_outgoing import Sandbox, sandbox
@@ -163,7 +166,7 @@ async def test_a_round_in_the_middle_of_its_life_agrees(
 ) -> None:
     """Also with money on its way, and on eight shards, for which the books are read once."""
     contents = Mock(side_effect=rebuild.contents_of)
-    monkeypatch.setattr("clock.reconcile.contents_of", contents)
+    monkeypatch.setattr("clock.audit.reconcile.contents_of", contents)
     async with (
         sandbox(tmp_path / "sandbox.sqlite") as channel,
         new_world(shared, shards=8, platform_url="http://provider") as service,

@@ -10,13 +10,17 @@ import msgspec
 import psycopg
 import pytest
 
-from clock import keys, order_no, outbox, outgoing, release
+from clock.audit.rebuild import rebuild_lost
+from clock.audit.reconcile import reconcile
+from clock.books import outbox
 from clock.config import Settings
-from clock.outcomes import Answer
-from clock.rebuild import rebuild_lost
-from clock.reconcile import reconcile
-from clock.settle import Settlement
-from clock.wire import PaymentCallback, PaymentExtra
+from clock.domain import order_no
+from clock.domain.outcomes import Answer
+from clock.game import keys
+from clock.http.wire import PaymentCallback, PaymentExtra
+from clock.operators import quarantine
+from clock.payments import outgoing
+from clock.rounds.settling import Settlement
 from tests.conftest import DAY, Servers, at
 from tests.flow.test_ledger import IN_TIME, People, one_database
 from tests.flow.test_outgoing import Sandbox, sandbox, send
@@ -60,8 +64,8 @@ async def kept(people: People) -> list[dict[str, Any]]:
     return await people.rows("SELECT encode(digest, 'hex') AS id, * FROM quarantine ORDER BY at_ms, reason, raw")
 
 
-async def decide(people: People, entry: str, action: release.Action = "refund", reason: str = "looked") -> Answer:
-    return await release.release(people.service, entry, action, reason, "operator 99")
+async def decide(people: People, entry: str, action: quarantine.Action = "refund", reason: str = "looked") -> Answer:
+    return await quarantine.release(people.service, entry, action, reason, "operator 99")
 
 
 async def only(people: People) -> str:
@@ -171,7 +175,7 @@ async def test_the_script_itself_gives_nothing_back_that_was_accepted_or_refused
     async def nothing_is_known(*_: Any) -> None:
         return None
 
-    monkeypatch.setattr(release, "_check", nothing_is_known)
+    monkeypatch.setattr(quarantine, "_check", nothing_is_known)
     assert await call_back(people, number, "T1") == "paid"
     assert await call_back(people, number, "T2") == "refund_due"
     for raw, entry in entries.items():
@@ -208,7 +212,7 @@ async def test_a_payment_for_an_order_that_never_was_goes_back_under_the_provide
     assert (answer.word, answer.data["day"]) == ("released", "2026-11-22")
     assert await decide(people, entry) == answer
     [refund] = await people.rows("SELECT * FROM refunds")
-    assert (refund["uid"], refund["order_no"], refund["transaction_id"]) == (release.NOBODY, number, "T9")
+    assert (refund["uid"], refund["order_no"], refund["transaction_id"]) == (quarantine.NOBODY, number, "T9")
     await agree(people)
     while await send(people):
         pass
@@ -353,13 +357,13 @@ async def test_who_dies_between_the_refund_and_its_record_is_followed_by_who_fin
     bill(provider, people.orders[1], "T1", 1)
     assert await call_back(people, people.orders[1], buyerId="x") == "buyer_mismatch"
     entry = await only(people)
-    owe = release._owe_order
+    owe = quarantine._owe_order
 
     async def owe_and_die(*given: Any) -> Any:
         await owe(*given)
         raise Died
 
-    monkeypatch.setattr(release, "_owe_order", owe_and_die)
+    monkeypatch.setattr(quarantine, "_owe_order", owe_and_die)
     with pytest.raises(Died):
         await decide(people, entry)
     monkeypatch.undo()

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from clock import config, keys, outbox
+from clock import config
+from clock.books import outbox
 from clock.channels.platform import Signatures
-from clock.channels.sandbox import Provider
 from clock.config import BadSetting, Settings
-from clock.ports import free_port
-from clock.worker import remind
+from clock.dev.sandbox import Provider
+from clock.game import keys
+from clock.runtime.ports import free_port
+from clock.runtime.worker import remind
 from tests.conftest import DAY, WEBHOOK_SECRET, Servers
 from tests.flow.test_ledger import IN_TIME, People, one_database
 from tests.model.world import new_world

@@ -14,12 +14,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from clock import embedded, keys, outbox
-from clock.batch import Unavailable
+from clock.books import outbox
 from clock.config import Settings
-from clock.ports import free_port
-from clock.processes import stop
-from clock.scripts import NotReplicated
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.game.scripts import NotReplicated
+from clock.runtime import embedded
+from clock.runtime.ports import free_port
+from clock.runtime.processes import stop
 from clock.service import Service, connect
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People

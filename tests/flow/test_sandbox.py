@@ -19,8 +19,8 @@ from aiohttp import web
 from clock.channels import BillLine
 from clock.channels.platform import Platform, Signatures
 from clock.config import Settings
-from clock.ports import free_port
-from clock.supervise import environment
+from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.test_ledger import People
 

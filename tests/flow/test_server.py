@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from clock import hot, server
 from clock.descriptors import clients
+from clock.http import lane, server
 from tests.conftest import Api, at
 
 ME = 7
@@ -57,7 +57,7 @@ async def phone(api: Api) -> AsyncIterator[Phone]:
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Says whether there is no room inside."""
-    return lambda yes: monkeypatch.setattr(hot.inside, "most", 0 if yes else 100)
+    return lambda yes: monkeypatch.setattr(lane.inside, "most", 0 if yes else 100)
 
 
 async def test_a_connection_too_many_is_told_so_and_has_its_turn_later(
@@ -170,7 +170,7 @@ async def test_when_there_is_no_room_every_way_of_asking_is_refused_and_none_whe
     if stays:
         await phone.say(request(api))
         assert await phone.code() == "ok"
-    assert hot.inside.count == 0
+    assert lane.inside.count == 0
 
 
 async def test_refusals_keep_their_place_among_other_answers(
@@ -247,18 +247,18 @@ async def test_a_body_that_does_not_come_takes_no_room(api: Api, phone: Phone) -
     for how in ({}, {"path": "/api/claim?x"}, {"length": False, "Transfer_Encoding": "chunked", "body": CHUNKED}):
         waiting = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
         await waiting.say(request(api, **how)[:-6])
-        assert hot.inside.count == 0
+        assert lane.inside.count == 0
         waiting.writer.close()
     await phone.say(request(api))
     assert await phone.code() == "ok"
 
 
 async def test_only_the_beginning_of_a_long_list_of_languages_is_kept(api: Api, phone: Phone) -> None:
-    hot._language.cache_clear()
+    lane._language.cache_clear()
     for number in range(20):
         await phone.say(request(api, Accept_Language=f"en, {number:01000}"))
         assert await phone.code() == "ok"
-    assert hot._language.cache_info().currsize == 1
+    assert lane._language.cache_info().currsize == 1
 
 
 async def test_a_head_without_end_is_refused(phone: Phone) -> None:
@@ -275,7 +275,7 @@ async def test_a_request_that_does_not_get_on_is_given_up(
     monkeypatch.setattr(server, "REQUEST_SECONDS", 0.3)
     await phone.say(request(api)[:-3])
     assert await phone.ended()
-    assert hot.inside.count == 0
+    assert lane.inside.count == 0
 
 
 async def test_a_slow_request_that_is_whole_in_time_is_answered_and_the_connection_stays(
@@ -314,8 +314,8 @@ async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api
     api.service.time.stop_at(at("05:00", 1))
     await api.service.redis.client_pause(300)
     await phone.say(request(api, "/api/check-in"))
-    assert hot.inside.count == 1
+    assert lane.inside.count == 1
     phone.writer.transport.abort()
     await asyncio.sleep(0.5)
-    assert hot.inside.count == 0
+    assert lane.inside.count == 0
     assert (await api.post("/api/check-in", ME))["code"] == "already_checked_in"

@@ -17,15 +17,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock import keys, ops, outbox, public, settle, worker
-from clock.batch import Unavailable
+from clock.books import outbox
+from clock.books.store import SETTLEMENT_LOCK
 from clock.config import Settings
-from clock.money import Split, split
-from clock.rounds import Rules
+from clock.domain.rounds import Rules
+from clock.domain.split import Split, split
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.http import public
+from clock.http.wire import Extra, PaymentCallback
+from clock.operators import ops
+from clock.rounds import settling
+from clock.rounds.settling import BooksDiffer
+from clock.runtime import worker
 from clock.service import Service
-from clock.settle import BooksDiffer
-from clock.store import SETTLEMENT_LOCK
-from clock.wire import Extra, PaymentCallback
 from tests.conftest import DAY
 from tests.model.model import instant
 from tests.model.world import arrived, exact_waits, forgetful, new_world, quiet, service_with
@@ -422,9 +427,9 @@ def expect_rich(row: dict[str, Any]) -> None:
 async def test_packets_are_published_in_the_order_of_the_manifest_page_after_page(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "PAGE", 5)
-    monkeypatch.setattr(settle, "CHUNK", 2)
-    monkeypatch.setattr(settle, "AT_ONCE", 2)
+    monkeypatch.setattr(settling, "PAGE", 5)
+    monkeypatch.setattr(settling, "CHUNK", 2)
+    monkeypatch.setattr(settling, "AT_ONCE", 2)
     async with forgetful(settings), new_world(settings, shards=2) as service:
         await settled(service, DAY, Crowd(winners=40, sleepers=30))
         assert len(await published(service, DAY)) == 40
@@ -433,8 +438,8 @@ async def test_packets_are_published_in_the_order_of_the_manifest_page_after_pag
 
 @pytest.mark.long
 async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle, "PAGE", 2)
-    monkeypatch.setattr(settle, "CHUNK", 1)
+    monkeypatch.setattr(settling, "PAGE", 2)
+    monkeypatch.setattr(settling, "CHUNK", 1)
     for at in count(1):
         async with forgetful(settings), new_world(settings, **RICH) as service:
             await carried_then_played(service)
@@ -797,7 +802,7 @@ async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_
 
     await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
-    monkeypatch.setattr("clock.settle.split", slow)
+    monkeypatch.setattr("clock.rounds.settling.split", slow)
     async with service_with(settings, shards=2) as other:
         stop(other, DAY, "08:05")
         settling = asyncio.create_task(process.settlement.settle(DAY))

@@ -17,11 +17,11 @@ import pytest
 from arq import create_pool
 from redis.asyncio import Redis
 
-from clock import embedded, worker
 from clock.config import Settings
-from clock.ports import free_port
+from clock.runtime import embedded, worker
+from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from clock.service import Service
-from clock.supervise import environment
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from clock import me, standings
-from clock.batch import Unavailable
+from clock.audit.rebuild import rebuild_lost
+from clock.books.store import rows
 from clock.config import Settings
-from clock.rebuild import rebuild_lost
-from clock.store import rows
-from clock.worker import count
+from clock.game.batch import Unavailable
+from clock.http import me
+from clock.rounds import standings
+from clock.runtime.worker import count
 from tests.conftest import DAY, Servers, at
 from tests.flow.test_ledger import People, one_database
 from tests.model.world import new_world
@@ -275,7 +276,7 @@ async def test_a_credit_that_died_after_some_pages_adds_nothing_twice(
         return await rows(connection, query, **parameters)
 
     with monkeypatch.context() as patch:
-        patch.setattr("clock.standings.rows", dies)
+        patch.setattr("clock.rounds.standings.rows", dies)
         with pytest.raises(Unavailable):
             await people.service.settlement.count(people.day, 1)
     await work(people)

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 
 from clock.config import Settings
-from clock.money import Split, split
-from clock.supervise import running
+from clock.domain.split import Split, split
+from clock.runtime.supervise import running
 
 LIN, CHEN, MEI, ZHAO, SUN = 1, 2, 3, 4, 5
 """Lin gets up early, Chen taps twice, Mei forgets her packet, Zhao oversleeps, Sun never pays."""

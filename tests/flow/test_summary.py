@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from clock import outbox
+from clock.books import outbox
 from tests.conftest import DAY, Api, at
 
 FIELDS = {

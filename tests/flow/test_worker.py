@@ -14,10 +14,11 @@ import pytest
 from arq.worker import JobExecutionFailed
 from structlog.testing import capture_logs
 
-from clock import embedded, keys, processes, worker
 from clock.config import Settings
+from clock.game import keys
+from clock.runtime import embedded, processes, worker
+from clock.runtime.supervise import environment
 from clock.service import Service
-from clock.supervise import environment
 from tests.conftest import DAY, Api, at
 
 BOSS = 99

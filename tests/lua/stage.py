@@ -9,11 +9,12 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from clock import events, keys, order_no
 from clock.config import Settings
-from clock.events import Event
-from clock.rounds import Rules, rules_of, windows
-from clock.scripts import Value, load, of_users
+from clock.domain import order_no
+from clock.domain.rounds import Rules, rules_of, windows
+from clock.game import events, keys
+from clock.game.events import Event
+from clock.game.scripts import Value, load, of_users
 from tests.conftest import DAY, at, run_script
 
 Client: TypeAlias = Redis | RedisCluster

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from clock.events import CheckedIn
+from clock.game.events import CheckedIn
 from tests.conftest import at
 from tests.lua.stage import CLOSES, EVENING, MAX_UID, MIDNIGHT, MORNING, MORNING_ENDS, OPENS, SETTLES, Stage, tap
 

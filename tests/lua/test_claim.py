@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
-from clock.events import Claimed
+from clock.game.events import Claimed
 from tests.lua.stage import (
     CLOSES,
     EVENING,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from clock.events import Closed
+from clock.game.events import Closed
 from tests.lua.stage import CLOSES, EVENING, GRACE_MS, MORNING, MORNING_ENDS, SETTLES, Stage, payment
 
 STATES = {"settle": "closed", "void": "void"}

@@ -2,11 +2,11 @@
 
 import pytest
 
-from clock import keys
+from clock.game import keys
 from tests.lua.stage import MORNING_ENDS, Stage, order, payment
 
 NO_EXPIRY = {keys.HEARTBEAT, keys.DEV_TIME, *keys.names(keys.USERS, 0, keys.USER_NOUNS)}
-"""Not a round's; see :mod:`clock.keys`."""
+"""Not a round's; see :mod:`clock.game.keys`."""
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from clock import keys
-from clock.events import Acknowledged, Reminded
+from clock.game import keys
+from clock.game.events import Acknowledged, Reminded
 from tests.lua.stage import EVENING, MAX_UID, Client, Stage
 
 

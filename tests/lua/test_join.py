@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from clock import order_no
-from clock.events import Ordered
+from clock.domain import order_no
+from clock.game.events import Ordered
 from tests.conftest import DAY, at
 from tests.lua.stage import (
     EVENING,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from clock import order_no
+from clock.domain import order_no
 from tests.conftest import DAY
 from tests.lua.stage import Stage
 

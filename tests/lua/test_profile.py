@@ -1,7 +1,7 @@
 """profile: passes on what users say of themselves."""
 
-from clock.events import Profiled
-from clock.scripts import Value
+from clock.game.events import Profiled
+from clock.game.scripts import Value
 from tests.lua.stage import EVENING, MAX_UID, Stage
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import base64
 
-from clock.events import Quarantined
-from clock.scripts import Value
+from clock.game.events import Quarantined
+from clock.game.scripts import Value
 from tests.lua.stage import EVENING, Stage
 
 

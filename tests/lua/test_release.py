@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from clock.events import Payment
+from clock.game.events import Payment
 from tests.lua.stage import EVENING, MORNING, MORNING_ENDS, Stage, payment, payment_row
 
 OWED = (*payment_row(1, "refund_released", transaction="T-1")[:3], 250, EVENING, "refund_released", "platform")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
-from clock import embedded, processes
-from clock.events import CheckedIn, Payment
-from clock.scripts import Value, folder, load
+from clock.game.events import CheckedIn, Payment
+from clock.game.scripts import Value, folder, load
+from clock.runtime import embedded, processes
 from clock.service import connect
 from tests.lua.conftest import ClusterValkey, connect_cluster, take_all_slots, wait_for_slots
 from tests.lua.stage import MORNING, Client, Stage, payment

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from clock import outbox, totals
-from clock.money import Split, split
-from clock.outcomes import Answer
+from clock.books import outbox
+from clock.domain.outcomes import Answer
+from clock.domain.split import Split, split
+from clock.game import totals
+from clock.http.wire import Extra, PaymentCallback
 from clock.service import Service
-from clock.wire import Extra, PaymentCallback
 from tests.model import model as m
 from tests.model.world import arrived
 

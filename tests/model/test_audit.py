@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from clock import events, keys, outgoing
 from clock.channels import Result
 from clock.config import Settings
-from clock.order_no import parse
+from clock.domain.order_no import parse
+from clock.game import events, keys
+from clock.payments import outgoing
 from tests.conftest import DAY, Servers
 from tests.flow.test_ledger import STAKE, People, Scripted, one_database
 from tests.model.audit import Audit, AuditedRound

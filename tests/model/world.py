@@ -9,9 +9,8 @@ import psycopg
 import pytest
 import structlog
 
-import clock.batch
-import clock.totals
 from clock.config import Settings
+from clock.game import batch, totals
 from clock.service import Service, connect
 
 EMPTY = """
@@ -34,8 +33,8 @@ def arrived(waited_ms: int = 0) -> float:
 
 def exact_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The batcher's clock stands still at 0, and totals are never remembered."""
-    monkeypatch.setattr(clock.batch, "monotonic", lambda: 0.0)
-    monkeypatch.setattr(clock.totals, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(batch, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(totals, "FRESH_SECONDS", -1.0)
 
 
 @contextmanager

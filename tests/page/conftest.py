@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
-from clock import embedded
+from clock.runtime import embedded
 from tests.conftest import in_memory
 from tests.page.visitor import House, Visitor, chromium, visitor
 from tests.page.visitor import house as started

@@ -8,7 +8,7 @@ from pathlib import Path
 import uvloop
 from playwright.async_api import Browser, expect
 
-from clock import embedded
+from clock.runtime import embedded
 from tests.page.visitor import House, Visitor, chromium, house, visitor
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"

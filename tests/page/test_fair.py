@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.async_api import Page, Route, expect
 
-from clock.money import Split, split
+from clock.domain.split import Split, split
 from tests.page.visitor import House, Visitor, button_is
 
 Visits = Callable[..., Any]

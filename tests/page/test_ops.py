@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from clock import embedded
+from clock.runtime import embedded
 from tests.conftest import in_memory
 from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, person
 from tests.page.visitor import house as started

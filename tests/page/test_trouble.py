@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from clock.outcomes import RETRY_AFTER_SECONDS
+from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.service import connect
 from tests.page.visitor import House, Visitor, button_is, left_ms
 

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from clock.channels.platform import Signatures
 from clock.config import Settings
-from clock.supervise import running
+from clock.runtime.supervise import running
 
 PHONE = (360, 740)
 DESKTOP = (1280, 900)

@@ -12,9 +12,9 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
-from clock import batch
-from clock.batch import Batcher, Busy, Unavailable
-from clock.scripts import Script, Value, load
+from clock.game import batch
+from clock.game.batch import Batcher, Busy, Unavailable
+from clock.game.scripts import Script, Value, load
 from tests.conftest import DAY
 
 SOON = 5.0

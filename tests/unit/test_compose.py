@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 
 from clock.cli import cli
 from clock.config import PREFIX, Settings
-from clock.keys import HEARTBEAT
+from clock.game.keys import HEARTBEAT
 from clock.service import DURABLE
 
 ROOT = Path(__file__).parents[2]

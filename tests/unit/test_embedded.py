@@ -15,10 +15,10 @@ import pytest
 import redis.asyncio
 import redis.exceptions
 
-from clock import embedded, postgres_install, processes
-from clock.data_dir import DataDirError
-from clock.embedded import Postgres, Valkey, start, started
-from clock.processes import EmbeddedError, exited, stop
+from clock.runtime import embedded, postgres_install, processes
+from clock.runtime.data_dir import DataDirError
+from clock.runtime.embedded import Postgres, Valkey, start, started
+from clock.runtime.processes import EmbeddedError, exited, stop
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to run Postgres as somebody else")
 NOBODY = processes.Account("nobody", 65_534, 65_534)
@@ -229,7 +229,7 @@ async def test_root_starts_under_any_umask(data_dir: Path, monkeypatch: pytest.M
 
 async def test_a_data_directory_in_use_is_refused(cluster: Postgres) -> None:
     script = (
-        "import asyncio, pathlib, sys; from clock.embedded import *; from clock.processes import *\n"
+        "import asyncio, pathlib, sys; from clock.runtime.embedded import *; from clock.runtime.processes import *\n"
         "asyncio.run(start(Postgres(pathlib.Path(sys.argv[1]))))"
     )
     command = [sys.executable, "-c", script, str(cluster.data_dir)]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from clock import gametime, keys
-from clock.gametime import GameTime, MovedTime
-from clock.scripts import call, load
+from clock.game import gametime, keys
+from clock.game.gametime import GameTime, MovedTime
+from clock.game.scripts import call, load
 from tests.conftest import DAY, at
 
 TARGET = at("04:59", 1, 59_500)

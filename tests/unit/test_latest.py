@@ -1,6 +1,6 @@
 """What several entries of one batch say of a user is one row: the last word of each kind."""
 
-from clock.books import _latest
+from clock.books.entries import _latest
 
 
 def test_an_empty_text_says_nothing_and_an_older_entry_too() -> None:

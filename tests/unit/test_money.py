@@ -14,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import clock.money
-from clock.money import Packets, Split, _draw, _words, fee, split
+import clock.domain.split
+from clock.domain.split import Packets, Split, _draw, _words, fee, split
 
 DOC = Path(__file__).parents[2] / "docs" / "split.md"
 
@@ -432,7 +432,7 @@ def test_arguments_that_make_no_sense_are_refused(seed: bytes, pot: int, winners
 
 
 def test_no_float_ever_touches_money() -> None:
-    source = Path(clock.money.__file__).read_text(encoding="utf-8")
+    source = Path(clock.domain.split.__file__).read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source)):
         assert not isinstance(node, ast.Div)
         assert not (isinstance(node, ast.Constant) and isinstance(node.value, float))

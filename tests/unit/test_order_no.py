@@ -6,10 +6,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from clock import order_no
 from clock.config import Settings
-from clock.order_no import DIGITS, LENGTH, Place
-from clock.rounds import EPOCH_DAY
+from clock.domain import order_no
+from clock.domain.order_no import DIGITS, LENGTH, Place
+from clock.domain.rounds import EPOCH_DAY
 
 unhurried = settings(deadline=None)
 

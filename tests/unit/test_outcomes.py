@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clock.outcomes import FOR_VERB, OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope, language, message
+from clock.domain.outcomes import FOR_VERB, OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope, language, message
 
 API_WORDS = {
     "ok": (1, 200),

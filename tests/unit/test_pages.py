@@ -11,7 +11,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from clock.config import Settings
-from clock.pages import FOLDER, files, page_routes
+from clock.http.pages import FOLDER, files, page_routes
 
 Client = TestClient[Litestar]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clock import ports
-from clock.ports import free_port, is_free
+from clock.runtime import ports
+from clock.runtime.ports import free_port, is_free
 
 
 def test_a_port_is_free_and_out_of_reach_of_outgoing_connections() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clock.config import Settings
-from clock.rounds import (
+from clock.domain.rounds import (
     EPOCH_DAY,
     Calendar,
     Rules,

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from clock import events
-from clock.outcomes import OUTCOMES
-from clock.scripts import BadScript, folder, load, parse
+from clock.domain.outcomes import OUTCOMES
+from clock.game import events
+from clock.game.scripts import BadScript, folder, load, parse
 
 LUA = folder("lua")
 PRELUDE = (LUA / "prelude.lua").read_text("utf-8")

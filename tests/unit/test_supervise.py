@@ -20,11 +20,11 @@ import pytest
 import redis.asyncio
 from structlog.testing import capture_logs
 
-from clock import crew, embedded, supervise
 from clock.config import BadSetting, Settings
-from clock.crew import Child, StartError
-from clock.data_dir import DataDirError, with_dev_secrets
-from clock.supervise import Plan, environment, page, remove_data, running, running_urls
+from clock.runtime import crew, embedded, supervise
+from clock.runtime.crew import Child, StartError
+from clock.runtime.data_dir import DataDirError, with_dev_secrets
+from clock.runtime.supervise import Plan, environment, page, remove_data, running, running_urls
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = """

@@ -1,0 +1,203 @@
+"""From events to rows: what each entry of the outbox means in Postgres.
+
+Every row has a natural key, so that reading an entry twice writes it once.
+"""
+
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from clock.books import ledger
+from clock.books.store import Connection, unless_there
+from clock.domain.rounds import day_of_number
+from clock.game import events
+from clock.payments import outgoing
+
+COLUMNS: dict[str, tuple[LiteralString, ...]] = {
+    "orders": ("day", "uid", "order_no", "order_id", "amount_fen", "open_id", "at_ms"),
+    "payments": (
+        "day",
+        "order_no",
+        "transaction_id",
+        "uid",
+        "amount_fen",
+        "paid_at_ms",
+        "at_ms",
+        "outcome",
+        "channel",
+        "raw",
+    ),
+    "members": ("day", "uid", "stake_fen", "late", "at_ms"),
+    "check_ins": ("day", "uid", "at_ms", "rank"),
+    "claims": ("day", "uid", "shard", "index", "packet_fen", "stake_fen", "by", "at_ms"),
+    "refunds": ("day", "order_no", "transaction_id", "refund_no", "uid", "amount_fen", "reason", "at_ms"),
+    "quarantine": ("digest", "day", "at_ms", "channel", "reason", "order_no", "raw"),
+    "closings": ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen"),
+}
+"""What is written of each table, in the order of writing."""
+
+STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
+"""Tables whose rows are steps of a user through a round, counted by the minute for operators."""
+
+NEEDS: dict[str, LiteralString] = {
+    "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
+    " = (source.day, source.order_no, source.transaction_id, source.reason))"
+}
+"""What must be there before a row is written: a payment that counted is not given back because Redis forgot it."""
+
+PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+UPSERT_PROFILE: LiteralString = """
+INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
+SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
+ON CONFLICT (uid) DO UPDATE SET
+    open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
+    mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
+    nickname = coalesce(nullif(excluded.nickname, ''), profiles.nickname),
+    at_ms = excluded.at_ms
+WHERE excluded.at_ms >= profiles.at_ms
+"""
+
+
+UPSERT_SWITCH: LiteralString = """
+INSERT INTO flags (uid, remind, switched_at_ms) VALUES (%s, %s, %s)
+ON CONFLICT (uid) DO UPDATE SET remind = excluded.remind, switched_at_ms = excluded.switched_at_ms
+WHERE excluded.switched_at_ms >= flags.switched_at_ms
+"""
+
+UPSERT_ACK: LiteralString = """
+INSERT INTO flags (uid, acked_day) VALUES (%s, %s)
+ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)
+"""
+
+UPSERTS = {"switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
+"""What users say of themselves, where the last word counts."""
+
+
+def refund_no(order_no: str, transaction_id: str) -> str:
+    """The one number under which a payment is given back: as the SQL function of that name."""
+    return "R" + hashlib.sha256(f"{order_no}:{transaction_id}".encode()).hexdigest()[:31]
+
+
+def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
+    """Add to ``rows`` (table to tuples in the order of :data:`COLUMNS`) what an event says. The day is a text, which
+    is copied in half the time of a date."""
+    at_ms = event.at_ms
+    match event:
+        case events.CheckedIn(first_rank=first, uids=uids):
+            rows["check_ins"] += [(day, uid, at_ms, first + i) for i, uid in enumerate(uids)]
+        case events.Claimed(by=by, stake_fen=stake, first_index=first, uids=uids, packets_fen=packets):
+            rows["claims"] += [
+                (day, uid, shard, first + i, packet, stake, by, at_ms)
+                for i, (uid, packet) in enumerate(zip(uids, packets, strict=True))
+            ]
+        case events.Ordered(rows=ordered):
+            for uid, order_no, order_id, amount_fen, open_id, mobile, nickname in ordered:
+                rows["orders"].append((day, uid, order_no, order_id, amount_fen, open_id, at_ms))
+                rows["profiles"].append((uid, open_id, mobile, nickname, at_ms))
+        case events.Payment(rows=payments):
+            for payment in payments:
+                _payment_rows(day, at_ms, payment, rows)
+        case events.Profiled(rows=profiles):
+            rows["profiles"] += [(*profile, at_ms) for profile in profiles]
+        case events.Reminded(rows=switched):
+            rows["switches"] += [(uid, bool(on), at_ms) for uid, on in switched]
+        case events.Acknowledged(rows=seen):
+            rows["acks"] += [(uid, day_of_number(number)) for uid, number in seen]
+        case events.Quarantined(rows=kept):
+            for channel, reason, order_no, raw_base64 in kept:
+                raw = base64.b64decode(raw_base64)
+                digest = hashlib.sha256(reason.encode() + b"\n" + raw).digest()
+                rows["quarantine"].append((digest, day, at_ms, channel, reason, order_no, raw))
+        case events.Closed(why=why, members=members, winners=winners, late=late, pool_fen=pool_fen):
+            rows["closings"].append((day, shard, at_ms, why, members, winners, late, pool_fen))
+
+
+def _payment_rows(
+    day: str, at_ms: int, payment: tuple[int, str, str, int, int, events.PaymentOutcome, str, str], rows: Rows
+) -> None:
+    uid, order_no, transaction_id, amount_fen, paid_at_ms, outcome, channel, raw = payment
+    rows["payments"].append((day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw))
+    if outcome in ("paid", "paid_late"):
+        rows["members"].append((day, uid, amount_fen, outcome == "paid_late", at_ms))
+    else:
+        number = refund_no(order_no, transaction_id)
+        rows["refunds"].append((day, order_no, transaction_id, number, uid, amount_fen, outcome, at_ms))
+
+
+async def write(connection: Connection, day: date, shard: int, entries: list[events.Event]) -> None:
+    """Write what the entries say, in the caller's transaction."""
+    rows: Rows = defaultdict(list)
+    for event in entries:
+        rows_of(day.isoformat(), shard, event, rows)
+    for table in COLUMNS:
+        if rows[table]:
+            await _insert(connection, day, shard, table, rows[table])
+    if rows["profiles"]:
+        await _copy(connection, "profiles", PROFILE, _latest(rows["profiles"]))
+        await connection.execute(UPSERT_PROFILE)
+    for kind, statement in UPSERTS.items():
+        if rows[kind]:
+            await connection.cursor().executemany(statement, rows[kind])
+
+
+def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """One row a user, of what was said last; an empty text says nothing. For one statement, which takes each once."""
+    latest: dict[int, tuple[Any, ...]] = {}
+    for uid, *texts, at_ms in profiles:
+        known = latest.get(uid, (uid, "", "", "", 0))
+        if at_ms >= known[-1]:
+            latest[uid] = (uid, *(new or old for new, old in zip(texts, known[1:4], strict=True)), at_ms)
+    return list(latest.values())
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[LiteralString], rows: list[tuple[Any, ...]]
+) -> sql.Identifier:
+    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction; its name."""
+    fresh = sql.Identifier(f"new_{table}")
+    await connection.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
+            fresh, sql.Identifier(table)
+        )
+    )
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    async with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
+        for row in rows:
+            await copy.write_row(row)
+    return fresh
+
+
+async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Copy, insert what is not there yet, post that, and owe what follows from it.
+
+    One statement: what follows from a row happens as often as the row is written, once. (So nothing of it has to be
+    looked for before it is inserted, which is a third of an insertion; docs/decisions/0025.)
+    """
+    fresh, added = await _copy(connection, table, COLUMNS[table], rows), sql.Identifier("added")
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
+        sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
+    )
+    follow = ledger.postings(table, added, day) + outgoing.owed(table, added, day)
+    if table in STEPS:
+        follow.append(_counted(added, day, shard, STEPS[table]))
+    parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
+    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
+    await connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts)))
+
+
+def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:
+    """How many rows of each minute were added, for operators."""
+    return sql.SQL(
+        "INSERT INTO steps (day, minute_ms, step, shard, count)"
+        " SELECT {}, at_ms - at_ms % 60000, {}, {}, count(*) FROM {} GROUP BY 2"
+        " ON CONFLICT (day, minute_ms, step, shard) DO UPDATE SET count = steps.count + excluded.count"
+    ).format(sql.Literal(day), sql.Literal(step), sql.Literal(shard), added)

@@ -1,0 +1,95 @@
+"""The ledger: one table of rules says which rows move money from which account to which.
+
+Accounts: ``channel:<name>`` what the provider holds for us (below zero: it does) · ``pool:<day>`` a round ·
+``user:<uid>`` what a user is due and was not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
+``carry`` between rounds. A transfer takes from one and gives to another, so every transaction sums to zero.
+"""
+
+from datetime import date
+from typing import LiteralString, NamedTuple
+
+from psycopg import sql
+
+from clock.books.store import Connection, unless_there
+
+
+class Rule(NamedTuple):
+    """SQL expressions over one row of ``table``; ``cause`` is unique within day and kind."""
+
+    table: LiteralString
+    kind: LiteralString
+    from_account: LiteralString
+    to_account: LiteralString
+    amount_fen: LiteralString
+    cause: LiteralString
+    when: LiteralString = "true"
+
+
+CHANNEL: LiteralString = "'channel:' || channel"
+POOL: LiteralString = "{pool}"
+"""The same for all rows of a statement, and costly to make of each row's day."""
+USER: LiteralString = "'user:' || uid"
+PAYMENT: LiteralString = "order_no || ':' || transaction_id"
+ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
+BY_SETTLEMENT: LiteralString = "reason IN ('late_member', 'nobody', 'void')"
+
+RULES = (
+    # table       kind             from             to               fen                       cause      when
+    Rule("payments", "stake", CHANNEL, POOL, "amount_fen", PAYMENT, ACCEPTED),
+    Rule("payments", "unwanted", CHANNEL, "'owed:refund'", "amount_fen", PAYMENT, f"NOT {ACCEPTED}"),
+    Rule("claims", "stake_back", POOL, USER, "stake_fen", "uid::text"),
+    Rule("claims", "packet", POOL, USER, "packet_fen", "uid::text"),
+    Rule("claims", "payout", USER, "'owed:payout'", "stake_fen + packet_fen", "uid::text"),
+    Rule("refunds", "refund", POOL, "'owed:refund'", "amount_fen", PAYMENT, BY_SETTLEMENT),
+    Rule("rounds", "fee", POOL, "'fee'", "fee_fen", "'settlement'"),
+    Rule("rounds", "carry_in", "'carry'", POOL, "carried_in_fen", "'settlement'"),
+    Rule("rounds", "carry_out", POOL, "'carry'", "carried_out_fen", "'settlement'"),
+    Rule("outgoing", "payout_sent", "'owed:payout'", CHANNEL, "amount_fen", "no", "kind = 'payout' AND state = 'done'"),
+    Rule("outgoing", "refund_sent", "'owed:refund'", CHANNEL, "amount_fen", "no", "kind = 'refund' AND state = 'done'"),
+    Rule(
+        "outgoing", "payout_failed", "'owed:payout'", USER, "amount_fen", "no", "kind = 'payout' AND state = 'failed'"
+    ),
+    Rule(
+        "outgoing", "refund_failed", "'owed:refund'", USER, "amount_fen", "no", "kind = 'refund' AND state = 'failed'"
+    ),
+)
+
+
+SETTLED_ROUND = sql.SQL(
+    "(SELECT day, NULL::bigint AS uid, fee_fen, carried_in_fen, carried_out_fen, "
+    "(extract(epoch FROM settled_at) * 1000)::bigint AS at_ms FROM rounds)"
+)
+"""``rounds`` as a source of transfers."""
+
+
+def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
+    """What a rule says of the rows of one day, by name."""
+    pool = sql.Literal(f"pool:{day}")
+    return {
+        "day": sql.Literal(day),
+        "kind": sql.Literal(rule.kind),
+        "cause": sql.SQL(rule.cause),
+        "from_account": sql.SQL(rule.from_account).format(pool=pool),
+        "to_account": sql.SQL(rule.to_account).format(pool=pool),
+        "amount": sql.SQL(rule.amount_fen),
+        "when": sql.SQL(rule.when),
+    }
+
+
+def postings(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
+    """What posts the rows of ``source`` (like ``table``, plus ``uid``, ``at_ms``), none of which is posted yet."""
+    return [
+        sql.SQL(
+            "INSERT INTO transfers (day, kind, cause, uid, from_account, to_account, amount_fen, at_ms) "
+            "SELECT day, {kind}, {cause}, uid, {from_account}, {to_account}, {amount}, at_ms "
+            "FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when}"
+        ).format(source=source, **parts(rule, day))
+        for rule in RULES
+        if rule.table == table
+    ]
+
+
+async def post(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
+    """Post what the rows of ``source`` say, each once, however often this runs."""
+    for posting in postings(table, source, day):
+        await connection.execute(unless_there(posting))

@@ -1,0 +1,1 @@
+"""For development: a simulated provider, a simulated day, a clock that can be moved."""

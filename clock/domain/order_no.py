@@ -1,0 +1,97 @@
+"""Order numbers: prefix, day, shard, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
+
+They carry where the order lives, so that a callback finds its slot, and at least 68 random bits, so that none can be
+guessed.
+Order ids are unique integers below 2^53: day number, shard, and the shard's count of orders.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from functools import lru_cache
+
+import msgspec
+
+from clock.domain.rounds import day_number, day_of_number
+
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+PAIRS = [first + second for first in DIGITS for second in DIGITS]
+VALUES = {digit: value for value, digit in enumerate(DIGITS)}
+DAY, SHARD, UID, TAIL = 3, 2, 9, 12
+LENGTH = DAY + SHARD + UID + TAIL
+OF_BYTES = bytes(ord(DIGITS[byte % 62]) for byte in range(256))
+"""A digit for every byte. The first eight digits come five times in it, all others four times, so that a random one
+carries at least log2(256 / 5) = 5.67 bits."""
+
+ORDERS_BITS, SHARD_BITS = 26, 10
+"""At most 2^26 orders a day in one of at most 2^10 shards; the day number takes the remaining bits below 2^53."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What an order number says."""
+
+    day: date
+    shard: int
+    uid: int
+    tail: str
+
+
+def _write(value: int, width: int) -> str:
+    """``value`` modulo 62^width in so many digits, the largest first; two at a time."""
+    digits = ""
+    for _ in range(width // 2):
+        value, pair = divmod(value, 3844)
+        digits = PAIRS[pair] + digits
+    return DIGITS[value % 62] + digits if width % 2 else digits
+
+
+def _read(digits: str) -> int:
+    value = 0
+    for digit in digits:
+        value = value * 62 + VALUES[digit]
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _written(day: date, shard: int) -> str:
+    return _write(day_number(day), DAY) + _write(shard, SHARD)
+
+
+@lru_cache(maxsize=1024)
+def _day_and_shard(digits: str) -> tuple[date, int] | None:
+    number, shard = _read(digits[:DAY]), _read(digits[DAY:])
+    return (day_of_number(number), shard) if number <= 1 << 14 and shard < 1 << SHARD_BITS else None
+
+
+def _tails() -> Iterator[str]:
+    while True:
+        digits = os.urandom(256 * TAIL).translate(OF_BYTES).decode()
+        for start in range(0, len(digits), TAIL):
+            yield digits[start : start + TAIL]
+
+
+new_tail = _tails().__next__
+"""Another tail with every call, of random bytes that were fetched for many."""
+
+
+def make(prefix: str, place: Place) -> str:
+    return prefix + _written(place.day, place.shard) + _write(place.uid, UID) + place.tail
+
+
+def parse(prefix: str, text: str) -> Place | None:
+    """Where the order lives, or ``None`` if no order was ever called that."""
+    body = text[len(prefix) :]
+    if not text.startswith(prefix) or len(body) != LENGTH or not (body.isascii() and body.isalnum()):
+        return None
+    known, uid = _day_and_shard(body[: DAY + SHARD]), _read(body[DAY + SHARD : -TAIL])
+    return Place(*known, uid, body[-TAIL:]) if known and 0 < uid < 1 << 53 else None
+
+
+def place_of(text: str) -> Place | None:
+    """As :func:`parse`, under whatever prefix: which one it must be, the rules of that day's round say."""
+    return parse(text[:-LENGTH], text)
+
+
+def first_order_id(day: date, shard: int) -> int:
+    """The id before the first order of a shard's day."""
+    return (day_number(day) << SHARD_BITS | shard) << ORDERS_BITS

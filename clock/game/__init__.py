@@ -1,0 +1,1 @@
+"""The game in Redis: scripts, the batcher in front of them, and the verbs."""

@@ -1,0 +1,191 @@
+"""The batcher: gathers the users of one script and shard for a moment and sends them as one call.
+
+A queue flushes at the next turn of the event loop, or when its previous calls are back; so an idle service adds no
+wait, and a busy one makes larger batches by itself. What is more than a call may hold goes in several at once: the
+turn of the loop that brings a reply may have thousands of newcomers to look at. A call that fails, fails its own
+callers only.
+
+Whoever comes first is served first, and has one place: who asks the same again while waiting waits at that place,
+and gets the replay's answer there. So impatient users cost the others nothing, and nobody is overtaken.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from clock.domain.rounds import WAIT_CAP_MS
+from clock.game.scripts import Script, Value, of_users
+
+log = structlog.get_logger()
+
+MAX_BATCH = 256
+MAX_CALLS = 16
+"""Calls of one queue under way at a time. They follow each other on one connection and share a sync of Redis' file."""
+MAX_WAITING = 8_192
+
+REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
+"""What a script answers to the same question right after it said the word on the left; every other word it repeats."""
+
+
+class Busy(Exception):
+    """The queue is full; nothing was done."""
+
+
+class Unavailable(Exception):
+    """Redis gave no answer: not done, or done and safe to ask again."""
+
+
+Lane = tuple[Script, date, int]
+Call = Callable[[Script, date, int, Sequence[Value]], Awaitable[list[Any]]]
+
+
+class _Waiting:
+    """One place in a queue: the first who asked, and those who asked the same since then."""
+
+    __slots__ = ("again", "args", "arrived", "future")
+
+    def __init__(self, args: tuple[Value, ...], arrived: float, future: asyncio.Future[Any]) -> None:
+        self.args = args
+        self.arrived = arrived
+        self.future = future
+        self.again: list[asyncio.Future[Any]] | None = None
+
+
+Queue = dict[tuple[Value, ...], _Waiting]
+"""In the order of arrival, by what is asked."""
+
+
+def _replayed(result: Any) -> Any:
+    """The answer to the same question, asked again."""
+    if isinstance(result, list):
+        return [REPLAY.get(result[0], result[0]), *result[1:]]
+    return REPLAY.get(result, result)
+
+
+class Batcher:
+    """``call`` sends one vector to a shard and returns ``[now_ms, one result per user…]``."""
+
+    def __init__(
+        self, call: Call, max_batch: int = MAX_BATCH, max_waiting: int = MAX_WAITING, max_calls: int = MAX_CALLS
+    ) -> None:
+        self._call = call
+        self._max_batch = max_batch
+        self._max_calls = max_calls
+        self._max_waiting = max_waiting
+        self._lanes: dict[Lane, Queue] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.waiting = 0
+        """Callers without an answer yet."""
+
+    def submit(
+        self, script: Script, day: date, shard: int, args: tuple[Value, ...], arrived: float
+    ) -> asyncio.Future[Any]:
+        """Queue one user's ``args``: the uid, then what the script's header names, but for ``waited_ms``.
+
+        ``arrived`` is ``time.monotonic()`` at which the request reached the process. The future resolves to
+        ``(now_ms, result)`` or raises :class:`Unavailable`. Raises :class:`Busy` when the queue is full.
+        """
+        if self.waiting >= self._max_waiting:
+            raise Busy
+        if self._loop is None:  # asked for once: before Python 3.12 each question is a system call
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        lane = (script, day, shard)
+        queue = self._lanes.get(lane)
+        if queue is None:
+            queue = self._lanes[lane] = {}
+            task = self._loop.create_task(self._run(lane, queue))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        place = queue.get(args)
+        if place is None:
+            queue[args] = _Waiting(args, arrived, future)
+        elif place.again is None:
+            place.again = [future]
+        else:
+            place.again.append(future)
+        self.waiting += 1
+        return future
+
+    async def _run(self, lane: Lane, queue: Queue) -> None:
+        """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
+        try:
+            while queue:
+                calls: list[Awaitable[None]] = []
+                while queue and len(calls) < self._max_calls:
+                    batch = [queue.pop(asked) for asked in list(islice(queue, self._max_batch))]
+                    calls.append(self._send(lane, batch))
+                await (asyncio.gather(*calls) if len(calls) > 1 else calls[0])
+        except BaseException as error:
+            self._fail(list(queue.values()), error)
+            raise
+        finally:
+            del self._lanes[lane]
+
+    async def _send(self, lane: Lane, batch: list[_Waiting]) -> None:
+        script, day, shard = lane
+        users = [one.args for one in batch]
+        if "waited_ms" in script.row:
+            now = monotonic()
+            users = [(one.args[0], min(WAIT_CAP_MS, int((now - one.arrived) * 1000)), *one.args[1:]) for one in batch]
+        try:
+            now_ms, *results = await self._call(script, day, shard, of_users(script, users))
+            if len(results) != len(batch):
+                raise Unavailable(f"{script.verb} answered {len(results)} of {len(batch)} users")
+        except (RedisError, OSError, Unavailable) as error:
+            log.error(
+                "batch_failed",
+                script=script.verb,
+                day=str(day),
+                shard=shard,
+                users=len(batch),
+                error=str(error),
+            )
+            self._fail(batch, error)
+            return
+        except Exception as error:
+            log.error("batch_broke", script=script.verb, exc_info=error)
+            self._fail(batch, error)
+            return
+        except asyncio.CancelledError as error:
+            self._fail(batch, error)
+            raise
+        self.waiting -= len(batch)
+        for one, result in zip(batch, results, strict=True):
+            if not one.future.done():
+                one.future.set_result((now_ms, result))
+            if one.again is not None:
+                self._answer_again(one.again, now_ms, _replayed(result))
+
+    def _answer_again(self, futures: list[asyncio.Future[Any]], now_ms: int, result: Any) -> None:
+        self.waiting -= len(futures)
+        for future in futures:
+            if not future.done():
+                future.set_result((now_ms, result))
+
+    def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
+        for one in batch:
+            futures = [one.future, *(one.again or ())]
+            self.waiting -= len(futures)
+            for future in futures:
+                if not future.done():
+                    failure = Unavailable(str(error))
+                    failure.__cause__ = error
+                    future.set_exception(failure)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("batcher_broke", exc_info=error)
+
+    async def drain(self) -> None:
+        """Wait until everything that was accepted has its answer."""
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running)

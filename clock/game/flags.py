@@ -1,0 +1,64 @@
+"""What lives longer than a round: each user's reminder switch, and whether a result waits to be seen.
+
+All users are in one hash, in a slot of its own, with an outbox of its own. It is asked through the batcher, many users
+a call, beside the script of the round.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from clock.domain.outcomes import Answer
+from clock.game import keys
+from clock.game.batch import Batcher, Unavailable
+from clock.game.scripts import Script, Value, load
+
+FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")
+
+
+Asked = asyncio.Future[Any]
+
+
+def _looked_at(asked: Asked) -> None:
+    """Its failure need not be told where another question has failed before."""
+    if not asked.cancelled():
+        asked.exception()
+
+
+class Opens(Protocol):
+    async def open_flags(self) -> None:
+        """Makes sure that the hash exists. Raises :class:`Unavailable`, also where it was in use and has vanished."""
+        ...
+
+
+class Flags:
+    def __init__(self, batcher: Batcher, opener: Opens) -> None:
+        self._batcher = batcher
+        self._opener = opener
+
+    def ask(self, uid: int, arrived: float) -> Asked:
+        """Asked at once, for :meth:`of`; whatever else is to be asked need not wait for it."""
+        asked = self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
+        asked.add_done_callback(_looked_at)
+        return asked
+
+    async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, int]:
+        """``is_remind`` and ``is_alert``, of what was asked already or is asked now."""
+        _, word = await (asked or self.ask(uid, arrived))
+        digits = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
+        return digits[0] - ord("0"), digits[1] - ord("0")
+
+    async def remind(self, uid: int, on: bool, arrived: float) -> Answer:
+        await self._ask(REMIND, (uid, int(on)), arrived)
+        return Answer("ok", {"is_remind": int(on)})
+
+    async def ack_alert(self, uid: int, arrived: float) -> Answer:
+        await self._ask(ACK_ALERT, (uid,), arrived)
+        return Answer("ok", {"is_alert": 0})
+
+    async def _ask(self, script: Script, args: tuple[Value, ...], arrived: float) -> bytes:
+        for _ in range(2):
+            _, word = await self._batcher.submit(script, keys.USERS, 0, args, arrived)
+            if word != b"no_flags":
+                return bytes(word)
+            await self._opener.open_flags()
+        raise Unavailable("the flags of users do not open")

@@ -1,0 +1,61 @@
+"""Every Redis key, and how long it lives.
+
+A key of a round is ``clock:{<day>.<shard>}:<noun>``: all keys of one verb share a hash tag, so that one script
+call touches one slot of a cluster. They live until :data:`KEEP_MS` after the round is finished and its events are
+in Postgres (``finish.lua``).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+NOUNS = ("round", "members", "totals", "payments", "packets", "outbox")
+"""round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
+payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened."""
+
+USER_NOUNS = ("flags", "outbox")
+"""Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
+(``flags.lua``)."""
+
+USERS = date.min
+"""Where a round's day stands otherwise: the keys of users. Their only shard is 0."""
+
+KEEP_MS = 14 * 24 * 3600 * 1000
+
+HEARTBEAT = "clock:worker:heartbeat"
+"""String, expires by itself: the worker lives."""
+
+REWRITTEN = "clock:worker:rewritten"
+"""String, expires by itself: Redis was asked to rewrite its append-only file for this morning."""
+
+LIVE = "clock:live"
+"""Hash, expires by itself: process → what it did in the last moment (:mod:`clock.operators.live`)."""
+
+LIVE_MS = 60_000
+
+DEV_TIME = "clock:dev:time"
+"""String ``<version> <offset_ms>``: how far development has moved the game's clock. Never in production."""
+
+DEV_SEEN = "clock:dev:seen:"
+"""Prefix of strings that expire by themselves: the version of the moved clock that a process is on."""
+
+
+def shard_of(uid: int, shards: int) -> int:
+    """A stable hash of ``uid`` over ``shards`` (Fibonacci hashing, Knuth vol. 3, 6.4)."""
+    return ((uid * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % shards
+
+
+def name(day: date, shard: int, noun: str) -> str:
+    return names(day, shard, (noun,))[0]
+
+
+def names(day: date, shard: int, nouns: Sequence[str]) -> list[str]:
+    prefix = "clock:{users}:" if day is USERS else f"clock:{{{day.isoformat()}.{shard}}}:"
+    return [prefix + noun for noun in nouns]
+
+
+MARK_MS = 60_000
+
+
+def mark(beside: str) -> str:
+    """With the tag of another key: written so that a replica can be waited for; expires by itself."""
+    return f"{beside[: beside.index('}') + 1]}:mark"

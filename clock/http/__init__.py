@@ -1,0 +1,1 @@
+"""The service over HTTP: the application, the lean lane, paths and pages."""

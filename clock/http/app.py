@@ -1,0 +1,162 @@
+"""The ASGI application: Litestar with the lean lane, its life, its errors in the envelope."""
+
+import asyncio
+import gc
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.routes import HTTPRoute
+from litestar.static_files import create_static_files_router
+from litestar_offline_docs import core as offline_docs
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock import logs, metrics
+from clock.config import Settings, load
+from clock.descriptors import clients
+from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer
+from clock.game.batch import Busy, Unavailable
+from clock.http import openapi, pages, routes
+from clock.http.lane import MAX_BODY, Lane, LeanPath, Refused
+from clock.http.wire import Envelope
+from clock.operators import live
+from clock.operators.ops import reply
+from clock.operators.watch import Watch
+from clock.runtime.processes import end_with_parent
+from clock.service import Service, end
+
+log = structlog.get_logger()
+
+OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
+
+WORDS = {400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large"}
+
+
+class Clock(Litestar):
+    """Litestar, and what the server's protocol answers without it."""
+
+    lean: Mapping[bytes, LeanPath] = {}
+    """By path, as it is plainly written; every other way to write it goes through Litestar's router."""
+
+
+def create_app(settings: Settings | None = None) -> Clock:
+    """The application; settings from the environment unless given."""
+    settings = settings or load(os.environ)
+    service = Service(settings)
+    watch = Watch(service)
+    lane = Lane(service.tokens, settings.user_rate)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        logs.configure("api")
+        clients.bound()
+        await service.start()
+        openapi.describe(app)
+        collect_seldom()
+        beside = [asyncio.create_task(live.keep_saying(service.redis)), asyncio.create_task(end_with_parent())]
+        yield
+        await end(beside)
+        await service.stop()
+        metrics.count()
+
+    handlers = [
+        *routes.user_routes(service, lane),
+        *routes.ops_routes(service, watch),
+        *routes.me_routes(service, lane),
+        *routes.public_routes(service),
+        *routes.health_routes(service, watch),
+        *pages.page_routes(settings),
+        *(routes.dev_routes(service) if settings.env == "dev" else []),
+        create_static_files_router("/schema/static", [OPENAPI_ASSETS], include_in_schema=False),
+    ]
+    app = Clock(
+        handlers,
+        lifespan=[lifespan],
+        state=State({"service": service}),
+        exception_handlers={Exception: refused},
+        request_max_body_size=MAX_BODY,
+        openapi_config=OpenAPIConfig(
+            title="clock",
+            version="1",
+            path="/schema",
+            render_plugins=[
+                SwaggerRenderPlugin(
+                    js_url="/schema/static/swagger-ui-bundle.js",
+                    css_url="/schema/static/swagger-ui.css",
+                    favicon="",
+                    standalone_preset_js_url="/schema/static/swagger-ui-standalone-preset.js",
+                )
+            ],
+        ),
+        logging_config=None,
+        debug=False,
+    )
+    app.lean = {
+        path.encode(): handler.opt["lean"]
+        for handler in handlers
+        if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt
+        for path in handler.paths
+    }
+    return app
+
+
+def collect_seldom() -> None:
+    """What is there at the start stays, and need not be looked at again; requests leave no cycles behind, so that
+    Python's collector, called every 700 objects, would cost a fifth of the lane's time for nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envelope]:
+    """What ordinary handlers raise, in the envelope; the unexpected is logged once and says nothing outside."""
+    word, detail = "internal", ""
+    match error:
+        case Refused():
+            word, detail = error.word, error.detail
+        case HTTPException():
+            word = "method_not_allowed" if error.status_code == 405 else WORDS.get(error.status_code, "internal")
+            detail = wrong_with(error) if word == "bad_request" else ""
+        case Busy():
+            word = "busy"
+        case Unavailable():
+            word = "unavailable"
+        case RedisError() | OperationalError() | OSError():
+            log.error("unavailable", path=request.url.path, error=type(error).__name__)
+            word = "unavailable"
+    if word == "internal":
+        log.error("request_broke", path=request.url.path, exc_info=error)
+    response = reply(request, "", Answer(word), detail)
+    if word in RETRY_AFTER_SECONDS:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[word])
+    if word == "method_not_allowed":
+        response.headers["Allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
+    return response
+
+
+def wrong_with(error: HTTPException) -> str:
+    """What was wrong with which field, in the words of the lean lane; Litestar's own repeat the whole address."""
+    fields = error.extra if isinstance(error.extra, list) else []
+    return "; ".join(f"{one['message']} - at `{one['key']}`" for one in fields if "key" in one) or error.detail
+
+
+def _methods_of(app: Litestar, path: str) -> set[str]:
+    """What ordinary handlers take at that path."""
+    return {
+        method
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route.path), path)
+        for method in route.methods
+        if method != "OPTIONS"
+    }

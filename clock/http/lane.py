@@ -1,0 +1,268 @@
+"""The lean lane: verbs with a body as bare ASGI route handlers of Litestar, all made by :func:`route`.
+
+A request is refused in one order everywhere: 413, 401, 400, 403, then the game's answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from time import monotonic
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+from litestar.handlers import ASGIRouteHandler, asgi
+from litestar.types import Receive, Scope, Send
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock import metrics
+from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Language, envelope, language
+from clock.game.batch import Busy, Unavailable
+from clock.http.wire import UserRequest
+from clock.tokens import Tokens, Unauthenticated
+
+log = structlog.get_logger()
+
+MAX_BODY = 64 * 1024
+MOST_INSIDE = 8_192
+"""Requests of a process that have no answer yet; the next are told to come again. They are half a second's work, and
+the whole queue: nothing grows. A refusal costs half of what an answer does, so few should be needed
+(docs/decisions/0027)."""
+MOST_READ = 4 * 1024 * 1024
+"""A body that is too large is read up to here before it is refused."""
+
+MOST_LANGUAGES = 256
+"""Bytes of ``Accept-Language`` that are looked at, and remembered."""
+
+JSON = (b"content-type", b"application/json")
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+OfUser = TypeVar("OfUser", bound=UserRequest)
+
+
+class Refused(Exception):
+    """A refusal of the envelope's table; ``detail`` says what exactly was wrong."""
+
+    def __init__(self, word: str, detail: str = "") -> None:
+        super().__init__(word)
+        self.word = word
+        self.detail = detail
+
+
+class Call(msgspec.Struct):
+    """What a verb may know of its request besides the body."""
+
+    arrived: float
+    headers: dict[bytes, bytes]
+    raw: bytes
+
+
+Run = Callable[[Request, Call], Awaitable[Answer]]
+"""A verb: what was asked to an answer."""
+
+
+class Inside:
+    """Requests that were let in and have no answer yet, in this process."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.count = 0
+
+    def is_full(self) -> bool:
+        return self.count >= self.most
+
+    def let_in(self) -> bool:
+        """Whether one more is let in; then it counts until it is answered."""
+        if self.is_full():
+            return False
+        self.count += 1
+        return True
+
+
+inside = Inside(MOST_INSIDE)
+
+
+class Rate:
+    """Requests of each user in this second, in this process."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._second = 0
+        self._counts: dict[int, int] = {}
+
+    def check(self, uid: int, now: float) -> None:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._counts.clear()
+        count = self._counts.get(uid, 0) + 1
+        if count > self._most:
+            raise Refused("slow_down")
+        self._counts[uid] = count
+
+
+class Lane:
+    """What all verbs of the lane share."""
+
+    def __init__(self, tokens: Tokens, user_rate: int) -> None:
+        self.tokens = tokens
+        self.rate = Rate(user_rate)
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+    """The whole body, unless it is over :data:`MAX_BODY`; then it is read away first, so that the refusal arrives."""
+    if not headers.get(b"content-length", b"0").isdigit():
+        raise Refused("bad_request")
+    body, size, more = bytearray(), 0, True
+    while more and size <= MOST_READ:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("bad_request", "the body ended early")
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size <= MAX_BODY:
+            body += part
+    if size > MAX_BODY:
+        raise Refused("too_large")
+    return bytes(body)
+
+
+@lru_cache(maxsize=1024)
+def _language(accept: bytes) -> Language:
+    return language(accept.decode("latin-1"))
+
+
+def refusal(verb: str, error: Exception) -> tuple[Answer, str]:
+    """What a failed request is answered, and a detail; the unexpected is logged once and says nothing outside."""
+    match error:
+        case Refused():
+            return Answer(error.word), error.detail
+        case Busy():
+            return Answer("busy"), ""
+        case Unavailable():
+            return Answer("unavailable"), ""
+        case RedisError() | OperationalError() | OSError():
+            log.error("unavailable", verb=verb, error=type(error).__name__)
+            return Answer("unavailable"), ""
+    log.error("request_broke", verb=verb, exc_info=error)
+    return Answer("internal"), ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """What one method of a path does, and what the OpenAPI document says of it."""
+
+    run: Callable[[Call], Awaitable[Answer]]
+    request_type: type[msgspec.Struct] | None = None
+    secured: bool = False
+
+
+class LeanPath:
+    """A path of the lane. Plain requests come straight from the server's protocol (:mod:`clock.http.server`), all
+    others by ASGI; both get the same answers."""
+
+    def __init__(self, verb: str, endpoints: dict[str, Endpoint]) -> None:
+        self.verb = verb
+        self.endpoints = endpoints
+        self.allow = ", ".join(endpoints).encode()
+
+    async def read_and_reply(self, method: str, call: Call, receive: Receive) -> tuple[str, bytes]:
+        """Word and body of the answer to a request whose body is yet to come; it has no place inside until then."""
+        if inside.is_full():
+            return self.busy(call)
+        if method in self.endpoints:
+            try:
+                call.raw = await read_body(receive, call.headers)
+            except Refused as error:
+                return self._said(Answer(error.word), call, error.detail)
+        return await self.reply(method, call) if inside.let_in() else self.busy(call)
+
+    async def reply(self, method: str, call: Call) -> tuple[str, bytes]:
+        """Word and body of the answer. The caller has let the request :data:`inside`; here it gets out."""
+        detail = ""
+        try:
+            endpoint = self.endpoints.get(method)
+            if endpoint is None:
+                raise Refused("method_not_allowed")
+            answer = await endpoint.run(call)
+        except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
+            answer, detail = refusal(self.verb, error)
+        finally:
+            inside.count -= 1
+        return self._said(answer, call, detail)
+
+    def busy(self, call: Call) -> tuple[str, bytes]:
+        """Word and body for a request that is not let in: nothing of it was looked at."""
+        return self._said(Answer("busy"), call)
+
+    def _said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
+        body = envelope(
+            answer, self.verb, _language(call.headers.get(b"accept-language", b"")[:MOST_LANGUAGES]), detail
+        )
+        metrics.answered(self.verb, answer.word, monotonic() - call.arrived)
+        return answer.word, body
+
+
+def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
+    """A bare route, answered in the envelope. ``endpoints`` by method, ``POST=…``."""
+    lean = LeanPath(verb, endpoints)
+
+    @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(monotonic(), dict(scope["headers"]), b"")
+        word, body = await lean.read_and_reply(scope["method"], call, receive)  # type: ignore[typeddict-item]
+        headers = [JSON, (b"content-length", b"%d" % len(body))]
+        if word in RETRY_AFTER_SECONDS:
+            headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
+        if word == "method_not_allowed":
+            headers.append((b"allow", lean.allow))
+        await send({"type": "http.response.start", "status": OUTCOMES[word].http, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return handle
+
+
+def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
+    """Body to struct; an empty body is an empty object. Refuses with ``bad_request`` and the field."""
+    decode = msgspec.json.Decoder(request_type).decode
+
+    def decoded(raw: bytes) -> Request:
+        try:
+            if not raw.isascii():
+                raw.decode()  # what nobody asked for is skipped unread, and may not even be text
+            return decode(raw or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused("bad_request", str(error)) from None
+
+    return decoded
+
+
+def for_caller(
+    lane: Lane,
+    request_type: type[OfUser],
+    run: Run[OfUser],
+) -> Endpoint:
+    """Needs a token: a user's for the user, a service's for anyone."""
+    decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate
+
+    def checked(call: Call) -> Awaitable[Answer]:
+        try:
+            caller = tokens.caller(call.headers.get(b"authorization", b""))
+        except Unauthenticated as error:
+            raise Refused("unauthenticated", str(error)) from None
+        request = decode(call.raw)
+        if not caller.may_act_for(request.uid):
+            raise Refused("forbidden", "the token is another user's")
+        rate.check(request.uid, call.arrived)
+        return run(request, call)
+
+    return Endpoint(checked, request_type, True)
+
+
+def for_anyone(request_type: type[Request], run: Run[Request]) -> Endpoint:
+    """Needs no token."""
+    decode = decoder(request_type)
+
+    def checked(call: Call) -> Awaitable[Answer]:
+        return run(decode(call.raw), call)
+
+    return Endpoint(checked, request_type)

@@ -1,0 +1,49 @@
+"""What a user sees of their own money and mornings, from the ledger in Postgres."""
+
+from clock.books.store import Unanswered
+from clock.domain.outcomes import Answer, Language
+from clock.game.batch import Unavailable
+from clock.service import Service
+
+TITLES = {
+    "stake": (-1, "参加打卡", "Stake"),
+    "stake_back": (1, "押金返还", "Stake returned"),
+    "packet": (1, "红包", "Red packet"),
+    "payout": (-1, "提现到钱包", "Paid out"),
+    "refund": (1, "押金退款", "Stake refunded"),
+    "unwanted": (1, "支付退款", "Payment refunded"),
+    "payout_failed": (1, "提现失败，退回余额", "Payout failed, back in your balance"),
+    "refund_failed": (1, "退款失败，退回余额", "Refund failed, now in your balance"),
+}
+"""Each kind of transfer that a user sees: its sign, and its title in Chinese and English."""
+
+
+async def info(service: Service, uid: int) -> Answer:
+    today = service.game.calendar.day_at(service.time.now_ms())
+    try:
+        return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+
+
+async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
+    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what is on its way."""
+    try:
+        count = await service.store.one("count_history", uid=uid) or {}
+        found = await service.store.all("history", uid=uid, limit=limit, offset=(page - 1) * limit)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    items = []
+    for row in found:
+        sign, zh, en = TITLES[row["kind"]]
+        items.append(
+            {
+                "title": zh if language == "zh" else en,
+                "money": sign * row["amount_fen"],
+                "round": row["day"].isoformat(),
+                "created_at": row["at_ms"],
+                "kind": row["kind"],
+                "state": row["state"],
+            }
+        )
+    return Answer("ok", {"total": count["total"], "items": items})

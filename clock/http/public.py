@@ -1,0 +1,127 @@
+"""What anybody may read of rounds and of the best: no token, and of other users only a name and a masked number."""
+
+from datetime import date
+from typing import Annotated, Any
+
+import msgspec
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+
+from clock.books.store import Unanswered
+from clock.domain.outcomes import Answer
+from clock.domain.rounds import Rules, phase, windows
+from clock.game.batch import Unavailable
+from clock.http.wire import Envelope
+from clock.service import Service
+
+DEPTH = 10_000
+"""How far the board goes: a page costs at most as many steps through its index."""
+
+ENDED = ("settled", "finished", "void")
+"""States in which every figure of a round is fixed."""
+
+PacketLimit = Annotated[int, QueryParameter(ge=1, le=10_000)]
+
+RESPONSES = {
+    status: ResponseSpec(Envelope, description=text)
+    for status, text in {400: "bad_request", 404: "not_found", 413: "too_large", 503: "unavailable"}.items()
+}
+
+
+def masked(mobile: str) -> str:
+    """The first three and the last four digits; what is too short for that is not shown at all."""
+    return f"{mobile[:3]}****{mobile[-4:]}" if len(mobile) > 7 else "****" if mobile else ""
+
+
+def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:
+    """A user as others see them; whoever is called by their number is called by the masked one."""
+    name, number = nickname or "", mobile or ""
+    return {"nickname": name.replace(number, masked(number)) if number else name, "mobile": masked(number)}
+
+
+async def talents(service: Service) -> Answer:
+    """The best of the last settled round; each ``None`` where there is none, or it is not known yet."""
+    today = service.game.calendar.day_at(service.time.now_ms())
+    try:
+        row = await service.store.one("talents", today=today)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    shown: dict[str, Any] = {"round": row["day"].isoformat() if row else None}
+    for who, field, column in (
+        ("longest", "days", "longest_days"),
+        ("luckiest", "money", "luckiest_fen"),
+        ("earliest", "checked_in_at", "earliest_ms"),
+    ):
+        found = row is not None and row[f"{who}_uid"] is not None
+        shown[who] = (
+            {**person(row[f"{who}_nickname"], row[f"{who}_mobile"]), field: row[column]} if row and found else None
+        )
+    return Answer("ok", shown)
+
+
+async def board(service: Service, page: int, limit: int) -> Answer:
+    """Users by income; between equals the smaller uid. The first :data:`DEPTH` of them."""
+    first = (page - 1) * limit
+    try:
+        count = await service.store.one("count_board", depth=DEPTH) or {"total": 0}
+        shown = max(0, min(limit, DEPTH - first))
+        found = await service.store.all("board", limit=shown, offset=first) if shown else []
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    items = [
+        {"rank": first + i, **person(row["nickname"], row["mobile"]), "income_money": row["income_fen"]}
+        for i, row in enumerate(found, 1)
+    ]
+    return Answer("ok", {"total": count["total"], "items": items})
+
+
+async def _recorded(service: Service, day: date) -> dict[str, Any] | None:
+    try:
+        return await service.store.one("get_round", day=day)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+
+
+async def figures(service: Service, day: date) -> Answer:
+    """A round; sums in fen, ``None`` until they are fixed. How many have claimed is not among them (decision 0010)."""
+    row = await _recorded(service, day)
+    if row is None:
+        return Answer("not_found")
+    rules = msgspec.convert(row["rules"], Rules)
+    ended, counted = row["state"] in ENDED, row
+    if row["state"] not in (*ENDED, "split", "published"):
+        live = await service.game.totals.get(day, rules.shards)
+        counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
+    sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
+    return Answer(
+        "ok",
+        {
+            "day": day.isoformat(),
+            "state": phase(row["state"], windows(day, rules), service.time.now_ms()),
+            "rules": msgspec.to_builtins(rules),
+            "members": counted["members"],
+            "winners": counted["winners"],
+            "late": counted["late"],
+            "pool": counted["pool_fen"],
+            **{name: row[f"{name}_fen"] if ended else None for name in sums},
+            "packets": (0 if row["state"] == "void" else row["winners"]) if ended else None,
+            "seed_hash": row["seed_hash"].hex(),
+            "seed": row["seed"].hex() if ended else None,
+        },
+    )
+
+
+async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
+    """A settled round's packets in fen, in the order of the split: what ``docs/split.md`` computes."""
+    row = await _recorded(service, day)
+    if row is None:
+        return Answer("not_found")
+    if row["state"] == "void":
+        return Answer("ok", {"total": 0, "items": []})
+    if row["state"] not in ENDED:
+        return Answer("not_settled")
+    try:
+        found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    return Answer("ok", {"total": row["winners"], "items": [packet["fen"] for packet in found]})

@@ -1,0 +1,198 @@
+"""Releasing from the quarantine: an operator has looked, and says once what becomes of a signed callback.
+
+*refund*: the payment is owed back to its transaction, under the one number that any refund of it has. *dismiss*: it
+was answered otherwise, at the provider or not at all. Nobody is ever made a member here. Where the order is in Redis,
+the script that owes the refund also sees to it that the same payment is taken by no later callback; where it is not,
+no callback will ever find it.
+"""
+
+from datetime import date
+from typing import Any, Literal
+
+import msgspec
+
+from clock.books import entries, outbox
+from clock.books.store import RELEASE_LOCK, Connection, Unanswered, rows
+from clock.domain import order_no
+from clock.domain.order_no import Place
+from clock.domain.outcomes import Answer
+from clock.domain.rounds import Rules
+from clock.game import events, keys
+from clock.game.batch import Unavailable
+from clock.game.game import instant_of, readable
+from clock.game.scripts import call, load
+from clock.http.wire import PaymentCallback
+from clock.service import Service, live_rounds
+
+RELEASE = load("release")
+
+Action = Literal["refund", "dismiss"]
+
+NOBODY = 0
+"""The uid of a payment whose order number was never given to anybody."""
+
+MOST_FEN = 2**53 - 1
+
+
+class CannotRelease(Exception):
+    """Why this callback cannot be released like this; nothing was done."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    action: Action
+    reason: str
+    by_whom: str
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """What a quarantined body says, as far as it can be read; ``why_not`` where it can not be given back."""
+
+    transaction_id: str = ""
+    amount_fen: int | None = None
+    notify_time: str | None = None
+    why_not: str = ""
+
+
+def payment_of(raw: bytes) -> Payment:
+    try:
+        callback = msgspec.json.decode(raw, type=PaymentCallback)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Payment(why_not="unreadable")
+    paid, transaction_id = callback.extra, callback.extra.transactionId or ""
+    amount_fen = paid.amount if paid.amount is not None and 0 < paid.amount <= MOST_FEN else None
+    missing = {"order": callback.order_no, "transaction": transaction_id, "amount": amount_fen}
+    why_not = next((f"{name}_missing" for name, value in missing.items() if not value), "")
+    if ":" in callback.order_no:  # no provider takes it, and the ledger's causes are told apart by it
+        why_not = "unreadable"
+    return Payment(transaction_id, amount_fen, paid.notify_time, why_not)
+
+
+async def release(service: Service, entry: str, action: Action, reason: str, by_whom: str) -> Answer:
+    """Decide about the callback with the id ``entry`` (SHA-256 in hex). The same decision again answers as the first
+    time; another one answers ``already_released`` with the first. Raises :class:`Unavailable`; asking again is safe.
+    """
+    digest = bytes.fromhex(entry)
+    try:
+        kept = await service.store.one("get_quarantined", digest=digest)
+        if kept is None:
+            return Answer("quarantined_not_found")
+        await _drain_all(service)
+        place = await service.game.place_of(kept["order_no"])
+        if place is not None and await service.game.order(place) is None:
+            place = None
+        async with service.store.transaction() as connection:
+            await rows(connection, "lock_releases", lock=RELEASE_LOCK)
+            (row,) = await rows(connection, "get_quarantined", digest=digest)
+            if not row["action"]:
+                await _decide(service, connection, row, place, Decision(action, reason, by_whom))
+                (row,) = await rows(connection, "get_quarantined", digest=digest)
+        if place is not None:
+            await outbox.drain(service.store, service.redis, place.day, place.shard)
+    except CannotRelease as error:
+        return Answer("cannot_release", {"why": str(error)})
+    except Unanswered as error:
+        raise Unavailable(f"Postgres: {error}") from error
+    return Answer("released" if row["action"] == action else "already_released", decision(entry, row))
+
+
+async def _drain_all(service: Service) -> None:
+    """Whatever was accepted until now is in the books, under whatever order number."""
+    for row in await live_rounds(service):
+        for shard in range(msgspec.convert(row["rules"], Rules).shards):
+            await outbox.drain(service.store, service.redis, row["day"], shard)
+
+
+def decision(entry: str, row: dict[str, Any]) -> dict[str, Any]:
+    """What was decided, as operators see it."""
+    named = ("action", "reason", "order_no", "transaction_id", "amount_fen", "refund_no")
+    day = row["refunded_in"].isoformat() if row["refunded_in"] else None
+    return {"id": entry, **{name: row[name] for name in named}, "by": row["by_whom"], "at_ms": row["at_ms"], "day": day}
+
+
+async def _decide(
+    service: Service, connection: Connection, row: dict[str, Any], place: Place | None, decided: Decision
+) -> None:
+    """Carry the decision out, and write it down for this callback and for all that tell of the same payment."""
+    payment = payment_of(row["raw"])
+    await _check(connection, row, payment, decided.action)
+    saved: dict[str, Any] = {
+        **msgspec.structs.asdict(decided),
+        "day": None,
+        "order_no": row["order_no"],
+        "transaction_id": payment.transaction_id,
+        "amount_fen": payment.amount_fen,
+        "refund_no": None,
+    }
+    if decided.action == "refund":
+        owed = _owe_order(service, place, row, payment) if place else _owe_nobody(service, connection, row, payment)
+        saved |= {"day": await owed, "refund_no": entries.refund_no(row["order_no"], payment.transaction_id)}
+    digests = [row["digest"]]
+    if payment.transaction_id:
+        waiting = await rows(connection, "waiting_of_order", order_no=row["order_no"], channel=row["channel"])
+        same = [one["digest"] for one in waiting if payment_of(one["raw"]).transaction_id == payment.transaction_id]
+        digests += [digest for digest in same if digest != row["digest"]]
+    for digest in digests:
+        await rows(connection, "save_release", digest=digest, **saved)
+
+
+async def _check(connection: Connection, row: dict[str, Any], payment: Payment, action: Action) -> None:
+    """Raises :class:`CannotRelease` for a refund of what cannot be given back, or was accepted or given back before."""
+    if action == "refund" and payment.why_not:
+        raise CannotRelease(payment.why_not)
+    known = await rows(connection, "transaction_known", transaction_id=payment.transaction_id, channel=row["channel"])
+    decided = [one["known"] for one in known if one["place"] == "release"]
+    taken = [(one["known"], one["order_no"]) for one in known if one["place"] == "books"]
+    begun = ("refund_released", row["order_no"]) in taken and not decided
+    if action == "dismiss":
+        if begun:  # an earlier try died before it could write the decision down: the money is on its way
+            raise CannotRelease("refund_begun")
+    elif "dismiss" in decided:
+        raise CannotRelease("dismissed")
+    elif any(outcome in ("paid", "paid_late") for outcome, _ in taken):
+        raise CannotRelease("accepted")
+    elif (taken or decided) and not begun:
+        raise CannotRelease("refunded")
+
+
+def _paid_at_ms(service: Service, row: dict[str, Any], payment: Payment) -> int:
+    paid_at_ms = instant_of(payment.notify_time, service.settings.timezone)
+    return min(paid_at_ms, row["kept_ms"]) if paid_at_ms >= 0 else int(row["kept_ms"])
+
+
+async def _owe_order(service: Service, place: Place, row: dict[str, Any], payment: Payment) -> date:
+    """Owe the payment of an order that is in Redis back; in the books of which round."""
+    assert payment.amount_fen is not None
+    said = await call(
+        service.redis,
+        RELEASE,
+        keys.names(place.day, place.shard, RELEASE.nouns),
+        [
+            service.time.setting,
+            *(place.uid, row["order_no"], place.tail, payment.transaction_id, payment.amount_fen),
+            *(_paid_at_ms(service, row, payment), row["channel"], readable(row["raw"])),
+        ],
+    )
+    word = said[1].decode()
+    if word in ("accepted", "refunded"):
+        raise CannotRelease(word)
+    if word != "released":
+        raise Unavailable(f"order {row['order_no']}: {word}")
+    return place.day
+
+
+async def _owe_nobody(service: Service, connection: Connection, row: dict[str, Any], payment: Payment) -> date:
+    """Owe a payment back whose order was never ours, or of a round that has left Redis long ago."""
+    assert payment.amount_fen is not None
+    number, uid, day = row["order_no"], NOBODY, row["day"]
+    named = order_no.place_of(number)
+    if named is not None and await rows(connection, "get_round", day=named.day):
+        day = named.day
+        orders = await rows(connection, "find_order", day=day, uid=named.uid)
+        uid = named.uid if orders and orders[0]["order_no"] == number else NOBODY
+    paid_at_ms = _paid_at_ms(service, row, payment)
+    paid = (uid, number, payment.transaction_id, payment.amount_fen, paid_at_ms)
+    rest = ("refund_released", row["channel"], readable(row["raw"]))
+    event = events.Payment(service.time.now_ms(), [(*paid, *rest)])  # type: ignore[list-item]
+    await entries.write(connection, day, 0, [event])
+    assert isinstance(day, date)
+    return day

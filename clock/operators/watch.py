@@ -1,0 +1,218 @@
+"""The state of the whole service, seen from outside any request: for the operators' page, its alarms, Prometheus."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import date
+from time import monotonic
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from psycopg import OperationalError
+from redis.exceptions import RedisError
+
+from clock.books import outbox
+from clock.books.store import Unanswered
+from clock.domain.rounds import Calendar, Rules, phase, previous, windows
+from clock.game import keys, totals
+from clock.game.batch import Unavailable
+from clock.game.totals import Totals
+from clock.operators import live
+from clock.payments.outgoing import STUCK_ATTEMPTS
+from clock.service import Service
+
+log = structlog.get_logger()
+
+FRESH_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
+"""How long Postgres is waited for: whoever watches wants to know soon that it is away."""
+
+OUTBOX_OLD_MS = 10_000
+SETTLEMENT_LATE_MS = 120_000
+FULL = 0.8
+
+UNSETTLED = ("open", "closed", "split", "published")
+KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
+
+
+class Watched(msgspec.Struct, kw_only=True):
+    """What was seen. Postgres' part keeps its zeros, and Redis' its, where ``postgres`` or ``redis`` is false."""
+
+    redis: bool = False
+    postgres: bool = False
+    worker: bool = False
+    replicas: int = 0
+    replicas_wanted: int = 0
+    outbox_entries: int = 0
+    outbox_oldest_ms: int = 0
+    connections: int = 0
+    fullest: float = 0.0
+    """Of all API processes; 1.0: one of them lets nobody in any more."""
+    rounds: dict[str, Totals] = {}
+    """``yesterday`` and ``today``."""
+    days: dict[str, str] = {}
+    states: dict[str, str] = {}
+    settlement_late_ms: int = 0
+    late_day: str = ""
+    unanswered_orders: int = 0
+    quarantine_waiting: int = 0
+    outgoing: list[dict[str, Any]] = []
+    """By kind and state, what has not arrived: ``count``, ``fen``, ``oldest_seconds``."""
+    outgoing_stuck: int = 0
+    reminders_due: int = 0
+    differences: int = 0
+    """Of the newest comparison of each round of the last week."""
+
+
+class Watch:
+    """Looks at most every :data:`FRESH_SECONDS`, however many ask."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._turn = asyncio.Lock()
+        self._seen: tuple[float, Watched] | None = None
+
+    async def look(self) -> Watched:
+        async with self._turn:
+            if self._seen is None or monotonic() - self._seen[0] > FRESH_SECONDS:
+                self._seen = (monotonic(), await self._look())
+            return self._seen[1]
+
+    async def _look(self) -> Watched:
+        seen = Watched(replicas_wanted=int(self._service.settings.durability == "replica"))
+        try:
+            await self._redis(seen)
+            seen.redis = True
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning("redis_not_seen", error=str(error))
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._postgres(seen)
+            seen.postgres = True
+        except (*Unanswered, OperationalError, TimeoutError, RedisError) as error:
+            log.warning("postgres_not_seen", error=str(error))
+        return seen
+
+    async def _redis(self, seen: Watched) -> None:
+        service = self._service
+        redis: Any = service.redis
+        seen.replicas = int((await redis.info("replication"))["connected_slaves"])
+        seen.worker = bool(await redis.exists(keys.HEARTBEAT))
+        today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
+        shown = [(keys.USERS, 1)]
+        for name, day in (("yesterday", previous(today)), ("today", today)):
+            round_ = await service.game.round(day)
+            shown.append((day, round_.rules.shards))
+            seen.days[name] = day.isoformat()
+            seen.rounds[name] = await totals.read(redis, day, round_.rules.shards)
+        backlog = await outbox.backlog(redis, shown)
+        seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
+        traffic = await live.traffic(redis)
+        seen.connections, seen.fullest = traffic["connections"], traffic["fullest"]
+
+    async def _postgres(self, seen: Watched) -> None:
+        store, now_ms = self._service.store, self._service.time.now_ms()
+        today = Calendar(self._service.settings.timezone).day_at(now_ms)
+        row = await store.one("watch", stuck=STUCK_ATTEMPTS, today=today) or {}
+        seen.quarantine_waiting, seen.outgoing_stuck = row["quarantine_waiting"], row["outgoing_stuck"]
+        seen.differences, seen.reminders_due = row["differences"], row["reminders_due"]
+        seen.outgoing = list(await store.all("watch_outgoing"))
+        for one in await store.all("watch_rounds"):
+            self._round(seen, one, now_ms)
+
+    @staticmethod
+    def _round(seen: Watched, row: dict[str, Any], now_ms: int) -> None:
+        day: date = row["day"]
+        at = windows(day, msgspec.convert(row["rules"], Rules))
+        seen.states[day.isoformat()] = phase(row["state"], at, now_ms)
+        seen.unanswered_orders += row["unanswered_orders"]
+        late_ms = now_ms - at.settle_ms if row["state"] in UNSETTLED else 0
+        if late_ms > seen.settlement_late_ms:
+            seen.settlement_late_ms, seen.late_day = late_ms, day.isoformat()
+
+
+def alarms(seen: Watched, failed_per_second: float) -> list[dict[str, Any]]:
+    """What needs a person, the worst first: a word, and the figures that belong to it."""
+    failed = sum(one["count"] for one in seen.outgoing if one["state"] == "failed")
+    failed_fen = sum(one["fen"] for one in seen.outgoing if one["state"] == "failed")
+    found: list[tuple[bool, dict[str, Any]]] = [
+        (not seen.redis, {"code": "redis_away"}),
+        (not seen.postgres, {"code": "postgres_away"}),
+        (seen.redis and not seen.worker, {"code": "worker_away"}),
+        (seen.redis and seen.replicas < seen.replicas_wanted, {"code": "replica_short", "replicas": seen.replicas}),
+        (seen.differences > 0, {"code": "books_differ", "count": seen.differences}),
+        (
+            seen.settlement_late_ms > SETTLEMENT_LATE_MS,
+            {"code": "settlement_late", "day": seen.late_day, "seconds": seen.settlement_late_ms // 1000},
+        ),
+        (
+            seen.outbox_oldest_ms > OUTBOX_OLD_MS,
+            {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},
+        ),
+        (seen.fullest > FULL, {"code": "connections", "count": seen.connections, "percent": round(seen.fullest * 100)}),
+        (failed_per_second > 0, {"code": "failing", "per_second": failed_per_second}),
+        (failed > 0, {"code": "money_failed", "count": failed, "fen": failed_fen}),
+        (seen.outgoing_stuck > 0, {"code": "money_stuck", "count": seen.outgoing_stuck}),
+        (seen.quarantine_waiting > 0, {"code": "quarantine", "count": seen.quarantine_waiting}),
+        (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
+    ]
+    return [alarm for rings, alarm in found if rings]
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
+    """What was seen, for Prometheus. Every API process says the same of the whole service: take ``max``."""
+    yield _gauge("clock_redis_up", "Whether Redis answers", seen.redis)
+    yield _gauge("clock_postgres_up", "Whether Postgres answers", seen.postgres)
+    if seen.redis:
+        yield _gauge("clock_worker_up", "Whether a worker has been heard of in the last ten seconds", seen.worker)
+        yield _gauge("clock_replicas", "Replicas of Redis", seen.replicas)
+        yield _gauge("clock_replicas_wanted", "Replicas that an answer waits for", seen.replicas_wanted)
+        yield _gauge("clock_connections", "Connections of clients to all API processes", seen.connections)
+        yield _gauge("clock_connections_fullest", "Of what one process can take, the fullest has", seen.fullest)
+        yield _gauge("clock_outbox_entries", "Entries that are not in Postgres yet", seen.outbox_entries)
+        yield _gauge("clock_outbox_oldest_seconds", "How long the oldest of them waits", seen.outbox_oldest_ms / 1000)
+        yield from _of_rounds(seen)
+    if seen.postgres:
+        late_s = seen.settlement_late_ms / 1000
+        yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)
+        yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
+        yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)
+        yield _gauge("clock_reminders_due", "Reminders that wait to be sent", seen.reminders_due)
+        yield _gauge("clock_unanswered_orders", "Orders settled without an answer", seen.unanswered_orders)
+        yield _gauge("clock_reconcile_differences", "In the newest comparisons of a week", seen.differences)
+        yield from _of_outgoing(seen)
+
+
+def _of_rounds(seen: Watched) -> Iterator[GaugeMetricFamily]:
+    users = GaugeMetricFamily("clock_round_users", "Users who took a step of a round", labels=["round", "step"])
+    pool = GaugeMetricFamily("clock_round_pool_fen", "Stakes of a round's members", labels=["round"])
+    packets = GaugeMetricFamily("clock_round_packets_published", "Packets that can be claimed", labels=["round"])
+    for name, sums in seen.rounds.items():
+        steps = {"ordered": sums.orders, "paid": sums.members, "checked_in": sums.winners, "claimed": sums.claimed}
+        for step, count in steps.items():
+            users.add_metric([name, step], count)
+        pool.add_metric([name], sums.pool_fen)
+        packets.add_metric([name], sums.published)
+    yield from (users, pool, packets)
+
+
+def _of_outgoing(seen: Watched) -> Iterator[GaugeMetricFamily]:
+    names = ["kind", "state"]
+    count = GaugeMetricFamily("clock_outgoing", "Payouts and refunds that have not arrived", labels=names)
+    fen = GaugeMetricFamily("clock_outgoing_fen", "Their sum", labels=names)
+    oldest = GaugeMetricFamily(
+        "clock_outgoing_oldest_seconds", "How long ago the oldest of them was owed", labels=names
+    )
+    found = {(one["kind"], one["state"]): one for one in seen.outgoing}
+    for kind in KINDS:
+        for state in STATES:
+            one = found.get((kind, state), {"count": 0, "fen": 0, "oldest_seconds": 0})
+            count.add_metric([kind, state], one["count"])
+            fen.add_metric([kind, state], one["fen"])
+            oldest.add_metric([kind, state], max(0, one["oldest_seconds"]))
+    yield from (count, fen, oldest)

@@ -1,0 +1,124 @@
+"""Money on its way out: payouts and refunds, a durable queue in Postgres, each under one fixed number.
+
+A row is marked ``unknown`` before it is sent. So whatever dies in between, the channel is asked what became of
+that number before it is sent again, and it is sent again only under the same number.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from datetime import date
+from typing import Any, LiteralString
+
+import structlog
+from psycopg import sql
+
+from clock.books import ledger
+from clock.books.store import Connection, Store, rows, unless_there
+from clock.channels import Channel, Result
+
+log = structlog.get_logger()
+
+AT_ONCE = 50
+LEASE_SECONDS = 60
+FIRST_DELAY_SECONDS = 2.0
+LONGEST_DELAY_SECONDS = 6 * 3600.0
+STUCK_ATTEMPTS = 12
+"""From here on, some hours after the first try, a person should look."""
+
+OWED: dict[str, LiteralString] = {
+    "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
+    "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
+    "WHERE day = {day}",
+    "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
+    "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
+    "WHERE day = {day}",
+}
+"""Which rows of the books owe somebody money, and under which number."""
+
+
+def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
+    """What queues that which the rows of ``source`` owe, none of it queued before."""
+    if table not in OWED:
+        return []
+    prefix = sql.Literal(f"P{day:%Y%m%d}")
+    return [sql.SQL(OWED[table]).format(prefix=prefix, source=source, day=sql.Literal(day))]
+
+
+async def owe(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
+    """Queue what the rows of ``source`` owe, each once, however often this runs."""
+    for debt in owed(table, source, day):
+        await connection.execute(unless_there(debt))
+
+
+async def send_some(store: Store, channels: dict[str, Channel]) -> int:
+    """Send or ask about what is due; how many were looked at."""
+    due = await store.all("take_outgoing", limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
+    results = await asyncio.gather(*(_tried(channels.get(row["channel"]), row) for row in due))
+    await _record(store, list(zip(due, results, strict=True)))
+    return len(due)
+
+
+async def _tried(channel: Channel | None, row: dict[str, Any]) -> Result:
+    """What nobody foresaw in one attempt is said, and holds up no other."""
+    try:
+        return await _attempt(channel, row)
+    except Exception as error:
+        log.error("outgoing_broke", no=row["no"], kind=row["kind"], exc_info=error)
+        return Result("unknown", type(error).__name__)
+
+
+async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
+    """Ask about what may have been sent before; send what was not."""
+    if channel is None:
+        return Result("again", f"no channel {row['channel']}")
+    ask = channel.query_refund if row["kind"] == "refund" else channel.query_transfer
+    if row["was"] != "owed":
+        known = await ask(row["no"])
+        if known.state == "again":  # the question did not get through: what it was about may still have been done
+            return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
+        if known.state != "not_found":
+            return known
+    if row["kind"] == "refund":
+        return await channel.refund(row["no"], row["order_no"], row["transaction_id"], row["amount_fen"])
+    return await channel.transfer(row["no"], row["open_id"], row["amount_fen"])
+
+
+async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:
+    """What became of each, and the postings of those that have ended: all in one transaction."""
+    ended: dict[tuple[date, str, str], list[str]] = defaultdict(list)
+    async with store.transaction() as connection:
+        for row, result in attempts:
+            if result.state in ("done", "failed"):
+                key = {"day": row["day"], "no": row["no"], "state": result.state, "reason": result.reason}
+                await rows(connection, "end_outgoing", **key)
+                ended[row["day"], row["channel"] or "", result.state].append(row["no"])
+            else:
+                await _delay(connection, row, result)
+        for (day, channel, state), numbers in ended.items():
+            await ledger.post(connection, "outgoing", _ended(day, channel, state, numbers), day)
+
+
+async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:
+    state = "processing" if result.state == "processing" else "unknown"
+    if result.state == "again" and row["was"] == "owed":
+        state = "owed"  # only what was never sent may be sent without asking
+    key = {"day": row["day"], "no": row["no"], "state": state, "reason": result.reason}
+    await rows(connection, "delay_outgoing", seconds=delay_seconds(row["attempts"]), **key)
+    if row["attempts"] == STUCK_ATTEMPTS:
+        log.error("outgoing_stuck", no=row["no"], kind=row["kind"], state=state, reason=result.reason)
+
+
+def _ended(day: date, channel: str, state: str, numbers: list[str]) -> sql.Composable:
+    """These rows as a source of transfers; only those that really are in that state now."""
+    return sql.SQL(
+        "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, {} AS channel,"
+        " (extract(epoch FROM now()) * 1000)::bigint AS at_ms"
+        " FROM outgoing o WHERE o.day = {} AND o.no = ANY({}) AND o.state = {})"
+    ).format(*(sql.Literal(value) for value in (channel, day, numbers, state)))
+
+
+def delay_seconds(attempts: int) -> float:
+    """Doubling with full-range jitter, up to six hours: some tries a minute at first, some a day for days."""
+    delay: float = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, decides nothing

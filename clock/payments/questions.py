@@ -1,0 +1,93 @@
+"""Lost callbacks: the channel is asked about unpaid orders, from two minutes on until their round has ended, and about
+all of them once more before settlement.
+
+What it says of a payment takes the same way as the callback that never came.
+"""
+
+import asyncio
+import time
+from datetime import date
+from typing import Any
+
+import msgspec
+import structlog
+
+from clock.books.store import Store
+from clock.channels import Channel
+from clock.game.batch import Busy, Unavailable
+from clock.game.game import Game
+
+log = structlog.get_logger()
+
+FIRST_AFTER_MS = 120_000
+AFTER_JOINING_MS = 120_000
+"""Every unpaid order is asked about once more this long after joining has closed: who paid at the last moment and
+whose callback was lost is a member before check-in opens."""
+
+AT_ONCE = 100
+IN_FLIGHT = 20
+GATE_SECONDS = 20.0
+"""How long settlement asks about a round's unpaid orders; what is unknown then is listed."""
+
+
+class Questions:
+    def __init__(self, store: Store, game: Game, channel: Channel) -> None:
+        self._store = store
+        self._game = game
+        self._channel = channel
+        self._in_flight = asyncio.Semaphore(IN_FLIGHT)
+
+    async def ask_some(self, day: date, now_ms: int) -> int:
+        """Ask about unpaid orders of a round that are due; how many were asked about."""
+        due = await self._store.all("unpaid_orders_due", day=day, now_ms=now_ms, first=FIRST_AFTER_MS, limit=AT_ONCE)
+        answers = await asyncio.gather(*(self._ask(row["order_no"]) for row in due))
+        await self._note(day, due, answers, now_ms)
+        return len(due)
+
+    async def ask_all(self, day: date, now_ms: int) -> int:
+        """The gate before settlement: every unpaid order of the round, bounded in time; how many stay unknown."""
+        until = time.monotonic() + GATE_SECONDS
+        unpaid = await self._store.all("unpaid_orders", day=day)
+        unknown = len(unpaid)
+        for start in range(0, len(unpaid), AT_ONCE):
+            some = unpaid[start : start + AT_ONCE]
+            left = max(0.0, until - time.monotonic())
+            answers = await _within(left, [asyncio.create_task(self._ask(row["order_no"])) for row in some])
+            await self._note(day, some, answers, now_ms)
+            unknown -= sum(answer != "unknown" for answer in answers)
+        if unknown:
+            log.error("orders_unanswered", day=str(day), orders=unknown)
+        return unknown
+
+    async def _ask(self, number: str) -> str:
+        async with self._in_flight:
+            order = await self._channel.query_order(number)
+            if order.state == "paid" and order.payment is not None:
+                raw = msgspec.json.encode(order.payment)
+                try:
+                    answer = await self._game.pay(order.payment, self._channel.name, raw, time.monotonic())
+                except (Busy, Unavailable):
+                    return "unknown"
+                log.info("lost_callback_found", order_no=number, answer=answer.word)
+            return order.state
+
+    async def _note(self, day: date, asked: list[Any], answers: list[str], now_ms: int) -> None:
+        numbers = [row["order_no"] for row in asked]
+        again_ms = (await self._game.round(day)).at.join_closes_ms + AFTER_JOINING_MS
+        await self._store.all(
+            "note_questions",
+            day=day,
+            order_nos=numbers,
+            answers=answers,
+            now_ms=now_ms,
+            again_ms=again_ms if now_ms < again_ms else None,
+        )
+
+
+async def _within(seconds: float, questions: list[asyncio.Task[str]]) -> list[str]:
+    """The answers that came in time; ``unknown`` for the others."""
+    _, late = await asyncio.wait(questions, timeout=seconds)
+    for question in late:
+        question.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    return ["unknown" if question in late else question.result() for question in questions]

@@ -1,0 +1,117 @@
+"""Creating rounds: the snapshot of the rules and the seed in Postgres, then the rules in every shard of Redis."""
+
+import os
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from clock.books.store import Store, Unanswered, add_partitions, rows
+from clock.config import Settings
+from clock.domain import order_no
+from clock.domain.rounds import Rules, following, previous, rules_of, windows
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.game.gametime import GameTime
+from clock.game.scripts import Value, call, load
+
+log = structlog.get_logger()
+
+OPEN = load("open")
+
+
+class Opener:
+    """Opens rounds. Every step can be run twice, by any number of processes."""
+
+    def __init__(self, settings: Settings, store: Store, redis: Any, time: GameTime) -> None:
+        self._rules = rules_of(settings)
+        self._store = store
+        self._redis = redis
+        self._time = time
+
+    async def open_round(self, day: date) -> Rules:
+        """Make sure that the round exists; its rules. Raises :class:`Unavailable`, also where a round that was
+        in use has vanished from Redis: opening it anew would forget its members."""
+        try:
+            recorded = await self._record(day)
+            rules = msgspec.convert(recorded["rules"], Rules)
+            await add_partitions(self._store, day)
+            used = {row["shard"] for row in await self._store.all("drained_shards", day=day)}
+        except Unanswered as error:
+            raise Unavailable(f"Postgres cannot open round {day}: {error}") from error
+        fields = round_fields(day, rules, recorded["seed_hash"])
+        for shard in range(rules.shards):
+            lost = shard in used or recorded["state"] not in ("open", "voiding")
+            await self._open_shard(day, shard, fields, lost)
+        return rules
+
+    async def reopen(self, day: date) -> bool:
+        """For a verb that names a round which Redis does not have: ``False`` if there is none any more, or never
+        was. Otherwise as :meth:`open_round`."""
+        try:
+            recorded = await self._store.one("get_round", day=day)
+        except Unanswered as error:
+            raise Unavailable(f"Postgres does not know round {day}: {error}") from error
+        if recorded is None or _is_over(recorded):
+            return False
+        await self.open_round(day)
+        return True
+
+    async def open_flags(self) -> None:
+        """The hash of users' flags. Raises :class:`Unavailable`, also where it was in use and has vanished."""
+        try:
+            if await self._redis.hexists(keys.name(keys.USERS, 0, "flags"), "open"):
+                return
+            used = await self._store.one("flags_used")
+            if used is not None and used["used"]:
+                raise Unavailable("the flags of users were in use and are not in Redis")
+            await self._redis.hsetnx(keys.name(keys.USERS, 0, "flags"), "open", 1)
+        except Unanswered as error:
+            raise Unavailable(f"Postgres cannot open the flags of users: {error}") from error
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
+
+    async def open_around(self, now: date) -> None:
+        """The flags, and the rounds that verbs may name today and soon."""
+        await self.open_flags()
+        for day in (previous(now), now, following(now)):
+            if not await self._redis.exists(keys.name(day, 0, "round")):
+                await self.open_round(day)
+                log.info("round_opened", day=str(day))
+
+    async def _record(self, day: date) -> dict[str, Any]:
+        async with self._store.transaction() as connection:
+            found = await rows(connection, "get_round", day=day)
+            if not found:
+                seed = os.urandom(32)
+                rules = msgspec.json.encode(self._rules).decode()
+                await rows(connection, "create_round", day=day, rules=rules, seed=seed)
+                found = await rows(connection, "get_round", day=day)
+            return found[0]
+
+    async def _open_shard(self, day: date, shard: int, fields: list[Value], used: bool) -> None:
+        name = keys.name(day, shard, "round")
+        try:
+            if used and not await self._redis.exists(name):
+                raise Unavailable(f"round {day} was in use and is not in Redis")
+            first = order_no.first_order_id(day, shard)
+            await call(self._redis, OPEN, [name], [self._time.setting, "first_order_id", first, *fields])
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis cannot open round {day}: {error}") from error
+
+
+def _is_over(recorded: dict[str, Any]) -> bool:
+    """Whether the round's keys have expired."""
+    finished_at = recorded["finished_at"]
+    return finished_at is not None and (datetime.now(UTC) - finished_at).total_seconds() * 1000 > keys.KEEP_MS
+
+
+def round_fields(day: date, rules: Rules, seed_hash: bytes) -> list[Value]:
+    """What a shard's round hash holds besides its state and the first order id, as field, value, …"""
+    fields: list[Value] = ["rules", msgspec.json.encode(rules), "seed_hash", seed_hash.hex()]
+    fields += ["stake_fen", rules.stake_fen]
+    for name, value in msgspec.structs.asdict(windows(day, rules)).items():
+        fields += [name, value]
+    return fields

@@ -1,0 +1,142 @@
+"""Reminders: a durable queue in Postgres, sent as ``reminder.due`` to ``CLOCK_REMINDER_URL``, signed.
+
+Whom the books show asleep at ``CLOCK_REMIND_AT`` is queued, once a round. Right before a batch is sent, Redis says who
+still sleeps, and whether check-in is open. What is sent twice, because an answer or its sender was lost, has the same
+``webhook-id`` (Standard Webhooks).
+"""
+
+import asyncio
+import random
+from datetime import UTC, date, datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+import structlog
+
+from clock.books.store import Store, rows
+from clock.channels.platform import Signatures
+from clock.config import Settings
+from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous, windows
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.game.gametime import GameTime
+from clock.game.scripts import call, load
+
+log = structlog.get_logger()
+
+STATUS = load("status")
+
+AT_ONCE = 50
+LEASE_SECONDS = 30
+TIMEOUT_SECONDS = 5.0
+LONGEST_DELAY_SECONDS = 60.0
+ASLEEP = (b"M", b"L")
+
+
+class Reminders:
+    """``CLOCK_REMINDER_URL`` empty: nobody calls this."""
+
+    def __init__(self, settings: Settings, store: Store, redis: Any, time: GameTime) -> None:
+        self._url = settings.reminder_url
+        self._remind_at = settings.remind_at
+        self._calendar = Calendar(settings.timezone)
+        self._secrets = settings.webhook_secret
+        self._store = store
+        self._redis = redis
+        self._time = time
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send_some(self) -> int:
+        """Queue the reminders of this morning when it is time, and send a batch; how many were looked at."""
+        day = previous(self._calendar.day_at(self._time.now_ms()))
+        await self._store.all("expire_reminders", day=day)
+        row = await self._store.one("get_round", day=day)
+        if row is None:
+            return 0
+        rules = msgspec.convert(row["rules"], Rules)
+        if self._time.now_ms() < instant_ms(following(day), self._remind_at, rules.timezone):
+            return 0
+        if row["reminded_at"] is None and self._time.now_ms() < windows(day, rules).check_in_closes_ms:
+            await self._queue(day)
+        due = await self._store.all("take_reminders", day=day, limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
+        if due:
+            await self._send_batch(day, rules, due)
+        return len(due)
+
+    async def _queue(self, day: date) -> None:
+        """In one transaction with the mark that it is done."""
+        async with self._store.transaction() as connection:
+            if await rows(connection, "mark_reminded", day=day):
+                await rows(connection, "queue_reminders", day=day)
+
+    async def _send_batch(self, day: date, rules: Rules, due: list[dict[str, Any]]) -> None:
+        now_ms, asleep = await self._asleep(day, rules, [row["uid"] for row in due])
+        closes_ms = windows(day, rules).check_in_closes_ms
+        if now_ms >= closes_ms:
+            await self._end(day, "expired", [row["uid"] for row in due])
+            return
+        await self._end(day, "awake", [row["uid"] for row in due if row["uid"] not in asleep])
+        sleepers = [row for row in due if row["uid"] in asleep]
+        taken = await asyncio.gather(*(self._send(row, closes_ms) for row in sleepers))
+        await self._end(day, "sent", [row["uid"] for row, ok in zip(sleepers, taken, strict=True) if ok])
+        for row, ok in zip(sleepers, taken, strict=True):
+            if not ok:
+                seconds = min(LONGEST_DELAY_SECONDS, 2.0 ** min(row["attempts"], 10)) * random.uniform(0.5, 1)  # noqa: S311 - spreads retries
+                await self._store.all("delay_reminder", day=day, uid=row["uid"], seconds=seconds)
+
+    async def _asleep(self, day: date, rules: Rules, uids: list[int]) -> tuple[int, set[int]]:
+        """The time by the scripts' clock, and who of them is a member that has not checked in."""
+        now_ms, asleep = 0, set()
+        for shard in {keys.shard_of(uid, rules.shards) for uid in uids}:
+            own = [uid for uid in uids if keys.shard_of(uid, rules.shards) == shard]
+            names = keys.names(day, shard, STATUS.nouns)
+            at_ms, *states = await call(self._redis, STATUS, names, [self._time.setting, *own])
+            if b"no_round" in states:
+                raise Unavailable(f"round {day} is not in Redis")
+            now_ms = max(now_ms, at_ms)
+            asleep |= {uid for uid, state in zip(own, states, strict=True) if state in ASLEEP}
+        return now_ms, asleep
+
+    async def _end(self, day: date, state: str, uids: list[int]) -> None:
+        if uids:
+            await self._store.all("end_reminders", day=day, state=state, uids=uids)
+
+    async def _send(self, row: dict[str, Any], closes_ms: int) -> bool:
+        """Whether the receiver took it: any 2xx."""
+        raw = msgspec.json.encode(
+            {
+                "type": "reminder.due",
+                "timestamp": _rfc3339(self._time.now_ms()),
+                "data": {
+                    "uid": row["uid"],
+                    "openId": row["open_id"],
+                    "round": row["day"].isoformat(),
+                    "check_in_closes": _rfc3339(closes_ms),
+                },
+            }
+        )
+        headers = Signatures(self._secrets).sign(raw, f"reminder_{row['day']:%Y%m%d}_{row['uid']}")
+        try:
+            async with self._connected().post(self._url, data=raw, headers=headers, allow_redirects=False) as reply:
+                taken = 200 <= reply.status < 300
+                reason = f"HTTP {reply.status}"
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            taken, reason = False, type(error).__name__
+        if not taken:
+            log.warning("reminder_not_taken", day=str(row["day"]), attempts=row["attempts"], reason=reason)
+        return taken
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+        return self._session
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _rfc3339(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,109 @@
+"""How users stand after a round: streaks, talents, incomes. Counted once, a page of users at a time.
+
+*tally*, when the round is settled: who checked in goes on, who slept begins anew, and everybody has a result to see.
+Rounds are tallied in the order of their days, since a streak follows from the one before.
+
+*credit*, when every packet has been given: the packets count as income. Not before: incomes that change with each claim
+would tell how many have claimed, and so, the seed being public, which packet comes next.
+"""
+
+from datetime import date
+from typing import Any
+
+import structlog
+
+from clock.books import outbox
+from clock.books.store import Store, one, rows
+from clock.domain.rounds import day_number
+from clock.game import keys, totals
+from clock.game.batch import Unavailable
+from clock.game.gametime import GameTime
+from clock.game.scripts import Value, call, load
+from clock.rounds.opening import Opener
+
+log = structlog.get_logger()
+
+ALERT = load("alert")
+
+PAGE = 10_000
+CHUNK = 100
+"""Users a call: few, because Redis is held for longer where the hash of a million users' flags grows
+(docs/decisions/0026)."""
+
+
+class Standings:
+    """Whoever counts holds the settlement lock."""
+
+    def __init__(self, store: Store, redis: Any, time: GameTime, opener: Opener) -> None:
+        self._store = store
+        self._redis = redis
+        self._time = time
+        self._opener = opener
+
+    async def tally(self, day: date) -> bool:
+        """Carry a settled round into the standings, from where an earlier try ended; ``False`` while it must wait for
+        an earlier round."""
+        row = await self._round(day)
+        if row["tallied_at"] is not None:
+            return True
+        if waits_for := await self._store.one("tally_waits_for", day=day):
+            log.info("tally_waits", day=str(day), waits_for=str(waits_for["day"]))
+            return False
+        previous = (await self._store.all("round_before", day=day))[0]["day"]
+        after = row["tallied_uid"]
+        while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
+            uids = [row["uid"] for row in page]
+            await self._alert(day, uids)
+            async with self._store.transaction() as connection:
+                await rows(connection, "tally", day=day, after=after, last=uids[-1], previous=previous)
+                await rows(connection, "save_tally", day=day, last=uids[-1])
+            after = uids[-1]
+        async with self._store.transaction() as connection:
+            await rows(connection, "save_talents", day=day)
+            await rows(connection, "mark_tallied", day=day)
+        log.info("round_tallied", day=str(day))
+        return True
+
+    async def _alert(self, day: date, uids: list[int]) -> None:
+        """First Redis, then the books: a page that is begun again alerts nobody twice."""
+        names = keys.names(keys.USERS, 0, ALERT.nouns)
+        for start in range(0, len(uids), CHUNK):
+            args: list[Value] = [self._time.setting, day_number(day), *uids[start : start + CHUNK]]
+            _, word = await call(self._redis, ALERT, names, args)
+            if word == b"no_flags":
+                await self._opener.open_flags()
+                _, word = await call(self._redis, ALERT, names, args)
+            if word != b"alerted":
+                raise Unavailable("the flags of users do not open")
+
+    async def all_given(self, day: date, shards: int) -> bool:
+        """Whether every packet of a settled round has been claimed, and the books have the claims."""
+        row = await self._round(day)
+        if row["credited_at"] is not None or row["finished_at"] is not None:
+            return True
+        live = await totals.read(self._redis, day, shards)
+        if live.claimed < row["winners"] or await outbox.depth(self._redis, day, shards):
+            return False
+        claims = await self._store.all("count_claims", day=day)
+        return bool(claims[0]["claims"] == row["winners"])
+
+    async def credit(self, day: date) -> None:
+        """Add a round's packets to the incomes, from where an earlier try ended."""
+        row = await self._round(day)
+        if row["credited_at"] is not None:
+            return
+        after = row["credited_uid"]
+        while page := await self._store.all("credit_page", day=day, after=after, limit=PAGE):
+            last = page[-1]["uid"]
+            async with self._store.transaction() as connection:
+                await rows(connection, "credit", day=day, after=after, last=last)
+                await rows(connection, "save_credit", day=day, last=last)
+            after = last
+        async with self._store.transaction() as connection:
+            await rows(connection, "save_luckiest", day=day)
+            await rows(connection, "mark_credited", day=day)
+        log.info("round_credited", day=str(day))
+
+    async def _round(self, day: date) -> dict[str, Any]:
+        async with self._store.transaction() as connection:
+            return await one(connection, "get_round", day=day)

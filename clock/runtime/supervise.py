@@ -1,0 +1,293 @@
+"""What ``clock up`` does: embedded servers, migrations, API and worker as child processes, kept running.
+
+Children run in sessions of their own, so that Ctrl-C in a terminal reaches only the supervisor, which ends
+them in reverse order. A supervisor that is killed takes them along: on Linux the kernel signals them. Until
+the last has gone they hold the lock of the data directory, so that the next start waits for them.
+"""
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import TypedDict
+
+import aiohttp
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from clock import logs
+from clock.config import PREFIX, BadSetting, Settings
+from clock.runtime import data_dir as directory
+from clock.runtime import embedded, ports
+from clock.runtime.crew import Child, Crew, StartError, launcher
+from clock.runtime.data_dir import DataDirError
+from clock.runtime.processes import EmbeddedError
+from clock.service import connect, require_durability, require_secrets
+
+HESITATION_S = 20.0
+"""After this long with the API alive but not ready, its address is announced all the same."""
+
+log = structlog.get_logger("clock.supervise")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs on top of the servers: ``migrate`` first, to its end, then ``children``, for good."""
+
+    migrate: Child
+    children: list[Child]
+
+
+class Urls(TypedDict):
+    """``running.json``: where a running stack is, and its supervisor's process id."""
+
+    redis_url: str
+    database_url: str
+    host: str
+    port: int
+    page: str
+    env: str
+    platform_url: str
+    pid: int
+
+
+def plan(settings: Settings) -> Plan:
+    """The processes of ``clock up``, for settings in which every URL and secret is filled in."""
+    env, clock = environment(settings), [sys.executable, "-m", "clock"]
+    healthy = f"{settings.platform_url}/healthz"
+    sandbox = Child(name="sandbox", command=[*clock, "sandbox"], env=env, ready_url=healthy)
+    return Plan(
+        migrate=Child(name="migrate", command=[*clock, "migrate"], env=env),
+        children=[
+            *([sandbox] if settings.sandbox_port else []),
+            Child(name="api", command=[*clock, "api"], env=env, ready_url=f"{page(settings)}readyz"),
+            Child(name="worker", command=[*clock, "worker"], env=env),
+        ],
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Our own environment, with every ``CLOCK_*`` variable as the settings have it."""
+    names = {PREFIX + name.upper(): getattr(settings, name) for name in Settings.__struct_fields__}
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    return others | {name: str(value) for name, value in names.items() if value != ""}
+
+
+def page(settings: Settings) -> str:
+    """The address of the players' page on this host, with a slash at the end."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - read, not bound
+    return f"http://[{host}]:{settings.port}/" if ":" in host else f"http://{host}:{settings.port}/"
+
+
+def running_urls(data_dir: Path) -> Urls | None:
+    """Where the stack of this data directory is, or None unless its supervisor is alive."""
+    try:
+        urls = msgspec.json.decode((data_dir / "running.json").read_bytes(), type=Urls)
+    except FileNotFoundError:
+        return None
+    return urls if directory.alive(urls["pid"]) and directory.locked(data_dir / "lock") else None
+
+
+async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int:
+    """Run everything until SIGINT, SIGTERM or SIGHUP; return the exit code: 0 after these, 1 if it cannot start.
+
+    Must be called in the main thread. A second signal kills every child at once. Raises :class:`BadSetting`
+    for settings that production refuses.
+    """
+    logs.configure("supervisor")
+    crew = Crew()
+    with _signals(crew) as received:
+        try:
+            async with _stack(settings, plan, crew) as (urls, children):
+                await _announce(urls, children)
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not received:
+                raise
+        except (DataDirError, EmbeddedError, StartError) as error:
+            log.error("start_failed", reason=str(error))
+            return 1
+    log.info("stopped", signal=received[0].name)
+    return 0
+
+
+async def remove_data(data_dir: Path) -> None:
+    """Remove what a stack and its servers have kept. Raises :class:`DataDirError` while somebody uses it, and for a
+    directory that holds no such thing."""
+    if not (data_dir / "lock").exists():
+        raise DataDirError(f"{data_dir} is no data directory: it has no file `lock`")
+    with ExitStack() as locks:
+        for name in ("lock", "valkey.lock", "postgres.lock"):
+            locks.callback(os.close, await directory.lock(data_dir / name, 0))
+        embedded.remove(data_dir)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    plan: Callable[[Settings], Plan] = plan,
+    *,
+    ready_s: float = 60.0,
+    quiet: bool = False,
+) -> AsyncIterator[Urls]:
+    """The whole stack, ready to serve; stopped at the end. Port 0 takes a free one.
+
+    ``quiet``: what the children say goes to ``DATA_DIR/log/NAME.log``. Raises :class:`StartError`,
+    :class:`DataDirError`, :class:`EmbeddedError` or :class:`BadSetting` if it cannot start or is not ready within
+    ``ready_s``.
+    """
+    async with _stack(settings, plan, Crew(quiet=quiet)) as (urls, children):
+        for child in children:
+            await _wait_ready(child, ready_s)
+        yield urls
+
+
+@asynccontextmanager
+async def _stack(
+    settings: Settings, plan: Callable[[Settings], Plan], crew: Crew
+) -> AsyncIterator[tuple[Urls, list[Child]]]:
+    """Everything started, not necessarily ready."""
+    data_dir = directory.create(settings.data_dir)
+    async with AsyncExitStack() as cleanup:
+        lock = await directory.lock(data_dir / "lock")
+        cleanup.callback(os.close, lock)
+        settings = msgspec.structs.replace(settings, data_dir=data_dir, port=free_port(settings.host, settings.port))
+        settings = _with_sandbox(directory.with_dev_secrets(settings))
+        cleanup.push_async_callback(crew.stop)
+        settings = await _start_servers(settings, crew)
+        require_secrets(settings)
+        await require_durable_redis(settings)
+        steps, logs = plan(settings), data_dir / "log" if crew.quiet else None
+        await crew.run_once(steps.migrate, lock, logs)
+        urls = _urls(settings)
+        cleanup.callback((data_dir / "running.json").unlink, missing_ok=True)
+        directory.write_private(data_dir / "running.json", msgspec.json.encode(urls).decode())
+        for child in steps.children:
+            await crew.keep(child.name, launcher(child, lock, logs), signal.SIGTERM)
+        yield urls, steps.children
+
+
+async def _start_servers(settings: Settings, crew: Crew) -> Settings:
+    """Start the servers for which no URL is given; return the settings with the URLs filled in."""
+    if not settings.redis_url:
+        url = await crew.keep_server(embedded.Valkey(settings.data_dir))
+        settings = msgspec.structs.replace(settings, redis_url=url)
+    if not settings.database_url:
+        url = await crew.keep_server(embedded.Postgres(settings.data_dir))
+        settings = msgspec.structs.replace(settings, database_url=url)
+    return settings
+
+
+async def require_durable_redis(settings: Settings) -> None:
+    """Raises :class:`BadSetting` in production, for a Redis that forgets or that cannot be asked."""
+    if settings.env == "prod":
+        redis = connect(settings.redis_url)
+        try:
+            await require_durability(redis)
+        except RedisError as error:
+            raise BadSetting(f"Redis does not answer: {error}") from None
+        finally:
+            await redis.aclose()
+
+
+def _with_sandbox(settings: Settings) -> Settings:
+    """In development, where no platform is named, the sandbox provider is the one."""
+    if settings.env != "dev" or settings.platform_url:
+        return settings
+    port = settings.sandbox_port or free_port("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{port}"
+    return msgspec.structs.replace(
+        settings, sandbox_port=port, platform_url=url, reminder_url=settings.reminder_url or f"{url}/reminders"
+    )
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, found free, or a free one for 0. Raises :class:`StartError` where somebody listens already.
+
+    Another one's answer to our question whether it is ready would mislead us.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, port or ports.free_port(host)), family=family) as probe:
+            found: int = probe.getsockname()[1]
+            return found
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with CLOCK_HOST, CLOCK_PORT"
+        ) from None
+
+
+def _urls(settings: Settings) -> Urls:
+    return Urls(
+        redis_url=settings.redis_url,
+        database_url=settings.database_url,
+        host=settings.host,
+        port=settings.port,
+        page=page(settings),
+        env=settings.env,
+        platform_url=settings.platform_url,
+        pid=os.getpid(),
+    )
+
+
+@contextmanager
+def _signals(crew: Crew) -> Iterator[list[signal.Signals]]:
+    """SIGINT, SIGTERM and SIGHUP cancel this task; a second one kills the crew. Yields what was received."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    received: list[signal.Signals] = []
+
+    def receive(number: signal.Signals) -> None:
+        received.append(number)
+        log.info("stopping" if len(received) == 1 else "killing", signal=number.name)
+        if len(received) > 1:
+            crew.kill()
+        task.cancel()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a closed terminal; under nohup it is ignored
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield received
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _announce(urls: Urls, children: list[Child]) -> None:
+    """Say once where the players' page is, when it can be played or, late, when it can at least be seen."""
+    try:
+        for child in children:
+            await _wait_ready(child, HESITATION_S)
+    except StartError as error:
+        log.warning("not_ready", reason=str(error))
+        await _wait_for([f"{urls['page']}readyz", f"{urls['page']}healthz"], math.inf)
+    log.info("ready", page=urls["page"])
+    logs.say(f"\n  {urls['page']}\n")
+
+
+async def _wait_ready(child: Child, timeout_s: float) -> None:
+    if child.ready_url and not await _wait_for([child.ready_url], timeout_s):
+        raise StartError(f"{child.name} is not ready after {timeout_s:.0f} s: {child.ready_url}")
+
+
+async def _wait_for(urls: list[str], timeout_s: float) -> bool:
+    """Whether one of the URLs answers 200 within the time."""
+    deadline = time.monotonic() + timeout_s
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session:
+        while time.monotonic() < deadline:
+            for url in urls:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with session.get(url) as reply:
+                        if reply.status == 200:
+                            return True
+            await asyncio.sleep(0.1)
+    return False

@@ -1,0 +1,280 @@
+"""The worker: arq is the alarm clock, the streams and the calendar say what is to be done.
+
+Every job looks at what is due, so nothing is missed that fell due while no worker ran, and every job may be
+killed at any moment and run again.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import msgspec
+import structlog
+from arq.connections import RedisSettings
+from arq.cron import cron
+from arq.worker import Worker
+from psycopg import DataError, IntegrityError
+from redis.exceptions import RedisError, ResponseError
+
+from clock import logs
+from clock.audit.reconcile import reconcile
+from clock.books import outbox
+from clock.books.store import Unanswered
+from clock.config import Settings
+from clock.domain.rounds import Calendar, Rules, windows
+from clock.game import keys
+from clock.game.batch import Unavailable
+from clock.payments import outgoing
+from clock.rounds.settling import BooksDiffer
+from clock.service import Service, end, live_rounds
+
+log = structlog.get_logger()
+
+JOB_SECONDS = 30
+"""Longest life of a job: recovery of a crashed one waits for it."""
+
+DRAIN_SECONDS = 10.0
+"""How long one drain job looks for new entries; the next starts within the second."""
+
+SEND_SECONDS = 15.0
+PAUSE_SECONDS = 0.1
+HEARTBEAT_MS = 10_000
+RESTART_SECONDS = 1.0
+
+ASKING_MS = 60_000
+"""When to ask again, where nobody knows whether Redis heard it."""
+
+QUIET_MS = (2 * 3600 * 1000, 1800 * 1000)
+"""So long before check-in opens, and until so long before, hardly anybody comes."""
+
+Job = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def resilient(job: Job) -> Job:
+    """One run at a time in a process. A server that is away is said once a run, and the next run tries again."""
+    running = asyncio.Lock()
+
+    async def run(context: dict[str, Any]) -> None:
+        if running.locked():
+            return
+        try:
+            async with running:
+                await job(context)
+        except (*Unanswered, RedisError, OSError, TimeoutError, Unavailable) as error:
+            log.warning("job_waits", job=job.__name__, error=str(error))
+
+    run.__name__ = run.__qualname__ = job.__name__
+    return run
+
+
+UNREADABLE = (ValueError, DataError, IntegrityError)
+"""What an entry raises that cannot be decoded, or that Postgres refuses."""
+
+
+async def _drain_shard(service: Service, day: date, shard: int) -> int:
+    """An entry that cannot be read stops its own shard, and says so until somebody looks."""
+    try:
+        return await outbox.drain(service.store, service.redis, day, shard)
+    except UNREADABLE as error:
+        log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
+        return 0
+
+
+@resilient
+async def drain(context: dict[str, Any]) -> None:
+    """Carry every shard's stream into Postgres."""
+    service: Service = context["service"]
+    until = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < until:
+        moved = await _drain_shard(service, keys.USERS, 0)
+        for row in await live_rounds(service):
+            shards = msgspec.convert(row["rules"], Rules).shards
+            for shard in range(shards):
+                some = await _drain_shard(service, row["day"], shard)
+                moved += some
+                if some and row["finished_at"] is not None:
+                    await service.settlement.expire_again(row["day"], shards, row["finished_at"])
+        if not moved:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+@resilient
+async def beat(context: dict[str, Any]) -> None:
+    """Say that the worker lives, and keep the rounds open that verbs may name."""
+    service: Service = context["service"]
+    await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
+    await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+
+
+@resilient
+async def rewrite(context: dict[str, Any]) -> None:
+    """Have Redis rewrite its append-only file in the quiet before check-in. Otherwise it might at five, when that
+    halves what it can do: a fork, a fault for the first write to each page, a second process (docs/decisions/0029)."""
+    service: Service = context["service"]
+    now_ms, (first_ms, last_ms) = service.time.now_ms(), QUIET_MS
+    for row in await live_rounds(service):
+        left_ms = windows(row["day"], msgspec.convert(row["rules"], Rules)).check_in_opens_ms - now_ms
+        if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=ASKING_MS):
+            try:
+                await service.redis.execute_command("BGREWRITEAOF")
+                log.info("rewrite_asked", day=str(row["day"]))
+            except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
+                log.warning("rewrite_refused", error=str(error))
+            await service.redis.set(keys.REWRITTEN, 1, px=first_ms)
+
+
+@resilient
+async def settle(context: dict[str, Any]) -> None:
+    """Settle, finish and end the voiding of what is due, oldest first."""
+    service: Service = context["service"]
+    await service.time.sync(service.redis)
+    for row in await live_rounds(service):
+        day, at = row["day"], windows(row["day"], msgspec.convert(row["rules"], Rules))
+        now_ms = service.time.now_ms()
+        try:
+            if row["state"] == "voiding":
+                await service.settlement.void(day, "")
+            elif row["state"] not in ("settled", "finished", "void") and now_ms >= at.settle_ms:
+                await service.settlement.settle(day)
+            if row["finished_at"] is None and now_ms >= at.claim_closes_ms:
+                await service.settlement.finish(day)
+        except UNREADABLE as error:
+            log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
+        except BooksDiffer as error:
+            log.error("books_differ", day=str(day), error=str(error))
+        except Unavailable as error:
+            log.warning("round_waits", day=str(day), error=str(error))
+
+
+@resilient
+async def count(context: dict[str, Any]) -> None:
+    """Carry settled rounds into standings and incomes, oldest first."""
+    service: Service = context["service"]
+    for row in await service.store.all("uncounted"):
+        await service.settlement.count(row["day"], msgspec.convert(row["rules"], Rules).shards)
+
+
+@resilient
+async def remind(context: dict[str, Any]) -> None:
+    """Remind those who want it and still sleep."""
+    service: Service = context["service"]
+    if not service.settings.reminder_url:
+        return
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and await service.reminders.send_some():
+        pass
+
+
+@resilient
+async def send(context: dict[str, Any]) -> None:
+    """Send payouts and refunds that are owed, and ask about those whose outcome is not known."""
+    service: Service = context["service"]
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and await outgoing.send_some(service.store, service.channels):
+        pass
+
+
+@resilient
+async def ask(context: dict[str, Any]) -> None:
+    """Ask the channel about unpaid orders whose callback may have been lost, until their round has ended: whoever paid
+    for one that is closed or void is owed the money back."""
+    service: Service = context["service"]
+    if not service.settings.platform_url:
+        return
+    for row in await live_rounds(service):
+        if row["finished_at"] is None:
+            await service.questions.ask_some(row["day"], service.time.now_ms())
+
+
+@resilient
+async def compare(context: dict[str, Any]) -> None:
+    """Reconcile each round when it has ended, and daily for a week: money goes on moving after its end."""
+    service: Service = context["service"]
+    for row in await service.store.all("unreconciled"):
+        report = await reconcile(service, row["day"])
+        if report is not None:
+            log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
+
+
+def build(service: Service) -> Worker:
+    """An arq worker with our jobs, one second apart, in MessagePack."""
+    every_second = set(range(60))
+    jobs = [
+        cron(
+            job,  # type: ignore[arg-type]
+            name=job.__name__,
+            second=every_second,
+            timeout=JOB_SECONDS,
+            keep_result=0,
+            run_at_startup=True,
+        )
+        for job in (drain, beat, rewrite, settle, count, remind, send, ask, compare)
+    ]
+    url = service.settings.arq_url
+    return Worker(
+        functions=[],
+        cron_jobs=jobs,
+        redis_settings=RedisSettings.from_dsn(url),
+        queue_name="clock:arq:queue",
+        ctx={"service": service},
+        handle_signals=False,
+        keep_result=0,
+        health_check_interval=10,
+        health_check_key="clock:arq:health",
+        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,  # arq hands over exceptions, too
+        job_deserializer=msgspec.msgpack.decode,
+        poll_delay=0.2,
+        max_jobs=12,
+        job_timeout=JOB_SECONDS,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; a lost Redis ends an arq worker, so the next one is built."""
+    logs.configure("worker")
+    service = Service(settings)
+    await service.start()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    log.info("worker_started")
+    while not stopping.is_set():
+        await _work(service, stopping)
+    await service.stop()
+    log.info("worker_stopped")
+
+
+async def _work(service: Service, stopping: asyncio.Event) -> None:
+    """One arq worker's life."""
+    worker: Worker | None = None
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        worker = build(service)
+        work = asyncio.create_task(worker.async_run())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        else:
+            await end([work])
+    except (RedisError, OSError, TimeoutError) as error:
+        log.error("worker_lost_redis", error=str(error))
+        await asyncio.sleep(RESTART_SECONDS)
+    finally:
+        stop.cancel()
+        if worker is not None:
+            await _close(worker)
+
+
+async def _close(worker: Worker) -> None:
+    """End its jobs ourselves: arq's ``close`` raises what a job raises that it has cancelled between two commands."""
+    jobs = list(worker.tasks.values())
+    await end(jobs)
+    await asyncio.gather(*jobs, return_exceptions=True)
+    worker.tasks.clear()
+    try:
+        await worker.close()
+    except (RedisError, OSError, AttributeError) as error:
+        log.warning("worker_not_closed", error=str(error))
