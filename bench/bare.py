@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from clock.domain.outcomes import Answer, envelope
-from clock.http.wire import CheckInRequest, ClaimRequest, JoinRequest, PaymentCallback, SummaryRequest
+from clock.domain.shapes import PaymentCallback
+from clock.http.wire import CheckInRequest, ClaimRequest, JoinRequest, SummaryRequest
 
 ORDER_NO = "TTC0d40000000000N7tJxKb2FqZ9sQ"[:29]
 

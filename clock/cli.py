@@ -12,15 +12,13 @@ from typing import Any, Literal
 
 import click
 import msgspec
-import psycopg
 import uvloop
-from psycopg_pool import PoolTimeout
 from redis.exceptions import RedisError
 
 from clock import descriptors, logs
 from clock.config import BadSetting, Settings, load, unknown_names
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import parse_day
-from clock.game.batch import Unavailable
 from clock.tokens import Role
 
 
@@ -302,7 +300,7 @@ def main() -> None:
     except StartError as error:
         click.echo(f"clock: {error}", err=True)
         sys.exit(1)
-    except (Unavailable, RedisError, psycopg.OperationalError, PoolTimeout, OSError) as error:
+    except (Unavailable, RedisError, OSError) as error:
         click.echo(f"clock: {_why(error)}", err=True)
         sys.exit(1)
 

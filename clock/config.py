@@ -12,6 +12,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from redis.asyncio.connection import parse_url
 
+from clock.domain.rounds import Rules
+
 PREFIX = "CLOCK_"
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
@@ -75,6 +77,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def arq_url(self) -> str:
         return self.queue_url or self.redis_url
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of a round that is created now."""
+    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
 
 
 def load(environ: Mapping[str, str]) -> Settings:

@@ -16,14 +16,12 @@ from psycopg import sql
 
 from clock.audit.rebuild import PUBLISHED, Shard, contents_of
 from clock.books import ledger, outbox
-from clock.books.store import Unanswered
 from clock.channels import BillLine
 from clock.domain import order_no
 from clock.domain.rounds import Rules, following, previous
+from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.domain.split import Split, split
 from clock.game import keys
-from clock.game.batch import Unavailable
-from clock.http.wire import PaymentCallback, PaymentExtra
 from clock.service import Service
 
 log = structlog.get_logger()
@@ -60,26 +58,23 @@ class Report(msgspec.Struct, kw_only=True):
 
 async def reconcile(service: Service, day: date) -> Report | None:
     """Compare everything about a round; ``None`` if there is no such round. Raises :class:`Unavailable`."""
-    try:
-        row = await service.store.one("get_round", day=day)
-        if row is None:
-            return None
-        report = Report(day=day.isoformat())
-        rules = msgspec.convert(row["rules"], Rules)
-        await _drain(service, day, rules)
-        await _bill(service, row, rules, report)
-        await _drain(service, day, rules)
-        await _redis(service, row, rules, report)
-        await _ledger(service, row, report)
-        await _manifest(service, row, rules, report)
-        await service.store.all(
-            "save_reconciliation",
-            day=day,
-            differences=msgspec.json.encode(report.differences).decode(),
-            mended=msgspec.json.encode(report.mended).decode(),
-        )
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    row = await service.store.one("get_round", day=day)
+    if row is None:
+        return None
+    report = Report(day=day.isoformat())
+    rules = msgspec.convert(row["rules"], Rules)
+    await _drain(service, day, rules)
+    await _bill(service, row, rules, report)
+    await _drain(service, day, rules)
+    await _redis(service, row, rules, report)
+    await _ledger(service, row, report)
+    await _manifest(service, row, rules, report)
+    await service.store.all(
+        "save_reconciliation",
+        day=day,
+        differences=msgspec.json.encode(report.differences).decode(),
+        mended=msgspec.json.encode(report.mended).decode(),
+    )
     for difference in report.differences:
         log.error("books_differ", day=report.day, **msgspec.to_builtins(difference))
     return report

@@ -14,7 +14,8 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from clock.game.scripts import folder
+from clock.domain.outcomes import Unavailable
+from clock.files import folder
 
 log = structlog.get_logger()
 
@@ -48,8 +49,8 @@ RELEASE_LOCK = 0x636C6F67
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is a hash of day and shard."""
 
-Unanswered = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""Postgres cannot answer now."""
+NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""What psycopg raises where Postgres cannot answer now."""
 
 
 class BadMigration(Exception):
@@ -90,9 +91,13 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction, committed at the end."""
-        async with self._pool.connection() as connection:
-            yield connection
+        """A connection in a transaction, committed at the end. Raises :class:`Unavailable` where Postgres is away: the
+        one place that says so."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except NO_ANSWER as error:
+            raise Unavailable(f"Postgres: {error}") from error
 
     async def all(self, query: str, **parameters: object) -> list[DictRow]:
         """Rows of a named query, in a transaction of its own."""
@@ -160,28 +165,36 @@ async def measure(store: Store, day: date) -> None:
 
 
 async def migrate(url: str) -> list[str]:
-    """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadMigration`."""
+    """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadMigration` and
+    :class:`Unavailable`."""
+    try:
+        async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
+            return await _apply(connection)
+    except NO_ANSWER as error:
+        raise Unavailable(f"Postgres: {error}") from error
+
+
+async def _apply(connection: Connection) -> list[str]:
     applied = []
-    async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        cursor = await connection.execute("SELECT name, checksum FROM migrations")
-        known = {row["name"]: row["checksum"] for row in await cursor.fetchall()}
-        files = sorted((folder("sql") / "migrations").glob("*.sql"))
-        if missing := known.keys() - {file.stem for file in files}:
-            raise BadMigration(f"the database is newer: it has {', '.join(sorted(missing))}")
-        for file in files:
-            text = file.read_text("utf-8")
-            checksum = hashlib.sha256(text.encode()).hexdigest()
-            if file.stem in known:
-                if known[file.stem] != checksum:
-                    raise BadMigration(f"{file.name} is not what was applied under that name")
-                continue
-            await connection.execute(text.encode())
-            await connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", [file.stem, checksum])
-            applied.append(file.stem)
-            log.info("migrated", migration=file.stem)
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    cursor = await connection.execute("SELECT name, checksum FROM migrations")
+    known = {row["name"]: row["checksum"] for row in await cursor.fetchall()}
+    files = sorted((folder("sql") / "migrations").glob("*.sql"))
+    if missing := known.keys() - {file.stem for file in files}:
+        raise BadMigration(f"the database is newer: it has {', '.join(sorted(missing))}")
+    for file in files:
+        text = file.read_text("utf-8")
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        if file.stem in known:
+            if known[file.stem] != checksum:
+                raise BadMigration(f"{file.name} is not what was applied under that name")
+            continue
+        await connection.execute(text.encode())
+        await connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", [file.stem, checksum])
+        applied.append(file.stem)
+        log.info("migrated", migration=file.stem)
     return applied

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from clock.http.wire import PaymentCallback
+from clock.domain.shapes import PaymentCallback
 
 
 class Result(msgspec.Struct, frozen=True):

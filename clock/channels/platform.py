@@ -20,7 +20,7 @@ import structlog
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from clock.channels import BadSignature, BillLine, OrderState, Result
-from clock.http.wire import PaymentCallback, PaymentExtra
+from clock.domain.shapes import PaymentCallback, PaymentExtra
 
 log = structlog.get_logger()
 

@@ -6,9 +6,8 @@ from datetime import datetime
 import aiohttp
 import msgspec
 
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Calendar
-from clock.game.batch import Unavailable
 from clock.http.lane import Refused
 from clock.http.wire import Envelope
 from clock.service import Service

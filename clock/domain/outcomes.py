@@ -24,6 +24,14 @@ class Answer(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
+class Busy(Exception):
+    """The queue is full; nothing was done."""
+
+
+class Unavailable(Exception):
+    """Redis or Postgres gave no answer: not done, or done and safe to ask again."""
+
+
 def _yes(zh: str, en: str) -> Outcome:
     return Outcome(1, 200, zh, en)
 

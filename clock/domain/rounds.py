@@ -11,8 +11,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from clock.config import Settings
-
 State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
 Phase = Literal["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
 
@@ -59,10 +57,6 @@ class Windows(msgspec.Struct, frozen=True, kw_only=True):
     settle_ms: int
     claim_closes_ms: int
     morning_ends_ms: int
-
-
-def rules_of(settings: Settings) -> Rules:
-    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
 
 
 def parse_day(text: str) -> date:

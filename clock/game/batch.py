@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
+from clock.domain.outcomes import Busy, Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game.scripts import Script, Value, of_users
 
@@ -31,14 +32,6 @@ MAX_WAITING = 8_192
 
 REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
 """What a script answers to the same question right after it said the word on the left; every other word it repeats."""
-
-
-class Busy(Exception):
-    """The queue is full; nothing was done."""
-
-
-class Unavailable(Exception):
-    """Redis gave no answer: not done, or done and safe to ask again."""
 
 
 Lane = tuple[Script, date, int]

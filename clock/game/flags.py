@@ -7,9 +7,9 @@ a call, beside the script of the round.
 import asyncio
 from typing import Any, Protocol
 
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.game import keys
-from clock.game.batch import Batcher, Unavailable
+from clock.game.batch import Batcher
 from clock.game.scripts import Script, Value, load
 
 FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")

@@ -1,8 +1,8 @@
 """The verbs of a round: which round's keys, which script, what its words mean.
 
 Every verb takes ``arrived``, the ``time.monotonic()`` instant at which the request reached the process, and
-returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.game.batch.Busy` and
-:class:`~clock.game.batch.Unavailable`, after which asking again is safe.
+returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain.outcomes.Busy` and
+:class:`~clock.domain.outcomes.Unavailable`, after which asking again is safe.
 """
 
 import base64
@@ -18,15 +18,15 @@ import msgspec
 from clock import metrics
 from clock.config import Settings
 from clock.domain import order_no
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Calendar, Rules, Windows, following, previous, windows
+from clock.domain.shapes import Extra, PaymentCallback
 from clock.game import flags, keys
-from clock.game.batch import Batcher, Unavailable
+from clock.game.batch import Batcher
 from clock.game.flags import Flags
 from clock.game.gametime import GameTime
 from clock.game.scripts import Script, Value, call, load
 from clock.game.totals import Totals, TotalsCache
-from clock.http.wire import Extra, PaymentCallback
 
 JOIN, PAY, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "pay", "check_in", "claim", "status"))
 QUARANTINE, PROFILE, ORDER = load("quarantine"), load("profile"), load("order")

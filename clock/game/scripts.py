@@ -11,14 +11,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from clock.files import folder
 from clock.game import events, keys
 from clock.game.pipe import Pipe
 
@@ -47,12 +46,6 @@ class Script(msgspec.Struct, frozen=True):
     only_reads: bool
     source: str
     sha: str
-
-
-def folder(name: str) -> Path:
-    """``lua`` or ``sql``: inside the installed package, or beside it in a checkout."""
-    inside = Path(str(files("clock"))) / name
-    return inside if inside.is_dir() else Path(str(files("clock"))).parent / name
 
 
 @cache

@@ -19,14 +19,12 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
 from litestar_offline_docs import core as offline_docs
-from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock import logs, metrics
 from clock.config import Settings, load
 from clock.descriptors import clients
-from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer
-from clock.game.batch import Busy, Unavailable
+from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer, Busy, Unavailable
 from clock.http import openapi, pages, routes
 from clock.http.lane import MAX_BODY, Lane, LeanPath, Refused
 from clock.http.wire import Envelope
@@ -132,7 +130,7 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
             word = "busy"
         case Unavailable():
             word = "unavailable"
-        case RedisError() | OperationalError() | OSError():
+        case RedisError() | OSError():
             log.error("unavailable", path=request.url.path, error=type(error).__name__)
             word = "unavailable"
     if word == "internal":

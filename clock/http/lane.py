@@ -12,12 +12,10 @@ import msgspec
 import structlog
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
-from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock import metrics
-from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Language, envelope, language
-from clock.game.batch import Busy, Unavailable
+from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Busy, Language, Unavailable, envelope, language
 from clock.http.wire import UserRequest
 from clock.tokens import Tokens, Unauthenticated
 
@@ -141,7 +139,7 @@ def refusal(verb: str, error: Exception) -> tuple[Answer, str]:
             return Answer("busy"), ""
         case Unavailable():
             return Answer("unavailable"), ""
-        case RedisError() | OperationalError() | OSError():
+        case RedisError() | OSError():
             log.error("unavailable", verb=verb, error=type(error).__name__)
             return Answer("unavailable"), ""
     log.error("request_broke", verb=verb, exc_info=error)

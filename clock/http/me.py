@@ -1,8 +1,6 @@
 """What a user sees of their own money and mornings, from the ledger in Postgres."""
 
-from clock.books.store import Unanswered
 from clock.domain.outcomes import Answer, Language
-from clock.game.batch import Unavailable
 from clock.service import Service
 
 TITLES = {
@@ -20,19 +18,13 @@ TITLES = {
 
 async def info(service: Service, uid: int) -> Answer:
     today = service.game.calendar.day_at(service.time.now_ms())
-    try:
-        return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
     """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what is on its way."""
-    try:
-        count = await service.store.one("count_history", uid=uid) or {}
-        found = await service.store.all("history", uid=uid, limit=limit, offset=(page - 1) * limit)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    count = await service.store.one("count_history", uid=uid) or {}
+    found = await service.store.all("history", uid=uid, limit=limit, offset=(page - 1) * limit)
     items = []
     for row in found:
         sign, zh, en = TITLES[row["kind"]]

@@ -12,8 +12,7 @@ from litestar import Request, Response, get
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
-from clock.config import Settings
-from clock.domain.rounds import rules_of
+from clock.config import Settings, rules_of
 from clock.http.lane import Refused
 
 FOLDER = Path(__file__).parent / "web"

@@ -7,10 +7,8 @@ import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
-from clock.books.store import Unanswered
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import Rules, phase, windows
-from clock.game.batch import Unavailable
 from clock.http.wire import Envelope
 from clock.service import Service
 
@@ -42,10 +40,7 @@ def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:
 async def talents(service: Service) -> Answer:
     """The best of the last settled round; each ``None`` where there is none, or it is not known yet."""
     today = service.game.calendar.day_at(service.time.now_ms())
-    try:
-        row = await service.store.one("talents", today=today)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    row = await service.store.one("talents", today=today)
     shown: dict[str, Any] = {"round": row["day"].isoformat() if row else None}
     for who, field, column in (
         ("longest", "days", "longest_days"),
@@ -62,12 +57,9 @@ async def talents(service: Service) -> Answer:
 async def board(service: Service, page: int, limit: int) -> Answer:
     """Users by income; between equals the smaller uid. The first :data:`DEPTH` of them."""
     first = (page - 1) * limit
-    try:
-        count = await service.store.one("count_board", depth=DEPTH) or {"total": 0}
-        shown = max(0, min(limit, DEPTH - first))
-        found = await service.store.all("board", limit=shown, offset=first) if shown else []
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    count = await service.store.one("count_board", depth=DEPTH) or {"total": 0}
+    shown = max(0, min(limit, DEPTH - first))
+    found = await service.store.all("board", limit=shown, offset=first) if shown else []
     items = [
         {"rank": first + i, **person(row["nickname"], row["mobile"]), "income_money": row["income_fen"]}
         for i, row in enumerate(found, 1)
@@ -76,10 +68,7 @@ async def board(service: Service, page: int, limit: int) -> Answer:
 
 
 async def _recorded(service: Service, day: date) -> dict[str, Any] | None:
-    try:
-        return await service.store.one("get_round", day=day)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    return await service.store.one("get_round", day=day)
 
 
 async def figures(service: Service, day: date) -> Answer:
@@ -120,8 +109,5 @@ async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
         return Answer("ok", {"total": 0, "items": []})
     if row["state"] not in ENDED:
         return Answer("not_settled")
-    try:
-        found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
     return Answer("ok", {"total": row["winners"], "items": [packet["fen"] for packet in found]})

@@ -15,6 +15,7 @@ from clock import metrics
 from clock.channels import BadSignature, Channel
 from clock.dev import time_travel
 from clock.domain.outcomes import Answer, language
+from clock.domain.shapes import PaymentCallback
 from clock.http import me, public
 from clock.http.lane import Call, Endpoint, Lane, OfUser, Refused, Run, decoder, for_anyone, for_caller, route
 from clock.http.wire import (
@@ -25,7 +26,6 @@ from clock.http.wire import (
     Envelope,
     JoinRequest,
     MoveTime,
-    PaymentCallback,
     PayRequest,
     ReleaseRequest,
     RemindRequest,

@@ -4,16 +4,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from clock.domain.shapes import Extra
+
 Uid = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1, description="The user")]
-Text = Annotated[str, msgspec.Meta(max_length=128, pattern="^[^\x00]*$")]
-
-
-class Extra(msgspec.Struct, frozen=True):
-    """The user's profile; empty texts count as missing."""
-
-    mobile: Text | None = None
-    nickname: Text | None = None
-    openId: Text | None = None
 
 
 class UserRequest(msgspec.Struct, frozen=True):
@@ -46,23 +39,6 @@ class RemindRequest(UserRequest, frozen=True):
 
 class AckAlertRequest(UserRequest, frozen=True):
     pass
-
-
-class PaymentExtra(msgspec.Struct, frozen=True):
-    """What the provider says of a successful payment. Only what is there is checked here."""
-
-    amount: int | None = None
-    buyerId: Text | None = None
-    notify_time: Text | None = None
-    content: str | None = None
-    nickname: str | None = None
-    mobile: str | None = None
-    transactionId: Text | None = None
-
-
-class PaymentCallback(msgspec.Struct, frozen=True):
-    order_no: Annotated[str, msgspec.Meta(max_length=64, pattern="^[^\x00]*$")]
-    extra: PaymentExtra = PaymentExtra()
 
 
 class VoidRequest(msgspec.Struct, frozen=True):

@@ -14,7 +14,6 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, HTTPReceiveMessage, Receive, Scope, Send
-from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock import metrics
@@ -22,11 +21,9 @@ from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import SPLIT_STATES
 from clock.audit.reconcile import reconcile as compare
 from clock.books import outbox
-from clock.books.store import Unanswered
-from clock.domain.outcomes import OUTCOMES, Answer, language, message
+from clock.domain.outcomes import OUTCOMES, Answer, Unavailable, language, message
 from clock.domain.rounds import Calendar, Rules, parse_day, phase, previous, windows
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.totals import read
 from clock.http.lane import Refused, read_body
 from clock.http.wire import Envelope, ReleaseRequest
@@ -161,14 +158,11 @@ def entry_of(text: str) -> str:
 
 async def round_figures(service: Service, day: date) -> Answer:
     """Everything about a round; sums in fen."""
-    try:
-        row = await service.store.one("get_round", day=day)
-        if row is None:
-            return Answer("round_not_found")
-        refunds = await service.store.one("sum_refunds", day=day) or {}
-        compared = await service.store.one("last_reconciliation", day=day)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    row = await service.store.one("get_round", day=day)
+    if row is None:
+        return Answer("round_not_found")
+    refunds = await service.store.one("sum_refunds", day=day) or {}
+    compared = await service.store.one("last_reconciliation", day=day)
     rules = msgspec.convert(row["rules"], Rules)
     at = windows(day, rules)
     live = await read(service.redis, day, rules.shards)
@@ -211,12 +205,9 @@ async def round_figures(service: Service, day: date) -> Answer:
 async def steps(service: Service, day: date) -> Answer:
     """A round's funnel against time: for each minute in which something happened, its instant and how many users
     ordered, paid, checked in and claimed in it. It follows the outbox."""
-    try:
-        if await service.store.one("get_round", day=day) is None:
-            return Answer("round_not_found")
-        found = await service.store.all("steps", day=day)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    if await service.store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    found = await service.store.all("steps", day=day)
     minutes: dict[int, list[int]] = {}
     for row in found:
         minutes.setdefault(row["minute_ms"], [0] * len(STEPS))[STEPS.index(row["step"])] = row["count"]
@@ -280,35 +271,26 @@ async def rebuild(service: Service) -> Answer:
 
 async def outgoing(service: Service, state: str, page: int, limit: int, day: date | None = None) -> Answer:
     """Refunds and payouts, of one round or of all: how many are in which state, and those in one of them."""
-    try:
-        counts = await service.store.all("count_outgoing", day=day)
-        found = await service.store.all(
-            "list_outgoing", day=day, state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
-        )
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    counts = await service.store.all("count_outgoing", day=day)
+    found = await service.store.all(
+        "list_outgoing", day=day, state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
+    )
     items = [{**row, "day": row["day"].isoformat()} for row in found]
     return Answer("ok", {"counts": counts, "items": items})
 
 
 async def unanswered(service: Service, day: date, page: int, limit: int) -> Answer:
     """Unpaid orders of a round of which the channel has not said whether they are paid; it is asked again."""
-    try:
-        if await service.store.one("get_round", day=day) is None:
-            return Answer("round_not_found")
-        items = await service.store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    if await service.store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    items = await service.store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)
     return Answer("ok", {"items": items})
 
 
 async def quarantine(service: Service, page: int, limit: int, waiting: bool = False) -> Answer:
     """Signed callbacks that failed a check, newest first, each with what was decided about it, if anything was."""
-    try:
-        count = await service.store.one("count_quarantine") or {}
-        found = await service.store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
+    count = await service.store.one("count_quarantine") or {}
+    found = await service.store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
     total = count["waiting"] if waiting else count["total"]
     return Answer("ok", {"total": total, "waiting": count["waiting"], "items": [_kept(row) for row in found]})
 
@@ -357,7 +339,7 @@ async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:
     try:
         async with asyncio.timeout(PING_SECONDS):
             parts["postgres"] = bool(await service.store.one("ping"))
-    except (*Unanswered, OperationalError, TimeoutError) as error:
+    except (Unavailable, TimeoutError) as error:
         log.warning("postgres_not_ready", error=str(error))
     ready = parts["redis"]
     return ready, {"ready": ready, **parts}

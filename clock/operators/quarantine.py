@@ -12,16 +12,15 @@ from typing import Any, Literal
 import msgspec
 
 from clock.books import entries, outbox
-from clock.books.store import RELEASE_LOCK, Connection, Unanswered, rows
+from clock.books.store import RELEASE_LOCK, Connection, rows
 from clock.domain import order_no
 from clock.domain.order_no import Place
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Rules
+from clock.domain.shapes import PaymentCallback
 from clock.game import events, keys
-from clock.game.batch import Unavailable
 from clock.game.game import instant_of, readable
 from clock.game.scripts import call, load
-from clock.http.wire import PaymentCallback
 from clock.service import Service, live_rounds
 
 RELEASE = load("release")
@@ -90,8 +89,6 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
             await outbox.drain(service.store, service.redis, place.day, place.shard)
     except CannotRelease as error:
         return Answer("cannot_release", {"why": str(error)})
-    except Unanswered as error:
-        raise Unavailable(f"Postgres: {error}") from error
     return Answer("released" if row["action"] == action else "already_released", decision(entry, row))
 
 

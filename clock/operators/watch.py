@@ -9,14 +9,12 @@ from typing import Any
 import msgspec
 import structlog
 from prometheus_client.core import GaugeMetricFamily
-from psycopg import OperationalError
 from redis.exceptions import RedisError
 
 from clock.books import outbox
-from clock.books.store import Unanswered
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, phase, previous, windows
 from clock.game import keys, totals
-from clock.game.batch import Unavailable
 from clock.game.totals import Totals
 from clock.operators import live
 from clock.payments.outgoing import STUCK_ATTEMPTS
@@ -90,7 +88,7 @@ class Watch:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._postgres(seen)
             seen.postgres = True
-        except (*Unanswered, OperationalError, TimeoutError, RedisError) as error:
+        except (Unavailable, TimeoutError, RedisError) as error:
             log.warning("postgres_not_seen", error=str(error))
         return seen
 

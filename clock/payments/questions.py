@@ -14,7 +14,7 @@ import structlog
 
 from clock.books.store import Store
 from clock.channels import Channel
-from clock.game.batch import Busy, Unavailable
+from clock.domain.outcomes import Busy, Unavailable
 from clock.game.game import Game
 
 log = structlog.get_logger()

@@ -8,12 +8,12 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from clock.books.store import Store, Unanswered, add_partitions, rows
-from clock.config import Settings
+from clock.books.store import Store, add_partitions, rows
+from clock.config import Settings, rules_of
 from clock.domain import order_no
-from clock.domain.rounds import Rules, following, previous, rules_of, windows
+from clock.domain.outcomes import Unavailable
+from clock.domain.rounds import Rules, following, previous, windows
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load
 
@@ -34,13 +34,10 @@ class Opener:
     async def open_round(self, day: date) -> Rules:
         """Make sure that the round exists; its rules. Raises :class:`Unavailable`, also where a round that was
         in use has vanished from Redis: opening it anew would forget its members."""
-        try:
-            recorded = await self._record(day)
-            rules = msgspec.convert(recorded["rules"], Rules)
-            await add_partitions(self._store, day)
-            used = {row["shard"] for row in await self._store.all("drained_shards", day=day)}
-        except Unanswered as error:
-            raise Unavailable(f"Postgres cannot open round {day}: {error}") from error
+        recorded = await self._record(day)
+        rules = msgspec.convert(recorded["rules"], Rules)
+        await add_partitions(self._store, day)
+        used = {row["shard"] for row in await self._store.all("drained_shards", day=day)}
         fields = round_fields(day, rules, recorded["seed_hash"])
         for shard in range(rules.shards):
             lost = shard in used or recorded["state"] not in ("open", "voiding")
@@ -50,10 +47,7 @@ class Opener:
     async def reopen(self, day: date) -> bool:
         """For a verb that names a round which Redis does not have: ``False`` if there is none any more, or never
         was. Otherwise as :meth:`open_round`."""
-        try:
-            recorded = await self._store.one("get_round", day=day)
-        except Unanswered as error:
-            raise Unavailable(f"Postgres does not know round {day}: {error}") from error
+        recorded = await self._store.one("get_round", day=day)
         if recorded is None or _is_over(recorded):
             return False
         await self.open_round(day)
@@ -68,8 +62,6 @@ class Opener:
             if used is not None and used["used"]:
                 raise Unavailable("the flags of users were in use and are not in Redis")
             await self._redis.hsetnx(keys.name(keys.USERS, 0, "flags"), "open", 1)
-        except Unanswered as error:
-            raise Unavailable(f"Postgres cannot open the flags of users: {error}") from error
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
 

@@ -17,9 +17,9 @@ import structlog
 from clock.books.store import Store, rows
 from clock.channels.platform import Signatures
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous, windows
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.gametime import GameTime
 from clock.game.scripts import call, load
 

@@ -22,11 +22,11 @@ from psycopg import sql
 from redis.exceptions import RedisError
 
 from clock.books import ledger, outbox
-from clock.books.store import SETTLEMENT_LOCK, Connection, Store, Unanswered, one, rows
+from clock.books.store import SETTLEMENT_LOCK, Connection, Store, one, rows
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS, Rules, Windows, windows
 from clock.domain.split import Split, fee, split
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load, of_users
 from clock.payments import outgoing
@@ -328,7 +328,7 @@ class Settlement:
                 await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
                 found = await rows(connection, "get_round", day=day)
                 yield _recorded(found[0]) if found else None
-        except (*Unanswered, RedisError, OSError, TimeoutError) as error:
+        except (Unavailable, RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"settlement of {day}: {error}") from error
 
 

@@ -14,9 +14,9 @@ import structlog
 
 from clock.books import outbox
 from clock.books.store import Store, one, rows
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
-from clock.game.batch import Unavailable
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load
 from clock.rounds.opening import Opener

@@ -22,11 +22,10 @@ from redis.exceptions import RedisError, ResponseError
 from clock import logs
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
-from clock.books.store import Unanswered
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, windows
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.payments import outgoing
 from clock.rounds.settling import BooksDiffer
 from clock.service import Service, end, live_rounds
@@ -63,7 +62,7 @@ def resilient(job: Job) -> Job:
         try:
             async with running:
                 await job(context)
-        except (*Unanswered, RedisError, OSError, TimeoutError, Unavailable) as error:
+        except (RedisError, OSError, TimeoutError, Unavailable) as error:
             log.warning("job_waits", job=job.__name__, error=str(error))
 
     run.__name__ = run.__qualname__ = job.__name__

@@ -20,8 +20,9 @@ from clock.books import outbox
 from clock.books.entries import write as write_entries
 from clock.books.store import rows as run_query
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
+from clock.domain.shapes import Extra, PaymentCallback
 from clock.game import keys
-from clock.http.wire import Extra, PaymentCallback
 from clock.runtime import worker
 from clock.service import Service
 from tests.conftest import DAY, at
@@ -331,7 +332,7 @@ async def test_a_crash_before_the_commit_trims_nothing_and_loses_nothing(
     await add(process, entries)
     with monkeypatch.context() as patch:
         crash_at(patch, moment)
-        with pytest.raises((RuntimeError, psycopg.OperationalError)):
+        with pytest.raises((RuntimeError, Unavailable)):
             await outbox.drain(process.store, process.redis, DAY, SHARD)
     assert await process.redis.xlen(STREAM) == len(entries)
     same(await read_tables(process), {})

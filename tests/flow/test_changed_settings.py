@@ -8,8 +8,8 @@ import pytest
 
 from clock.config import Settings
 from clock.domain.outcomes import Answer
+from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.http.wire import Extra
 from clock.service import Service
 from tests.conftest import DAY
 from tests.flow.test_settlement import Crowd, audited, finished, join, pay, play, query, refunds, stop

@@ -9,8 +9,8 @@ import pytest
 from clock.audit.rebuild import rebuild_lost
 from clock.books import outbox
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.service import Service
 from tests.conftest import DAY, Api, at
 from tests.flow.test_ledger import People

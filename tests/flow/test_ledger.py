@@ -17,9 +17,9 @@ import pytest
 from clock.books import outbox
 from clock.channels import BillLine, Channel, OrderState, Result
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
+from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
 from clock.game import keys
-from clock.game.batch import Unavailable
-from clock.http.wire import Extra, PaymentCallback, PaymentExtra
 from clock.rounds.settling import Settlement
 from clock.runtime.ports import free_port
 from clock.service import Service

@@ -368,8 +368,8 @@ async def test_a_crash_between_sending_and_recording_is_asked_about_and_not_sent
 
 SENDER = """
 import asyncio, os
-from clock.payments import outgoing
 from clock.config import load
+from clock.payments import outgoing
 from clock.service import Service
 
 async def run():

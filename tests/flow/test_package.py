@@ -13,12 +13,13 @@ ROOT = Path(__file__).parents[2]
 LOADED_FROM_THE_PACKAGE = """
 import pathlib, sys
 import clock
+from clock.files import folder
 from clock.game import scripts
 
 package = pathlib.Path(clock.__file__).parent
 assert package.is_relative_to(sys.argv[1]), package
-assert scripts.folder("lua") == package / "lua", scripts.folder("lua")
-assert scripts.folder("sql") == package / "sql", scripts.folder("sql")
+assert folder("lua") == package / "lua", folder("lua")
+assert folder("sql") == package / "sql", folder("sql")
 assert not [path for path in sys.path if pathlib.Path(path) == pathlib.Path(sys.argv[2])], sys.path
 print(*sorted(path.stem for path in (package / "lua").iterdir()))
 for path in (package / "lua").iterdir():

@@ -10,7 +10,7 @@ import pytest
 
 from clock.channels import OrderState
 from clock.config import Settings
-from clock.http.wire import PaymentCallback, PaymentExtra
+from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.operators import ops
 from clock.payments import questions
 from clock.runtime import worker

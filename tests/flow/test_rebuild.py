@@ -13,11 +13,10 @@ from clock.books import outbox
 from clock.channels.platform import Signatures
 from clock.config import Settings
 from clock.domain import order_no
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.game import Game
-from clock.http.wire import Extra
 from clock.rounds.settling import Settlement
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
 from tests.flow.test_ledger import IN_TIME, NEXT_DAY, STAKE, People, one_database

@@ -16,8 +16,8 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.domain import order_no
 from clock.domain.outcomes import Answer
+from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.game import keys
-from clock.http.wire import PaymentCallback, PaymentExtra
 from clock.operators import quarantine
 from clock.payments import outgoing
 from clock.rounds.settling import Settlement

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from clock.books import outbox
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.game.scripts import NotReplicated
 from clock.runtime import embedded
 from clock.runtime.ports import free_port

@@ -20,12 +20,12 @@ import pytest
 from clock.books import outbox
 from clock.books.store import SETTLEMENT_LOCK
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules
+from clock.domain.shapes import Extra, PaymentCallback
 from clock.domain.split import Split, split
 from clock.game import keys
-from clock.game.batch import Unavailable
 from clock.http import public
-from clock.http.wire import Extra, PaymentCallback
 from clock.operators import ops
 from clock.rounds import settling
 from clock.rounds.settling import BooksDiffer

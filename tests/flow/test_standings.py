@@ -11,7 +11,7 @@ import pytest
 from clock.audit.rebuild import rebuild_lost
 from clock.books.store import rows
 from clock.config import Settings
-from clock.game.batch import Unavailable
+from clock.domain.outcomes import Unavailable
 from clock.http import me
 from clock.rounds import standings
 from clock.runtime.worker import count

@@ -9,9 +9,9 @@ import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
-from clock.config import Settings
+from clock.config import Settings, rules_of
 from clock.domain import order_no
-from clock.domain.rounds import Rules, rules_of, windows
+from clock.domain.rounds import Rules, windows
 from clock.game import events, keys
 from clock.game.events import Event
 from clock.game.scripts import Value, load, of_users

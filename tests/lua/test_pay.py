@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from clock.config import Settings
+from clock.domain.shapes import PaymentCallback
 from clock.game.events import CheckedIn, Payment
 from clock.game.game import Game
 from clock.game.gametime import GameTime
-from clock.http.wire import PaymentCallback
 from tests.conftest import at
 from tests.lua.stage import (
     CLOSES,

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
+from clock.files import folder
 from clock.game.events import CheckedIn, Payment
-from clock.game.scripts import Value, folder, load
+from clock.game.scripts import Value, load
 from clock.runtime import embedded, processes
 from clock.service import connect
 from tests.lua.conftest import ClusterValkey, connect_cluster, take_all_slots, wait_for_slots

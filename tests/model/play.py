@@ -11,9 +11,9 @@ import msgspec
 
 from clock.books import outbox
 from clock.domain.outcomes import Answer
+from clock.domain.shapes import Extra, PaymentCallback
 from clock.domain.split import Split, split
 from clock.game import totals
-from clock.http.wire import Extra, PaymentCallback
 from clock.service import Service
 from tests.model import model as m
 from tests.model.world import arrived

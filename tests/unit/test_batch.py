@@ -12,8 +12,9 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
+from clock.domain.outcomes import Busy, Unavailable
 from clock.game import batch
-from clock.game.batch import Batcher, Busy, Unavailable
+from clock.game.batch import Batcher
 from clock.game.scripts import Script, Value, load
 from tests.conftest import DAY
 

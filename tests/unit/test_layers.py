@@ -10,17 +10,19 @@ HOUSE = Path(__file__).parents[2] / "clock"
 FILES = sorted(HOUSE.rglob("*.py"))
 
 FOUNDATION = {
-    "config": set[str](),
+    "files": set[str](),
+    "domain.rounds": set[str](),
+    "domain.shapes": set[str](),
+    "config": {"domain.rounds"},
     "game.events": set[str](),
     "game.keys": set[str](),
     "domain.split": set[str](),
     "domain.outcomes": set[str](),
-    "http.wire": set[str](),
-    "domain.rounds": {"config"},
+    "http.wire": {"domain.shapes"},
     "domain.order_no": {"domain.rounds"},
     "game.pipe": set[str](),
-    "game.scripts": {"game.events", "game.keys", "game.pipe"},
-    "game.batch": {"domain.rounds", "game.scripts"},
+    "game.scripts": {"files", "game.events", "game.keys", "game.pipe"},
+    "game.batch": {"domain.outcomes", "domain.rounds", "game.scripts"},
 }
 """The files that everything stands on, and what of the house each may import."""
 

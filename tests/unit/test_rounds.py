@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clock.config import Settings
+from clock.config import Settings, rules_of
 from clock.domain.rounds import (
     EPOCH_DAY,
     Calendar,
@@ -21,7 +21,6 @@ from clock.domain.rounds import (
     parse_day,
     phase,
     previous,
-    rules_of,
     windows,
 )
 from tests.conftest import DAY, at

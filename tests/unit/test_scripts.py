@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from clock.domain.outcomes import OUTCOMES
+from clock.files import folder
 from clock.game import events
-from clock.game.scripts import BadScript, folder, load, parse
+from clock.game.scripts import BadScript, load, parse
 
 LUA = folder("lua")
 PRELUDE = (LUA / "prelude.lua").read_text("utf-8")

@@ -252,7 +252,7 @@ import asyncio, pathlib, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
 sys.path.insert(0, sys.argv[1])
 import test_supervise as stand_in
-from clock.supervise import up
+from clock.runtime.supervise import up
 settings = stand_in.Settings(env="dev", data_dir=pathlib.Path(sys.argv[2]), port=0,
                              redis_url="redis://r", database_url="postgresql://d")
 raise SystemExit(asyncio.run(up(settings, stand_in.stand_ins(*sys.argv[3:]))))
