@@ -12,11 +12,10 @@ from typing import Any, LiteralString
 
 from psycopg import sql
 
-from clock.books import ledger
+from clock.books import ledger, owed
 from clock.books.store import Connection, unless_there
 from clock.domain.rounds import day_of_number
 from clock.game import events
-from clock.payments import outgoing
 
 COLUMNS: dict[str, tuple[LiteralString, ...]] = {
     "orders": ("day", "uid", "order_no", "order_id", "amount_fen", "open_id", "at_ms"),
@@ -81,11 +80,6 @@ UPSERTS = {"switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
 """What users say of themselves, where the last word counts."""
 
 
-def refund_no(order_no: str, transaction_id: str) -> str:
-    """The one number under which a payment is given back: as the SQL function of that name."""
-    return "R" + hashlib.sha256(f"{order_no}:{transaction_id}".encode()).hexdigest()[:31]
-
-
 def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
     """Add to ``rows`` (table to tuples in the order of :data:`COLUMNS`) what an event says. The day is a text, which
     is copied in half the time of a date."""
@@ -128,7 +122,7 @@ def _payment_rows(
     if outcome in ("paid", "paid_late"):
         rows["members"].append((day, uid, amount_fen, outcome == "paid_late", at_ms))
     else:
-        number = refund_no(order_no, transaction_id)
+        number = owed.refund_no(order_no, transaction_id)
         rows["refunds"].append((day, order_no, transaction_id, number, uid, amount_fen, outcome, at_ms))
 
 
@@ -186,7 +180,7 @@ async def _insert(connection: Connection, day: date, shard: int, table: str, row
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
         sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
     )
-    follow = ledger.postings(table, added, day) + outgoing.owed(table, added, day)
+    follow = ledger.postings(table, added, day) + owed.owed(table, added, day)
     if table in STEPS:
         follow.append(_counted(added, day, shard, STEPS[table]))
     parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]

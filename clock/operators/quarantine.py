@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from clock.books import entries, outbox
+from clock.books.owed import refund_no
 from clock.books.store import RELEASE_LOCK, Connection, rows
 from clock.domain import order_no
 from clock.domain.order_no import Place
@@ -122,7 +123,7 @@ async def _decide(
     }
     if decided.action == "refund":
         owed = _owe_order(service, place, row, payment) if place else _owe_nobody(service, connection, row, payment)
-        saved |= {"day": await owed, "refund_no": entries.refund_no(row["order_no"], payment.transaction_id)}
+        saved |= {"day": await owed, "refund_no": refund_no(row["order_no"], payment.transaction_id)}
     digests = [row["digest"]]
     if payment.transaction_id:
         waiting = await rows(connection, "waiting_of_order", order_no=row["order_no"], channel=row["channel"])

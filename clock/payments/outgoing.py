@@ -8,13 +8,13 @@ import asyncio
 import random
 from collections import defaultdict
 from datetime import date
-from typing import Any, LiteralString
+from typing import Any
 
 import structlog
 from psycopg import sql
 
 from clock.books import ledger
-from clock.books.store import Connection, Store, rows, unless_there
+from clock.books.store import Connection, Store, rows
 from clock.channels import Channel, Result
 
 log = structlog.get_logger()
@@ -26,30 +26,6 @@ LONGEST_DELAY_SECONDS = 6 * 3600.0
 STUCK_ATTEMPTS = 12
 """From here on, some hours after the first try, a person should look."""
 
-OWED: dict[str, LiteralString] = {
-    "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
-    "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
-    "WHERE day = {day}",
-    "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
-    "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
-    "WHERE day = {day}",
-}
-"""Which rows of the books owe somebody money, and under which number."""
-
-
-def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
-    """What queues that which the rows of ``source`` owe, none of it queued before."""
-    if table not in OWED:
-        return []
-    prefix = sql.Literal(f"P{day:%Y%m%d}")
-    return [sql.SQL(OWED[table]).format(prefix=prefix, source=source, day=sql.Literal(day))]
-
-
-async def owe(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
-    """Queue what the rows of ``source`` owe, each once, however often this runs."""
-    for debt in owed(table, source, day):
-        await connection.execute(unless_there(debt))
-
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:
     """Send or ask about what is due; how many were looked at."""
@@ -60,7 +36,7 @@ async def send_some(store: Store, channels: dict[str, Channel]) -> int:
 
 
 async def _tried(channel: Channel | None, row: dict[str, Any]) -> Result:
-    """What nobody foresaw in one attempt is said, and holds up no other."""
+    """An unexpected error in one attempt is logged and counts as unknown; the batch goes on."""
     try:
         return await _attempt(channel, row)
     except Exception as error:

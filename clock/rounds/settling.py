@@ -21,7 +21,7 @@ import structlog
 from psycopg import sql
 from redis.exceptions import RedisError
 
-from clock.books import ledger, outbox
+from clock.books import ledger, outbox, owed
 from clock.books.store import SETTLEMENT_LOCK, Connection, Store, one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS, Rules, Windows, windows
@@ -29,7 +29,6 @@ from clock.domain.split import Split, fee, split
 from clock.game import keys
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load, of_users
-from clock.payments import outgoing
 from clock.payments.questions import Questions
 from clock.rounds.opening import Opener
 from clock.rounds.standings import Standings
@@ -349,7 +348,7 @@ async def _owe_refunds(connection: Connection, day: date) -> None:
     """Post the round's refunds and put them on their way; each once, however often this runs."""
     source = sql.Identifier("refunds")
     await ledger.post(connection, "refunds", source, day)
-    await outgoing.owe(connection, "refunds", source, day)
+    await owed.owe(connection, "refunds", source, day)
 
 
 def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[str, Any]:

@@ -45,8 +45,8 @@ READY_S = 60.0
 _POLL_S = 0.02
 
 
-class Server(msgspec.Struct, frozen=True):
-    """A server under a data directory. Its port and password are files there: the object holds no state."""
+class Place(msgspec.Struct, frozen=True):
+    """The files of a server under a data directory. Its port and password are files, too: the object holds no state."""
 
     data_dir: Path
     name: ClassVar[str]
@@ -78,31 +78,6 @@ class Server(msgspec.Struct, frozen=True):
             return
         directory.write_private(path, str(free_port()))
 
-    @property
-    def url(self) -> str:
-        raise NotImplementedError
-
-    @property
-    def program(self) -> Program:
-        """How to run it in the foreground."""
-        raise NotImplementedError
-
-    def prepare(self, *, same_port: bool = False) -> None:
-        """Make everything that the program needs; may be called before every start. The lock must be held."""
-        raise NotImplementedError
-
-    async def answers(self) -> bool:
-        """Whether this very server (its password proves it) serves requests."""
-        raise NotImplementedError
-
-    async def wait_ready(self, timeout_s: float) -> None:
-        """Return once the server answers. Raises :class:`EmbeddedError` after ``timeout_s``."""
-        deadline = time.monotonic() + timeout_s
-        while not await self.answers():
-            if time.monotonic() >= deadline:
-                raise EmbeddedError(f"{self.name} does not answer after {timeout_s:.0f} s: {_tail(self)}")
-            await asyncio.sleep(2 * _POLL_S)
-
 
 ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0:glibc.malloc.mmap_threshold=1048576"
@@ -112,7 +87,7 @@ each large one; a call of many users takes and frees thousands. A hash's table i
 (docs/decisions/0028)."""
 
 
-class Valkey(Server, frozen=True):
+class Valkey(Place, frozen=True):
     """A durable Valkey: every write is in the append-only file, and synced, before it is answered."""
 
     name: ClassVar[str] = "valkey"
@@ -197,7 +172,7 @@ _POSTGRES_SETTINGS = {
 }
 
 
-class Postgres(Server, frozen=True):
+class Postgres(Place, frozen=True):
     """Postgres 18: superuser and database ``clock``, UTF-8, sorted by code point on every platform."""
 
     name: ClassVar[str] = "postgres"
@@ -311,6 +286,20 @@ def _remove_stale_pid_file(data: Path) -> None:
         path.unlink()
 
 
+Server = Valkey | Postgres
+"""Each has ``url``, ``program``, ``prepare()`` to be called before every start, and ``answers()``: whether this very
+server serves requests (its password proves it)."""
+
+
+async def wait_ready(server: Server, timeout_s: float) -> None:
+    """Return once the server answers. Raises :class:`EmbeddedError` after ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while not await server.answers():
+        if time.monotonic() >= deadline:
+            raise EmbeddedError(f"{server.name} does not answer after {timeout_s:.0f} s: {_tail(server)}")
+        await asyncio.sleep(2 * _POLL_S)
+
+
 def _tail(server: Server) -> str:
     lines = server.log_path.read_text(errors="replace").splitlines()[-8:] if server.log_path.exists() else []
     return "\n".join([f"the end of {server.log_path}:", *lines])
@@ -334,7 +323,7 @@ async def start(server: Server, ready_s: float = READY_S) -> Process:
     :class:`DataDirError` if a living instance has the data directory.
     """
     process = await launch(server)
-    ready = asyncio.ensure_future(server.wait_ready(ready_s))
+    ready = asyncio.ensure_future(wait_ready(server, ready_s))
     ended = asyncio.ensure_future(exited(process))
     waits: list[Awaitable[object]] = [ready, ended]
     try:

@@ -123,9 +123,9 @@ class Stack:
     async def ready(self, name: str) -> None:
         """Return once it answers. Raises :class:`TimeoutError`."""
         if name == "valkey":
-            await self.valkey.wait_ready(READY_S)
+            await embedded.wait_ready(self.valkey, READY_S)
         elif name == "postgres":
-            await self.postgres.wait_ready(READY_S)
+            await embedded.wait_ready(self.postgres, READY_S)
         elif name == "worker":
             await self._heartbeat()
         else:

@@ -505,7 +505,7 @@ class TestRedisGone:
         assert (await api.send("GET", "/readyz"))[0] == 503
 
         self.process = await embedded.launch(self.valkey, same_port=True)
-        await self.valkey.wait_ready(10)
+        await embedded.wait_ready(self.valkey, 10)
         assert await kept(api.service.redis) == before
         reply = await ask(api, "POST", "/api/check-in", json({"uid": ME}), **api.token(ME))
         assert (reply.code, reply.body["data"]) == ("checked_in", {"money": 100})

@@ -33,7 +33,7 @@ class Valkey:
 
     async def start(self) -> None:
         self._process = await embedded.launch(self.server, same_port=(self.server.lock_path.exists()))
-        await self.server.wait_ready(10)
+        await embedded.wait_ready(self.server, 10)
 
     async def stop(self) -> None:
         await processes.stop(self._process, self.server.stop_signal)

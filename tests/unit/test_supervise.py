@@ -425,7 +425,7 @@ async def test_embedded_servers_run_and_come_back_at_the_same_address(data_dir: 
             os.kill(pids(logs, "valkey")[0], signal.SIGKILL)
             with await until(lambda: bound(embedded.Valkey(data_dir).port)):
                 await until(lambda: len(pids(logs, "valkey")) == 2)
-            await embedded.Valkey(data_dir).wait_ready(5)
+            await embedded.wait_ready(embedded.Valkey(data_dir), 5)
             async with redis.asyncio.Redis.from_url(urls["redis_url"]) as client:
                 assert await client.get("word") == b"kept"
     ended = [(log["name"], log["exit_code"]) for log in logs if log["event"] == "child_stopped"]
