@@ -1,6 +1,7 @@
 """The reminder switch and the popup: set, shown, acknowledged, and the same after Redis was lost."""
 
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,15 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.service import Service
-from tests.conftest import DAY, Api, at
-from tests.flow.test_ledger import People
-from tests.flow.test_rebuild import forget
-from tests.flow.test_rebuild import shared as shared
+from tests.conftest import DAY, Api, Servers, at
+from tests.flow.stage import People, forget, one_database
 from tests.model.world import new_world
+
+
+@pytest.fixture(scope="module")
+async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
+    async with one_database(servers, tmp_path_factory.mktemp("flags")) as settings:
+        yield settings
 
 
 async def shown(service: Service, uid: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import pytest
 from clock.channels import Result
 from clock.payments import outgoing
 from tests.conftest import DAY, Api, Servers
-from tests.flow.test_ledger import IN_TIME, People, Scripted
+from tests.flow.stage import IN_TIME, People, Scripted
 
 INFO = {
     "spend_money",

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +17,15 @@ import pytest
 from aiohttp import web
 
 from clock.channels import Result
-from clock.channels.platform import Platform
 from clock.config import Settings
-from clock.dev.sandbox import Provider, Trouble
 from clock.payments import outgoing
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
-from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
-from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
+from tests.conftest import DAY, Api, Servers, at
+from tests.flow.stage import IN_TIME, NEXT_DAY, People, Sandbox, Scripted, one_database, sandbox, send
 from tests.model.world import new_world
 
 PAYOUT = f"P{DAY:%Y%m%d}1"
-
-
-class Sandbox(Platform):
-    """The channel to a provider over real HTTP, and the provider's books; ``asked`` are the actions sent."""
-
-    def __init__(self, provider: Provider, port: int) -> None:
-        super().__init__(f"http://127.0.0.1:{port}", WEBHOOK_SECRET)
-        self.provider = provider
-        self.asked: list[str] = []
-        self.down = False
-
-    async def _send(self, action: str, **body: Any) -> tuple[int, bytes]:
-        self.asked.append(action)
-        if self.down:
-            nobody = Platform(f"http://127.0.0.1:{free_port()}", WEBHOOK_SECRET)
-            try:
-                return await nobody._send(action, **body)
-            finally:
-                await nobody.close()
-        return await super()._send(action, **body)
-
-    def trouble(self, **knobs: Any) -> None:
-        self.provider.trouble = Trouble(**knobs)
-
-    def movements(self) -> list[tuple[str, str, int, str]]:
-        """What has moved at the provider: number, kind, fen, state."""
-        found = self.provider.books.rows("SELECT no, kind, amount, state FROM movements ORDER BY no")
-        return [(row["no"], row["kind"], row["amount"], row["state"]) for row in found]
-
-
-@asynccontextmanager
-async def sandbox(path: Path) -> AsyncIterator[Sandbox]:
-    provider = Provider(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
-    runner = web.AppRunner(provider.app(), access_log=None)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    channel = Sandbox(provider, port)
-    yield channel
-    await channel.close()
-    await runner.cleanup()
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +78,6 @@ async def queue(people: People) -> list[dict[str, Any]]:
 async def state(people: People) -> str:
     [row] = await queue(people)
     return str(row["state"])
-
-
-async def send(people: People) -> int:
-    """As the worker does, once everything that waits has waited long enough."""
-    await people.rows("UPDATE outgoing SET next_at = now()")
-    return await outgoing.send_some(people.service.store, people.service.channels)
 
 
 # -- all is well

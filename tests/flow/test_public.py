@@ -10,8 +10,7 @@ from clock.books.store import queries
 from clock.domain.split import Split, split
 from clock.http import public
 from tests.conftest import DAY, Api
-from tests.flow.test_ledger import IN_TIME, People
-from tests.flow.test_standings import begin, play, work
+from tests.flow.stage import IN_TIME, People, begin, play, work
 
 
 @pytest.fixture

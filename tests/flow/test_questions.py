@@ -15,7 +15,7 @@ from clock.operators import ops
 from clock.payments import questions
 from clock.runtime import worker
 from tests.conftest import DAY, Servers, at
-from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
+from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted, one_database
 from tests.model.world import new_world
 
 ORDERED_AT = at("20:00", milliseconds=10)

@@ -16,10 +16,9 @@ from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.game.game import Game
 from clock.rounds.settling import Settlement
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
-from tests.flow.test_ledger import IN_TIME, NEXT_DAY, STAKE, People, one_database
+from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People, forget, one_database
 from tests.model.world import new_world
 
 USERS = range(1, 21)
@@ -189,13 +188,6 @@ async def lose(people: People, *shards: int) -> None:
     for shard in shards:
         for noun in keys.NOUNS:
             await redis.delete(keys.name(DAY, shard, noun))
-
-
-def forget(people: People) -> None:
-    """As after a restart: what the process remembers of rounds is gone."""
-    service = people.service
-    service.game = people.service.game.__class__(service.settings, service.redis, service.time, service.opener)
-    assert isinstance(service.game, Game)
 
 
 @pytest.mark.parametrize("shards", [1, 8])

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -25,8 +25,7 @@ from clock.payments import outgoing
 from clock.runtime import worker
 from clock.runtime.supervise import environment
 from tests.conftest import DAY, Api, Servers, at
-from tests.flow.test_ledger import IN_TIME, NEXT_DAY, People, Scripted, one_database
-from tests.flow.test_outgoing import Sandbox, sandbox
+from tests.flow.stage import IN_TIME, NEXT_DAY, People, Sandbox, Scripted, bill, move, one_database, sandbox
 from tests.model.world import new_world
 
 TABLES = (
@@ -42,23 +41,6 @@ TABLES = (
     "outgoing",
 )
 MEMBERS = keys.name(DAY, 0, "members")
-
-
-def bill(channel: Sandbox, number: str, transaction: str, uid: int, amount: int = 100, at_ms: int = 0) -> None:
-    """The provider has taken a payment, whatever we know of it."""
-    channel.provider.books.db.execute(
-        "INSERT INTO payments (transaction_id, order_no, amount, payer, at_ms) VALUES (?, ?, ?, ?, ?)",
-        (transaction, number, amount, f"open-{uid}", at_ms or at("20:00")),
-    )
-
-
-def move(channel: Sandbox, no: str, kind: str, amount: int, order_no: str = "") -> None:
-    """The provider has moved money, whatever we know of it."""
-    now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    channel.provider.books.db.execute(
-        "INSERT INTO movements VALUES (?, ?, ?, 'open', ?, '{}', 'done', 0, 'done', ?)",
-        (no, kind, order_no, amount, now_ms),
-    )
 
 
 @dataclass

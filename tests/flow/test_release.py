@@ -22,9 +22,7 @@ from clock.operators import quarantine
 from clock.payments import outgoing
 from clock.rounds.settling import Settlement
 from tests.conftest import DAY, Servers, at
-from tests.flow.test_ledger import IN_TIME, People, one_database
-from tests.flow.test_outgoing import Sandbox, sandbox, send
-from tests.flow.test_reconcile import bill, move
+from tests.flow.stage import IN_TIME, People, Sandbox, bill, move, one_database, sandbox, send
 from tests.model.world import new_world
 
 NOT_OURS = "SHOP-1234"

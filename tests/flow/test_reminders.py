@@ -21,7 +21,7 @@ from clock.game import keys
 from clock.runtime.ports import free_port
 from clock.runtime.worker import remind
 from tests.conftest import DAY, WEBHOOK_SECRET, Servers
-from tests.flow.test_ledger import IN_TIME, People, one_database
+from tests.flow.stage import IN_TIME, People, one_database
 from tests.model.world import new_world
 
 

@@ -24,7 +24,7 @@ from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
 from clock.service import Service, connect
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
-from tests.flow.test_ledger import People
+from tests.flow.stage import People
 from tests.model.world import service_with
 
 pytestmark = pytest.mark.long

@@ -22,7 +22,7 @@ from clock.config import Settings
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Api, at
-from tests.flow.test_ledger import People
+from tests.flow.stage import People
 
 AT = at("20:00")
 DAY_OF_AT = "2026-11-22"

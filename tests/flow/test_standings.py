@@ -14,9 +14,8 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.http import me
 from clock.rounds import standings
-from clock.runtime.worker import count
-from tests.conftest import DAY, Servers, at
-from tests.flow.test_ledger import People, one_database
+from tests.conftest import Servers
+from tests.flow.stage import People, begin, one_database, play, work
 from tests.model.world import new_world
 
 
@@ -30,34 +29,6 @@ async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 async def people(shared: Settings) -> AsyncIterator[People]:
     async with new_world(shared) as service:
         yield People(service)
-
-
-async def begin(people: People, winners: list[int], sleepers: list[int]) -> None:
-    """A round on ``people.day``, up to six o'clock."""
-    people.orders = {}
-    people.it_is("20:00")
-    if winners or sleepers:
-        await people.members(*winners, *sleepers)
-    people.it_is("06:00", 1)
-    for milliseconds, uid in enumerate(winners):
-        people.service.time.stop_at(at("06:00", (people.day - DAY).days + 1, milliseconds))
-        await people.check_in(uid)
-
-
-async def play(people: People, winners: list[int], sleepers: list[int] | None = None, claims: bool = True) -> None:
-    """A whole round; the next one is the day after."""
-    await people.service.opener.open_round(people.day)
-    await begin(people, winners, sleepers or [])
-    await people.settle()
-    if claims:
-        await people.claim(*winners)
-        await people.drain()
-        await work(people)
-    people.day += timedelta(days=1)
-
-
-async def work(people: People) -> None:
-    await count({"service": people.service})
 
 
 async def streak(people: People, uid: int) -> tuple[int, int, int]:

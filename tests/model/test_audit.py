@@ -17,7 +17,7 @@ from clock.domain.order_no import parse
 from clock.game import events, keys
 from clock.payments import outgoing
 from tests.conftest import DAY, Servers
-from tests.flow.test_ledger import STAKE, People, Scripted, one_database
+from tests.flow.stage import STAKE, People, Scripted, one_database
 from tests.model.audit import Audit, AuditedRound
 from tests.model.world import new_world
 

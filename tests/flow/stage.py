@@ -1,0 +1,303 @@
+"""What the tests of this folder share."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from aiohttp import web
+
+from clock.books import outbox
+from clock.channels import BillLine, Channel, OrderState, Result
+from clock.channels.platform import Platform
+from clock.config import Settings
+from clock.dev.sandbox import Provider, Trouble
+from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
+from clock.game import keys
+from clock.game.game import Game
+from clock.payments import outgoing
+from clock.runtime.ports import free_port
+from clock.runtime.worker import count
+from clock.service import Service
+from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
+from tests.model.world import forgetful
+
+STAKE = 100
+
+
+IN_TIME = f"{DAY} 20:00:00"
+
+
+NEXT_DAY = DAY + timedelta(days=1)
+
+
+class People:
+    """Users of a service without HTTP, on a clock that stands where the test puts it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.day = DAY
+        self.orders: dict[int, str] = {}
+        self.it_is("20:00")
+
+    def use(self, channel: Channel) -> None:
+        """Money comes and goes through this channel."""
+        self.service.channels["platform"] = channel
+        self.service.questions._channel = channel
+
+    def it_is(self, time_of_day: str, days: int = 0) -> None:
+        """A moment into the minute, on the round's day plus ``days``."""
+        self.service.time.stop_at(at(time_of_day, (self.day - DAY).days + days, 10))
+
+    async def join(self, *uids: int) -> None:
+        async def join(uid: int) -> None:
+            extra = Extra(mobile=f"138{uid:08}", nickname=f"用户 {uid}", openId=f"open-{uid}")
+            answer = await self.service.game.join(uid, extra, time.monotonic())
+            self.orders[uid] = answer.data["order_no"]
+
+        await asyncio.gather(*(join(uid) for uid in uids))
+
+    async def pay(self, uid: int, transaction: str = "", paid_at: str = "", channel: str = "platform") -> str:
+        """The callback of a good payment; its word."""
+        number = self.orders[uid]
+        extra = PaymentExtra(
+            amount=STAKE,
+            buyerId=f"open-{uid}",
+            notify_time=paid_at or None,
+            transactionId=transaction or f"S{number}0",
+        )
+        callback = PaymentCallback(number, extra)
+        return (await self.service.game.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())).word
+
+    async def members(self, *uids: int) -> None:
+        await self.join(*uids)
+        assert set(await asyncio.gather(*(self.pay(uid) for uid in uids))) <= {"paid"}
+
+    async def check_in(self, *uids: int) -> None:
+        answers = await asyncio.gather(*(self.service.game.check_in(uid, time.monotonic()) for uid in uids))
+        assert {answer.word for answer in answers} <= {"checked_in"}
+
+    async def claim(self, *uids: int) -> list[int]:
+        """Packets in fen."""
+        answers = [await self.service.game.claim(uid, time.monotonic()) for uid in uids]
+        assert {answer.word for answer in answers} <= {"claimed"}, answers
+        return [answer.data["assign"]["money"] for answer in answers]
+
+    async def drain(self) -> None:
+        for shard in range(self.service.settings.shards):
+            await outbox.drain(self.service.store, self.service.redis, self.day, shard)
+        await outbox.drain(self.service.store, self.service.redis, keys.USERS, 0)
+
+    async def settle(self) -> None:
+        self.it_is("08:05", 1)
+        assert await self.service.settlement.settle(self.day) == "settled"
+
+    async def finish(self) -> None:
+        self.it_is("00:00", 2)
+        assert await self.service.settlement.finish(self.day)
+
+    async def morning(self, winners: int = 0) -> None:
+        """At six, and the first ``winners`` of those who ordered are awake."""
+        self.it_is("06:00", 1)
+        await self.check_in(*sorted(self.orders)[:winners])
+
+    async def rows(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        async with self.service.store.transaction() as connection:
+            cursor = await connection.execute(statement.encode(), parameters)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def tamper(self, statement: str, *parameters: Any) -> None:
+        """As somebody could who switches the triggers off."""
+        async with self.service.store.transaction() as connection:
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            assert (await connection.execute(statement.encode(), parameters)).rowcount > 0, "nothing was changed"
+
+    async def balances(self) -> dict[str, int]:
+        """Every account that is not zero."""
+        found = await self.rows("SELECT account, sum(amount_fen)::bigint AS fen FROM postings GROUP BY account")
+        return {row["account"]: row["fen"] for row in found if row["fen"]}
+
+    async def balance(self, account: str) -> int:
+        return (await self.balances()).get(account, 0)
+
+    async def transfers(self) -> list[dict[str, Any]]:
+        return await self.rows("SELECT * FROM transfers ORDER BY day, kind, cause")
+
+
+class Scripted:
+    """A provider that answers what the test says; what it was asked is in ``calls``. Down unless told otherwise."""
+
+    name = "platform"
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.order: Callable[[str], Awaitable[OrderState]] = self._unknown
+        self.result: Callable[[str, str], Awaitable[Result]] = self._down
+        self.lines: dict[str, list[BillLine]] | None = None
+
+    async def _unknown(self, _: str) -> OrderState:
+        return OrderState("unknown")
+
+    async def _down(self, _action: str, _no: str) -> Result:
+        return Result("again", "no connection")
+
+    def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
+        return {}
+
+    def verify(self, raw: bytes, headers: Any) -> None:
+        return
+
+    async def query_order(self, order_no: str) -> OrderState:
+        self.calls.append(("query_order", order_no))
+        return await self.order(order_no)
+
+    async def close_order(self, order_no: str) -> OrderState:
+        self.calls.append(("close_order", order_no))
+        return await self.order(order_no)
+
+    async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
+        self.calls.append(("refund", refund_no, order_no, transaction_id, amount_fen))
+        return await self.result("refund", refund_no)
+
+    async def query_refund(self, refund_no: str) -> Result:
+        self.calls.append(("query_refund", refund_no))
+        return await self.result("query_refund", refund_no)
+
+    async def transfer(self, transfer_no: str, open_id: str, amount_fen: int) -> Result:
+        self.calls.append(("transfer", transfer_no, open_id, amount_fen))
+        return await self.result("transfer", transfer_no)
+
+    async def query_transfer(self, transfer_no: str) -> Result:
+        self.calls.append(("query_transfer", transfer_no))
+        return await self.result("query_transfer", transfer_no)
+
+    async def bill(self, day: str) -> list[BillLine] | None:
+        self.calls.append(("bill", day))
+        return None if self.lines is None else self.lines.get(day, [])
+
+    async def close(self) -> None:
+        return
+
+
+@asynccontextmanager
+async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settings]:
+    """Settings over one database for the tests of a file: each begins with ``new_world``, which empties it."""
+    name = f"shared_{free_port()}"
+    settings = Settings(
+        env="dev",
+        port=free_port(),
+        data_dir=data_dir,
+        redis_url=servers.redis_url,
+        database_url=servers.database_url(name),
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+    )
+    async with await psycopg.AsyncConnection.connect(servers.admin_url, autocommit=True) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template".encode())
+        async with forgetful(settings):
+            yield settings
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+class Sandbox(Platform):
+    """The channel to a provider over real HTTP, and the provider's books; ``asked`` are the actions sent."""
+
+    def __init__(self, provider: Provider, port: int) -> None:
+        super().__init__(f"http://127.0.0.1:{port}", WEBHOOK_SECRET)
+        self.provider = provider
+        self.asked: list[str] = []
+        self.down = False
+
+    async def _send(self, action: str, **body: Any) -> tuple[int, bytes]:
+        self.asked.append(action)
+        if self.down:
+            nobody = Platform(f"http://127.0.0.1:{free_port()}", WEBHOOK_SECRET)
+            try:
+                return await nobody._send(action, **body)
+            finally:
+                await nobody.close()
+        return await super()._send(action, **body)
+
+    def trouble(self, **knobs: Any) -> None:
+        self.provider.trouble = Trouble(**knobs)
+
+    def movements(self) -> list[tuple[str, str, int, str]]:
+        """What has moved at the provider: number, kind, fen, state."""
+        found = self.provider.books.rows("SELECT no, kind, amount, state FROM movements ORDER BY no")
+        return [(row["no"], row["kind"], row["amount"], row["state"]) for row in found]
+
+
+@asynccontextmanager
+async def sandbox(path: Path) -> AsyncIterator[Sandbox]:
+    provider = Provider(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
+    runner = web.AppRunner(provider.app(), access_log=None)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    channel = Sandbox(provider, port)
+    yield channel
+    await channel.close()
+    await runner.cleanup()
+
+
+async def send(people: People) -> int:
+    """As the worker does, once everything that waits has waited long enough."""
+    await people.rows("UPDATE outgoing SET next_at = now()")
+    return await outgoing.send_some(people.service.store, people.service.channels)
+
+
+def bill(channel: Sandbox, number: str, transaction: str, uid: int, amount: int = 100, at_ms: int = 0) -> None:
+    """The provider has taken a payment, whatever we know of it."""
+    channel.provider.books.db.execute(
+        "INSERT INTO payments (transaction_id, order_no, amount, payer, at_ms) VALUES (?, ?, ?, ?, ?)",
+        (transaction, number, amount, f"open-{uid}", at_ms or at("20:00")),
+    )
+
+
+def move(channel: Sandbox, no: str, kind: str, amount: int, order_no: str = "") -> None:
+    """The provider has moved money, whatever we know of it."""
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    channel.provider.books.db.execute(
+        "INSERT INTO movements VALUES (?, ?, ?, 'open', ?, '{}', 'done', 0, 'done', ?)",
+        (no, kind, order_no, amount, now_ms),
+    )
+
+
+def forget(people: People) -> None:
+    """As after a restart: what the process remembers of rounds is gone."""
+    service = people.service
+    service.game = people.service.game.__class__(service.settings, service.redis, service.time, service.opener)
+    assert isinstance(service.game, Game)
+
+
+async def begin(people: People, winners: list[int], sleepers: list[int]) -> None:
+    """A round on ``people.day``, up to six o'clock."""
+    people.orders = {}
+    people.it_is("20:00")
+    if winners or sleepers:
+        await people.members(*winners, *sleepers)
+    people.it_is("06:00", 1)
+    for milliseconds, uid in enumerate(winners):
+        people.service.time.stop_at(at("06:00", (people.day - DAY).days + 1, milliseconds))
+        await people.check_in(uid)
+
+
+async def play(people: People, winners: list[int], sleepers: list[int] | None = None, claims: bool = True) -> None:
+    """A whole round; the next one is the day after."""
+    await people.service.opener.open_round(people.day)
+    await begin(people, winners, sleepers or [])
+    await people.settle()
+    if claims:
+        await people.claim(*winners)
+        await people.drain()
+        await work(people)
+    people.day += timedelta(days=1)
+
+
+async def work(people: People) -> None:
+    await count({"service": people.service})
