@@ -13,7 +13,7 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.security.jwt import JWTAuth, Token
 from redis.asyncio import Redis
 
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import load
 from clock.domain import order_no
 from clock.domain.outcomes import OUTCOMES, message

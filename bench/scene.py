@@ -15,7 +15,7 @@ import psutil
 
 from bench.load import Job, Report
 from clock.books.store import PARTITIONED, migrate
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no
 from clock.domain.rounds import Windows, previous, windows

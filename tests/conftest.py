@@ -18,7 +18,7 @@ import uvicorn
 from redis.asyncio import Redis
 
 from clock.books.store import Store, add_partitions, migrate
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
 from clock.game.scripts import call, load

@@ -89,7 +89,22 @@ def postings(table: str, source: sql.Composable, day: date) -> list[sql.Composed
     ]
 
 
-async def post(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
-    """Post what the rows of ``source`` say, each once, however often this runs."""
-    for posting in postings(table, source, day):
+async def post(connection: Connection, table: str, day: date, source: sql.Composable | None = None) -> None:
+    """Post what the rows of ``source``, or of the table itself, say; each once, however often this runs."""
+    for posting in postings(table, source or sql.Identifier(table), day):
         await connection.execute(unless_there(posting))
+
+
+async def post_settlement(connection: Connection, day: date) -> None:
+    """Post fee and carry of a settled round, once."""
+    await post(connection, "rounds", day, SETTLED_ROUND)
+
+
+async def post_ended(connection: Connection, day: date, channel: str, state: str, numbers: list[str]) -> None:
+    """Post payouts and refunds that have ended; of these numbers only those that really are in that state now."""
+    source = sql.SQL(
+        "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, {} AS channel,"
+        " (extract(epoch FROM now()) * 1000)::bigint AS at_ms"
+        " FROM outgoing o WHERE o.day = {} AND o.no = ANY({}) AND o.state = {})"
+    ).format(*(sql.Literal(value) for value in (channel, day, numbers, state)))
+    await post(connection, "outgoing", day, source)

@@ -40,7 +40,7 @@ def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
     return [sql.SQL(OWED[table]).format(prefix=sql.Literal(payout_prefix(day)), source=source, day=sql.Literal(day))]
 
 
-async def owe(connection: Connection, table: str, source: sql.Composable, day: date) -> None:
-    """Queue what the rows of ``source`` owe, each once, however often this runs."""
-    for debt in owed(table, source, day):
+async def owe(connection: Connection, table: str, day: date) -> None:
+    """Queue what the rows of a table owe, each once, however often this runs."""
+    for debt in owed(table, sql.Identifier(table), day):
         await connection.execute(unless_there(debt))

@@ -5,73 +5,20 @@ Calls out are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that repea
 signature covers it; ``docs/platform.md`` lists them. The sandbox provider answers all of them.
 """
 
-import hmac
-import time
-import uuid
-from base64 import b64decode
-from binascii import b2a_base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import msgspec
 import structlog
-from standardwebhooks import Webhook, WebhookVerificationError
 
-from clock.channels import BadSignature, BillLine, OrderState, Result
+from clock.channels import BillLine, OrderState, Result
+from clock.channels.webhooks import Signatures
 from clock.domain.shapes import PaymentCallback, PaymentExtra
 
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 10.0
-PLAIN_SECONDS = 290
-
-
-class Signatures:
-    """``secrets``: one or several ``whsec_…`` separated by spaces; the first signs, all verify."""
-
-    def __init__(self, secrets: str) -> None:
-        self._webhooks = [Webhook(secret) for secret in secrets.split()]
-        self._keys = [b64decode(secret.removeprefix("whsec_") + "==") for secret in secrets.split()]
-
-    def verify(self, raw: bytes, headers: Mapping[str, str]) -> None:
-        """Raises :class:`BadSignature`. Five minutes of tolerance, judged by the real clock."""
-        if self._plainly_good(raw, headers):
-            return
-        for webhook in self._webhooks:
-            try:
-                webhook.verify(raw, dict(headers), json_parse=False)
-            except (WebhookVerificationError, ValueError):
-                continue
-            return
-        raise BadSignature
-
-    def _plainly_good(self, raw: bytes, headers: Mapping[str, str]) -> bool:
-        """One v1 signature at a timestamp in whole seconds, well within the tolerance: what the library accepts too, in
-        a sixth of its time. Whatever is not plain is left to it. The library knows texts only; here a body that is no
-        UTF-8 is signed as well as any other, so that it can be kept."""
-        number, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-        if not (number and at.isascii() and at.isdigit() and len(at) == 10 and at[0] != "0"):
-            return False
-        if abs(time.time() - int(at)) > PLAIN_SECONDS:
-            return False
-        signed = f"{number}.{at}.".encode() + raw
-        given = headers.get("webhook-signature", "").encode()
-        return any(
-            hmac.compare_digest(given, b"v1," + b2a_base64(hmac.digest(key, signed, "sha256"), newline=False))
-            for key in self._keys
-        )
-
-    def sign(self, raw: bytes, message_id: str = "") -> dict[str, str]:
-        """The headers to send ``raw`` with. ``message_id`` where the same message may be sent again."""
-        message_id, now = message_id or f"msg_{uuid.uuid4().hex}", datetime.now(tz=UTC)
-        return {
-            "content-type": "application/json",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": self._webhooks[0].sign(message_id, now, raw.decode()),
-        }
 
 
 class StateReply(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from yarl import URL
 
 from clock import descriptors
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.dev.demo_books import Player
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.http.wire import Envelope

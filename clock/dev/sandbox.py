@@ -22,7 +22,7 @@ from aiohttp import web
 
 from clock import logs
 from clock.channels import BadSignature
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 
 RETRY_SECONDS = (0.5, 1, 2, 5, 15, 30, 60, 120, 300)

@@ -11,7 +11,6 @@ from datetime import date
 from typing import Any
 
 import structlog
-from psycopg import sql
 
 from clock.books import ledger
 from clock.books.store import Connection, Store, rows
@@ -72,7 +71,7 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
             else:
                 await _delay(connection, row, result)
         for (day, channel, state), numbers in ended.items():
-            await ledger.post(connection, "outgoing", _ended(day, channel, state, numbers), day)
+            await ledger.post_ended(connection, day, channel, state, numbers)
 
 
 async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:
@@ -83,15 +82,6 @@ async def _delay(connection: Connection, row: dict[str, Any], result: Result) ->
     await rows(connection, "delay_outgoing", seconds=delay_seconds(row["attempts"]), **key)
     if row["attempts"] == STUCK_ATTEMPTS:
         log.error("outgoing_stuck", no=row["no"], kind=row["kind"], state=state, reason=result.reason)
-
-
-def _ended(day: date, channel: str, state: str, numbers: list[str]) -> sql.Composable:
-    """These rows as a source of transfers; only those that really are in that state now."""
-    return sql.SQL(
-        "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, {} AS channel,"
-        " (extract(epoch FROM now()) * 1000)::bigint AS at_ms"
-        " FROM outgoing o WHERE o.day = {} AND o.no = ANY({}) AND o.state = {})"
-    ).format(*(sql.Literal(value) for value in (channel, day, numbers, state)))
 
 
 def delay_seconds(attempts: int) -> float:

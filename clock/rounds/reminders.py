@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from clock.books.store import Store, rows
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous, windows

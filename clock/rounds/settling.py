@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import structlog
-from psycopg import sql
 from redis.exceptions import RedisError
 
 from clock.books import ledger, outbox, owed
@@ -219,7 +218,7 @@ class Settlement:
                     raise BooksDiffer(f"shard {shard} of {round_.day} does not open claiming: {word}")
         async with self._store.transaction() as connection:
             await rows(connection, "mark_settled", day=round_.day)
-            await ledger.post(connection, "rounds", ledger.SETTLED_ROUND, round_.day)
+            await ledger.post_settlement(connection, round_.day)
         return "settled"
 
     # -- voiding and finishing
@@ -346,9 +345,8 @@ def _recorded(row: dict[str, Any]) -> Recorded:
 
 async def _owe_refunds(connection: Connection, day: date) -> None:
     """Post the round's refunds and put them on their way; each once, however often this runs."""
-    source = sql.Identifier("refunds")
-    await ledger.post(connection, "refunds", source, day)
-    await owed.owe(connection, "refunds", source, day)
+    await ledger.post(connection, "refunds", day)
+    await owed.owe(connection, "refunds", day)
 
 
 def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[str, Any]:

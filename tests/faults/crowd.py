@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.domain import order_no
 from clock.http.wire import Envelope
 from clock.tokens import Tokens

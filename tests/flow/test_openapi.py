@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from clock.channels import platform
+from clock.channels import webhooks
 from clock.config import Settings
 from clock.domain.outcomes import OUTCOMES
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
@@ -89,7 +89,7 @@ class Caller(AuthBase):
     def __init__(self, api: Api) -> None:
         self.user = api.token(7, "service")["authorization"]
         self.operator = api.token(99, "operator")["authorization"]
-        self.signatures = platform.Signatures(WEBHOOK_SECRET)
+        self.signatures = webhooks.Signatures(WEBHOOK_SECRET)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         body = request.body or b""
@@ -139,7 +139,7 @@ async def test_unsigned_callbacks_and_strangers_get_documented_replies_too(api: 
     api.service.time.stop_at(at("06:00", 1))
     stranger = Caller(api)
     stranger.user = stranger.operator = "Bearer nobody"
-    stranger.signatures = platform.Signatures("whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCwgMzIgYnl0ZXM=")
+    stranger.signatures = webhooks.Signatures("whsec_c29tZWJvZHkgZWxzZSdzIHNlY3JldCwgMzIgYnl0ZXM=")
     assert await asyncio.to_thread(fuzz, api.url, stranger, 2) >= 15
 
 

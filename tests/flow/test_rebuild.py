@@ -10,7 +10,7 @@ import pytest
 
 from clock.audit.rebuild import rebuild_lost
 from clock.books import outbox
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable

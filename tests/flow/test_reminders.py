@@ -14,7 +14,7 @@ from aiohttp import web
 
 from clock import config
 from clock.books import outbox
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import BadSetting, Settings
 from clock.dev.sandbox import Provider
 from clock.game import keys

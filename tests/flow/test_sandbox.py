@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 
 from clock.channels import BillLine
-from clock.channels.platform import Platform, Signatures
+from clock.channels.platform import Platform
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment

@@ -15,7 +15,7 @@ import msgspec
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.runtime.supervise import running
 

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from clock.channels import BadSignature
-from clock.channels.platform import Signatures
+from clock.channels.webhooks import Signatures
 from tests.conftest import WEBHOOK_SECRET
 
 OTHER = "whsec_" + "b3RoZXIgc2VjcmV0IGZvciB0ZXN0cyBvbmx5LCAzMiA="
