@@ -41,6 +41,9 @@ WORDS = {
 }
 
 
+Words = dict[str, str]
+
+
 @pytest.mark.parametrize(("language", "dark"), [("zh", False), ("en", True)])
 async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, language: Language, dark: bool) -> None:
     words, tomorrow = WORDS[language], day + timedelta(days=1)
@@ -48,9 +51,16 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     for sleeper in range(uid + 1, uid + 4):
         await house.joins(sleeper, "<b>Lin</b>")
     visitor: Visitor = await visits(language=language, dark=dark)
-    page = visitor.page
-    act, said = page.locator("#act"), page.locator("#said")
+    await a_guest_sees_the_figures(visitor)
+    await in_the_evening_one_joins_and_pays(visitor, uid, words)
+    await at_five_the_button_changes_by_itself(visitor, tomorrow, words)
+    await at_five_past_eight_there_is_a_packet(visitor, tomorrow, words)
+    await the_rules_the_board_and_ones_own_account(visitor)
+    await the_other_language_stays_chosen(visitor, language)
 
+
+async def a_guest_sees_the_figures(visitor: Visitor) -> None:
+    page = visitor.page
     # A guest sees the figures, and nothing to tap.
     await visitor.opens(None)
     await page.locator("[data-dev=guest]").click()
@@ -59,6 +69,9 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await expect(page.locator("#people")).to_have_text("3")
     await visitor.accessible("guest")
 
+
+async def in_the_evening_one_joins_and_pays(visitor: Visitor, uid: int, words: Words) -> None:
+    page = visitor.page
     # In the evening one joins, and pays.
     await visitor.opens(uid)
     await page.reload()  # who opened it is still known
@@ -66,37 +79,43 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await expect(page.locator("#act-text")).to_have_text(words["join"])
     await visitor.accessible("join")
     await fits(visitor)
-    await act.click()
+    await page.locator("#act").click()
     await page.locator(".till-sum").wait_for()
     await visitor.accessible("till")
     await button_is(page, "pay")  # an order is not a membership
     await page.locator(".till-yes").click()
     await button_is(page, "wait")
     await expect(page.locator("#act-text")).to_have_text(words["wait"])
-    await expect(said).to_have_text(words["paid"])
+    await expect(page.locator("#said")).to_have_text(words["paid"])
     await expect(page.locator("#pool")).to_have_text("4.00")
     assert 8.9 * 3600_000 < await left_ms(page) <= 9 * 3600_000
     await visitor.accessible("wait")
 
+
+async def at_five_the_button_changes_by_itself(visitor: Visitor, tomorrow: date, words: Words) -> None:
+    page = visitor.page
     # Seconds before five the countdown is short; at five the button changes by itself.
     await visitor.travels(tomorrow, "04:59:58")
     await button_is(page, "check_in")
     await expect(page.locator("#act-text")).to_have_text(words["check_in"])
     await visitor.accessible("check_in")
-    await act.click()
+    await page.locator("#act").click()
     await button_is(page, "counting")
-    await expect(said).to_have_text(words["checked_in"])
+    await expect(page.locator("#said")).to_have_text(words["checked_in"])
     await expect(page.locator("#act-text")).to_have_text(words["counting"])
     await expect(page.locator("#risers")).to_have_text("1")
     assert 3 * 3600_000 < await left_ms(page) <= 3.1 * 3600_000
     await visitor.accessible("counting")
 
+
+async def at_five_past_eight_there_is_a_packet(visitor: Visitor, tomorrow: date, words: Words) -> None:
+    page = visitor.page
     # At 08:05 there is a packet: three slept, so it holds their stakes.
     await visitor.travels(tomorrow, "08:04:59")
     await button_is(page, "packet")
     await expect(page.locator("#act-text")).to_have_text(words["packet"])
     await visitor.accessible("packet")
-    await act.click()
+    await page.locator("#act").click()
     await page.locator("#packet-open").wait_for()
     await visitor.accessible("sealed packet")
     await page.locator("#packet-open").click()
@@ -109,6 +128,9 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await button_is(page, "join")  # today's round
     await visitor.accessible("result")
 
+
+async def the_rules_the_board_and_ones_own_account(visitor: Visitor) -> None:
+    page = visitor.page
     # The rules, the board and one's own account.
     await page.locator(".rules summary").click()
     await expect(page.locator("#rules li")).to_have_count(7)
@@ -121,6 +143,9 @@ async def test_a_whole_day(house: House, visits: Visits, day: date, uid: int, la
     await visitor.accessible("me")
     await fits(visitor)
 
+
+async def the_other_language_stays_chosen(visitor: Visitor, language: Language) -> None:
+    page = visitor.page
     # The other language is a tap away, everywhere at once, and stays chosen.
     await page.locator("#tongue").click()
     other = WORDS["en" if language == "zh" else "zh"]
