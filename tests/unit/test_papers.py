@@ -27,7 +27,7 @@ def links_of(text: str) -> list[str]:
 
 
 def anchors_of(text: str) -> set[str]:
-    """The anchors that GitHub gives headings: lower case, hyphens for spaces, no punctuation, repeated ones numbered."""
+    """The anchors that GitHub gives headings: lower case, hyphens for spaces, no punctuation; repeated: numbered."""
     anchors: set[str] = set()
     fences = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for heading in HEADING.findall(fences):
