@@ -20,7 +20,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
 from clock.game import keys
-from clock.rounds.settling import Settlement
+from clock.rounds.settling import Settling
 from clock.runtime.ports import free_port
 from clock.service import Service
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
@@ -90,11 +90,11 @@ class People:
 
     async def settle(self) -> None:
         self.it_is("08:05", 1)
-        assert await self.service.settlement.settle(self.day) == "settled"
+        assert await self.service.settling.settle(self.day) == "settled"
 
     async def finish(self) -> None:
         self.it_is("00:00", 2)
-        assert await self.service.settlement.finish(self.day)
+        assert await self.service.finishing.finish(self.day)
 
     async def morning(self, winners: int = 0) -> None:
         """At six, and the first ``winners`` of those who ordered are awake."""
@@ -385,7 +385,7 @@ def void_after(state: str) -> Callable[[People], Awaitable[None]]:
     """Settlement stops after ``state``, where the operator calls the round off."""
     steps = {"closed": "_split", "split": "_publish"}
 
-    async def stopped(_: Settlement, round_: Any) -> str:
+    async def stopped(_: Settling, round_: Any) -> str:
         raise Unavailable("the power is out")
 
     async def play(people: People) -> None:
@@ -395,10 +395,10 @@ def void_after(state: str) -> Callable[[People], Awaitable[None]]:
         assert await people.pay(7, paid_at=IN_TIME) == "paid"
         with pytest.MonkeyPatch.context() as patch:
             if state in steps:
-                patch.setattr(Settlement, steps[state], stopped)
+                patch.setattr(Settling, steps[state], stopped)
                 with pytest.raises(Unavailable):
                     await people.settle()
-        assert await people.service.settlement.void(people.day, "an outage") == "ok"
+        assert await people.service.voiding.void(people.day, "an outage") == "ok"
         assert [row["state"] for row in await people.rows("SELECT state FROM rounds WHERE day = %s", people.day)] == [
             "void"
         ]
@@ -494,7 +494,7 @@ async def test_a_round_whose_pool_is_not_empty_does_not_finish(people: People) -
     await people.tamper("UPDATE transfers SET amount_fen = amount_fen - 1 WHERE kind = 'packet'")
     people.it_is("00:00", 2)
     with pytest.raises(Exception, match="pool of 2026-11-22 still holds 1 fen"):
-        await people.service.settlement.finish(DAY)
+        await people.service.finishing.finish(DAY)
     assert [row["finished_at"] for row in await people.rows("SELECT finished_at FROM rounds WHERE day = %s", DAY)] == [
         None
     ]

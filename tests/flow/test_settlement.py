@@ -28,7 +28,7 @@ from clock.game import keys
 from clock.http import public
 from clock.operators import ops
 from clock.rounds import settling
-from clock.rounds.settling import BooksDiffer
+from clock.rounds.ending import BooksDiffer
 from clock.runtime import worker
 from clock.service import Service
 from tests.conftest import DAY
@@ -120,7 +120,7 @@ async def settled(service: Service, day: date, crowd: Crowd) -> dict[str, Any]:
     """Play and settle; the round's row."""
     await play(service, day, crowd)
     stop(service, day, "08:05")
-    assert await service.settlement.settle(day) == "settled"
+    assert await service.settling.settle(day) == "settled"
     return await audited(service, day)
 
 
@@ -181,7 +181,7 @@ async def audited(service: Service, day: date) -> dict[str, Any]:
 async def finished(service: Service, day: date) -> list[dict[str, Any]]:
     """Finish the round; its claims, after checking that they are the manifest."""
     stop(service, day, "24:00")
-    assert await service.settlement.finish(day)
+    assert await service.finishing.finish(day)
     claims = await query(service, "SELECT * FROM claims WHERE day = %s ORDER BY shard, index", day)
     assert [claim["packet_fen"] for claim in claims] == await manifest(service, day)
     assert len({claim["uid"] for claim in claims}) == len(claims) == (await row_of(service, day))["winners"]
@@ -298,11 +298,11 @@ async def test_settlement_is_due_at_0805_and_not_a_millisecond_before(process: S
     await play(process, DAY, CROWD)
     for time_of_day, milliseconds in (("06:00", 0), ("08:00", 0), ("08:05", -1)):
         stop(process, DAY, time_of_day, milliseconds)
-        assert await process.settlement.settle(DAY) == "not_due"
+        assert await process.settling.settle(DAY) == "not_due"
         assert (await process.game.check_in(1, arrived())).word == "already_checked_in"
     assert (await row_of(process, DAY))["state"] == "open"
     stop(process, DAY, "08:05")
-    assert await process.settlement.settle(DAY) == "settled"
+    assert await process.settling.settle(DAY) == "settled"
 
 
 async def test_a_worker_that_starts_at_eleven_settles_what_was_due(process: Service) -> None:
@@ -327,22 +327,22 @@ async def test_after_days_of_outage_everything_is_settled_and_finished_oldest_fi
 
 
 async def test_a_day_without_a_round_is_not_found(process: Service) -> None:
-    assert await process.settlement.settle(DAY) == "round_not_found"
-    assert await process.settlement.void(DAY, "why") == "round_not_found"
-    assert not await process.settlement.finish(DAY)
+    assert await process.settling.settle(DAY) == "round_not_found"
+    assert await process.voiding.void(DAY, "why") == "round_not_found"
+    assert not await process.finishing.finish(DAY)
 
 
 async def test_unclaimed_winners_are_credited_at_midnight_and_not_before(process: Service) -> None:
     await settled(process, DAY, CROWD)
     claimed = await process.game.claim(1, arrived())
     stop(process, DAY, "24:00", -1)
-    assert not await process.settlement.finish(DAY)
+    assert not await process.finishing.finish(DAY)
     assert len(await published(process, DAY)) == 3
     claims = await finished(process, DAY)
     assert {claim["uid"]: claim["by"] for claim in claims} == {1: "user", 2: "system", 3: "system", 4: "system"}
     mine = next(claim for claim in claims if claim["uid"] == 1)
     assert mine["packet_fen"] == claimed.data["assign"]["money"]
-    assert not await process.settlement.finish(DAY)
+    assert not await process.finishing.finish(DAY)
 
 
 async def test_more_winners_than_one_call_credits_are_all_credited(settings: Settings) -> None:
@@ -443,11 +443,11 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, mo
     for at in count(1):
         async with forgetful(settings), new_world(settings, **RICH) as service:
             await carried_then_played(service)
-            died = await dies(settings, service, lambda victim: victim.settlement.settle(DAY), at, **RICH)
+            died = await dies(settings, service, lambda victim: victim.settling.settle(DAY), at, **RICH)
             drawn = await manifest(service, DAY)
             taps = await asyncio.gather(*(service.game.claim(uid, arrived()) for uid in CROWD.awake))
             assert {tap.word for tap in taps} <= {"claimed", "not_settled"}
-            assert await service.settlement.settle(DAY) == "settled"
+            assert await service.settling.settle(DAY) == "settled"
             expect_rich(await audited(service, DAY))
             assert not drawn or drawn == await manifest(service, DAY)
             claimed = Counter(tap.data["assign"]["money"] for tap in taps if tap.word == "claimed")
@@ -465,7 +465,7 @@ async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> 
             await settled(service, DAY, CROWD)
             await service.game.claim(1, arrived())
             stop(service, DAY, "24:00")
-            died = await dies(settings, service, lambda victim: victim.settlement.finish(DAY), at, shards=2)
+            died = await dies(settings, service, lambda victim: victim.finishing.finish(DAY), at, shards=2)
             if (await row_of(service, DAY))["state"] == "settled":
                 await finished(service, DAY)
             assert (await row_of(service, DAY))["state"] == "finished"
@@ -485,8 +485,8 @@ async def test_voiding_resumes_after_dying_at_any_call_and_gives_back_what_was_c
             await carried_then_played(service)
             await settle_until(service, monkeypatch, "split")
             assert (await row_of(service, BEFORE))["carried_to"] == DAY
-            died = await dies(settings, service, lambda victim: victim.settlement.void(DAY, "rain"), at, **RICH)
-            assert await service.settlement.void(DAY, "rain") == "ok"
+            died = await dies(settings, service, lambda victim: victim.voiding.void(DAY, "rain"), at, **RICH)
+            assert await service.voiding.void(DAY, "rain") == "ok"
             await expect_void(service, CROWD)
             assert (await row_of(service, BEFORE))["carried_to"] is None
             assert (await settled(service, AFTER, Crowd(winners=2)))["carried_in_fen"] == 270
@@ -507,9 +507,9 @@ async def settle_until(service: Service, monkeypatch: pytest.MonkeyPatch, state:
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(service.settlement, STEPS[state], die)
+        patch.setattr(service.settling, STEPS[state], die)
         with pytest.raises(Crash):
-            await service.settlement.settle(DAY)
+            await service.settling.settle(DAY)
     assert (await row_of(service, DAY))["state"] == state
 
 
@@ -576,7 +576,7 @@ async def test_a_settling_process_killed_in_every_state_is_taken_on_by_the_next(
         for state in ("closed", "split", "published", "settled"):
             await killed_at(settings, service, state, "settle", DAY.isoformat())
         drawn = await manifest(service, DAY)
-        assert await service.settlement.settle(DAY) == "settled"
+        assert await service.settling.settle(DAY) == "settled"
         assert await published(service, DAY) == await manifest(service, DAY) == drawn
         expect_rich(await audited(service, DAY))
         await finished(service, DAY)
@@ -615,15 +615,15 @@ async def test_a_round_that_is_not_settled_can_be_voided(
     numbers = await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
     await settle_until(process, monkeypatch, state)
-    assert await process.settlement.void(DAY, "rain") == "ok"
+    assert await process.voiding.void(DAY, "rain") == "ok"
     await expect_void(process, CROWD)
-    assert await process.settlement.void(DAY, "another reason") == "ok"
-    assert await process.settlement.settle(DAY) == "round_void"
+    assert await process.voiding.void(DAY, "another reason") == "ok"
+    assert await process.settling.settle(DAY) == "round_void"
     for verb in (process.game.check_in, process.game.claim):
         assert (await verb(1, arrived())).word == "voided"
     assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-again") == "refund_due"
     stop(process, DAY, "24:00")
-    assert await process.settlement.finish(DAY)
+    assert await process.finishing.finish(DAY)
     assert await refunds(process, DAY) == sorted([*CROWD.everybody, 1])
 
 
@@ -632,10 +632,10 @@ async def test_a_round_is_voided_while_people_still_join(process: Service) -> No
     process.time.stop_at(instant(DAY, "12:00"))
     numbers = {uid: await join(process, uid) for uid in (1, 2)}
     assert await pay(process, 1, numbers[1], f"{DAY} 12:00:00") == "paid"
-    assert await process.settlement.void(DAY, "rain") == "ok"
+    assert await process.voiding.void(DAY, "rain") == "ok"
     assert await pay(process, 2, numbers[2], f"{DAY} 12:00:00") == "refund_due"
     stop(process, DAY, "24:00")
-    assert await process.settlement.finish(DAY)
+    assert await process.finishing.finish(DAY)
     assert await refunds(process, DAY) == [1, 2]
 
 
@@ -648,11 +648,11 @@ async def test_a_round_whose_packets_are_out_cannot_be_voided(
     if state == "published":
         await settle_until(process, monkeypatch, state)
     else:
-        assert await process.settlement.settle(DAY) == "settled"
+        assert await process.settling.settle(DAY) == "settled"
     if state == "finished":
         await finished(process, DAY)
     before = await row_of(process, DAY)
-    assert await process.settlement.void(DAY, "rain") == "round_settled"
+    assert await process.voiding.void(DAY, "rain") == "round_settled"
     assert await row_of(process, DAY) == before
     assert await refunds(process, DAY) == CROWD.late[1:]
 
@@ -666,7 +666,7 @@ async def test_money_that_a_later_round_took_over_is_not_refunded_by_voiding_as_
         stop(service, DAY, "08:05")
         await settle_until(service, monkeypatch, "split")
         later = await settled(service, AFTER, Crowd(winners=1))
-        word = await service.settlement.void(DAY, "rain")
+        word = await service.voiding.void(DAY, "rain")
         assert (word, later["carried_in_fen"]) in [("ok", 0), ("round_settled", 300)]
 
 
@@ -674,7 +674,7 @@ async def test_a_round_that_was_not_opened_in_every_shard_can_be_voided(process:
     """The process that opened it died on the way."""
     await process.opener.open_round(DAY)
     await process.redis.delete(keys.name(DAY, 1, "round"))
-    assert await process.settlement.void(DAY, "rain") == "ok"
+    assert await process.voiding.void(DAY, "rain") == "ok"
     await expect_void(process, Crowd())
 
 
@@ -686,7 +686,7 @@ async def test_of_two_settlers_at_once_one_settles_and_both_say_so(settings: Set
     stop(process, DAY, "08:05")
     async with service_with(settings, shards=2) as other:
         other.time.setting = process.time.setting
-        words = await asyncio.gather(process.settlement.settle(DAY), other.settlement.settle(DAY))
+        words = await asyncio.gather(process.settling.settle(DAY), other.settling.settle(DAY))
     assert list(words) == ["settled", "settled"]
     await audited(process, DAY)
     assert await published(process, DAY) == await manifest(process, DAY)
@@ -695,7 +695,7 @@ async def test_of_two_settlers_at_once_one_settles_and_both_say_so(settings: Set
 async def test_an_operator_who_asks_many_times_at_once_does_not_stop_settlement(process: Service) -> None:
     await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
-    words = await asyncio.gather(*(process.settlement.settle(DAY) for _ in range(12)))
+    words = await asyncio.gather(*(process.settling.settle(DAY) for _ in range(12)))
     assert words == ["settled"] * 12
     assert await published(process, DAY) == await manifest(process, DAY)
 
@@ -705,7 +705,7 @@ async def test_settling_and_voiding_at_once_does_one_of_them(settings: Settings,
     stop(process, DAY, "08:05")
     async with service_with(settings, shards=2) as other:
         other.time.setting = process.time.setting
-        words = tuple(await asyncio.gather(process.settlement.settle(DAY), other.settlement.void(DAY, "rain")))
+        words = tuple(await asyncio.gather(process.settling.settle(DAY), other.voiding.void(DAY, "rain")))
     assert words in (("settled", "round_settled"), ("round_void", "ok"))
 
 
@@ -721,13 +721,13 @@ async def test_books_that_differ_stop_settlement_until_they_agree(process: Servi
     stop(process, DAY, "08:05")
     for _ in range(2):
         with pytest.raises(BooksDiffer):
-            await process.settlement.settle(DAY)
+            await process.settling.settle(DAY)
         assert (await row_of(process, DAY))["state"] == "open"
         assert await manifest(process, DAY) == await published(process, DAY) == []
         assert (await process.game.claim(1, arrived())).word == "not_settled"
     marks = ", ".join(["%s"] * len(lost[0]))
     await query(process, f"INSERT INTO {table} VALUES ({marks})", *lost[0].values())
-    assert await process.settlement.settle(DAY) == "settled"
+    assert await process.settling.settle(DAY) == "settled"
     await audited(process, DAY)
 
 
@@ -741,7 +741,7 @@ async def test_claiming_opens_nowhere_while_a_packet_is_missing_somewhere(
     assert all([await redis.llen(keys.name(DAY, shard, "packets")) for shard in range(2)])
     await redis.rpop(keys.name(DAY, 1, "packets"))
     with pytest.raises(BooksDiffer):
-        await process.settlement.settle(DAY)
+        await process.settling.settle(DAY)
     answers = await asyncio.gather(*(process.game.claim(uid, arrived()) for uid in CROWD.awake))
     assert {answer.word for answer in answers} == {"not_settled"}
 
@@ -755,7 +755,7 @@ async def test_a_claim_that_the_books_do_not_have_stops_finishing_loudly(process
     stop(process, DAY, "24:00")
     async with asyncio.timeout(60):
         with pytest.raises(BooksDiffer):
-            await process.settlement.finish(DAY)
+            await process.finishing.finish(DAY)
 
 
 async def test_without_postgres_settlement_waits_and_says_so(process: Service, settings: Settings) -> None:
@@ -763,9 +763,9 @@ async def test_without_postgres_settlement_waits_and_says_so(process: Service, s
     async with service_with(settings, shards=2, database_url=settings.database_url + "_gone") as other:
         stop(other, DAY, "08:05")
         with pytest.raises(Unavailable):
-            await other.settlement.settle(DAY)
+            await other.settling.settle(DAY)
     stop(process, DAY, "08:05")
-    assert await process.settlement.settle(DAY) == "settled"
+    assert await process.settling.settle(DAY) == "settled"
 
 
 async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_outbox_is_read(
@@ -775,7 +775,7 @@ async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_o
     monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.2)
     numbers = await play(process, DAY, Crowd(winners=1))
     stop(process, DAY, "08:05")
-    assert await process.settlement.settle(DAY) == "settled"
+    assert await process.settling.settle(DAY) == "settled"
     await finished(process, DAY)
     await query(process, "UPDATE rounds SET finished_at = now() - interval '10 days' WHERE day = %s", DAY)
     shard = keys.shard_of(1, 2)
@@ -805,11 +805,11 @@ async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_
     monkeypatch.setattr("clock.rounds.settling.split", slow)
     async with service_with(settings, shards=2) as other:
         stop(other, DAY, "08:05")
-        settling = asyncio.create_task(process.settlement.settle(DAY))
+        settling = asyncio.create_task(process.settling.settle(DAY))
         assert await asyncio.to_thread(splitting.wait, 10)
         cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
         assert len(await query(other, cut, SETTLEMENT_LOCK)) == 1
-        assert await other.settlement.void(DAY, "rain") == "ok"
+        assert await other.voiding.void(DAY, "rain") == "ok"
         go_on.set()
         with pytest.raises(Unavailable):
             await settling
@@ -838,5 +838,5 @@ async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
     assert seed.hex() not in str([shown, rounds, capfd.readouterr()])
     assert repr(seed)[2:-1] not in str([shown, rounds])
     assert hashlib.sha256(seed).hexdigest() == shown[0].data["seed_hash"]
-    assert await process.settlement.settle(DAY) == "settled"
+    assert await process.settling.settle(DAY) == "settled"
     assert (await public.figures(process, DAY)).data["seed"] == seed.hex()
