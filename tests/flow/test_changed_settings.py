@@ -12,7 +12,7 @@ from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
-from tests.flow.test_settlement import Crowd, audited, finished, join, pay, play, query, refunds, stop
+from tests.flow.settlement.stage import Crowd, audited, finished, join, pay, play, query, refunds, stop
 from tests.model.model import instant
 from tests.model.world import arrived, exact_waits, forgetful, new_world, quiet, service_with
 
