@@ -43,7 +43,7 @@ async def settle(day: str) -> Took:
     await service.start()
     before, began = peak_mib(), monotonic()
     try:
-        assert await service.settlement.settle(parse_day(day)) == "settled"
+        assert await service.settling.settle(parse_day(day)) == "settled"
     finally:
         await service.stop()
     return Took(states=states, before_mib=before, most_mib=peak_mib())

@@ -17,9 +17,13 @@ from clock.game.game import Game
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.scripts import Client
 from clock.payments.questions import Questions
+from clock.rounds.ending import Ending
+from clock.rounds.finishing import Finishing
 from clock.rounds.opening import Opener
 from clock.rounds.reminders import Reminders
-from clock.rounds.settling import Settlement
+from clock.rounds.settling import Settling
+from clock.rounds.standings import Standings
+from clock.rounds.voiding import Voiding
 from clock.tokens import Tokens
 
 REDIS_TIMEOUT_SECONDS = 5.0
@@ -55,7 +59,11 @@ class Service:
         self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
         self.questions = Questions(self.store, self.game, self.channels[settings.channel])
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
-        self.settlement = Settlement(self.store, self.redis, self.time, self.opener, self.questions)
+        ending = Ending(self.store, self.redis, self.time, self.opener)
+        self.standings = Standings(ending)
+        self.settling = Settling(ending, self.questions, self.standings)
+        self.voiding = Voiding(ending)
+        self.finishing = Finishing(ending, self.standings)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

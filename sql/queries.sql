@@ -12,7 +12,7 @@ SELECT * FROM rounds WHERE day = %(day)s
 SELECT pg_advisory_xact_lock(%(lock)s)
 
 -- live_rounds: Rounds whose keys may still be in Redis, oldest first.
-SELECT day, rules, state, finished_at FROM rounds
+SELECT * FROM rounds
 WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %(keep_seconds)s)
 ORDER BY day
 
@@ -82,10 +82,6 @@ GROUP BY (index - %(first)s::int) / %(chunk)s::int ORDER BY 1
 -- manifest_sums: How many packets a shard has, and their sum.
 SELECT shard, count(*) AS packets, sum(fen)::bigint AS fen FROM packets WHERE day = %(day)s GROUP BY shard
 
--- packets_range: The smallest and the largest packet of a round.
-SELECT count(*) AS packets, coalesce(sum(fen), 0)::bigint AS fen, coalesce(min(fen), 0) AS smallest, coalesce(max(fen), 0) AS largest
-FROM packets WHERE day = %(day)s
-
 -- drop_manifest: A voided round has none.
 DELETE FROM packets WHERE day = %(day)s
 
@@ -109,13 +105,6 @@ WHERE day = %(day)s AND state = 'voiding'
 -- unclaimed: Winners without a claim.
 SELECT c.uid FROM check_ins c LEFT JOIN claims l ON l.day = c.day AND l.uid = c.uid
 WHERE c.day = %(day)s AND l.uid IS NULL ORDER BY c.uid LIMIT %(limit)s
-
--- sum_claims: What was claimed, and whether each claim is a packet of the manifest.
-SELECT count(*) AS claims, coalesce(sum(c.packet_fen), 0)::bigint AS packets_fen,
-       count(*) FILTER (WHERE p.fen IS DISTINCT FROM c.packet_fen) AS strays,
-       count(*) FILTER (WHERE c.by = 'system') AS by_system
-FROM claims c LEFT JOIN packets p ON p.day = c.day AND p.shard = c.shard AND p.index = c.index
-WHERE c.day = %(day)s
 
 -- sum_refunds: What is owed back.
 SELECT count(*) AS refunds, coalesce(sum(amount_fen), 0)::bigint AS fen FROM refunds WHERE day = %(day)s
@@ -396,7 +385,7 @@ ON CONFLICT (day) DO UPDATE SET longest_uid = excluded.longest_uid, longest_days
 UPDATE rounds SET tallied_at = now() WHERE day = %(day)s AND tallied_at IS NULL
 
 -- uncounted: Settled rounds that the standings or the incomes do not have, oldest first.
-SELECT day, rules FROM rounds WHERE state IN ('settled', 'finished') AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
+SELECT day FROM rounds WHERE state IN ('settled', 'finished') AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
 
 -- count_claims: Packets that were given, as the books have them.
 SELECT count(*) AS claims FROM claims WHERE day = %(day)s

@@ -14,6 +14,24 @@ import msgspec
 State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
 Phase = Literal["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
 
+VOID_STATES: tuple[State, ...] = ("voiding", "void")
+"""Called off."""
+
+SPLIT_STATES: tuple[State, ...] = ("split", "published", "settled", "finished")
+"""The manifest is written."""
+
+PUBLISHED_STATES: tuple[State, ...] = ("published", "settled", "finished")
+"""Every packet is in Redis, or was."""
+
+SETTLED_STATES: tuple[State, ...] = ("settled", "finished")
+"""Claiming is open, or was."""
+
+ENDED_STATES: tuple[State, ...] = ("settled", "finished", "void")
+"""The outcome is fixed and public."""
+
+PAID_OUT_STATES: tuple[State, ...] = ("finished", "void")
+"""All money has left the round's pool."""
+
 EPOCH_DAY = date(2020, 1, 1)
 """Day number 0 in order numbers and order ids."""
 
@@ -134,11 +152,11 @@ class Calendar:
 
 def phase(state: State, at: Windows, now_ms: int) -> Phase:
     """The state of a round in the words of RULES.md, from its recorded state and the game's clock."""
-    if state in ("voiding", "void"):
+    if state in VOID_STATES:
         return "void"
     if state in ("closed", "split", "published"):
         return "settling"
-    if state in ("settled", "finished"):
+    if state in SETTLED_STATES:
         return "settled" if state == "settled" else "finished"
     if now_ms < at.join_closes_ms:
         return "joining"

@@ -18,11 +18,10 @@ from redis.exceptions import RedisError
 
 from clock import metrics
 from clock.audit.rebuild import rebuild_lost
-from clock.audit.reconcile import SPLIT_STATES
 from clock.audit.reconcile import reconcile as compare
 from clock.books import outbox
 from clock.domain.outcomes import OUTCOMES, Answer, Unavailable, language, message
-from clock.domain.rounds import Calendar, Rules, parse_day, phase, previous, windows
+from clock.domain.rounds import SPLIT_STATES, Calendar, Rules, parse_day, phase, previous, windows
 from clock.game import keys
 from clock.game.totals import read
 from clock.http.lane import Refused, read_body
@@ -32,7 +31,7 @@ from clock.operators.quarantine import payment_of
 from clock.operators.quarantine import release as decide
 from clock.operators.watch import Watch, alarms
 from clock.payments.outgoing import STUCK_ATTEMPTS
-from clock.rounds.settling import BooksDiffer
+from clock.rounds.ending import BooksDiffer
 from clock.service import Service, durability_of, live_rounds
 from clock.tokens import Unauthenticated
 
@@ -237,7 +236,7 @@ async def live(service: Service, watch: Watch) -> Answer:
 async def settle(service: Service, day: date) -> Answer:
     """Settle now what is due; waits for whoever is at it already."""
     try:
-        return Answer(await service.settlement.settle(day), {"day": day.isoformat()})
+        return Answer(await service.settling.settle(day), {"day": day.isoformat()})
     except BooksDiffer as error:
         log.error("books_differ", day=str(day), error=str(error))
         return Answer("books_differ", {"day": day.isoformat(), "difference": str(error)})
@@ -245,7 +244,7 @@ async def settle(service: Service, day: date) -> Answer:
 
 async def void(service: Service, day: date, reason: str) -> Answer:
     try:
-        return Answer(await service.settlement.void(day, reason), {"day": day.isoformat()})
+        return Answer(await service.voiding.void(day, reason), {"day": day.isoformat()})
     except BooksDiffer as error:
         log.error("books_differ", day=str(day), error=str(error))
         return Answer("books_differ", {"day": day.isoformat(), "difference": str(error)})

@@ -12,10 +12,11 @@ from clock.books.store import Store, add_partitions, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Rules, following, previous, windows
+from clock.domain.rounds import Rules, following, previous
 from clock.game import keys
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load
+from clock.rounds.recorded import Recorded, find, recorded
 
 log = structlog.get_logger()
 
@@ -34,21 +35,21 @@ class Opener:
     async def open_round(self, day: date) -> Rules:
         """Make sure that the round exists; its rules. Raises :class:`Unavailable`, also where a round that was
         in use has vanished from Redis: opening it anew would forget its members."""
-        recorded = await self._record(day)
-        rules = msgspec.convert(recorded["rules"], Rules)
+        round_ = await self._record(day)
+        rules = round_.rules
         await add_partitions(self._store, day)
         used = {row["shard"] for row in await self._store.all("drained_shards", day=day)}
-        fields = round_fields(day, rules, recorded["seed_hash"])
-        for shard in range(rules.shards):
-            lost = shard in used or recorded["state"] not in ("open", "voiding")
+        fields = round_fields(round_)
+        for shard in round_.shards:
+            lost = shard in used or round_.state not in ("open", "voiding")
             await self._open_shard(day, shard, fields, lost)
         return rules
 
     async def reopen(self, day: date) -> bool:
         """For a verb that names a round which Redis does not have: ``False`` if there is none any more, or never
         was. Otherwise as :meth:`open_round`."""
-        recorded = await self._store.one("get_round", day=day)
-        if recorded is None or _is_over(recorded):
+        round_ = await find(self._store, day)
+        if round_ is None or _is_over(round_):
             return False
         await self.open_round(day)
         return True
@@ -73,7 +74,7 @@ class Opener:
                 await self.open_round(day)
                 log.info("round_opened", day=str(day))
 
-    async def _record(self, day: date) -> dict[str, Any]:
+    async def _record(self, day: date) -> Recorded:
         async with self._store.transaction() as connection:
             found = await rows(connection, "get_round", day=day)
             if not found:
@@ -81,7 +82,7 @@ class Opener:
                 rules = msgspec.json.encode(self._rules).decode()
                 await rows(connection, "create_round", day=day, rules=rules, seed=seed)
                 found = await rows(connection, "get_round", day=day)
-            return found[0]
+            return recorded(found[0])
 
     async def _open_shard(self, day: date, shard: int, fields: list[Value], used: bool) -> None:
         name = keys.name(day, shard, "round")
@@ -94,16 +95,16 @@ class Opener:
             raise Unavailable(f"Redis cannot open round {day}: {error}") from error
 
 
-def _is_over(recorded: dict[str, Any]) -> bool:
+def _is_over(round_: Recorded) -> bool:
     """Whether the round's keys have expired."""
-    finished_at = recorded["finished_at"]
+    finished_at = round_.finished_at
     return finished_at is not None and (datetime.now(UTC) - finished_at).total_seconds() * 1000 > keys.KEEP_MS
 
 
-def round_fields(day: date, rules: Rules, seed_hash: bytes) -> list[Value]:
+def round_fields(round_: Recorded) -> list[Value]:
     """What a shard's round hash holds besides its state and the first order id, as field, value, …"""
-    fields: list[Value] = ["rules", msgspec.json.encode(rules), "seed_hash", seed_hash.hex()]
-    fields += ["stake_fen", rules.stake_fen]
-    for name, value in msgspec.structs.asdict(windows(day, rules)).items():
+    fields: list[Value] = ["rules", msgspec.json.encode(round_.rules), "seed_hash", round_.seed_hash.hex()]
+    fields += ["stake_fen", round_.rules.stake_fen]
+    for name, value in msgspec.structs.asdict(round_.at).items():
         fields += [name, value]
     return fields

@@ -18,10 +18,11 @@ from clock.books.store import Store, rows
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous, windows
+from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous
 from clock.game import keys
 from clock.game.gametime import GameTime
 from clock.game.scripts import call, load
+from clock.rounds.recorded import Recorded, find
 
 log = structlog.get_logger()
 
@@ -51,17 +52,16 @@ class Reminders:
         """Queue the reminders of this morning when it is time, and send a batch; how many were looked at."""
         day = previous(self._calendar.day_at(self._time.now_ms()))
         await self._store.all("expire_reminders", day=day)
-        row = await self._store.one("get_round", day=day)
-        if row is None:
+        round_ = await find(self._store, day)
+        if round_ is None:
             return 0
-        rules = msgspec.convert(row["rules"], Rules)
-        if self._time.now_ms() < instant_ms(following(day), self._remind_at, rules.timezone):
+        if self._time.now_ms() < instant_ms(following(day), self._remind_at, round_.rules.timezone):
             return 0
-        if row["reminded_at"] is None and self._time.now_ms() < windows(day, rules).check_in_closes_ms:
+        if round_.reminded_at is None and self._time.now_ms() < round_.at.check_in_closes_ms:
             await self._queue(day)
         due = await self._store.all("take_reminders", day=day, limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
         if due:
-            await self._send_batch(day, rules, due)
+            await self._send_batch(round_, due)
         return len(due)
 
     async def _queue(self, day: date) -> None:
@@ -70,9 +70,9 @@ class Reminders:
             if await rows(connection, "mark_reminded", day=day):
                 await rows(connection, "queue_reminders", day=day)
 
-    async def _send_batch(self, day: date, rules: Rules, due: list[dict[str, Any]]) -> None:
-        now_ms, asleep = await self._asleep(day, rules, [row["uid"] for row in due])
-        closes_ms = windows(day, rules).check_in_closes_ms
+    async def _send_batch(self, round_: Recorded, due: list[dict[str, Any]]) -> None:
+        day, closes_ms = round_.day, round_.at.check_in_closes_ms
+        now_ms, asleep = await self._asleep(day, round_.rules, [row["uid"] for row in due])
         if now_ms >= closes_ms:
             await self._end(day, "expired", [row["uid"] for row in due])
             return

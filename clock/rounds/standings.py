@@ -8,18 +8,17 @@ would tell how many have claimed, and so, the seed being public, which packet co
 """
 
 from datetime import date
-from typing import Any
 
 import structlog
 
 from clock.books import outbox
-from clock.books.store import Store, one, rows
+from clock.books.store import one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
-from clock.game.gametime import GameTime
 from clock.game.scripts import Value, call, load
-from clock.rounds.opening import Opener
+from clock.rounds.ending import Ending
+from clock.rounds.recorded import Recorded, recorded
 
 log = structlog.get_logger()
 
@@ -32,25 +31,34 @@ CHUNK = 100
 
 
 class Standings:
-    """Whoever counts holds the settlement lock."""
+    """Whoever calls ``tally`` and ``credit`` holds the settlement lock; ``count`` takes it."""
 
-    def __init__(self, store: Store, redis: Any, time: GameTime, opener: Opener) -> None:
-        self._store = store
-        self._redis = redis
-        self._time = time
-        self._opener = opener
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
+        self._store = ending.store
+        self._redis = ending.redis
+        self._time = ending.time
+
+    async def count(self, day: date) -> None:
+        """Carry a settled round into standings and incomes, as far as it is time; what is counted stays so."""
+        async with self._ending.alone(day) as round_:
+            if round_ is None:
+                return
+            await self.tally(day)
+            if await self._all_given(day):
+                await self.credit(day)
 
     async def tally(self, day: date) -> bool:
         """Carry a settled round into the standings, from where an earlier try ended; ``False`` while it must wait for
         an earlier round."""
-        row = await self._round(day)
-        if row["tallied_at"] is not None:
+        round_ = await self._round(day)
+        if round_.tallied_at is not None:
             return True
         if waits_for := await self._store.one("tally_waits_for", day=day):
             log.info("tally_waits", day=str(day), waits_for=str(waits_for["day"]))
             return False
         previous = (await self._store.all("round_before", day=day))[0]["day"]
-        after = row["tallied_uid"]
+        after = round_.tallied_uid
         while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
             uids = [row["uid"] for row in page]
             await self._alert(day, uids)
@@ -71,28 +79,29 @@ class Standings:
             args: list[Value] = [self._time.setting, day_number(day), *uids[start : start + CHUNK]]
             _, word = await call(self._redis, ALERT, names, args)
             if word == b"no_flags":
-                await self._opener.open_flags()
+                await self._ending.opener.open_flags()
                 _, word = await call(self._redis, ALERT, names, args)
             if word != b"alerted":
                 raise Unavailable("the flags of users do not open")
 
-    async def all_given(self, day: date, shards: int) -> bool:
+    async def _all_given(self, day: date) -> bool:
         """Whether every packet of a settled round has been claimed, and the books have the claims."""
-        row = await self._round(day)
-        if row["credited_at"] is not None or row["finished_at"] is not None:
+        round_ = await self._round(day)
+        if round_.credited_at is not None or round_.finished_at is not None:
             return True
+        shards = round_.rules.shards
         live = await totals.read(self._redis, day, shards)
-        if live.claimed < row["winners"] or await outbox.depth(self._redis, day, shards):
+        if live.claimed < round_.winners or await outbox.depth(self._redis, day, shards):
             return False
         claims = await self._store.all("count_claims", day=day)
-        return bool(claims[0]["claims"] == row["winners"])
+        return bool(claims[0]["claims"] == round_.winners)
 
     async def credit(self, day: date) -> None:
         """Add a round's packets to the incomes, from where an earlier try ended."""
-        row = await self._round(day)
-        if row["credited_at"] is not None:
+        round_ = await self._round(day)
+        if round_.credited_at is not None:
             return
-        after = row["credited_uid"]
+        after = round_.credited_uid
         while page := await self._store.all("credit_page", day=day, after=after, limit=PAGE):
             last = page[-1]["uid"]
             async with self._store.transaction() as connection:
@@ -104,6 +113,6 @@ class Standings:
             await rows(connection, "mark_credited", day=day)
         log.info("round_credited", day=str(day))
 
-    async def _round(self, day: date) -> dict[str, Any]:
+    async def _round(self, day: date) -> Recorded:
         async with self._store.transaction() as connection:
-            return await one(connection, "get_round", day=day)
+            return recorded(await one(connection, "get_round", day=day))

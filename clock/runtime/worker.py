@@ -24,10 +24,11 @@ from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Calendar, Rules, windows
+from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.payments import outgoing
-from clock.rounds.settling import BooksDiffer
+from clock.rounds.ending import BooksDiffer
+from clock.rounds.recorded import recorded
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -89,13 +90,12 @@ async def drain(context: dict[str, Any]) -> None:
     until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
         moved = await _drain_shard(service, keys.USERS, 0)
-        for row in await live_rounds(service):
-            shards = msgspec.convert(row["rules"], Rules).shards
-            for shard in range(shards):
-                some = await _drain_shard(service, row["day"], shard)
+        for round_ in map(recorded, await live_rounds(service)):
+            for shard in round_.shards:
+                some = await _drain_shard(service, round_.day, shard)
                 moved += some
-                if some and row["finished_at"] is not None:
-                    await service.settlement.expire_again(row["day"], shards, row["finished_at"])
+                if some and round_.finished_at is not None:
+                    await service.finishing.expire_again(round_.day, round_.rules.shards, round_.finished_at)
         if not moved:
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -114,12 +114,12 @@ async def rewrite(context: dict[str, Any]) -> None:
     halves what it can do: a fork, a fault for the first write to each page, a second process (docs/decisions/0029)."""
     service: Service = context["service"]
     now_ms, (first_ms, last_ms) = service.time.now_ms(), QUIET_MS
-    for row in await live_rounds(service):
-        left_ms = windows(row["day"], msgspec.convert(row["rules"], Rules)).check_in_opens_ms - now_ms
+    for round_ in map(recorded, await live_rounds(service)):
+        left_ms = round_.at.check_in_opens_ms - now_ms
         if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=ASKING_MS):
             try:
                 await service.redis.execute_command("BGREWRITEAOF")
-                log.info("rewrite_asked", day=str(row["day"]))
+                log.info("rewrite_asked", day=str(round_.day))
             except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
                 log.warning("rewrite_refused", error=str(error))
             await service.redis.set(keys.REWRITTEN, 1, px=first_ms)
@@ -130,16 +130,16 @@ async def settle(context: dict[str, Any]) -> None:
     """Settle, finish and end the voiding of what is due, oldest first."""
     service: Service = context["service"]
     await service.time.sync(service.redis)
-    for row in await live_rounds(service):
-        day, at = row["day"], windows(row["day"], msgspec.convert(row["rules"], Rules))
+    for round_ in map(recorded, await live_rounds(service)):
+        day, at = round_.day, round_.at
         now_ms = service.time.now_ms()
         try:
-            if row["state"] == "voiding":
-                await service.settlement.void(day, "")
-            elif row["state"] not in ("settled", "finished", "void") and now_ms >= at.settle_ms:
-                await service.settlement.settle(day)
-            if row["finished_at"] is None and now_ms >= at.claim_closes_ms:
-                await service.settlement.finish(day)
+            if round_.state == "voiding":
+                await service.voiding.void(day, "")
+            elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
+                await service.settling.settle(day)
+            if round_.finished_at is None and now_ms >= at.claim_closes_ms:
+                await service.finishing.finish(day)
         except UNREADABLE as error:
             log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
         except BooksDiffer as error:
@@ -153,7 +153,7 @@ async def count(context: dict[str, Any]) -> None:
     """Carry settled rounds into standings and incomes, oldest first."""
     service: Service = context["service"]
     for row in await service.store.all("uncounted"):
-        await service.settlement.count(row["day"], msgspec.convert(row["rules"], Rules).shards)
+        await service.standings.count(row["day"])
 
 
 @resilient

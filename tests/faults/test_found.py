@@ -65,14 +65,14 @@ async def test_a_valkey_lost_between_its_settling_and_postgres_settling_still_se
     for uid in (1, 2):
         await api.post("/api/check-in", uid)
     service.time.stop_at(at("08:05", 1))
-    assert await service.settlement.settle(DAY) == "settled"
+    assert await service.settling.settle(DAY) == "settled"
     first = (await api.post("/api/claim", 1))["data"]["assign"]
     await _drain(api)
     async with service.store.transaction() as connection:
         await connection.execute("UPDATE rounds SET state = 'published', settled_at = NULL WHERE day = %s", [DAY])
     await service.redis.flushall()
     await rebuild_lost(service)
-    assert await service.settlement.settle(DAY) == "settled"
+    assert await service.settling.settle(DAY) == "settled"
     assert (await api.post("/api/claim", 1))["data"]["assign"] == first
     second = (await api.post("/api/claim", 2))["data"]["assign"]
     assert first["money"] + second["money"] == 100

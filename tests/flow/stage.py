@@ -95,11 +95,11 @@ class People:
 
     async def settle(self) -> None:
         self.it_is("08:05", 1)
-        assert await self.service.settlement.settle(self.day) == "settled"
+        assert await self.service.settling.settle(self.day) == "settled"
 
     async def finish(self) -> None:
         self.it_is("00:00", 2)
-        assert await self.service.settlement.finish(self.day)
+        assert await self.service.finishing.finish(self.day)
 
     async def morning(self, winners: int = 0) -> None:
         """At six, and the first ``winners`` of those who ordered are awake."""

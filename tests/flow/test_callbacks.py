@@ -374,7 +374,7 @@ async def test_a_late_member_may_check_in_and_is_refunded_if_not_never_forfeited
     assert (await api.post("/api/check-in", 1))["code"] == "checked_in"
     assert (await api.post("/api/check-in", UID))["code"] == "checked_in"
     api.service.time.stop_at(at("08:05", 1))
-    assert await api.service.settlement.settle(DAY) == "settled"
+    assert await api.service.settling.settle(DAY) == "settled"
     figures = (await api.send("GET", f"/ops/rounds/{DAY}", headers=api.token(99, "operator")))[1]["data"]
     assert (figures["members"], figures["winners"], figures["late"]) == (4, 2, 2)
     assert (figures["forfeited"], figures["pot"]) == (

@@ -12,7 +12,7 @@ from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
-from tests.flow.test_settlement import Crowd, audited, finished, join, pay, play, query, refunds, stop
+from tests.flow.settlement.stage import Crowd, audited, finished, join, pay, play, query, refunds, stop
 from tests.model.model import instant
 from tests.model.world import arrived, exact_waits, forgetful, new_world, quiet, service_with
 
@@ -56,7 +56,7 @@ async def test_a_round_keeps_every_rule_it_was_created_with(settings: Settings) 
             stop(service, DAY, "07:59")
             assert (await service.game.check_in(2, arrived())).word == "checked_in"
             stop(service, DAY, "08:05")
-            assert await service.settlement.settle(DAY) == "settled"
+            assert await service.settling.settle(DAY) == "settled"
             row = await audited(service, DAY)
             assert (row["pool_fen"], row["forfeited_fen"], row["fee_fen"]) == (600, 300, 0)
             assert (row["pot_fen"], row["carried_out_fen"]) == (300, 0)
@@ -81,7 +81,7 @@ async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Se
             for uid in (1, 2):
                 assert (await service.game.check_in(uid, arrived())).word == "checked_in"
             stop(service, DAY, "08:05")
-            assert await service.settlement.settle(DAY) == "settled"
+            assert await service.settling.settle(DAY) == "settled"
             await finished(service, DAY)
             channels = await query(
                 service,
@@ -114,7 +114,7 @@ async def test_members_check_in_and_claim_by_the_time_zone_that_they_joined_in(s
             stop(service, DAY, "08:00")
             assert (await service.game.check_in(2, arrived())).word == "too_late"
             stop(service, DAY, "08:05")
-            assert await service.settlement.settle(DAY) == "settled"
+            assert await service.settling.settle(DAY) == "settled"
             claimed = await service.game.claim(1, arrived())
             assert claimed == Answer("claimed", {"assign": {"money": 100, "stake": 100, "total": 200}})
             seen = await service.game.yesterday(1, arrived())

@@ -102,7 +102,7 @@ async def test_a_void_round_has_no_result_to_see(shared: Settings) -> None:
     async with new_world(shared) as service:
         people = People(service)
         await people.members(1)
-        await service.settlement.void(DAY, "an outage")
+        await service.voiding.void(DAY, "an outage")
         people.it_is("09:00", 1)
         assert await shown(service, 1) == (0, 0)
 

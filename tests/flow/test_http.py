@@ -552,7 +552,7 @@ async def test_every_yes_has_exactly_the_data_of_the_contract(api: Api) -> None:
     assert (reply["status"], reply["code"], reply["data"]) == (1, "ok", {"is_check_in": 1})
 
     api.service.time.stop_at(at("08:05", 1))
-    assert await api.service.settlement.settle(DAY) == "settled"
+    assert await api.service.settling.settle(DAY) == "settled"
     for word in ("claimed", "already_claimed"):
         reply = await api.post("/api/claim", ME)
         assert (reply["status"], reply["code"]) == (1, word)
@@ -625,7 +625,7 @@ async def test_claiming_opens_with_the_settlement_and_closes_with_the_day(api: A
     assert await claim(1, at("08:00", 1, -1)) == "too_early"
     assert await claim(1, at("08:00", 1)) == "not_settled"
     api.service.time.stop_at(at("08:05", 1))
-    assert await api.service.settlement.settle(DAY) == "settled"
+    assert await api.service.settling.settle(DAY) == "settled"
     assert await claim(1, at("08:05", 1)) == "claimed"
     assert await claim(3, at("08:05", 1)) == "not_checked_in"
     assert await claim(4, at("08:05", 1)) == "not_joined"

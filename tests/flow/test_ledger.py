@@ -12,7 +12,7 @@ import pytest
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.rounds.settling import Settlement
+from clock.rounds.settling import Settling
 from tests.conftest import DAY, Servers
 from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People, one_database
 from tests.model.world import new_world
@@ -204,7 +204,7 @@ def void_after(state: str) -> Callable[[People], Awaitable[None]]:
     """Settlement stops after ``state``, where the operator calls the round off."""
     steps = {"closed": "_split", "split": "_publish"}
 
-    async def stopped(_: Settlement, round_: Any) -> str:
+    async def stopped(_: Settling, round_: Any) -> str:
         raise Unavailable("the power is out")
 
     async def play(people: People) -> None:
@@ -214,10 +214,10 @@ def void_after(state: str) -> Callable[[People], Awaitable[None]]:
         assert await people.pay(7, paid_at=IN_TIME) == "paid"
         with pytest.MonkeyPatch.context() as patch:
             if state in steps:
-                patch.setattr(Settlement, steps[state], stopped)
+                patch.setattr(Settling, steps[state], stopped)
                 with pytest.raises(Unavailable):
                     await people.settle()
-        assert await people.service.settlement.void(people.day, "an outage") == "ok"
+        assert await people.service.voiding.void(people.day, "an outage") == "ok"
         assert [row["state"] for row in await people.rows("SELECT state FROM rounds WHERE day = %s", people.day)] == [
             "void"
         ]
@@ -313,7 +313,7 @@ async def test_a_round_whose_pool_is_not_empty_does_not_finish(people: People) -
     await people.tamper("UPDATE transfers SET amount_fen = amount_fen - 1 WHERE kind = 'packet'")
     people.it_is("00:00", 2)
     with pytest.raises(Exception, match="pool of 2026-11-22 still holds 1 fen"):
-        await people.service.settlement.finish(DAY)
+        await people.service.finishing.finish(DAY)
     assert [row["finished_at"] for row in await people.rows("SELECT finished_at FROM rounds WHERE day = %s", DAY)] == [
         None
     ]

@@ -94,7 +94,7 @@ async def test_the_longest_run_of_mornings_is_the_longest_one_ever(api: Api, peo
 
 async def test_a_stake_that_came_back_as_a_refund_was_not_spent(api: Api, people: People) -> None:
     await people.members(1)
-    assert await people.service.settlement.void(DAY, "an outage") == "ok"
+    assert await people.service.voiding.void(DAY, "an outage") == "ok"
     found = await info(api, 1)
     assert (found["spend_money"], found["join_num"], found["balance"]) == (0, 1, 0)
 

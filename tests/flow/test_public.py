@@ -103,7 +103,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
 
 async def test_a_void_round_is_refunded_and_has_no_packets(api: Api, people: People) -> None:
     await people.members(1, 2)
-    await people.service.settlement.void(DAY, "an outage")
+    await people.service.voiding.void(DAY, "an outage")
     shown = await read(api, f"/api/rounds/{DAY}")
     assert (shown["state"], shown["refunded"], shown["pot"], shown["packets"]) == ("void", 200, 0, 0)
     assert (shown["smallest"], shown["largest"]) == (None, None)

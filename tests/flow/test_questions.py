@@ -215,7 +215,7 @@ async def test_the_worker_asks_until_the_round_has_ended(shared: Settings, end: 
         await worker.ask({"service": service})
         assert sorted(provider.asked()) == sorted(people.orders.values())
         if end == "void":
-            assert await service.settlement.void(DAY, "a storm") == "ok"
+            assert await service.voiding.void(DAY, "a storm") == "ok"
         else:
             await people.settle()
             assert sorted(provider.asked()) == sorted(people.orders.values())  # the gate

@@ -16,7 +16,8 @@ from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.rounds.settling import Settlement
+from clock.rounds.ending import Ending
+from clock.rounds.settling import Settling
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, Servers, at
 from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People, forget, one_database
 from tests.model.world import new_world
@@ -70,7 +71,7 @@ def stopped_before(step: str) -> Callable[[People], Awaitable[None]]:
     async def play(people: People) -> None:
         await checking_in(people)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Settlement, step, stop)
+            patch.setattr(Settling, step, stop)
             with pytest.raises(Unavailable):
                 await people.settle()
 
@@ -95,12 +96,12 @@ async def finished(people: People) -> None:
     assert await people.pay(18, paid_at=IN_TIME) == "refund_due"
     await people.drain()
     finished_at = (await people.rows("SELECT finished_at FROM rounds WHERE day = %s", DAY))[0]["finished_at"]
-    await people.service.settlement.expire_again(DAY, people.service.settings.shards, finished_at)
+    await people.service.finishing.expire_again(DAY, people.service.settings.shards, finished_at)
 
 
 async def void(people: People) -> None:
     await checking_in(people)
-    assert await people.service.settlement.void(DAY, "an outage") == "ok"
+    assert await people.service.voiding.void(DAY, "an outage") == "ok"
     assert await people.pay(18, paid_at=IN_TIME) == "refund_due"
 
 
@@ -232,8 +233,10 @@ async def test_a_rebuilt_round_goes_on_to_its_end(shared: Settings, moment: str)
         await people.finish()
         [row] = await people.rows("SELECT * FROM rounds WHERE day = %s", DAY)
         assert row["state"] == "finished"
-        [claims] = await service.store.all("sum_claims", day=DAY)
-        assert (claims["claims"], claims["packets_fen"], claims["strays"]) == (row["winners"], row["pot_fen"], 0)
+        claims = await people.rows("SELECT packet_fen FROM claims WHERE day = %s", DAY)
+        assert len(claims) == row["winners"]
+        assert sum(claim["packet_fen"] for claim in claims) == row["pot_fen"]
+        assert await service.store.all("stray_claims", day=DAY, limit=1) == []
         assert await people.balance(f"pool:{DAY}") == 0
         ranks = await people.rows("SELECT uid, rank FROM check_ins ORDER BY uid")
         per_shard = [[r["rank"] for r in ranks if keys.shard_of(r["uid"], 3) == shard] for shard in range(3)]
@@ -343,7 +346,7 @@ async def memory_of_members(people: People) -> Any:
     return await redis.hgetall(keys.name(DAY, 0, "members"))
 
 
-@pytest.mark.parametrize(("step", "word"), [("_close_shards", "paid"), ("_drain", "refund_due")])
+@pytest.mark.parametrize(("step", "word"), [("close_shards", "paid"), ("drain", "refund_due")])
 async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
     shared: Settings, monkeypatch: pytest.MonkeyPatch, step: str, word: str
 ) -> None:
@@ -357,14 +360,14 @@ async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
         await checking_in(people)
         await people.drain()
         with monkeypatch.context() as patch:
-            patch.setattr(Settlement, step, stop)
+            patch.setattr(Ending, step, stop)
             with pytest.raises(Unavailable):
-                await service.settlement.void(DAY, "an outage")
+                await service.voiding.void(DAY, "an outage")
         await people.drain()
         await lose(people)
         await rebuild_lost(service)
         assert await people.pay(18, paid_at=IN_TIME) == word
-        assert await service.settlement.void(DAY, "an outage") == "ok"
+        assert await service.voiding.void(DAY, "an outage") == "ok"
         assert await people.balance(f"pool:{DAY}") == 0
         assert (await service.game.check_in(10, time.monotonic())).word == "voided"
 

@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from clock.audit import rebuild
-from clock.audit.reconcile import Report, reconcile
+from clock.audit.contents import contents_of
+from clock.audit.reconcile import reconcile
+from clock.audit.report import Report
 from clock.channels import BillLine
 from clock.config import Settings
 from clock.game import keys
@@ -147,7 +148,7 @@ async def test_a_round_in_the_middle_of_its_life_agrees(
     shared: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with money on its way, and on eight shards, for which the books are read once."""
-    contents = Mock(side_effect=rebuild.contents_of)
+    contents = Mock(side_effect=contents_of)
     monkeypatch.setattr("clock.audit.reconcile.contents_of", contents)
     async with (
         sandbox(tmp_path / "sandbox.sqlite") as channel,

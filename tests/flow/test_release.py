@@ -20,7 +20,6 @@ from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.game import keys
 from clock.operators import quarantine
 from clock.payments import outgoing
-from clock.rounds.settling import Settlement
 from tests.conftest import DAY, Servers, at
 from tests.flow.stage import IN_TIME, People, Sandbox, bill, move, one_database, sandbox, send
 from tests.model.world import new_world
@@ -395,9 +394,8 @@ async def test_a_round_that_has_ended_gives_back_as_well(people: People, provide
     bill(provider, people.orders[2], "T9", 2, 300)
     assert await call_back(people, people.orders[2], "T9", amount=300) == "amount_mismatch"
     entry = await only(people)
-    settlement: Settlement = people.service.settlement
     if end == "void":
-        assert await settlement.void(DAY, "a storm") == "ok"
+        assert await people.service.voiding.void(DAY, "a storm") == "ok"
     else:
         await people.morning(winners=1)
         await people.settle()

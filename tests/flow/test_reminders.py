@@ -186,7 +186,7 @@ async def test_what_was_left_of_yesterday_expires(people: People, receiver: Rece
 
 
 async def test_a_void_round_reminds_nobody(people: People, receiver: Receiver) -> None:
-    await people.service.settlement.void(DAY, "an outage")
+    await people.service.voiding.void(DAY, "an outage")
     people.it_is("07:30", 1)
     await work(people)
     assert receiver.got == []

@@ -307,10 +307,10 @@ async def test_settlement_waits_for_the_replica_and_goes_on_with_it(people: Peop
     two.freeze()
     try:
         with pytest.raises(Unavailable):
-            await people.service.settlement.settle(DAY)
+            await people.service.settling.settle(DAY)
     finally:
         two.thaw()
-    assert await people.service.settlement.settle(DAY) == "settled"
+    assert await people.service.settling.settle(DAY) == "settled"
     assert (await two.copy.hget(keys.name(DAY, 0, "round"), "state")) == b"settled"
 
 

@@ -70,7 +70,7 @@ async def test_a_void_round_neither_ends_nor_lengthens_it(people: People) -> Non
     await play(people, [1, 2])
     await people.service.opener.open_round(people.day)
     await begin(people, [1], [2])
-    assert await people.service.settlement.void(people.day, "an outage") == "ok"
+    assert await people.service.voiding.void(people.day, "an outage") == "ok"
     people.day += timedelta(days=1)
     assert (await streak(people, 1), await streak(people, 2)) == ((1, 1, 1), (1, 1, 1))
     await play(people, [1], [2])
@@ -139,7 +139,7 @@ async def test_streaks_are_those_of_a_plain_model(people: People, seed: int) -> 
         await people.service.opener.open_round(people.day)
         await begin(people, winners, [uid for uid, fate in fates.items() if fate == "sleeps"])
         if chance.random() < 0.2:
-            await people.service.settlement.void(people.day, "")
+            await people.service.voiding.void(people.day, "")
         else:
             await people.settle()
             for uid, (now, longest) in expected.items():
@@ -172,7 +172,7 @@ async def test_a_tally_that_died_after_some_pages_is_taken_up_again(
         patch.setattr(standings.Standings, "_alert", dies)
         people.it_is("08:05", 1)
         with pytest.raises(Unavailable):
-            await people.service.settlement.settle(people.day)
+            await people.service.settling.settle(people.day)
     [row] = await people.rows("SELECT state, tallied_uid, tallied_at FROM rounds WHERE day = %s", people.day)
     assert (row["state"], row["tallied_uid"], row["tallied_at"]) == ("settled", 3, None)
     assert [(await streak(people, uid))[2] for uid in (1, 8)] == [2, 2]  # nobody's morning counts twice meanwhile
@@ -192,7 +192,7 @@ async def test_a_round_waits_for_an_earlier_one_that_was_played(people: People) 
     assert await streak(people, 1) == (1, 1, 3)
     await work(people)
     assert await streak(people, 1) == (1, 1, 3)
-    assert await people.service.settlement.settle(stuck) == "settled"
+    assert await people.service.settling.settle(stuck) == "settled"
     await work(people)
     assert await streak(people, 1) == (3, 3, 3)
 
@@ -249,7 +249,7 @@ async def test_a_credit_that_died_after_some_pages_adds_nothing_twice(
     with monkeypatch.context() as patch:
         patch.setattr("clock.rounds.standings.rows", dies)
         with pytest.raises(Unavailable):
-            await people.service.settlement.count(people.day, 1)
+            await people.service.standings.count(people.day)
     await work(people)
     found = await people.rows("SELECT sum(income_fen)::bigint AS fen FROM incomes")
     assert found[0]["fen"] == 100

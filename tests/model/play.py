@@ -264,20 +264,20 @@ class Table:
     # -- the worker and the operator
 
     async def _operate(self, command: Operate) -> None:
-        day, settlement = self._round(command.back).day, self.service.settlement
+        day = self._round(command.back).day
         await self.service.opener.open_round(day)
         if command.verb == "settle":
-            assert await settlement.settle(day) == self.model.settle(day)
+            assert await self.service.settling.settle(day) == self.model.settle(day)
             await self.compare_split(day)
         elif command.verb == "void":
-            assert await settlement.void(day, "an outage") == self.model.void(day)
+            assert await self.service.voiding.void(day, "an outage") == self.model.void(day)
         elif command.verb == "drain":
             await self.drain()
         elif self.model.finish(day):
-            assert await settlement.finish(day)
+            assert await self.service.finishing.finish(day)
             await self._credit_rest(day)
         else:
-            await settlement.finish(day)
+            await self.service.finishing.finish(day)
 
     def used(self) -> list[date]:
         """From the first round in which something happened to the one after the last: that takes what is carried."""
@@ -309,10 +309,10 @@ class Table:
         for day in self.used():
             await self.service.opener.open_round(day)
             if self.model.rounds[day].state == "open":
-                assert await self.service.settlement.settle(day) == self.model.settle(day)
+                assert await self.service.settling.settle(day) == self.model.settle(day)
                 await self.compare_split(day)
             if self.model.finish(day):
-                assert await self.service.settlement.finish(day)
+                assert await self.service.finishing.finish(day)
                 await self._credit_rest(day)
         await self.drain()
 

@@ -16,6 +16,8 @@ from clock.config import Settings
 from clock.domain.order_no import parse
 from clock.game import events, keys
 from clock.payments import outgoing
+from clock.rounds.ending import Ending
+from clock.rounds.recorded import Recorded
 from tests.conftest import DAY, Servers
 from tests.flow.stage import STAKE, People, Scripted, one_database
 from tests.model.audit import Audit, AuditedRound
@@ -142,7 +144,7 @@ async def play(people: People, audit: Audit, provider: Provider, day: Day) -> No
     await people.check_in(*awake)
     await listen(people, audit, on)
     if day.ends == "void":
-        assert await people.service.settlement.void(on, "an outage") == "ok"
+        assert await people.service.voiding.void(on, "an outage") == "ok"
         audit.voided(on.isoformat())
     elif day.ends != "open":
         await people.settle()
@@ -160,15 +162,14 @@ async def play(people: People, audit: Audit, provider: Provider, day: Day) -> No
 
 async def finish(people: People, audit: Audit, on: date) -> None:
     """The system's claims are heard between the script and Postgres."""
-    settlement = people.service.settlement
-    drain = settlement._drain
+    drain = Ending.drain
 
-    async def listened(round_: Any) -> None:
+    async def listened(ending: Ending, round_: Recorded) -> None:
         await listen(people, audit, on)
-        await drain(round_)
+        await drain(ending, round_)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settlement, "_drain", listened)
+        patch.setattr(Ending, "drain", listened)
         await people.finish()
 
 

@@ -1,0 +1,94 @@
+"""What settling, voiding and finishing share: one process at a time, scripts called on a shard, shards drained and
+closed, refunds owed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from clock.books import ledger, outbox, owed
+from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows
+from clock.domain.outcomes import Unavailable
+from clock.domain.rounds import WAIT_CAP_MS
+from clock.game import keys
+from clock.game.gametime import GameTime
+from clock.game.scripts import Value, call, load
+from clock.rounds.opening import Opener
+from clock.rounds.recorded import Recorded, recorded
+
+CLOSE = load("close")
+
+DRAIN_SECONDS = 20.0
+
+
+class BooksDiffer(Exception):
+    """Redis and Postgres do not agree on a round: settlement stops, a person must look."""
+
+
+class Ending:
+    """The connections with which rounds are ended, and the steps that several ways to end one have in common."""
+
+    def __init__(self, store: Store, redis: Any, time: GameTime, opener: Opener) -> None:
+        self.store = store
+        self.redis = redis
+        self.time = time
+        self.opener = opener
+        self._turn = asyncio.Lock()
+        """Whoever waits for Postgres' lock holds a connection: one of this process at a time."""
+
+    @asynccontextmanager
+    async def alone(self, day: date) -> AsyncIterator[Recorded | None]:
+        """The round as recorded, while nobody else settles; trouble with a server becomes :class:`Unavailable`."""
+        try:
+            async with self._turn, self.store.transaction() as connection:
+                await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
+                found = await rows(connection, "get_round", day=day)
+                yield recorded(found[0]) if found else None
+        except (Unavailable, RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"settlement of {day}: {error}") from error
+
+    async def reply(self, script: Any, day: date, shard: int, *args: Value) -> list[Any]:
+        """Call a script on a shard; its whole reply."""
+        names = keys.names(day, shard, script.nouns)
+        return await call(self.redis, script, names, [self.time.setting, *args])
+
+    async def word(self, script: Any, day: date, shard: int, *args: Value) -> str:
+        """Call a script on a shard; the word that it answers."""
+        return str((await self.reply(script, day, shard, *args))[1].decode())
+
+    async def drain(self, round_: Recorded) -> None:
+        """Until the round's outbox is empty, whoever drains it. Raises :class:`Unavailable` when it takes too long."""
+        async with asyncio.timeout(DRAIN_SECONDS):
+            for shard in round_.shards:
+                while True:
+                    await outbox.drain(self.store, self.redis, round_.day, shard)
+                    if not await self.redis.xlen(keys.name(round_.day, shard, "outbox")):
+                        break
+                    await asyncio.sleep(0.05)
+
+    async def close_shards(self, round_: Recorded, why: str) -> None:
+        """Close every shard, drain it into the books, and compare. Raises :class:`BooksDiffer`."""
+        day = round_.day
+        for shard in round_.shards:
+            word = await self.word(CLOSE, day, shard, why, WAIT_CAP_MS)
+            if word == "no_round":
+                await self.opener.open_round(day)
+                word = await self.word(CLOSE, day, shard, why, WAIT_CAP_MS)
+            if word not in ("closed", "already_closed"):
+                raise Unavailable(f"shard {shard} of {day} does not close: {word}")
+        await self.drain(round_)
+        said = await self.store.all("closed_shards", day=day)
+        books = (await self.store.all("count_books", day=day))[0]
+        for name in ("members", "winners", "late", "pool_fen"):
+            total = sum(row[name] for row in said)
+            if len(said) != len(round_.shards) or total != books[name]:
+                raise BooksDiffer(f"{name} of {day}: Redis says {total}, the books say {books[name]}")
+
+
+async def owe_refunds(connection: Connection, day: date) -> None:
+    """Post the round's refunds and put them on their way; each once, however often this runs."""
+    await ledger.post(connection, "refunds", day)
+    await owed.owe(connection, "refunds", day)

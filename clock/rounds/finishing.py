@@ -1,0 +1,87 @@
+"""Finishing a round: whoever did not claim is credited, the pool must be empty, and the keys in Redis expire.
+
+settled ──▶ finished, void ──▶ void with ``finished_at``
+"""
+
+from datetime import UTC, date, datetime
+
+import structlog
+
+from clock.game import keys
+from clock.game.scripts import load, of_users
+from clock.rounds.ending import BooksDiffer, Ending
+from clock.rounds.recorded import Recorded
+from clock.rounds.standings import Standings
+
+log = structlog.get_logger()
+
+CLAIM, FINISH = load("claim"), load("finish")
+
+CREDIT_CHUNK = 250
+
+
+class Finishing:
+    """Every step can be run twice, by any number of processes."""
+
+    def __init__(self, ending: Ending, standings: Standings) -> None:
+        self._ending = ending
+        self._store = ending.store
+        self._standings = standings
+
+    async def finish(self, day: date) -> bool:
+        """Credit winners who did not claim, and let the keys expire; whether it is done. Raises :class:`BooksDiffer`
+        and :class:`Unavailable`."""
+        async with self._ending.alone(day) as round_:
+            if round_ is None or round_.state not in ("settled", "void"):
+                return False
+            if self._ending.time.now_ms() < round_.at.claim_closes_ms:
+                return False
+            return await self._finish(round_)
+
+    async def expire_again(self, day: date, shards: int, finished_at: datetime) -> None:
+        """A finished round's outbox got late entries, which are drained now: its keys may expire again, when they would
+        have: nobody reads the outbox of a round that stays for longer than :func:`clock.service.live_rounds` thinks."""
+        over_ms = int((datetime.now(UTC) - finished_at).total_seconds() * 1000)
+        for shard in range(shards):
+            await self._ending.word(FINISH, day, shard, max(1, keys.KEEP_MS - over_ms))
+
+    async def _finish(self, round_: Recorded) -> bool:
+        day = round_.day
+        await self._ending.drain(round_)
+        if round_.state == "settled":
+            await self._credit_unclaimed(round_)
+            await self._standings.credit(day)
+        left_fen = (await self._store.all("pool_balance", day=day))[0]["fen"]
+        if left_fen:
+            raise BooksDiffer(f"the pool of {day} still holds {left_fen} fen")
+        for shard in round_.shards:
+            word = await self._ending.word(FINISH, day, shard, keys.KEEP_MS)
+            if word == "undrained":
+                return False
+            if word != "finished":
+                raise BooksDiffer(f"shard {shard} of {day} does not finish: {word}")
+        await self._store.all("mark_finished", day=day)
+        log.info("round_finished", day=str(day))
+        return True
+
+    async def _credit_unclaimed(self, round_: Recorded) -> None:
+        """Claim for every winner who has not, until the books have a claim of each."""
+        day, last = round_.day, None
+        while found := await self._store.all("unclaimed", day=day, limit=CREDIT_CHUNK * round_.rules.shards):
+            if found == last:
+                raise BooksDiffer(
+                    f"the books of {day} miss claims of {len(found)} winners, {found[0]['uid']} among them"
+                )
+            await self._credit(day, round_.rules.shards, [row["uid"] for row in found])
+            await self._ending.drain(round_)
+            last = found
+
+    async def _credit(self, day: date, shards: int, uids: list[int]) -> None:
+        by_shard: dict[int, list[int]] = {}
+        for uid in uids:
+            by_shard.setdefault(keys.shard_of(uid, shards), []).append(uid)
+        for shard, own in by_shard.items():
+            for start in range(0, len(own), CREDIT_CHUNK):
+                waited_ms = 0
+                users = [(uid, waited_ms) for uid in own[start : start + CREDIT_CHUNK]]
+                await self._ending.reply(CLAIM, day, shard, "system", *of_users(CLAIM, users))

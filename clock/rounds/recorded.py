@@ -1,0 +1,47 @@
+"""A round as Postgres has it, read from a row in one place."""
+
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from clock.books.store import Store
+from clock.domain.rounds import Rules, State, Windows, windows
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of ``rounds`` that the service decides by; ``winners`` and ``pot_fen`` are 0 until the split."""
+
+    day: date
+    rules: Rules
+    state: State
+    seed: bytes
+    seed_hash: bytes
+    winners: int
+    pot_fen: int
+    swept_at: datetime | None
+    reminded_at: datetime | None
+    tallied_at: datetime | None
+    tallied_uid: int
+    credited_at: datetime | None
+    credited_uid: int
+    finished_at: datetime | None
+
+    @property
+    def at(self) -> Windows:
+        return windows(self.day, self.rules)
+
+    @property
+    def shards(self) -> range:
+        return range(self.rules.shards)
+
+
+def recorded(row: dict[str, Any]) -> Recorded:
+    """The round in a row of all columns of ``rounds``."""
+    return msgspec.convert(row, Recorded)
+
+
+async def find(store: Store, day: date) -> Recorded | None:
+    """The round of a day. Raises :class:`Unavailable`."""
+    row = await store.one("get_round", day=day)
+    return recorded(row) if row else None

@@ -1,0 +1,48 @@
+"""Voiding a round: it is called off before claiming opens, and every stake is owed back.
+
+open, closed, split ──▶ voiding ──▶ void
+"""
+
+from datetime import date
+
+import structlog
+
+from clock.books.store import one, rows
+from clock.rounds.ending import Ending, owe_refunds
+from clock.rounds.recorded import Recorded
+
+log = structlog.get_logger()
+
+
+class Voiding:
+    """Every step can be run twice, by any number of processes."""
+
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
+        self._store = ending.store
+
+    async def void(self, day: date, reason: str) -> str:
+        """Call the round off. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
+        :class:`~clock.rounds.ending.BooksDiffer` and :class:`Unavailable`."""
+        async with self._ending.alone(day) as round_:
+            if round_ is None:
+                return "round_not_found"
+            if round_.state == "void":
+                return "ok"
+            if round_.state != "voiding" and not await self._store.all("start_voiding", day=day, reason=reason):
+                return "round_settled"
+            await self._give_back(round_)
+            return "ok"
+
+    async def _give_back(self, round_: Recorded) -> None:
+        day = round_.day
+        await self._ending.close_shards(round_, "void")
+        async with self._store.transaction() as connection:
+            await rows(connection, "drop_manifest", day=day)
+            await rows(connection, "give_carried_back", day=day)
+            await rows(connection, "refund_members", day=day, reason="void", at_ms=self._ending.time.now_ms())
+            await owe_refunds(connection, day)
+            books = await one(connection, "count_books", day=day)
+            figures = {name: books[name] for name in ("members", "winners", "late", "pool_fen")}
+            await rows(connection, "mark_void", day=day, **figures)
+        log.info("round_voided", day=str(day))
