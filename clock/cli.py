@@ -132,7 +132,8 @@ def api() -> None:
         logs.configure("api")
         uvloop.run(require_durable_redis(settings))
         port = free_port(settings.host, settings.port)
-        serve("clock.http.app:create_app", settings.host, port, settings.api_workers)
+        dev = load(os.environ).env == "dev"  # as the processes that serve read it
+        serve(f"clock.{'dev' if dev else 'http'}.app:create_app", settings.host, port, settings.api_workers)
 
 
 @cli.command()
@@ -171,9 +172,9 @@ def migrate() -> None:
 @click.argument("day", type=Day())
 def settle(day: date) -> None:
     """Settle the round of DAY (YYYY-MM-DD), if it is due."""
-    from clock.operators import ops
+    from clock.operators import rounds
 
-    show(with_service(lambda service: ops.settle(service, day)))
+    show(with_service(lambda service: rounds.settle(service.settling, day)))
 
 
 @cli.command()
@@ -181,26 +182,26 @@ def settle(day: date) -> None:
 @click.option("--reason", required=True, help="Kept with the round.")
 def void(day: date, reason: str) -> None:
     """Call off the round of DAY; every stake is owed back."""
-    from clock.operators import ops
+    from clock.operators import rounds
 
-    show(with_service(lambda service: ops.void(service, day, reason)))
+    show(with_service(lambda service: rounds.void(service.voiding, day, reason)))
 
 
 @cli.command()
 @click.argument("day", type=Day(), required=False)
 def reconcile(day: date | None) -> None:
     """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
-    from clock.operators import ops
+    from clock.operators.rounds import reconcile_rounds
 
-    show(with_service(lambda service: ops.reconcile(service, day)))
+    show(with_service(lambda service: reconcile_rounds(service, day)))
 
 
 @cli.command()
 def rebuild() -> None:
     """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back."""
-    from clock.operators import ops
+    from clock.operators import rounds
 
-    show(with_service(ops.rebuild))
+    show(with_service(rounds.rebuild))
 
 
 @cli.group(invoke_without_command=True)
@@ -210,10 +211,10 @@ def rebuild() -> None:
 @click.pass_context
 def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> None:
     """Signed callbacks that failed a check, newest first; what is decided about them."""
-    from clock.operators import ops
+    from clock.operators.quarantine import quarantined
 
     if context.invoked_subcommand is None:
-        show(with_service(lambda service: ops.quarantine(service, page, limit, waiting)))
+        show(with_service(lambda service: quarantined(service.store, page, limit, waiting)))
 
 
 @quarantine.command()
@@ -224,7 +225,7 @@ def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> 
 def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str) -> None:
     """Decide about the callback with this ID, once: --refund or --dismiss."""
     from clock.http.wire import ReleaseRequest
-    from clock.operators import ops
+    from clock.operators import quarantine
 
     if action is None:
         raise click.UsageError("--refund or --dismiss is required")
@@ -232,7 +233,9 @@ def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str
         request = msgspec.convert({"action": action, "reason": reason}, ReleaseRequest)
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error)) from None
-    show(with_service(lambda service: ops.release(service, entry, request, "command line")))
+    show(
+        with_service(lambda service: quarantine.release(service, entry, request.action, request.reason, "command line"))
+    )
 
 
 @cli.command()
@@ -241,9 +244,9 @@ def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
 def unanswered(day: date, page: int, limit: int) -> None:
     """Unpaid orders of DAY of which the channel has not said whether they are paid."""
-    from clock.operators import ops
+    from clock.operators import money
 
-    show(with_service(lambda service: ops.unanswered(service, day, page, limit)))
+    show(with_service(lambda service: money.unanswered(service.store, day, page, limit)))
 
 
 @cli.command()
@@ -254,9 +257,9 @@ def unanswered(day: date, page: int, limit: int) -> None:
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
 def outgoing(state: str, page: int, limit: int) -> None:
     """Payouts and refunds: how many are in which state, and those in one of them."""
-    from clock.operators import ops
+    from clock.operators import money
 
-    show(with_service(lambda service: ops.outgoing(service, state, page, limit)))
+    show(with_service(lambda service: money.outgoing(service.store, state, page, limit)))
 
 
 @cli.command()

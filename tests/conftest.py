@@ -17,13 +17,14 @@ import pytest
 import uvicorn
 from redis.asyncio import Redis
 
+import clock.dev.app
+import clock.http.app
 from clock.books.store import Store, add_partitions, migrate
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
 from clock.game.scripts import call, load
 from clock.http import openapi
-from clock.http.app import create_app
 from clock.http.lane import LeanPath
 from clock.http.server import OPTIONS
 from clock.runtime import embedded
@@ -194,6 +195,7 @@ async def api(settings: Settings, described: bool, monkeypatch: pytest.MonkeyPat
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if not described:
         monkeypatch.setattr(openapi, "describe", lambda app: None)
+    create_app = clock.dev.app.create_app if settings.env == "dev" else clock.http.app.create_app
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **OPTIONS))
     serving = asyncio.create_task(server.serve())

@@ -8,7 +8,7 @@ import msgspec
 
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Calendar
-from clock.http.lane import Refused
+from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.service import Service
 

@@ -4,41 +4,39 @@ import asyncio
 import gc
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
 from litestar_offline_docs import core as offline_docs
-from redis.exceptions import RedisError
 
 from clock import logs, metrics
 from clock.config import Settings, load
 from clock.descriptors import clients
-from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer, Busy, Unavailable
-from clock.http import openapi, pages, routes
-from clock.http.lane import MAX_BODY, Lane, LeanPath, Refused
+from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer
+from clock.http import openapi, pages
+from clock.http.health_routes import health_routes
+from clock.http.lane import MAX_BODY, Lane, LeanPath
+from clock.http.operator_routes import operator_routes
+from clock.http.ordinary import reply
+from clock.http.player_routes import me_routes, public_routes, user_routes
+from clock.http.refusals import refusal
 from clock.http.wire import Envelope
 from clock.operators import live
-from clock.operators.ops import reply
 from clock.operators.watch import Watch
 from clock.runtime.processes import end_with_parent
 from clock.service import Service, end
 
-log = structlog.get_logger()
-
 OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
-
-WORDS = {400: "bad_request", 401: "unauthenticated", 403: "forbidden", 404: "not_found", 413: "too_large"}
 
 
 class Clock(Litestar):
@@ -48,7 +46,11 @@ class Clock(Litestar):
     """By path, as it is plainly written; every other way to write it goes through Litestar's router."""
 
 
-def create_app(settings: Settings | None = None) -> Clock:
+MoreRoutes = Callable[[Service], list[ControllerRouterHandler]]
+"""Makes the handlers that are added to the service's own."""
+
+
+def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambda _: []) -> Clock:
     """The application; settings from the environment unless given."""
     settings = settings or load(os.environ)
     service = Service(settings)
@@ -69,13 +71,13 @@ def create_app(settings: Settings | None = None) -> Clock:
         metrics.count()
 
     handlers = [
-        *routes.user_routes(service, lane),
-        *routes.ops_routes(service, watch),
-        *routes.me_routes(service, lane),
-        *routes.public_routes(service),
-        *routes.health_routes(service, watch),
+        *user_routes(service, lane),
+        *operator_routes(service, watch),
+        *me_routes(service, lane),
+        *public_routes(service),
+        *health_routes(service, watch),
         *pages.page_routes(settings),
-        *(routes.dev_routes(service) if settings.env == "dev" else []),
+        *more_routes(service),
         create_static_files_router("/schema/static", [OPENAPI_ASSETS], include_in_schema=False),
     ]
     app = Clock(
@@ -118,35 +120,14 @@ def collect_seldom() -> None:
 
 
 def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envelope]:
-    """What ordinary handlers raise, in the envelope; the unexpected is logged once and says nothing outside."""
-    word, detail = "internal", ""
-    match error:
-        case Refused():
-            word, detail = error.word, error.detail
-        case HTTPException():
-            word = "method_not_allowed" if error.status_code == 405 else WORDS.get(error.status_code, "internal")
-            detail = wrong_with(error) if word == "bad_request" else ""
-        case Busy():
-            word = "busy"
-        case Unavailable():
-            word = "unavailable"
-        case RedisError() | OSError():
-            log.error("unavailable", path=request.url.path, error=type(error).__name__)
-            word = "unavailable"
-    if word == "internal":
-        log.error("request_broke", path=request.url.path, exc_info=error)
+    """What ordinary handlers raise, in the envelope."""
+    word, detail = refusal(error, path=request.url.path)
     response = reply(request, "", Answer(word), detail)
     if word in RETRY_AFTER_SECONDS:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[word])
     if word == "method_not_allowed":
         response.headers["Allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
     return response
-
-
-def wrong_with(error: HTTPException) -> str:
-    """What was wrong with which field, in the words of the lean lane; Litestar's own repeat the whole address."""
-    fields = error.extra if isinstance(error.extra, list) else []
-    return "; ".join(f"{one['message']} - at `{one['key']}`" for one in fields if "key" in one) or error.detail
 
 
 def _methods_of(app: Litestar, path: str) -> set[str]:

@@ -9,17 +9,14 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
-from redis.exceptions import RedisError
 
 from clock import metrics
-from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Busy, Language, Unavailable, envelope, language
+from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Language, envelope, language
+from clock.http.refusals import Refused, refusal
 from clock.http.wire import UserRequest
 from clock.tokens import Tokens, Unauthenticated
-
-log = structlog.get_logger()
 
 MAX_BODY = 64 * 1024
 MOST_INSIDE = 8_192
@@ -36,15 +33,6 @@ JSON = (b"content-type", b"application/json")
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 OfUser = TypeVar("OfUser", bound=UserRequest)
-
-
-class Refused(Exception):
-    """A refusal of the envelope's table; ``detail`` says what exactly was wrong."""
-
-    def __init__(self, word: str, detail: str = "") -> None:
-        super().__init__(word)
-        self.word = word
-        self.detail = detail
 
 
 class Call(msgspec.Struct):
@@ -130,22 +118,6 @@ def _language(accept: bytes) -> Language:
     return language(accept.decode("latin-1"))
 
 
-def refusal(verb: str, error: Exception) -> tuple[Answer, str]:
-    """What a failed request is answered, and a detail; the unexpected is logged once and says nothing outside."""
-    match error:
-        case Refused():
-            return Answer(error.word), error.detail
-        case Busy():
-            return Answer("busy"), ""
-        case Unavailable():
-            return Answer("unavailable"), ""
-        case RedisError() | OSError():
-            log.error("unavailable", verb=verb, error=type(error).__name__)
-            return Answer("unavailable"), ""
-    log.error("request_broke", verb=verb, exc_info=error)
-    return Answer("internal"), ""
-
-
 class Endpoint(msgspec.Struct, frozen=True):
     """What one method of a path does, and what the OpenAPI document says of it."""
 
@@ -183,7 +155,8 @@ class LeanPath:
                 raise Refused("method_not_allowed")
             answer = await endpoint.run(call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
-            answer, detail = refusal(self.verb, error)
+            word, detail = refusal(error, verb=self.verb)
+            answer = Answer(word)
         finally:
             inside.count -= 1
         return self._said(answer, call, detail)

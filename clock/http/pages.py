@@ -13,7 +13,7 @@ from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler
 
 from clock.config import Settings, rules_of
-from clock.http.lane import Refused
+from clock.http.refusals import Refused
 
 FOLDER = Path(__file__).parent / "web"
 

@@ -52,21 +52,6 @@ class ReleaseRequest(msgspec.Struct, frozen=True):
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
 
 
-class MoveTime(msgspec.Struct, frozen=True):
-    """RFC 3339, with an offset."""
-
-    now: str
-
-
-class TokenRequest(msgspec.Struct, frozen=True):
-    uid: Uid
-    role: Literal["user", "service", "operator"] = "user"
-
-
-class PayRequest(msgspec.Struct, frozen=True):
-    order_no: Annotated[str, msgspec.Meta(max_length=64)]
-
-
 class Envelope(msgspec.Struct, frozen=True):
     """Every reply of an ``/api``, ``/callbacks`` or ``/ops`` path."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from clock.books import entries, outbox
 from clock.books.owed import refund_no
-from clock.books.store import RELEASE_LOCK, Connection, rows
+from clock.books.store import RELEASE_LOCK, Connection, Store, rows
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
@@ -65,6 +65,25 @@ def payment_of(raw: bytes) -> Payment:
     if ":" in callback.order_no:  # no provider takes it, and the ledger's causes are told apart by it
         why_not = "unreadable"
     return Payment(transaction_id, amount_fen, paid.notify_time, why_not)
+
+
+async def quarantined(store: Store, page: int, limit: int, waiting: bool = False) -> Answer:
+    """Signed callbacks that failed a check, newest first, each with the decision about it, if there is one."""
+    count = await store.one("count_quarantine") or {}
+    found = await store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
+    total = count["waiting"] if waiting else count["total"]
+    return Answer("ok", {"total": total, "waiting": count["waiting"], "items": [_kept(row) for row in found]})
+
+
+def _kept(row: dict[str, Any]) -> dict[str, Any]:
+    """A quarantined callback as operators see it; ``why_not`` says why its payment cannot be given back."""
+    decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no")
+    shown = {name: value for name, value in row.items() if name not in decided}
+    payment = payment_of(row["raw"])
+    shown |= {"day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")}
+    shown |= {"transaction_id": payment.transaction_id, "amount": payment.amount_fen, "why_not": payment.why_not}
+    shown["released"] = {name: row[name] for name in decided} if row["action"] else None
+    return shown
 
 
 async def release(service: Service, entry: str, action: Action, reason: str, by_whom: str) -> Answer:

@@ -12,11 +12,11 @@ from prometheus_client.core import GaugeMetricFamily
 from redis.exceptions import RedisError
 
 from clock.books import outbox
-from clock.domain.outcomes import Unavailable
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Calendar, Rules, phase, previous, windows
 from clock.game import keys, totals
 from clock.game.totals import Totals
-from clock.operators import live
+from clock.operators.live import add_up, traffic
 from clock.payments.outgoing import STUCK_ATTEMPTS
 from clock.service import Service
 
@@ -77,6 +77,16 @@ class Watch:
                 self._seen = (monotonic(), await self._look())
             return self._seen[1]
 
+    async def live(self) -> Answer:
+        """What all processes do now, what waits, and the alarms."""
+        service, seen = self._service, await self.look()
+        moving: dict[str, Any] = await traffic(service.redis) if seen.redis else add_up([])
+        shown = {**msgspec.to_builtins(seen), "traffic": moving}
+        shown["alarms"] = alarms(seen, moving["failed_per_second"])
+        shown["now_ms"] = service.time.now_ms() if service.time.known else None
+        shown["timezone"] = service.settings.timezone
+        return Answer("ok", shown)
+
     async def _look(self) -> Watched:
         seen = Watched(replicas_wanted=int(self._service.settings.durability == "replica"))
         try:
@@ -106,8 +116,8 @@ class Watch:
             seen.rounds[name] = await totals.read(redis, day, round_.rules.shards)
         backlog = await outbox.backlog(redis, shown)
         seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
-        traffic = await live.traffic(redis)
-        seen.connections, seen.fullest = traffic["connections"], traffic["fullest"]
+        moving = await traffic(redis)
+        seen.connections, seen.fullest = moving["connections"], moving["fullest"]
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()

@@ -20,7 +20,9 @@ from redis.asyncio import Redis
 
 from clock.books import outbox
 from clock.cli import cli, main
-from clock.config import Settings
+from clock.config import BadSetting, Settings
+from clock.dev.app import create_app
+from clock.http import server
 from clock.runtime import embedded, worker
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
@@ -252,6 +254,29 @@ async def test_in_production_there_is_no_travelling_through_time_and_no_token_fo
             assert (status, reply["code"]) == (404, "not_found"), (method, path)
     _, document = await api.send("GET", "/schema/openapi.json")
     assert [path for path in document["paths"] if path.startswith("/dev")] == []
+
+
+@pytest.mark.parametrize("changes", [{"env": "prod"}])
+def test_the_application_of_development_does_not_start_in_production(settings: Settings) -> None:
+    with pytest.raises(BadSetting, match="CLOCK_ENV"):
+        create_app(settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "factory"),
+    [({"env": "prod"}, "clock.http.app:create_app"), ({"env": "dev"}, "clock.dev.app:create_app")],
+    ids=["prod", "dev"],
+)
+def test_the_api_serves_the_application_of_its_environment(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, factory: str
+) -> None:
+    for name, value in environment(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # the command sets it only where it is missing
+    served: list[str] = []
+    monkeypatch.setattr(server, "serve", lambda factory, *_: served.append(factory))
+    result = CliRunner().invoke(cli, ["api"], catch_exceptions=False)
+    assert (result.exit_code, served) == (0, [factory])
 
 
 # -- the command line

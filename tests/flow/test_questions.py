@@ -11,7 +11,7 @@ import pytest
 from clock.channels import OrderState
 from clock.config import Settings
 from clock.domain.shapes import PaymentCallback, PaymentExtra
-from clock.operators import ops
+from clock.operators import money, rounds
 from clock.payments import questions
 from clock.runtime import worker
 from tests.conftest import DAY, Servers, at
@@ -276,10 +276,10 @@ async def test_what_the_provider_cannot_say_before_settlement_is_counted_and_nam
     provider.silent = {people.orders[3], people.orders[4]}
     await people.settle()
     assert (await figures(people))["unanswered_orders"] == 2
-    answer = await ops.unanswered(people.service, DAY, 1, 10)
+    answer = await money.unanswered(people.service.store, DAY, 1, 10)
     assert [row["order_no"] for row in answer.data["items"]] == sorted(provider.silent)
-    assert (await ops.round_figures(people.service, DAY)).data["unanswered_orders"] == 2
-    assert (await ops.unanswered(people.service, date(2026, 1, 1), 1, 10)).word == "round_not_found"
+    assert (await rounds.figures(people.service, DAY)).data["unanswered_orders"] == 2
+    assert (await money.unanswered(people.service.store, date(2026, 1, 1), 1, 10)).word == "round_not_found"
 
 
 async def test_a_provider_that_hangs_does_not_hold_up_settlement(

@@ -14,7 +14,7 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.split import split
 from clock.game import keys
 from clock.http import public
-from clock.operators import ops
+from clock.operators import rounds
 from clock.rounds import settling
 from clock.rounds.ending import BooksDiffer
 from clock.runtime import worker
@@ -201,16 +201,16 @@ async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
     shown = [
         await public.figures(process, DAY),
         await public.packets(process, DAY, 1, 100),
-        await ops.round_figures(process, DAY),
+        await rounds.figures(process, DAY),
         await process.game.summary(1, None, arrived()),
         await process.game.claim(1, arrived()),
     ]
     assert shown[1].word == shown[4].word == "not_settled"
     assert shown[0].data["seed"] is shown[0].data["pot"] is shown[0].data["largest"] is shown[2].data["seed"] is None
     redis: Any = process.redis
-    rounds = [await redis.hgetall(keys.name(DAY, shard, "round")) for shard in range(2)]
-    assert seed.hex() not in str([shown, rounds, capfd.readouterr()])
-    assert repr(seed)[2:-1] not in str([shown, rounds])
+    in_redis = [await redis.hgetall(keys.name(DAY, shard, "round")) for shard in range(2)]
+    assert seed.hex() not in str([shown, in_redis, capfd.readouterr()])
+    assert repr(seed)[2:-1] not in str([shown, in_redis])
     assert hashlib.sha256(seed).hexdigest() == shown[0].data["seed_hash"]
     assert await process.settling.settle(DAY) == "settled"
     assert (await public.figures(process, DAY)).data["seed"] == seed.hex()

@@ -1,0 +1,47 @@
+"""Paths of development: the moved clock, tokens without a password, payment by the sandbox provider."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from litestar.types import ControllerRouterHandler
+
+from clock.dev import time_travel
+from clock.domain.outcomes import Answer
+from clock.http.lane import Call, Endpoint, for_anyone, route
+from clock.http.wire import Uid
+from clock.service import Service
+
+
+class MoveTime(msgspec.Struct, frozen=True):
+    """RFC 3339, with an offset."""
+
+    now: str
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    uid: Uid
+    role: Literal["user", "service", "operator"] = "user"
+
+
+class PayRequest(msgspec.Struct, frozen=True):
+    order_no: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+def dev_routes(service: Service) -> list[ControllerRouterHandler]:
+    async def move(request: MoveTime, _: Call) -> Answer:
+        return await time_travel.move_time(service, request.now)
+
+    async def come_back(_: Call) -> Answer:
+        return await time_travel.move_time(service, None)
+
+    async def token(request: TokenRequest, _: Call) -> Answer:
+        return Answer("ok", {"token": service.tokens.issue(request.uid, request.role)})
+
+    async def pay(request: PayRequest, _: Call) -> Answer:
+        return await time_travel.pay(service, request.order_no)
+
+    return [
+        route("/dev/time", "dev_time", PUT=for_anyone(MoveTime, move), DELETE=Endpoint(come_back)),
+        route("/dev/token", "dev_token", POST=for_anyone(TokenRequest, token)),
+        route("/dev/pay", "dev_pay", POST=for_anyone(PayRequest, pay)),
+    ]

@@ -1,0 +1,139 @@
+"""Ordinary handlers: what the paths outside the lean lane share, from the token to the envelope."""
+
+import re
+from datetime import date
+from time import monotonic
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from litestar.types import ASGIApp, ControllerRouterHandler, HTTPReceiveMessage, Receive, Scope, Send
+
+from clock import metrics
+from clock.domain.outcomes import OUTCOMES, Answer, language, message
+from clock.domain.rounds import parse_day
+from clock.http.lane import read_body
+from clock.http.refusals import Refused
+from clock.http.wire import Envelope
+from clock.tokens import Tokens, Unauthenticated
+
+Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
+
+RESPONSES = {
+    status: ResponseSpec(Envelope, description=text)
+    for status, text in {
+        400: "bad_request",
+        401: "unauthenticated",
+        403: "forbidden",
+        404: "not_found",
+        413: "too_large",
+        429: "slow_down",
+        503: "unavailable",
+    }.items()
+}
+
+
+def bounded(app: ASGIApp) -> ASGIApp:
+    """A middleware: the body is read, or refused as too large, before anything else is looked at. What Litestar would
+    answer to OPTIONS is no envelope."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
+        if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
+            raise Refused("method_not_allowed")
+        raw = await read_body(receive, dict(scope["headers"]))
+
+        async def read_already() -> HTTPReceiveMessage:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        await app(scope, read_already, send)
+
+    return run
+
+
+class Posted(Request[Any, Any, Any]):
+    """A request whose body is read as the lean lane reads one: empty is an empty object, unreadable a bad request."""
+
+    async def body(self) -> bytes:
+        return await super().body() or b"{}"
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise Refused("bad_request", str(error)) from None
+
+
+def signed_in(tokens: Tokens, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
+    """Ordinary handlers that need a token: 413, then 401, then what the handler answers."""
+    return [
+        Router(
+            "/",
+            route_handlers=handlers,
+            middleware=[bounded],
+            guards=[token_guard(tokens)],
+            request_class=Posted,
+            security=[{"bearer": []}],
+            response_headers={"Cache-Control": "no-store"},
+        )
+    ]
+
+
+def token_guard(tokens: Tokens) -> Any:
+    """A Litestar guard that requires a valid token of any role: the role is checked after the request (403 after
+    400)."""
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        try:
+            authorization = connection.headers.get("authorization", "").encode("latin-1")
+            connection.scope["caller"] = tokens.caller(authorization)  # type: ignore[typeddict-unknown-key]
+        except Unauthenticated as error:
+            raise Refused("unauthenticated", str(error)) from None
+
+    return guard
+
+
+def require_operator(request: Request[Any, Any, Any]) -> int:
+    """The operator's uid; refuses every other role."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    if caller.role != "operator":
+        raise Refused("forbidden", "role operator is required")
+    return int(caller.uid)
+
+
+def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
+    """The user that a read is about: the token's own, or with a service token the one in the query."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    uid = caller.uid if asked is None else asked
+    if not caller.may_act_for(uid):
+        raise Refused("forbidden", "the token is another user's")
+    return int(uid)
+
+
+def reply(request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "") -> Response[Envelope]:
+    """The envelope of an ordinary handler's answer; the answer is counted."""
+    now = monotonic()
+    metrics.answered(verb or "other", answer.word, now - request.scope.get("arrived", now))  # type: ignore[operator]
+    outcome = OUTCOMES[answer.word]
+    text = message(verb, answer.word, language(request.headers.get("accept-language", "")))
+    body = Envelope(outcome.status, answer.word, f"{text}: {detail}" if detail else text, answer.data)
+    return Response(body, status_code=outcome.http)
+
+
+def day_of(text: str) -> date:
+    """The day in a path; anything but ``YYYY-MM-DD`` is a bad request."""
+    try:
+        return parse_day(text)
+    except ValueError:
+        raise Refused("bad_request", "day must be YYYY-MM-DD") from None
+
+
+def entry_of(text: str) -> str:
+    """The id of a quarantined callback in a path; anything but a SHA-256 in hex is a bad request."""
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise Refused("bad_request", "entry must be 64 hexadecimal digits")
+    return text

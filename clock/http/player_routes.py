@@ -1,0 +1,153 @@
+"""What players do and read over HTTP: the verbs of the lean lane, the channels' callbacks, and ordinary reads."""
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get
+from litestar.handlers import ASGIRouteHandler
+from litestar.params import FromPath, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from clock.channels import BadSignature, Channel
+from clock.domain.outcomes import Answer, language
+from clock.domain.shapes import PaymentCallback
+from clock.http import me, public
+from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, decoder, for_caller, route
+from clock.http.ordinary import RESPONSES, Limit, Page, bounded, day_of, reply, signed_in, uid_of
+from clock.http.refusals import Refused
+from clock.http.wire import (
+    AckAlertRequest,
+    CheckInRequest,
+    CheckInStatusRequest,
+    ClaimRequest,
+    Envelope,
+    JoinRequest,
+    RemindRequest,
+    SummaryRequest,
+)
+from clock.service import Service
+
+AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
+
+
+def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
+    """The verbs, and the callbacks that make users members."""
+    game, channel = service.game, service.channels[service.settings.channel]
+    flags = game.flags
+
+    async def join(request: JoinRequest, call: Call) -> Answer:
+        answer = await game.join(request.uid, request.extra, call.arrived)
+        if "order_no" in answer.data:
+            answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
+        return answer
+
+    def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], **more: Endpoint) -> ASGIRouteHandler:
+        return route(path, verb, POST=for_caller(lane, request_type, run), **more)
+
+    return [
+        of(
+            "/api/summary",
+            "summary",
+            SummaryRequest,
+            lambda asked, call: game.summary(asked.uid, asked.extra, call.arrived),
+            GET=Endpoint(lambda call: game.summary(None, None, call.arrived)),
+        ),
+        of("/api/join", "join", JoinRequest, join),
+        of(
+            "/api/check-in/status",
+            "check_in_status",
+            CheckInStatusRequest,
+            lambda asked, call: game.check_in_status(asked.uid, call.arrived),
+        ),
+        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: game.check_in(asked.uid, call.arrived)),
+        of("/api/claim", "claim", ClaimRequest, lambda asked, call: game.claim(asked.uid, call.arrived)),
+        of(
+            "/api/remind",
+            "remind",
+            RemindRequest,
+            lambda asked, call: flags.remind(asked.uid, asked.on, call.arrived),
+        ),
+        of(
+            "/api/alert/ack",
+            "ack_alert",
+            AckAlertRequest,
+            lambda asked, call: flags.ack_alert(asked.uid, call.arrived),
+        ),
+        *(
+            route(f"/callbacks/{name}", f"pay_{name}", POST=Endpoint(callback(service, paid_by), PaymentCallback))
+            for name, paid_by in service.channels.items()
+        ),
+    ]
+
+
+def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[Answer]]:
+    """Verify the signature over the raw body first; from then on every callback is kept, whatever it contains."""
+    decode = decoder(PaymentCallback)
+
+    async def taken(call: Call) -> Answer:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
+        try:
+            channel.verify(call.raw, headers)
+        except BadSignature:
+            raise Refused("bad_signature") from None
+        try:
+            request = decode(call.raw)
+        except Refused:
+            await service.game.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
+            raise
+        return await service.game.pay(request, channel.name, call.raw, call.arrived)
+
+    return taken
+
+
+def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
+    """What a user reads about themselves; a service names the user with ``?uid=``. Counts towards the user's rate."""
+
+    def whose(request: Request[Any, Any, Any], asked: int | None) -> int:
+        uid = uid_of(request, asked)
+        lane.rate.check(uid, monotonic())
+        return uid
+
+    @get("/api/me", responses=RESPONSES)
+    async def my_info(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
+        return reply(request, "me", await me.info(service, whose(request, uid)))
+
+    @get("/api/me/history", responses=RESPONSES)
+    async def my_history(
+        request: Request[Any, Any, Any], uid: AskedUid = None, page: Page = 1, limit: Limit = 20
+    ) -> Response[Envelope]:
+        tongue = language(request.headers.get("accept-language", ""))
+        answer = await me.history(service, whose(request, uid), page, limit, tongue)
+        return reply(request, "history", answer)
+
+    @get("/api/me/yesterday", responses=RESPONSES)
+    async def my_yesterday(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
+        answer = await service.game.yesterday(whose(request, uid), monotonic())
+        return reply(request, "yesterday", answer)
+
+    return signed_in(service.tokens, my_info, my_history, my_yesterday)
+
+
+def public_routes(service: Service) -> list[ControllerRouterHandler]:
+    """Reads without a token; the only personal data is masked numbers."""
+
+    @get("/api/talents", responses=public.RESPONSES)
+    async def talents(request: Request[Any, Any, Any]) -> Response[Envelope]:
+        return reply(request, "talents", await public.talents(service))
+
+    @get("/api/board", responses=public.RESPONSES)
+    async def board(request: Request[Any, Any, Any], page: Page = 1, limit: Limit = 20) -> Response[Envelope]:
+        return reply(request, "board", await public.board(service, page, limit))
+
+    @get("/api/rounds/{day:str}", responses=public.RESPONSES)
+    async def public_round(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        return reply(request, "public_round", await public.figures(service, day_of(day)))
+
+    @get("/api/rounds/{day:str}/packets", responses=public.RESPONSES)
+    async def packets(
+        request: Request[Any, Any, Any], day: FromPath[str], page: Page = 1, limit: public.PacketLimit = 1000
+    ) -> Response[Envelope]:
+        return reply(request, "public_round", await public.packets(service, day_of(day), page, limit))
+
+    return [Router("/", route_handlers=[talents, board, public_round, packets], middleware=[bounded])]

@@ -1,0 +1,25 @@
+"""Money that waits for a provider: payouts and refunds by state, and orders without an answer."""
+
+from datetime import date
+
+from clock.books.store import Store
+from clock.domain.outcomes import Answer
+from clock.payments.outgoing import STUCK_ATTEMPTS
+
+
+async def outgoing(store: Store, state: str, page: int, limit: int, day: date | None = None) -> Answer:
+    """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``."""
+    counts = await store.all("count_outgoing", day=day)
+    found = await store.all(
+        "list_outgoing", day=day, state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
+    )
+    items = [{**row, "day": row["day"].isoformat()} for row in found]
+    return Answer("ok", {"counts": counts, "items": items})
+
+
+async def unanswered(store: Store, day: date, page: int, limit: int) -> Answer:
+    """Unpaid orders of a round for which the channel has not answered whether they are paid; it is asked again."""
+    if await store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    items = await store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)
+    return Answer("ok", {"items": items})

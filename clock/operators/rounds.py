@@ -1,0 +1,128 @@
+"""One round for operators: its figures, its steps by the minute, and what ends, compares or rebuilds it."""
+
+from collections.abc import Awaitable
+from datetime import date
+from typing import Any
+
+import msgspec
+import structlog
+
+from clock.audit.rebuild import rebuild_lost
+from clock.audit.reconcile import reconcile
+from clock.books import outbox
+from clock.books.store import Store
+from clock.domain.outcomes import Answer
+from clock.domain.rounds import SPLIT_STATES, Rules, phase, windows
+from clock.game.totals import read
+from clock.rounds.ending import BooksDiffer
+from clock.rounds.settling import Settling
+from clock.rounds.voiding import Voiding
+from clock.service import Service, live_rounds
+
+log = structlog.get_logger()
+
+STEPS = ("ordered", "paid", "checked_in", "claimed")
+
+
+async def figures(service: Service, day: date) -> Answer:
+    """Every figure of a round; sums in fen. The seed is shown once the round is settled or void."""
+    row = await service.store.one("get_round", day=day)
+    if row is None:
+        return Answer("round_not_found")
+    refunds = await service.store.one("sum_refunds", day=day) or {}
+    compared = await service.store.one("last_reconciliation", day=day)
+    rules = msgspec.convert(row["rules"], Rules)
+    at = windows(day, rules)
+    live = await read(service.redis, day, rules.shards)
+    alive = row["state"] == "open"
+    public = row["state"] in ("settled", "finished", "void")
+    return Answer(
+        "ok",
+        {
+            "day": day.isoformat(),
+            "state": phase(row["state"], at, service.time.now_ms()),
+            "step": row["state"],
+            "at": msgspec.to_builtins(at),
+            "rules": msgspec.to_builtins(rules),
+            "members": live.members if alive else row["members"] or live.members,
+            "winners": live.winners if alive else row["winners"] or live.winners,
+            "late": live.late if alive else row["late"] or live.late,
+            "pool": live.pool_fen if alive else row["pool_fen"] or live.pool_fen,
+            "forfeited": row["forfeited_fen"],
+            "fee": row["fee_fen"],
+            "carried_in": row["carried_in_fen"],
+            "carried_out": row["carried_out_fen"],
+            "pot": row["pot_fen"],
+            "packets": row["winners"] if row["state"] in SPLIT_STATES else 0,
+            "packets_published": live.published,
+            "packets_published_fen": live.published_fen,
+            "packets_claimed": live.claimed,
+            "packets_claimed_fen": live.claimed_fen,
+            "refunds": refunds["refunds"],
+            "refunds_fen": refunds["fen"],
+            "unanswered_orders": row["unanswered_orders"],
+            "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
+            "seed_hash": row["seed_hash"].hex(),
+            "seed": row["seed"].hex() if public else None,
+            "void_reason": row["void_reason"],
+            "reconciled": compared,
+        },
+    )
+
+
+async def steps(store: Store, day: date) -> Answer:
+    """A round's funnel against time: for each minute in which something happened, its instant and how many users
+    ordered, paid, checked in and claimed in it. It follows the outbox."""
+    if await store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    found = await store.all("steps", day=day)
+    minutes: dict[int, list[int]] = {}
+    for row in found:
+        minutes.setdefault(row["minute_ms"], [0] * len(STEPS))[STEPS.index(row["step"])] = row["count"]
+    sums = [sum(column) for column in zip(*minutes.values(), strict=True)] or [0] * len(STEPS)
+    return Answer(
+        "ok",
+        {
+            "day": day.isoformat(),
+            "steps": STEPS,
+            "minutes": [[minute_ms, *counts] for minute_ms, counts in sorted(minutes.items())],
+            "totals": dict(zip(STEPS, sums, strict=True)),
+        },
+    )
+
+
+async def settle(settling: Settling, day: date) -> Answer:
+    """Settle a due round now. Waits for a settlement that is already running."""
+    return await _ended(day, settling.settle(day))
+
+
+async def void(voiding: Voiding, day: date, reason: str) -> Answer:
+    """Call a round off: every stake is owed back."""
+    return await _ended(day, voiding.void(day, reason))
+
+
+async def _ended(day: date, work: Awaitable[str]) -> Answer:
+    shown: dict[str, Any] = {"day": day.isoformat()}
+    try:
+        return Answer(await work, shown)
+    except BooksDiffer as error:
+        log.error("books_differ", day=str(day), error=str(error))
+        return Answer("books_differ", {**shown, "difference": str(error)})
+
+
+async def reconcile_rounds(service: Service, day: date | None) -> Answer:
+    """Compare one round, or every live one without ``day``; ``books_differ`` lists the differences."""
+    days = [day] if day else [row["day"] for row in await live_rounds(service)]
+    reports = [report for one in days if (report := await reconcile(service, one)) is not None]
+    if not reports:
+        return Answer("round_not_found")
+    word = "books_differ" if any(report.differences for report in reports) else "books_agree"
+    return Answer(word, {"reports": msgspec.to_builtins(reports)})
+
+
+async def rebuild(service: Service) -> Answer:
+    """Recreate the rounds that Redis has lost."""
+    try:
+        return Answer("ok", {"rebuilt": await rebuild_lost(service)})
+    except BooksDiffer as error:
+        return Answer("books_differ", {"difference": str(error)})
