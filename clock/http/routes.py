@@ -40,11 +40,10 @@ from clock.service import Service
 
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     """What users do, and the callback that makes them members."""
-    game, channel = service.game, service.channels[service.settings.channel]
-    flags = game.flags
+    verbs, home, flags, channel = service.verbs, service.home, service.flags, service.channels[service.settings.channel]
 
     async def join(request: JoinRequest, call: Call) -> Answer:
-        answer = await game.join(request.uid, request.extra, call.arrived)
+        answer = await verbs.join(request.uid, request.extra, call.arrived)
         if "order_no" in answer.data:
             answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
         return answer
@@ -57,18 +56,18 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             "/api/summary",
             "summary",
             SummaryRequest,
-            lambda asked, call: game.summary(asked.uid, asked.extra, call.arrived),
-            GET=Endpoint(lambda call: game.summary(None, None, call.arrived)),
+            lambda asked, call: home.summary(asked.uid, asked.extra, call.arrived),
+            GET=Endpoint(lambda call: home.summary(None, None, call.arrived)),
         ),
         of("/api/join", "join", JoinRequest, join),
         of(
             "/api/check-in/status",
             "check_in_status",
             CheckInStatusRequest,
-            lambda asked, call: game.check_in_status(asked.uid, call.arrived),
+            lambda asked, call: verbs.check_in_status(asked.uid, call.arrived),
         ),
-        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: game.check_in(asked.uid, call.arrived)),
-        of("/api/claim", "claim", ClaimRequest, lambda asked, call: game.claim(asked.uid, call.arrived)),
+        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: verbs.check_in(asked.uid, call.arrived)),
+        of("/api/claim", "claim", ClaimRequest, lambda asked, call: verbs.claim(asked.uid, call.arrived)),
         of(
             "/api/remind",
             "remind",
@@ -101,9 +100,9 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
         try:
             request = decode(call.raw)
         except Refused:
-            await service.game.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
+            await service.incoming.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
             raise
-        return await service.game.pay(request, channel.name, call.raw, call.arrived)
+        return await service.incoming.pay(request, channel.name, call.raw, call.arrived)
 
     return taken
 
@@ -249,7 +248,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
 
     @get("/api/me/yesterday", responses=ops.RESPONSES)
     async def my_yesterday(request: Request[Any, Any, Any], uid: ops.AskedUid = None) -> Response[Envelope]:
-        answer = await service.game.yesterday(whose(request, uid), monotonic())
+        answer = await service.verbs.yesterday(whose(request, uid), monotonic())
         return ops.reply(request, "yesterday", answer)
 
     return signed_in(service, my_info, my_history, my_yesterday)

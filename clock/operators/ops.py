@@ -314,7 +314,7 @@ async def release(service: Service, entry: str, request: ReleaseRequest, by_whom
 async def around(service: Service) -> list[tuple[date, int]]:
     """What has an outbox now: users, the rounds of yesterday and today; as day and number of shards."""
     today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
-    rounds = [await service.game.round(day) for day in (previous(today), today)]
+    rounds = [await service.asking.round(day) for day in (previous(today), today)]
     for one in rounds:
         if not await service.redis.exists(keys.name(one.day, 0, "round")):
             raise Unavailable(f"round {one.day} is not in Redis")

@@ -61,8 +61,8 @@ class Incoming:
     async def order(self, place: order_no.Place) -> Order | None:
         """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
-        args = [self._asking.time.setting, place.uid, place.tail]
-        _, word, *order = await call(self._redis, ORDER, names, args)
+        setting = self._asking.time.setting
+        _, word, *order = await call(self._redis, ORDER, names, [setting, place.uid, place.tail])
         if word == b"no_round":
             await self._opener.reopen(place.day)
         return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None

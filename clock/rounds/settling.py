@@ -27,8 +27,9 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS, Rules, Windows, windows
 from clock.domain.split import Split, fee, split
 from clock.game import keys
+from clock.game.client import call
 from clock.game.gametime import GameTime
-from clock.game.scripts import Value, call, load, of_users
+from clock.game.scripts import Value, load, of_users
 from clock.payments import outgoing
 from clock.payments.questions import Questions
 from clock.rounds.opening import Opener

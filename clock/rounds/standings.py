@@ -17,8 +17,9 @@ from clock.books.store import Store, one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
+from clock.game.client import call
 from clock.game.gametime import GameTime
-from clock.game.scripts import Value, call, load
+from clock.game.scripts import Value, load
 from clock.rounds.opening import Opener
 
 log = structlog.get_logger()

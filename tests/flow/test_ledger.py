@@ -52,7 +52,7 @@ class People:
     async def join(self, *uids: int) -> None:
         async def join(uid: int) -> None:
             extra = Extra(mobile=f"138{uid:08}", nickname=f"用户 {uid}", openId=f"open-{uid}")
-            answer = await self.service.game.join(uid, extra, time.monotonic())
+            answer = await self.service.verbs.join(uid, extra, time.monotonic())
             self.orders[uid] = answer.data["order_no"]
 
         await asyncio.gather(*(join(uid) for uid in uids))
@@ -67,19 +67,21 @@ class People:
             transactionId=transaction or f"S{number}0",
         )
         callback = PaymentCallback(number, extra)
-        return (await self.service.game.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())).word
+        return (
+            await self.service.incoming.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())
+        ).word
 
     async def members(self, *uids: int) -> None:
         await self.join(*uids)
         assert set(await asyncio.gather(*(self.pay(uid) for uid in uids))) <= {"paid"}
 
     async def check_in(self, *uids: int) -> None:
-        answers = await asyncio.gather(*(self.service.game.check_in(uid, time.monotonic()) for uid in uids))
+        answers = await asyncio.gather(*(self.service.verbs.check_in(uid, time.monotonic()) for uid in uids))
         assert {answer.word for answer in answers} <= {"checked_in"}
 
     async def claim(self, *uids: int) -> list[int]:
         """Packets in fen."""
-        answers = [await self.service.game.claim(uid, time.monotonic()) for uid in uids]
+        answers = [await self.service.verbs.claim(uid, time.monotonic()) for uid in uids]
         assert {answer.word for answer in answers} <= {"claimed"}, answers
         return [answer.data["assign"]["money"] for answer in answers]
 

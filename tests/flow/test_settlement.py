@@ -87,7 +87,7 @@ def stop(service: Service, day: date, time_of_day: str, milliseconds: int = 0) -
 
 
 async def join(service: Service, uid: int) -> str:
-    answer = await service.game.join(uid, Extra(f"138{uid:08}", f"user {uid}", f"open-{uid}"), arrived())
+    answer = await service.verbs.join(uid, Extra(f"138{uid:08}", f"user {uid}", f"open-{uid}"), arrived())
     assert answer.word == "ordered", answer
     number: str = answer.data["order_no"]
     return number
@@ -97,7 +97,7 @@ async def pay(service: Service, uid: int, number: str, paid_at: str, transaction
     extra = {"amount": STAKE, "buyerId": f"open-{uid}", "transactionId": transaction or f"T{number}"}
     raw = msgspec.json.encode({"order_no": number, "extra": {**extra, "notify_time": paid_at}})
     callback = msgspec.json.decode(raw, type=PaymentCallback)
-    return (await service.game.pay(callback, "platform", raw, arrived())).word
+    return (await service.incoming.pay(callback, "platform", raw, arrived())).word
 
 
 async def play(service: Service, day: date, crowd: Crowd) -> dict[int, str]:
@@ -111,7 +111,7 @@ async def play(service: Service, day: date, crowd: Crowd) -> dict[int, str]:
     stop(service, day, "06:00")
     for uid in crowd.late:
         assert await pay(service, uid, numbers[uid], f"{day} 20:00:00") == "paid"
-    taps = await asyncio.gather(*(service.game.check_in(uid, arrived()) for uid in crowd.awake))
+    taps = await asyncio.gather(*(service.verbs.check_in(uid, arrived()) for uid in crowd.awake))
     assert [tap.word for tap in taps] == ["checked_in"] * len(crowd.awake)
     return numbers
 
@@ -299,7 +299,7 @@ async def test_settlement_is_due_at_0805_and_not_a_millisecond_before(process: S
     for time_of_day, milliseconds in (("06:00", 0), ("08:00", 0), ("08:05", -1)):
         stop(process, DAY, time_of_day, milliseconds)
         assert await process.settlement.settle(DAY) == "not_due"
-        assert (await process.game.check_in(1, arrived())).word == "already_checked_in"
+        assert (await process.verbs.check_in(1, arrived())).word == "already_checked_in"
     assert (await row_of(process, DAY))["state"] == "open"
     stop(process, DAY, "08:05")
     assert await process.settlement.settle(DAY) == "settled"
@@ -308,9 +308,9 @@ async def test_settlement_is_due_at_0805_and_not_a_millisecond_before(process: S
 async def test_a_worker_that_starts_at_eleven_settles_what_was_due(process: Service) -> None:
     await play(process, DAY, CROWD)
     stop(process, DAY, "11:00")
-    assert (await process.game.claim(1, arrived())).word == "not_settled"
+    assert (await process.verbs.claim(1, arrived())).word == "not_settled"
     await worker.settle({"service": process})
-    assert (await process.game.claim(1, arrived())).word == "claimed"
+    assert (await process.verbs.claim(1, arrived())).word == "claimed"
     await audited(process, DAY)
 
 
@@ -334,7 +334,7 @@ async def test_a_day_without_a_round_is_not_found(process: Service) -> None:
 
 async def test_unclaimed_winners_are_credited_at_midnight_and_not_before(process: Service) -> None:
     await settled(process, DAY, CROWD)
-    claimed = await process.game.claim(1, arrived())
+    claimed = await process.verbs.claim(1, arrived())
     stop(process, DAY, "24:00", -1)
     assert not await process.settlement.finish(DAY)
     assert len(await published(process, DAY)) == 3
@@ -445,7 +445,7 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, mo
             await carried_then_played(service)
             died = await dies(settings, service, lambda victim: victim.settlement.settle(DAY), at, **RICH)
             drawn = await manifest(service, DAY)
-            taps = await asyncio.gather(*(service.game.claim(uid, arrived()) for uid in CROWD.awake))
+            taps = await asyncio.gather(*(service.verbs.claim(uid, arrived()) for uid in CROWD.awake))
             assert {tap.word for tap in taps} <= {"claimed", "not_settled"}
             assert await service.settlement.settle(DAY) == "settled"
             expect_rich(await audited(service, DAY))
@@ -463,7 +463,7 @@ async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> 
     for at in count(1):
         async with forgetful(settings), new_world(settings, shards=2) as service:
             await settled(service, DAY, CROWD)
-            await service.game.claim(1, arrived())
+            await service.verbs.claim(1, arrived())
             stop(service, DAY, "24:00")
             died = await dies(settings, service, lambda victim: victim.settlement.finish(DAY), at, shards=2)
             if (await row_of(service, DAY))["state"] == "settled":
@@ -619,7 +619,7 @@ async def test_a_round_that_is_not_settled_can_be_voided(
     await expect_void(process, CROWD)
     assert await process.settlement.void(DAY, "another reason") == "ok"
     assert await process.settlement.settle(DAY) == "round_void"
-    for verb in (process.game.check_in, process.game.claim):
+    for verb in (process.verbs.check_in, process.verbs.claim):
         assert (await verb(1, arrived())).word == "voided"
     assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-again") == "refund_due"
     stop(process, DAY, "24:00")
@@ -724,7 +724,7 @@ async def test_books_that_differ_stop_settlement_until_they_agree(process: Servi
             await process.settlement.settle(DAY)
         assert (await row_of(process, DAY))["state"] == "open"
         assert await manifest(process, DAY) == await published(process, DAY) == []
-        assert (await process.game.claim(1, arrived())).word == "not_settled"
+        assert (await process.verbs.claim(1, arrived())).word == "not_settled"
     marks = ", ".join(["%s"] * len(lost[0]))
     await query(process, f"INSERT INTO {table} VALUES ({marks})", *lost[0].values())
     assert await process.settlement.settle(DAY) == "settled"
@@ -742,13 +742,13 @@ async def test_claiming_opens_nowhere_while_a_packet_is_missing_somewhere(
     await redis.rpop(keys.name(DAY, 1, "packets"))
     with pytest.raises(BooksDiffer):
         await process.settlement.settle(DAY)
-    answers = await asyncio.gather(*(process.game.claim(uid, arrived()) for uid in CROWD.awake))
+    answers = await asyncio.gather(*(process.verbs.claim(uid, arrived()) for uid in CROWD.awake))
     assert {answer.word for answer in answers} == {"not_settled"}
 
 
 async def test_a_claim_that_the_books_do_not_have_stops_finishing_loudly(process: Service) -> None:
     await settled(process, DAY, CROWD)
-    await process.game.claim(1, arrived())
+    await process.verbs.claim(1, arrived())
     for shard in range(2):
         await outbox.drain(process.store, process.redis, DAY, shard)
     await query(process, "DELETE FROM claims WHERE day = %s AND uid = 1", DAY)
@@ -828,8 +828,8 @@ async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
         await public.figures(process, DAY),
         await public.packets(process, DAY, 1, 100),
         await ops.round_figures(process, DAY),
-        await process.game.summary(1, None, arrived()),
-        await process.game.claim(1, arrived()),
+        await process.home.summary(1, None, arrived()),
+        await process.verbs.claim(1, arrived()),
     ]
     assert shown[1].word == shown[4].word == "not_settled"
     assert shown[0].data["seed"] is shown[0].data["pot"] is shown[0].data["largest"] is shown[2].data["seed"] is None
