@@ -74,7 +74,16 @@ def test_the_foundation_knows_nothing_above_it(name: str) -> None:
 
 
 def test_hot_verbs_never_touch_the_database() -> None:
-    for name in ("http.lane", "http.routes", "game.asking", "game.verbs", "game.home", "game.batch", "game.client"):
+    for name in (
+        "http.lane",
+        "http.routes",
+        "game.asking",
+        "game.verbs",
+        "game.home",
+        "game.batch",
+        "game.client",
+        "payments.incoming",
+    ):
         assert "books.store" not in imports_of(HOUSE / f"{name.replace('.', '/')}.py"), name
         assert "psycopg_pool" not in (HOUSE / f"{name.replace('.', '/')}.py").read_text("utf-8")
 
