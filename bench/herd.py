@@ -81,7 +81,7 @@ async def _watched(scene: Scene, job: Job) -> tuple[Report, list[tuple[float, fl
     async def watch() -> None:
         began = monotonic()
         while True:
-            totals = await scene.service.game.totals.get(scene.yesterday, 1)
+            totals = await scene.service.asking.totals.get(scene.yesterday, 1)
             seen.append((monotonic() - began, await script_calls(scene), totals.winners))
             await asyncio.sleep(SAMPLE_S)
 

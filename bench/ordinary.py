@@ -20,11 +20,12 @@ from clock.domain.outcomes import OUTCOMES, message
 from clock.domain.rounds import parse_day
 from clock.domain.shapes import PaymentCallback
 from clock.game import keys
-from clock.game.game import instant_of, readable
-from clock.game.scripts import Value, call, of_users
+from clock.game.client import call
+from clock.game.scripts import Value, of_users
 from clock.game.scripts import load as load_script
 from clock.game.totals import read
 from clock.http.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest
+from clock.payments.incoming import instant_of, readable
 
 CHECK_IN, CLAIM, JOIN, PAY = (load_script(verb) for verb in ("check_in", "claim", "join", "pay"))
 

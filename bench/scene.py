@@ -20,7 +20,8 @@ from clock.config import Settings
 from clock.domain import order_no
 from clock.domain.rounds import Windows, previous, windows
 from clock.game import keys
-from clock.game.scripts import Script, Value, call, load, of_users
+from clock.game.client import call
+from clock.game.scripts import Script, Value, load, of_users
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
@@ -91,7 +92,7 @@ class Scene:
         self.settings = settings
         self.service = service
         self.redis: Any = service.redis
-        self.today = service.game.calendar.day_at(service.time.now_ms())
+        self.today = service.asking.calendar.day_at(service.time.now_ms())
         self.yesterday = previous(self.today)
         self._exits = AsyncExitStack()
         self._next_uid = FIRST_UID

@@ -1,11 +1,10 @@
-"""The parts of a process, put together once: connections, clock, game, settlement."""
+"""The parts of a process, put together once: connections, clock, game, payments, settlement."""
 
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 from clock.books.store import Store
@@ -13,9 +12,14 @@ from clock.channels import Channel
 from clock.channels.platform import Platform
 from clock.config import BadSetting, Settings
 from clock.game import keys
-from clock.game.game import Game
+from clock.game.asking import Asking
+from clock.game.client import connect
+from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
-from clock.game.scripts import Client
+from clock.game.home import Home
+from clock.game.profiles import Profiles
+from clock.game.verbs import Verbs
+from clock.payments.incoming import Incoming
 from clock.payments.questions import Questions
 from clock.rounds.ending import Ending
 from clock.rounds.finishing import Finishing
@@ -25,23 +29,6 @@ from clock.rounds.settling import Settling
 from clock.rounds.standings import Standings
 from clock.rounds.voiding import Voiding
 from clock.tokens import Tokens
-
-REDIS_TIMEOUT_SECONDS = 5.0
-REDIS_CONNECTIONS = 64
-
-
-def connect(url: str, *, replicated: bool = False) -> Client:
-    """Commands are never sent again by the client: a lost reply does not mean that nothing was done."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_TIMEOUT_SECONDS,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry_on_timeout=False,
-        retry_on_error=[],
-    )
-    return Client(pool, REDIS_TIMEOUT_SECONDS, replicated=replicated)
 
 
 class Service:
@@ -55,9 +42,14 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
-        self.game = Game(settings, self.redis, self.time, self.opener)
+        self.asking = Asking(settings, self.redis, self.time, self.opener)
+        self.flags = Flags(self.asking.batcher, self.opener)
+        profiles = Profiles(self.asking)
+        self.verbs = Verbs(self.asking, profiles)
+        self.home = Home(self.asking, self.flags, profiles)
+        self.incoming = Incoming(self.asking, self.redis, self.opener)
         self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
-        self.questions = Questions(self.store, self.game, self.channels[settings.channel])
+        self.questions = Questions(self.store, self.asking, self.incoming, self.channels[settings.channel])
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         ending = Ending(self.store, self.redis, self.time, self.opener)
         self.standings = Standings(ending)
@@ -80,7 +72,7 @@ class Service:
 
     async def stop(self) -> None:
         """Answer what was accepted, then let go."""
-        await self.game.batcher.drain()
+        await self.asking.batcher.drain()
         await end(self._tasks)
         for channel in self.channels.values():
             await channel.close()

@@ -23,13 +23,14 @@ from clock.books.store import Store, add_partitions, migrate
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
-from clock.game.scripts import call, load
+from clock.game.client import call, connect
+from clock.game.scripts import load
 from clock.http import openapi
 from clock.http.lane import LeanPath
 from clock.http.server import OPTIONS
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from clock.service import Service, connect
+from clock.service import Service
 
 DAY = date(2026, 11, 22)
 """The round that most tests play: people join on this day and check in on the next."""

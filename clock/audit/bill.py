@@ -117,7 +117,7 @@ async def _mend(service: Service, line: BillLine) -> str:
     )
     callback = PaymentCallback(line.order_no, extra)
     raw = msgspec.json.encode(callback)
-    return (await service.game.pay(callback, service.settings.channel, raw, time.monotonic())).word
+    return (await service.incoming.pay(callback, service.settings.channel, raw, time.monotonic())).word
 
 
 async def _outgoing(

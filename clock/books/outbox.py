@@ -12,7 +12,7 @@ from clock.books import entries
 from clock.books.store import OUTBOX_LOCK, Store, one, rows
 from clock.domain.rounds import day_number
 from clock.game import events, keys
-from clock.game.scripts import wait_for_replica
+from clock.game.client import wait_for_replica
 
 ENTRIES_AT_ONCE = 200
 

@@ -23,13 +23,13 @@ from clock.dev import demo_books, demo_client
 from clock.dev.demo_books import Player
 from clock.dev.demo_client import Act, Client, Crowd, DemoError, Look
 from clock.domain.rounds import Calendar, Rules, Windows, windows
+from clock.game.client import connect
 from clock.runtime import embedded
 from clock.runtime.crew import StartError
 from clock.runtime.data_dir import DataDirError, with_dev_secrets
 from clock.runtime.ports import free_port
 from clock.runtime.processes import EmbeddedError
 from clock.runtime.supervise import Urls, running
-from clock.service import connect
 
 PROVIDER_SECONDS = 45.0
 FIRST_UID = 1_000_001

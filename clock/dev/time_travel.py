@@ -48,8 +48,8 @@ def _instant(text: str) -> int:
 
 async def pay(service: Service, number: str) -> Answer:
     """Let the sandbox provider pay an order: a real signed callback, whose reply is the answer."""
-    place = await service.game.place_of(number)
-    order = await service.game.order(place) if place else None
+    place = await service.incoming.place_of(number)
+    order = await service.incoming.order(place) if place else None
     if order is None:
         return Answer("order_not_found")
     payment = {

@@ -1,1 +1,1 @@
-"""The game in Redis: scripts, the batcher in front of them, and the verbs."""
+"""The game in Redis: the scripts, the client and the batcher in front of them, and the verbs."""

@@ -17,7 +17,7 @@ TITLES = {
 
 
 async def info(service: Service, uid: int) -> Answer:
-    today = service.game.calendar.day_at(service.time.now_ms())
+    today = service.asking.calendar.day_at(service.time.now_ms())
     return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
 
 

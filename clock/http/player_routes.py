@@ -33,11 +33,10 @@ AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description=
 
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     """The verbs, and the callbacks that make users members."""
-    game, channel = service.game, service.channels[service.settings.channel]
-    flags = game.flags
+    verbs, home, flags, channel = service.verbs, service.home, service.flags, service.channels[service.settings.channel]
 
     async def join(request: JoinRequest, call: Call) -> Answer:
-        answer = await game.join(request.uid, request.extra, call.arrived)
+        answer = await verbs.join(request.uid, request.extra, call.arrived)
         if "order_no" in answer.data:
             answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
         return answer
@@ -50,18 +49,18 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             "/api/summary",
             "summary",
             SummaryRequest,
-            lambda asked, call: game.summary(asked.uid, asked.extra, call.arrived),
-            GET=Endpoint(lambda call: game.summary(None, None, call.arrived)),
+            lambda asked, call: home.summary(asked.uid, asked.extra, call.arrived),
+            GET=Endpoint(lambda call: home.summary(None, None, call.arrived)),
         ),
         of("/api/join", "join", JoinRequest, join),
         of(
             "/api/check-in/status",
             "check_in_status",
             CheckInStatusRequest,
-            lambda asked, call: game.check_in_status(asked.uid, call.arrived),
+            lambda asked, call: verbs.check_in_status(asked.uid, call.arrived),
         ),
-        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: game.check_in(asked.uid, call.arrived)),
-        of("/api/claim", "claim", ClaimRequest, lambda asked, call: game.claim(asked.uid, call.arrived)),
+        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: verbs.check_in(asked.uid, call.arrived)),
+        of("/api/claim", "claim", ClaimRequest, lambda asked, call: verbs.claim(asked.uid, call.arrived)),
         of(
             "/api/remind",
             "remind",
@@ -94,9 +93,9 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
         try:
             request = decode(call.raw)
         except Refused:
-            await service.game.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
+            await service.incoming.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
             raise
-        return await service.game.pay(request, channel.name, call.raw, call.arrived)
+        return await service.incoming.pay(request, channel.name, call.raw, call.arrived)
 
     return taken
 
@@ -123,7 +122,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
 
     @get("/api/me/yesterday", responses=RESPONSES)
     async def my_yesterday(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
-        answer = await service.game.yesterday(whose(request, uid), monotonic())
+        answer = await service.verbs.yesterday(whose(request, uid), monotonic())
         return reply(request, "yesterday", answer)
 
     return signed_in(service.tokens, my_info, my_history, my_yesterday)

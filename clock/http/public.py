@@ -39,7 +39,7 @@ def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:
 
 async def talents(service: Service) -> Answer:
     """The best of the last settled round; each ``None`` where there is none, or it is not known yet."""
-    today = service.game.calendar.day_at(service.time.now_ms())
+    today = service.asking.calendar.day_at(service.time.now_ms())
     row = await service.store.one("talents", today=today)
     shown: dict[str, Any] = {"round": row["day"].isoformat() if row else None}
     for who, field, column in (
@@ -79,7 +79,7 @@ async def figures(service: Service, day: date) -> Answer:
     rules = msgspec.convert(row["rules"], Rules)
     ended, counted = row["state"] in ENDED, row
     if row["state"] not in (*ENDED, "split", "published"):
-        live = await service.game.totals.get(day, rules.shards)
+        live = await service.asking.totals.get(day, rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
     sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
     return Answer(

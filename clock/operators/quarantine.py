@@ -20,8 +20,9 @@ from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import Rules
 from clock.domain.shapes import PaymentCallback
 from clock.game import events, keys
-from clock.game.game import instant_of, readable
-from clock.game.scripts import call, load
+from clock.game.client import call
+from clock.game.scripts import load
+from clock.payments.incoming import instant_of, readable
 from clock.service import Service, live_rounds
 
 RELEASE = load("release")
@@ -96,8 +97,8 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
         if kept is None:
             return Answer("quarantined_not_found")
         await _drain_all(service)
-        place = await service.game.place_of(kept["order_no"])
-        if place is not None and await service.game.order(place) is None:
+        place = await service.incoming.place_of(kept["order_no"])
+        if place is not None and await service.incoming.order(place) is None:
             place = None
         async with service.store.transaction() as connection:
             await rows(connection, "lock_releases", lock=RELEASE_LOCK)

@@ -23,7 +23,7 @@ async def around(service: Service) -> list[tuple[date, int]]:
     """Everything with an outbox now, as day and number of shards: users, the rounds of yesterday and today.
     Raises :class:`Unavailable` if one of the rounds is not in Redis."""
     today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
-    rounds = [await service.game.round(day) for day in (previous(today), today)]
+    rounds = [await service.asking.round(day) for day in (previous(today), today)]
     for one in rounds:
         if not await service.redis.exists(keys.name(one.day, 0, "round")):
             raise Unavailable(f"round {one.day} is not in Redis")

@@ -110,7 +110,7 @@ class Watch:
         today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
         shown = [(keys.USERS, 1)]
         for name, day in (("yesterday", previous(today)), ("today", today)):
-            round_ = await service.game.round(day)
+            round_ = await service.asking.round(day)
             shown.append((day, round_.rules.shards))
             seen.days[name] = day.isoformat()
             seen.rounds[name] = await totals.read(redis, day, round_.rules.shards)

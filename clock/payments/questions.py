@@ -15,7 +15,8 @@ import structlog
 from clock.books.store import Store
 from clock.channels import Channel
 from clock.domain.outcomes import Busy, Unavailable
-from clock.game.game import Game
+from clock.game.asking import Asking
+from clock.payments.incoming import Incoming
 
 log = structlog.get_logger()
 
@@ -31,9 +32,10 @@ GATE_SECONDS = 20.0
 
 
 class Questions:
-    def __init__(self, store: Store, game: Game, channel: Channel) -> None:
+    def __init__(self, store: Store, asking: Asking, incoming: Incoming, channel: Channel) -> None:
         self._store = store
-        self._game = game
+        self._asking = asking
+        self._incoming = incoming
         self._channel = channel
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
@@ -65,7 +67,7 @@ class Questions:
             if order.state == "paid" and order.payment is not None:
                 raw = msgspec.json.encode(order.payment)
                 try:
-                    answer = await self._game.pay(order.payment, self._channel.name, raw, time.monotonic())
+                    answer = await self._incoming.pay(order.payment, self._channel.name, raw, time.monotonic())
                 except (Busy, Unavailable):
                     return "unknown"
                 log.info("lost_callback_found", order_no=number, answer=answer.word)
@@ -73,7 +75,7 @@ class Questions:
 
     async def _note(self, day: date, asked: list[Any], answers: list[str], now_ms: int) -> None:
         numbers = [row["order_no"] for row in asked]
-        again_ms = (await self._game.round(day)).at.join_closes_ms + AFTER_JOINING_MS
+        again_ms = (await self._asking.round(day)).at.join_closes_ms + AFTER_JOINING_MS
         await self._store.all(
             "note_questions",
             day=day,

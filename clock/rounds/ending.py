@@ -14,8 +14,9 @@ from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
+from clock.game.client import call
 from clock.game.gametime import GameTime
-from clock.game.scripts import Value, call, load
+from clock.game.scripts import Value, load
 from clock.rounds.opening import Opener
 from clock.rounds.recorded import Recorded, recorded
 

@@ -14,8 +14,9 @@ from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules, following, previous
 from clock.game import keys
+from clock.game.client import call
 from clock.game.gametime import GameTime
-from clock.game.scripts import Value, call, load
+from clock.game.scripts import Value, load
 from clock.rounds.recorded import Recorded, find, recorded
 
 log = structlog.get_logger()

@@ -20,8 +20,10 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous
 from clock.game import keys
+from clock.game.client import call
 from clock.game.gametime import GameTime
-from clock.game.scripts import call, load
+from clock.game.records import ASLEEP_STATES
+from clock.game.scripts import load
 from clock.rounds.recorded import Recorded, find
 
 log = structlog.get_logger()
@@ -32,7 +34,6 @@ AT_ONCE = 50
 LEASE_SECONDS = 30
 TIMEOUT_SECONDS = 5.0
 LONGEST_DELAY_SECONDS = 60.0
-ASLEEP = (b"M", b"L")
 
 
 class Reminders:
@@ -95,7 +96,7 @@ class Reminders:
             if b"no_round" in states:
                 raise Unavailable(f"round {day} is not in Redis")
             now_ms = max(now_ms, at_ms)
-            asleep |= {uid for uid, state in zip(own, states, strict=True) if state in ASLEEP}
+            asleep |= {uid for uid, state in zip(own, states, strict=True) if state[0] in ASLEEP_STATES}
         return now_ms, asleep
 
     async def _end(self, day: date, state: str, uids: list[int]) -> None:

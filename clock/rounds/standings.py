@@ -16,7 +16,8 @@ from clock.books.store import one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
-from clock.game.scripts import Value, call, load
+from clock.game.client import call
+from clock.game.scripts import Value, load
 from clock.rounds.ending import Ending
 from clock.rounds.recorded import Recorded, recorded
 

@@ -24,12 +24,13 @@ from redis.exceptions import RedisError
 
 from clock import logs
 from clock.config import PREFIX, BadSetting, Settings
+from clock.game.client import connect
 from clock.runtime import data_dir as directory
 from clock.runtime import embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
 from clock.runtime.data_dir import DataDirError
 from clock.runtime.processes import EmbeddedError
-from clock.service import connect, require_durability, require_secrets
+from clock.service import require_durability, require_secrets
 
 HESITATION_S = 20.0
 """After this long with the API alive but not ready, its address is announced all the same."""

@@ -16,12 +16,12 @@ import msgspec
 from redis.asyncio import Redis
 
 from clock.config import Settings
+from clock.game.client import connect
 from clock.runtime import embedded, processes
 from clock.runtime.crew import Child
 from clock.runtime.ports import free_port
 from clock.runtime.processes import Process, Program
 from clock.runtime.supervise import environment, plan
-from clock.service import connect
 from tests.faults.proxy import Armed, PostgresProxy, RedisProxy
 
 NAMES = ("api", "worker", "valkey", "postgres", "sandbox")

@@ -19,8 +19,13 @@ from clock.config import Settings
 from clock.dev.sandbox import Provider, Trouble
 from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
 from clock.game import keys
-from clock.game.game import Game
+from clock.game.asking import Asking
+from clock.game.flags import Flags
+from clock.game.home import Home
+from clock.game.profiles import Profiles
+from clock.game.verbs import Verbs
 from clock.payments import outgoing
+from clock.payments.incoming import Incoming
 from clock.runtime.ports import free_port
 from clock.runtime.worker import count
 from clock.service import Service
@@ -57,7 +62,7 @@ class People:
     async def join(self, *uids: int) -> None:
         async def join(uid: int) -> None:
             extra = Extra(mobile=f"138{uid:08}", nickname=f"用户 {uid}", openId=f"open-{uid}")
-            answer = await self.service.game.join(uid, extra, time.monotonic())
+            answer = await self.service.verbs.join(uid, extra, time.monotonic())
             self.orders[uid] = answer.data["order_no"]
 
         await asyncio.gather(*(join(uid) for uid in uids))
@@ -72,19 +77,21 @@ class People:
             transactionId=transaction or f"S{number}0",
         )
         callback = PaymentCallback(number, extra)
-        return (await self.service.game.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())).word
+        return (
+            await self.service.incoming.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())
+        ).word
 
     async def members(self, *uids: int) -> None:
         await self.join(*uids)
         assert set(await asyncio.gather(*(self.pay(uid) for uid in uids))) <= {"paid"}
 
     async def check_in(self, *uids: int) -> None:
-        answers = await asyncio.gather(*(self.service.game.check_in(uid, time.monotonic()) for uid in uids))
+        answers = await asyncio.gather(*(self.service.verbs.check_in(uid, time.monotonic()) for uid in uids))
         assert {answer.word for answer in answers} <= {"checked_in"}
 
     async def claim(self, *uids: int) -> list[int]:
         """Packets in fen."""
-        answers = [await self.service.game.claim(uid, time.monotonic()) for uid in uids]
+        answers = [await self.service.verbs.claim(uid, time.monotonic()) for uid in uids]
         assert {answer.word for answer in answers} <= {"claimed"}, answers
         return [answer.data["assign"]["money"] for answer in answers]
 
@@ -271,8 +278,12 @@ def move(channel: Sandbox, no: str, kind: str, amount: int, order_no: str = "") 
 def forget(people: People) -> None:
     """As after a restart: what the process remembers of rounds is gone."""
     service = people.service
-    service.game = people.service.game.__class__(service.settings, service.redis, service.time, service.opener)
-    assert isinstance(service.game, Game)
+    asking = service.asking = Asking(service.settings, service.redis, service.time, service.opener)
+    service.flags = Flags(asking.batcher, service.opener)
+    profiles = Profiles(asking)
+    service.verbs = Verbs(asking, profiles)
+    service.home = Home(asking, service.flags, profiles)
+    service.incoming = Incoming(asking, service.redis, service.opener)
 
 
 async def begin(people: People, winners: list[int], sleepers: list[int]) -> None:

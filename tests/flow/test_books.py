@@ -494,11 +494,11 @@ async def test_a_payment_whose_body_is_not_utf_8_reaches_the_books(process: Serv
     """Text in a field that nobody reads may be in another encoding; the parser does not look at it."""
     process.time.stop_at(at("20:00"))
     extra = Extra(mobile="13800000007", nickname="早", openId="open-7")
-    number = (await process.game.join(7, extra, arrived())).data["order_no"].encode()
+    number = (await process.verbs.join(7, extra, arrived())).data["order_no"].encode()
     paid = b'"amount": 100, "buyerId": "open-7", "transactionId": "T7"'
     raw = b'{"order_no": "%s", "extra": {%s, "memo": "%s"}}' % (number, paid, "你好".encode("gb18030"))
     callback = msgspec.json.decode(raw, type=PaymentCallback)
-    assert (await process.game.pay(callback, "platform", raw, arrived())).word == "paid"
+    assert (await process.incoming.pay(callback, "platform", raw, arrived())).word == "paid"
     for shard in range(2):
         await outbox.drain(process.store, process.redis, DAY, shard)
     assert [row[0] for row in (await read_tables(process))["members"]] == [7]

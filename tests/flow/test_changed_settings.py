@@ -50,11 +50,11 @@ async def test_a_round_keeps_every_rule_it_was_created_with(settings: Settings) 
     async with forgetful(settings):
         async with new_world(settings, shards=2) as service:
             await play(service, DAY, Crowd(winners=1, sleepers=4, late_sleepers=1))
-            rules = (await service.game.round(DAY)).rules
+            rules = (await service.asking.round(DAY)).rules
         async with service_with(settings, **OTHER) as service:
-            assert (await service.game.round(DAY)).rules == rules
+            assert (await service.asking.round(DAY)).rules == rules
             stop(service, DAY, "07:59")
-            assert (await service.game.check_in(2, arrived())).word == "checked_in"
+            assert (await service.verbs.check_in(2, arrived())).word == "checked_in"
             stop(service, DAY, "08:05")
             assert await service.settling.settle(DAY) == "settled"
             row = await audited(service, DAY)
@@ -73,13 +73,13 @@ async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Se
         async with service_with(settings, order_prefix="NEW") as service:
             service.time.stop_at(instant(DAY, "20:01"))
             assert await pay(service, 1, first, f"{DAY} 20:00:00") == "paid"
-            again = await service.game.join(2, Extra("13800000002", "user 2", "open-2"), arrived())
+            again = await service.verbs.join(2, Extra("13800000002", "user 2", "open-2"), arrived())
             assert (again.word, again.data["order_no"]) == ("order_pending", second)
             assert await pay(service, 2, "NEW" + second[3:], f"{DAY} 20:00:00") == "order_not_found"
             assert await pay(service, 2, second, f"{DAY} 20:00:00") == "paid"
             stop(service, DAY, "06:00")
             for uid in (1, 2):
-                assert (await service.game.check_in(uid, arrived())).word == "checked_in"
+                assert (await service.verbs.check_in(uid, arrived())).word == "checked_in"
             stop(service, DAY, "08:05")
             assert await service.settling.settle(DAY) == "settled"
             await finished(service, DAY)
@@ -105,19 +105,19 @@ async def test_members_check_in_and_claim_by_the_time_zone_that_they_joined_in(s
                 assert await pay(service, uid, await join(service, uid), f"{DAY} 20:00:00") == "paid"
         async with service_with(settings, timezone=zone) as service:
             stop(service, DAY, "05:00", -1)
-            assert (await service.game.check_in(1, arrived())).word == "too_early"
+            assert (await service.verbs.check_in(1, arrived())).word == "too_early"
             stop(service, DAY, "05:00")
-            assert await service.game.check_in(1, arrived()) == Answer("checked_in", {"money": 200})
-            assert await service.game.check_in_status(1, arrived()) == Answer("ok", {"is_check_in": 1})
+            assert await service.verbs.check_in(1, arrived()) == Answer("checked_in", {"money": 200})
+            assert await service.verbs.check_in_status(1, arrived()) == Answer("ok", {"is_check_in": 1})
             stop(service, DAY, "08:00", -1)
-            assert (await service.game.check_in(1, arrived())).word == "already_checked_in"
+            assert (await service.verbs.check_in(1, arrived())).word == "already_checked_in"
             stop(service, DAY, "08:00")
-            assert (await service.game.check_in(2, arrived())).word == "too_late"
+            assert (await service.verbs.check_in(2, arrived())).word == "too_late"
             stop(service, DAY, "08:05")
             assert await service.settling.settle(DAY) == "settled"
-            claimed = await service.game.claim(1, arrived())
+            claimed = await service.verbs.claim(1, arrived())
             assert claimed == Answer("claimed", {"assign": {"money": 100, "stake": 100, "total": 200}})
-            seen = await service.game.yesterday(1, arrived())
+            seen = await service.verbs.yesterday(1, arrived())
             assert seen.data == {"yesterday": {"clock_status": 2, "red_status": 2}}
 
 

@@ -26,7 +26,7 @@ async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 async def shown(service: Service, uid: int) -> tuple[int, int]:
     """``is_remind`` and ``is_alert`` on the home page."""
-    summary = (await service.game.summary(uid, None, time.monotonic())).data["summary"]
+    summary = (await service.home.summary(uid, None, time.monotonic())).data["summary"]
     return summary["is_remind"], summary["is_alert"]
 
 
@@ -87,7 +87,7 @@ async def test_a_result_waits_for_days_and_a_newer_one_takes_its_place(shared: S
         await play(people, [1], [2])
         service.time.stop_at(at("12:00", 3))
         assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 1)]
-        await service.game.flags.ack_alert(2, time.monotonic())
+        await service.flags.ack_alert(2, time.monotonic())
         people.day += timedelta(days=3)
         people.orders = {}
         people.it_is("20:00")
@@ -111,13 +111,13 @@ async def test_a_void_round_has_no_result_to_see(shared: Settings) -> None:
 async def test_they_are_the_same_after_redis_was_lost(shared: Settings, shards: int) -> None:
     async with new_world(shared, shards=shards) as service:
         people = People(service)
-        game, now = service.game, time.monotonic()
+        flags, now = service.flags, time.monotonic()
         for uid in (1, 2, 5, 6):
-            await game.flags.remind(uid, True, now)
-        await game.flags.remind(6, False, now)
+            await flags.remind(uid, True, now)
+        await flags.remind(6, False, now)
         await play(people, [1, 3], [2, 4])
-        await game.flags.ack_alert(3, now)
-        await game.flags.ack_alert(2, now)
+        await flags.ack_alert(3, now)
+        await flags.ack_alert(2, now)
         everybody = {uid: await shown(service, uid) for uid in range(1, 8)}
         assert everybody == {1: (1, 1), 2: (1, 0), 3: (0, 0), 4: (0, 1), 5: (1, 0), 6: (0, 0), 7: (0, 0)}
         await people.drain()
@@ -126,9 +126,9 @@ async def test_they_are_the_same_after_redis_was_lost(shared: Settings, shards: 
         await redis.flushall()
         forget(people)
         with pytest.raises(Unavailable):
-            await service.game.flags.of(1, now)
+            await service.flags.of(1, now)
         with pytest.raises(Unavailable):
-            await service.game.flags.remind(1, False, now)
+            await service.flags.remind(1, False, now)
         assert "users" in await rebuild_lost(service)
         assert await memory(service) == before
         assert {uid: await shown(service, uid) for uid in range(1, 8)} == everybody
@@ -137,11 +137,11 @@ async def test_they_are_the_same_after_redis_was_lost(shared: Settings, shards: 
 
 async def test_what_waits_in_their_outbox_survives_a_lost_hash(shared: Settings) -> None:
     async with new_world(shared) as service:
-        await service.game.flags.remind(1, True, time.monotonic())
+        await service.flags.remind(1, True, time.monotonic())
         redis: Any = service.redis
         await redis.delete(keys.name(keys.USERS, 0, "flags"))
         assert await rebuild_lost(service) == ["users"]
-        assert await service.game.flags.of(1, time.monotonic()) == (1, 0)
+        assert await service.flags.of(1, time.monotonic()) == (1, 0)
 
 
 async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(shared: Settings) -> None:
@@ -149,10 +149,10 @@ async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(sh
         redis: Any = service.redis
         stream = keys.name(keys.USERS, 0, "outbox")
         service.time.stop_at(at("20:00"))
-        await service.game.flags.remind(1, True, time.monotonic())
+        await service.flags.remind(1, True, time.monotonic())
         [(_, first)] = await redis.xrange(stream)
         service.time.stop_at(at("20:01"))
-        await service.game.flags.remind(1, False, time.monotonic())
+        await service.flags.remind(1, False, time.monotonic())
         await outbox.drain(service.store, redis, keys.USERS, 0)
         await redis.xadd(stream, first)
         await outbox.drain(service.store, redis, keys.USERS, 0)

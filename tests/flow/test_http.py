@@ -442,7 +442,7 @@ async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing
     for uid in people:
         await api.member(uid)
     api.service.time.stop_at(at("05:00", 1))
-    api.service.game.batcher._max_waiting = 5
+    api.service.asking.batcher._max_waiting = 5
 
     async def check_in(uid: int) -> Reply:
         return await ask(api, "POST", "/api/check-in", json({"uid": uid}), **api.token(uid))

@@ -97,7 +97,7 @@ async def test_readyz_shows_the_servers_the_worker_and_the_durability_in_force(a
 async def test_without_postgres_it_says_so_at_once_and_history_is_unavailable(api: Api, database_url: str) -> None:
     healthy = Service(msgspec.structs.replace(api.settings, database_url=database_url))
     await healthy.start()
-    await healthy.opener.open_around(healthy.game.calendar.day_at(healthy.time.now_ms()))
+    await healthy.opener.open_around(healthy.asking.calendar.day_at(healthy.time.now_ms()))
     await healthy.stop()
 
     began = time.monotonic()

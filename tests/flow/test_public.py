@@ -72,7 +72,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
     people.it_is("06:00", 1)
     await people.check_in(1, 2)
     await people.pay(4, paid_at=IN_TIME)
-    people.service.game.totals._known.clear()
+    people.service.asking.totals._known.clear()
     shown = await read(api, f"/api/rounds/{DAY}")
     assert (shown["state"], shown["members"], shown["winners"], shown["late"]) == ("checking_in", 4, 2, 1)
     assert {shown[name] for name in NOT_FIXED} == {None}

@@ -37,10 +37,10 @@ async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 async def joining(people: People) -> None:
-    await people.service.game.summary(1, Extra(nickname="早起 " * 20), time.monotonic())
+    await people.service.home.summary(1, Extra(nickname="早起 " * 20), time.monotonic())
     for uid in (1, 2, 10):
-        await people.service.game.flags.remind(uid, True, time.monotonic())
-    await people.service.game.flags.remind(2, False, time.monotonic())
+        await people.service.flags.remind(uid, True, time.monotonic())
+    await people.service.flags.remind(2, False, time.monotonic())
     await people.join(*(uid for uid in USERS if uid != 17))
     paying = [*range(1, 15), 19]
     assert set(await asyncio.gather(*(people.pay(uid, paid_at=IN_TIME) for uid in paying))) == {"paid"}
@@ -87,7 +87,7 @@ async def half_claimed(people: People) -> None:
     await settled(people)
     await people.claim(3, 1, 19, 15)
     for uid in (1, 2, 16, 18):
-        await people.service.game.flags.ack_alert(uid, time.monotonic())
+        await people.service.flags.ack_alert(uid, time.monotonic())
 
 
 async def finished(people: People) -> None:
@@ -154,7 +154,9 @@ async def lifetimes(people: People) -> set[str]:
 
 async def answers(people: People) -> dict[str, Any]:
     """What every user is told by every verb, at this moment of the game's clock. Changes nothing."""
-    game = people.service.game
+    asking = people.service.asking
+    verbs = people.service.verbs
+    home = people.service.home
     said: dict[str, Any] = {}
 
     async def ask(name: str, call: Awaitable[Any]) -> None:
@@ -167,15 +169,15 @@ async def answers(people: People) -> dict[str, Any]:
     for uid in USERS:
         now = time.monotonic()
         extra = Extra(mobile="13800000000", nickname="x", openId=f"open-{uid}")
-        game.totals = type(game.totals)(people.service.redis)
-        await ask(f"{uid} status", game.check_in_status(uid, now))
-        await ask(f"{uid} summary", game.summary(uid, None, now))
+        asking.totals = type(asking.totals)(people.service.redis)
+        await ask(f"{uid} status", verbs.check_in_status(uid, now))
+        await ask(f"{uid} summary", home.summary(uid, None, now))
         if people.service.time.now_ms() < at("00:00", 1):
-            await ask(f"{uid} join", game.join(uid, extra, now))
+            await ask(f"{uid} join", verbs.join(uid, extra, now))
         elif not at("05:00", 1) <= people.service.time.now_ms() < at("08:00", 1):
-            await ask(f"{uid} check_in", game.check_in(uid, now))
+            await ask(f"{uid} check_in", verbs.check_in(uid, now))
         if people.service.time.now_ms() < at("08:05", 1):
-            await ask(f"{uid} claim", game.claim(uid, now))
+            await ask(f"{uid} claim", verbs.claim(uid, now))
     for payment in await people.rows("SELECT uid, transaction_id FROM payments"):
         said[f"{payment['uid']} pay"] = await people.pay(payment["uid"], payment["transaction_id"])
     return said
@@ -262,7 +264,7 @@ async def test_what_is_long_or_strange_comes_back_byte_for_byte(shared: Settings
         people = People(service)
         for uid, open_id in ((2**53 - 1, "o" * 31), (2, "o" * 32), (3, "微" * 42), (4, "x" * 128), (5, "\U0001f305")):
             extra = Extra(mobile="1", nickname="n", openId=open_id)
-            answer = await service.game.join(uid, extra, time.monotonic())
+            answer = await service.verbs.join(uid, extra, time.monotonic())
             people.orders[uid] = answer.data["order_no"]
         for uid in range(10, 300):
             people.orders[uid] = ""
@@ -308,7 +310,7 @@ async def test_what_was_rebuilt_in_part_is_rebuilt_whole(shared: Settings, monke
                 await rebuild_lost(service)
         forget(people)
         with pytest.raises(Unavailable):
-            await service.game.claim(1, time.monotonic())
+            await service.verbs.claim(1, time.monotonic())
         assert await rebuild_lost(service) == [f"{DAY}.0", "users"]
         assert await memory(people) == before
 
@@ -318,7 +320,7 @@ async def test_the_count_of_callbacks_that_were_kept_aside_comes_back(shared: Se
         people = People(service)
         await people.join(1)
         for raw in (b"one", b"other"):
-            await service.game.quarantine("platform", "malformed", "", raw, time.monotonic())
+            await service.incoming.quarantine("platform", "malformed", "", raw, time.monotonic())
         await people.drain()
         before = await memory(people)
         assert before[keys.name(DAY, 0, "totals")][b"quarantined"] == b"2"
@@ -369,7 +371,7 @@ async def test_a_voiding_that_redis_was_lost_in_comes_to_its_end(
         assert await people.pay(18, paid_at=IN_TIME) == word
         assert await service.voiding.void(DAY, "an outage") == "ok"
         assert await people.balance(f"pool:{DAY}") == 0
-        assert (await service.game.check_in(10, time.monotonic())).word == "voided"
+        assert (await service.verbs.check_in(10, time.monotonic())).word == "voided"
 
 
 async def test_who_joined_a_moment_ago_is_rebuilt_in_no_time(settings: Settings) -> None:
@@ -394,7 +396,7 @@ async def test_who_joined_a_moment_ago_is_rebuilt_in_no_time(settings: Settings)
         async with asyncio.timeout(5):
             assert await rebuild_lost(service) == [f"{DAY}.0"]
         people.it_is("06:00", 1)
-        assert await service.game.check_in_status(20_000, time.monotonic()) == Answer("ok", {"is_check_in": 1})
+        assert await service.verbs.check_in_status(20_000, time.monotonic()) == Answer("ok", {"is_check_in": 1})
 
 
 # -- none of it
@@ -444,7 +446,7 @@ async def test_verbs_and_callbacks_of_a_lost_round_are_answered_503_until_it_is_
     for remembers in (True, False):
         await redis.flushall()
         if not remembers:
-            api.service.game._rounds.clear()
+            api.service.asking.rounds.clear()
         assert set((await everything()).values()) == {(503, "unavailable")}
         assert (await pays(), (await api.send("GET", "/readyz"))[0]) == (503, 503)
         await rebuild_lost(api.service)

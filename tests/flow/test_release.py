@@ -53,7 +53,7 @@ async def call_back(people: People, number: str, transaction: str | None = "T1",
     fields = {"amount": 100, "buyerId": "open-1", "notify_time": IN_TIME, "transactionId": transaction, **changes}
     callback = PaymentCallback(number, PaymentExtra(**fields))
     raw = msgspec.json.encode(callback)
-    return (await people.service.game.pay(callback, "platform", raw, time.monotonic())).word
+    return (await people.service.incoming.pay(callback, "platform", raw, time.monotonic())).word
 
 
 async def kept(people: People) -> list[dict[str, Any]]:
@@ -287,7 +287,7 @@ async def test_without_order_transaction_or_amount_there_is_nothing_to_give_back
     assert await call_back(people, number, amount=2**53) == "amount_mismatch"
     assert await call_back(people, "", "T2") == "order_not_found"
     assert await call_back(people, f"{number}:T3", "T4") == "order_not_found"  # whose cause could be another's
-    await people.service.game.quarantine("platform", "malformed", "", b"{", time.monotonic())
+    await people.service.incoming.quarantine("platform", "malformed", "", b"{", time.monotonic())
     found = {}
     for row in await kept(people):
         answer = await decide(people, str(row["id"]))

@@ -77,7 +77,7 @@ async def people(shared: Settings, receiver: Receiver, request: pytest.FixtureRe
         people = People(service)
         await people.members(1, 2, 3, 4)
         for uid in (1, 2, 3, 5):
-            await service.game.flags.remind(uid, True, time.monotonic())
+            await service.flags.remind(uid, True, time.monotonic())
         people.it_is("06:00", 1)
         await people.check_in(2)
         await drain(people)
@@ -197,7 +197,7 @@ async def test_a_switch_that_is_off_in_time_counts_and_a_late_member_too(people:
     await people.join(5)
     people.it_is("07:00", 1)
     assert await people.pay(5, paid_at=IN_TIME) == "paid"
-    await people.service.game.flags.remind(1, False, time.monotonic())
+    await people.service.flags.remind(1, False, time.monotonic())
     await drain(people)
     people.it_is("07:30", 1)
     await work(people)
@@ -209,7 +209,7 @@ async def test_several_workers_send_each_once(people: People, receiver: Receiver
     crowd = range(100, 250)
     await people.members(*crowd)
     for uid in crowd:
-        await people.service.game.flags.remind(uid, True, time.monotonic())
+        await people.service.flags.remind(uid, True, time.monotonic())
     await drain(people)
     people.it_is("07:30", 1)
     await asyncio.gather(*(people.service.reminders.send_some() for _ in range(4)))
@@ -221,7 +221,7 @@ async def test_without_an_address_nothing_is_queued(shared: Settings) -> None:
     async with new_world(shared) as service:
         people = People(service)
         await people.members(1)
-        await service.game.flags.remind(1, True, time.monotonic())
+        await service.flags.remind(1, True, time.monotonic())
         await drain(people)
         people.it_is("07:30", 1)
         await work(people)
@@ -232,7 +232,7 @@ async def test_a_receiver_that_is_down_costs_nothing_but_time(shared: Settings) 
     async with new_world(shared, reminder_url=f"http://127.0.0.1:{free_port()}/hook") as service:
         people = People(service)
         await people.members(1)
-        await service.game.flags.remind(1, True, time.monotonic())
+        await service.flags.remind(1, True, time.monotonic())
         await drain(people)
         people.it_is("07:30", 1)
         await work(people)
@@ -246,7 +246,7 @@ async def test_the_sandbox_takes_them_and_knows_them_again(shared: Settings, tmp
     async with listening(provider.app(), port), new_world(shared, reminder_url=url) as service:
         people = People(service)
         await people.members(1)
-        await service.game.flags.remind(1, True, time.monotonic())
+        await service.flags.remind(1, True, time.monotonic())
         await drain(people)
         people.it_is("07:30", 1)
         provider.trouble.time_out_after = 1  # it has it, and we do not know

@@ -18,11 +18,11 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.game.scripts import NotReplicated
+from clock.game.client import NotReplicated, connect
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
-from clock.service import Service, connect
+from clock.service import Service
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.stage import People
 from tests.model.world import service_with
@@ -208,7 +208,7 @@ async def test_an_answer_does_not_wait_for_the_replicas_report_of_every_second(p
 async def test_reading_waits_for_nobody(people: People, two: Pair) -> None:
     await people.members(1)
     await two.redis.config_resetstat()
-    await people.service.game.check_in_status(1, time.monotonic())
+    await people.service.verbs.check_in_status(1, time.monotonic())
     assert await calls(two.redis, "waitaof") == 0
 
 
@@ -260,7 +260,7 @@ async def test_readiness_says_the_durability_in_force_and_needs_a_replica(api: A
 async def tap(service: Service, uid: int) -> str:
     """A check-in's word, ``unavailable`` included."""
     try:
-        return (await service.game.check_in(uid, time.monotonic())).word
+        return (await service.verbs.check_in(uid, time.monotonic())).word
     except Unavailable:
         return "unavailable"
 
@@ -337,7 +337,7 @@ async def test_a_promoted_replica_has_every_check_in_that_was_acknowledged(datab
 
                 async def tap(uid: int) -> None:
                     try:
-                        answer = await service.game.check_in(uid, time.monotonic())
+                        answer = await service.verbs.check_in(uid, time.monotonic())
                     except (Unavailable, RedisError, OSError):
                         return
                     assert answer.word == "checked_in"
@@ -360,7 +360,7 @@ async def test_a_promoted_replica_has_every_check_in_that_was_acknowledged(datab
             promoted = msgspec.structs.replace(settings, redis_url=both.replica.url, durability="fsync")
             async with service_with(promoted) as service:
                 service.time.stop_at(at("06:30", 1))
-                answers = await asyncio.gather(*(service.game.check_in(uid, time.monotonic()) for uid in uids))
+                answers = await asyncio.gather(*(service.verbs.check_in(uid, time.monotonic()) for uid in uids))
                 words = {uid: answer.word for uid, answer in zip(uids, answers, strict=True)}
                 assert set(words.values()) <= {"already_checked_in", "checked_in"}
                 assert {words[uid] for uid in acknowledged} == {"already_checked_in"}

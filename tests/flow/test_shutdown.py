@@ -192,10 +192,10 @@ async def test_a_process_ends_even_when_a_cancellation_was_swallowed(settings: S
 async def test_a_callers_answer_comes_before_the_connections_are_let_go(service: Service) -> None:
     service.time.stop_at(at("06:00", 1))
     loop = asyncio.get_running_loop()
-    await service.game.check_in(1, loop.time())
-    asked = [asyncio.create_task(service.game.check_in(uid, loop.time())) for uid in range(2, 52)]
+    await service.verbs.check_in(1, loop.time())
+    asked = [asyncio.create_task(service.verbs.check_in(uid, loop.time())) for uid in range(2, 52)]
     await asyncio.sleep(0)
-    await service.game.batcher.drain()
+    await service.asking.batcher.drain()
     assert {(await one).word for one in asked} == {"not_joined"}
 
 

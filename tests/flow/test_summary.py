@@ -30,7 +30,7 @@ HOUR = 3600
 
 async def summary(api: Api, uid: int = GUEST, **body: Any) -> dict[str, Any]:
     """The home page now: what is remembered of the totals for a moment is forgotten first."""
-    api.service.game.totals._known.clear()
+    api.service.asking.totals._known.clear()
     if uid:
         reply = await api.post("/api/summary", uid, **body)
     else:

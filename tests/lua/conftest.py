@@ -7,9 +7,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
+from clock.game.client import connect
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from clock.service import connect
 from tests.lua.stage import Client, Stage
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from clock.config import Settings
 from clock.domain.shapes import PaymentCallback
+from clock.game.asking import Asking
 from clock.game.events import CheckedIn, Payment
-from clock.game.game import Game
 from clock.game.gametime import GameTime
+from clock.payments.incoming import Incoming
 from tests.conftest import at
 from tests.lua.stage import (
     CLOSES,
@@ -395,20 +396,18 @@ class AllOpen:
     async def reopen(self, day: date) -> bool:
         raise AssertionError(day)
 
-    async def open_flags(self) -> None:
-        raise AssertionError
-
 
 async def test_a_body_that_is_not_utf_8_does_not_block_the_outbox(stage: Stage) -> None:
     """JSON is read leniently where nobody asks for the field; its bytes are kept all the same."""
     time = GameTime()
     time.stop_at(EVENING)
-    game = Game(Settings(), stage.redis, time, AllOpen())
+    asking = Asking(Settings(), stage.redis, time, AllOpen())
+    incoming = Incoming(asking, stage.redis, AllOpen())
     await stage.join(1)
     number = str(order(1)["order_no"]).encode()
     raw = b'{"order_no": "%s", "extra": {"amount": 100, "buyerId": "open-1", "transactionId": "T"}, "more": "\xff"}'
     raw %= number
-    answer = await game.pay(msgspec.json.decode(raw, type=PaymentCallback), "platform", raw, monotonic())
+    answer = await incoming.pay(msgspec.json.decode(raw, type=PaymentCallback), "platform", raw, monotonic())
     assert answer.word == "paid"
     assert isinstance((await stage.events())[-1], Payment)
 

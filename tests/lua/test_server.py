@@ -8,10 +8,10 @@ import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
 from clock.files import folder
+from clock.game.client import connect
 from clock.game.events import CheckedIn, Payment
 from clock.game.scripts import Value, load
 from clock.runtime import embedded, processes
-from clock.service import connect
 from tests.lua.conftest import ClusterValkey, connect_cluster, take_all_slots, wait_for_slots
 from tests.lua.stage import MORNING, Client, Stage, payment
 

@@ -99,7 +99,9 @@ class Table:
 
     def __init__(self, service: Service, law: m.Law, first: date, days: int) -> None:
         self.service = service
-        self.game = service.game
+        self.verbs = service.verbs
+        self.home = service.home
+        self.incoming = service.incoming
         self.model = m.Model(law, first, days)
         self.law = law
 
@@ -143,7 +145,7 @@ class Table:
             open_id = name(uid, command.account) if command.complete else ""
             return Extra(mobile=f"138{uid % 10**8:08}", nickname=f"早 {uid}", openId=open_id)
 
-        answers = await self._burst(command.uids, lambda uid: self.game.join(uid, extra(uid), arrived()))
+        answers = await self._burst(command.uids, lambda uid: self.verbs.join(uid, extra(uid), arrived()))
         for uid, answer in zip(command.uids, answers, strict=True):
             if answer.word == "ordered":
                 word = self.model.join(uid, name(uid, command.account), command.complete)
@@ -159,7 +161,7 @@ class Table:
 
     async def _check_in(self, command: CheckIn) -> None:
         waited = arrived(command.waited_ms)
-        answers = await self._burst(command.uids, lambda uid: self.game.check_in(uid, waited))
+        answers = await self._burst(command.uids, lambda uid: self.verbs.check_in(uid, waited))
         expected = [self.model.check_in(uid, command.waited_ms) for uid in command.uids]
         self._same(command.uids, [answer.word for answer in answers], expected)
         done = {"money": self.model.waking().pool_fen}
@@ -168,7 +170,7 @@ class Table:
 
     async def _claim(self, command: Claim) -> None:
         round_ = self.model.waking()
-        answers = await self._burst(command.uids, lambda uid: self.game.claim(uid, arrived()))
+        answers = await self._burst(command.uids, lambda uid: self.verbs.claim(uid, arrived()))
         for uid, answer in zip(command.uids, answers, strict=True):
             if answer.word == "claimed":
                 word = self.model.claim(uid)
@@ -186,9 +188,9 @@ class Table:
     async def _look(self, command: Look) -> None:
         """The home page and the check-in's status."""
         uid, model = command.uid, self.model
-        status = await self.game.check_in_status(uid, arrived())
+        status = await self.verbs.check_in_status(uid, arrived())
         assert status.data == {"is_check_in": int(model.status(uid, model.waking()) == 2)}
-        summary = (await self.game.summary(uid, None, arrived())).data["summary"]
+        summary = (await self.home.summary(uid, None, arrived())).data["summary"]
         yesterday, today = model.waking(), model.joining()
         waits = model.now_ms < yesterday.settle_due and model.status(uid, yesterday) > 0
         shown = yesterday if waits else today
@@ -237,7 +239,7 @@ class Table:
         request, raw = encode(callback, notify_time)
         callback = m.Callback(**{**asdict(callback), "raw": raw})
         waited = arrived(waited_ms)
-        answers = await self._burst(range(copies), lambda _: self.game.pay(request, "platform", raw, waited))
+        answers = await self._burst(range(copies), lambda _: self.incoming.pay(request, "platform", raw, waited))
         expected = [self.model.pay(callback, waited_ms) for _ in range(copies)]
         self._same([0] * copies, [answer.word for answer in answers], expected)
         assert all(answer.data == {} for answer in answers)

@@ -11,7 +11,8 @@ import structlog
 
 from clock.config import Settings
 from clock.game import batch, totals
-from clock.service import Service, connect
+from clock.game.client import connect
+from clock.service import Service
 
 EMPTY = """
 SET session_replication_role = replica;

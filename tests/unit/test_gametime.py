@@ -10,8 +10,9 @@ import pytest
 from redis.asyncio import Redis
 
 from clock.game import gametime, keys
+from clock.game.client import call
 from clock.game.gametime import GameTime, MovedTime
-from clock.game.scripts import call, load
+from clock.game.scripts import load
 from tests.conftest import DAY, at
 
 TARGET = at("04:59", 1, 59_500)

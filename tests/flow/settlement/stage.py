@@ -58,7 +58,7 @@ def stop(service: Service, day: date, time_of_day: str, milliseconds: int = 0) -
 
 
 async def join(service: Service, uid: int) -> str:
-    answer = await service.game.join(uid, Extra(f"138{uid:08}", f"user {uid}", f"open-{uid}"), arrived())
+    answer = await service.verbs.join(uid, Extra(f"138{uid:08}", f"user {uid}", f"open-{uid}"), arrived())
     assert answer.word == "ordered", answer
     number: str = answer.data["order_no"]
     return number
@@ -68,7 +68,7 @@ async def pay(service: Service, uid: int, number: str, paid_at: str, transaction
     extra = {"amount": STAKE, "buyerId": f"open-{uid}", "transactionId": transaction or f"T{number}"}
     raw = msgspec.json.encode({"order_no": number, "extra": {**extra, "notify_time": paid_at}})
     callback = msgspec.json.decode(raw, type=PaymentCallback)
-    return (await service.game.pay(callback, "platform", raw, arrived())).word
+    return (await service.incoming.pay(callback, "platform", raw, arrived())).word
 
 
 async def play(service: Service, day: date, crowd: Crowd) -> dict[int, str]:
@@ -82,7 +82,7 @@ async def play(service: Service, day: date, crowd: Crowd) -> dict[int, str]:
     stop(service, day, "06:00")
     for uid in crowd.late:
         assert await pay(service, uid, numbers[uid], f"{day} 20:00:00") == "paid"
-    taps = await asyncio.gather(*(service.game.check_in(uid, arrived()) for uid in crowd.awake))
+    taps = await asyncio.gather(*(service.verbs.check_in(uid, arrived()) for uid in crowd.awake))
     assert [tap.word for tap in taps] == ["checked_in"] * len(crowd.awake)
     return numbers
 

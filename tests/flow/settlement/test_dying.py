@@ -94,7 +94,7 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, mo
             await carried_then_played(service)
             died = await dies(settings, service, lambda victim: victim.settling.settle(DAY), at, **RICH)
             drawn = await manifest(service, DAY)
-            taps = await asyncio.gather(*(service.game.claim(uid, arrived()) for uid in CROWD.awake))
+            taps = await asyncio.gather(*(service.verbs.claim(uid, arrived()) for uid in CROWD.awake))
             assert {tap.word for tap in taps} <= {"claimed", "not_settled"}
             assert await service.settling.settle(DAY) == "settled"
             expect_rich(await audited(service, DAY))
@@ -112,7 +112,7 @@ async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> 
     for at in count(1):
         async with forgetful(settings), new_world(settings, shards=2) as service:
             await settled(service, DAY, CROWD)
-            await service.game.claim(1, arrived())
+            await service.verbs.claim(1, arrived())
             stop(service, DAY, "24:00")
             died = await dies(settings, service, lambda victim: victim.finishing.finish(DAY), at, shards=2)
             if (await row_of(service, DAY))["state"] == "settled":

@@ -29,7 +29,7 @@ from tests.model.world import arrived, forgetful, new_world
 
 async def test_unclaimed_winners_are_credited_at_midnight_and_not_before(process: Service) -> None:
     await settled(process, DAY, CROWD)
-    claimed = await process.game.claim(1, arrived())
+    claimed = await process.verbs.claim(1, arrived())
     stop(process, DAY, "24:00", -1)
     assert not await process.finishing.finish(DAY)
     assert len(await published(process, DAY)) == 3
@@ -50,7 +50,7 @@ async def test_more_winners_than_one_call_credits_are_all_credited(settings: Set
 
 async def test_a_claim_that_the_books_do_not_have_stops_finishing_loudly(process: Service) -> None:
     await settled(process, DAY, CROWD)
-    await process.game.claim(1, arrived())
+    await process.verbs.claim(1, arrived())
     for shard in range(2):
         await outbox.drain(process.store, process.redis, DAY, shard)
     await query(process, "DELETE FROM claims WHERE day = %s AND uid = 1", DAY)

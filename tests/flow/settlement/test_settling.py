@@ -46,7 +46,7 @@ async def test_settlement_is_due_at_0805_and_not_a_millisecond_before(process: S
     for time_of_day, milliseconds in (("06:00", 0), ("08:00", 0), ("08:05", -1)):
         stop(process, DAY, time_of_day, milliseconds)
         assert await process.settling.settle(DAY) == "not_due"
-        assert (await process.game.check_in(1, arrived())).word == "already_checked_in"
+        assert (await process.verbs.check_in(1, arrived())).word == "already_checked_in"
     assert (await row_of(process, DAY))["state"] == "open"
     stop(process, DAY, "08:05")
     assert await process.settling.settle(DAY) == "settled"
@@ -55,9 +55,9 @@ async def test_settlement_is_due_at_0805_and_not_a_millisecond_before(process: S
 async def test_a_worker_that_starts_at_eleven_settles_what_was_due(process: Service) -> None:
     await play(process, DAY, CROWD)
     stop(process, DAY, "11:00")
-    assert (await process.game.claim(1, arrived())).word == "not_settled"
+    assert (await process.verbs.claim(1, arrived())).word == "not_settled"
     await worker.settle({"service": process})
-    assert (await process.game.claim(1, arrived())).word == "claimed"
+    assert (await process.verbs.claim(1, arrived())).word == "claimed"
     await audited(process, DAY)
 
 
@@ -128,7 +128,7 @@ async def test_books_that_differ_stop_settlement_until_they_agree(process: Servi
             await process.settling.settle(DAY)
         assert (await row_of(process, DAY))["state"] == "open"
         assert await manifest(process, DAY) == await published(process, DAY) == []
-        assert (await process.game.claim(1, arrived())).word == "not_settled"
+        assert (await process.verbs.claim(1, arrived())).word == "not_settled"
     marks = ", ".join(["%s"] * len(lost[0]))
     await query(process, f"INSERT INTO {table} VALUES ({marks})", *lost[0].values())
     assert await process.settling.settle(DAY) == "settled"
@@ -146,7 +146,7 @@ async def test_claiming_opens_nowhere_while_a_packet_is_missing_somewhere(
     await redis.rpop(keys.name(DAY, 1, "packets"))
     with pytest.raises(BooksDiffer):
         await process.settling.settle(DAY)
-    answers = await asyncio.gather(*(process.game.claim(uid, arrived()) for uid in CROWD.awake))
+    answers = await asyncio.gather(*(process.verbs.claim(uid, arrived()) for uid in CROWD.awake))
     assert {answer.word for answer in answers} == {"not_settled"}
 
 
@@ -202,8 +202,8 @@ async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
         await public.figures(process, DAY),
         await public.packets(process, DAY, 1, 100),
         await rounds.figures(process, DAY),
-        await process.game.summary(1, None, arrived()),
-        await process.game.claim(1, arrived()),
+        await process.home.summary(1, None, arrived()),
+        await process.verbs.claim(1, arrived()),
     ]
     assert shown[1].word == shown[4].word == "not_settled"
     assert shown[0].data["seed"] is shown[0].data["pot"] is shown[0].data["largest"] is shown[2].data["seed"] is None

@@ -38,7 +38,7 @@ async def test_a_round_that_is_not_settled_can_be_voided(
     await expect_void(process, CROWD)
     assert await process.voiding.void(DAY, "another reason") == "ok"
     assert await process.settling.settle(DAY) == "round_void"
-    for verb in (process.game.check_in, process.game.claim):
+    for verb in (process.verbs.check_in, process.verbs.claim):
         assert (await verb(1, arrived())).word == "voided"
     assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-again") == "refund_due"
     stop(process, DAY, "24:00")

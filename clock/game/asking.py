@@ -1,0 +1,148 @@
+"""Which round's keys and which shard a question goes to; the batcher takes it from there.
+
+``arrived`` is the ``time.monotonic()`` instant at which the request reached the process. Errors:
+:class:`~clock.domain.outcomes.Busy` and :class:`~clock.domain.outcomes.Unavailable`; asking again is safe.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Protocol
+
+import msgspec
+
+from clock import metrics
+from clock.config import Settings
+from clock.domain.outcomes import Unavailable
+from clock.domain.rounds import Calendar, Rules, Windows, following, previous, windows
+from clock.game import keys
+from clock.game.batch import Batcher
+from clock.game.client import call
+from clock.game.gametime import GameTime
+from clock.game.scripts import Script, Value
+from clock.game.totals import Totals, TotalsCache
+
+ASK_AGAIN = 3
+"""How often a verb may find that it named the wrong round's keys; twice can happen around midnight."""
+
+ROUNDS_REMEMBERED = 64
+
+
+class Round(msgspec.Struct, frozen=True):
+    day: date
+    rules: Rules
+    at: Windows
+    seed_hash: str
+    """SHA-256 of the seed, in hex: public from the moment that the round is created."""
+
+
+class Opens(Protocol):
+    """Makes sure that a day's round exists in Postgres and in Redis. Both methods raise :class:`Unavailable`."""
+
+    async def open_round(self, day: date) -> object: ...
+
+    async def reopen(self, day: date) -> bool:
+        """Only if the round exists and is not long over; whether it does."""
+        ...
+
+
+class Asking:
+    def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
+        self._redis = redis
+        self._opener = opener
+        self.rounds: dict[date, Round] = {}
+        """Rounds that this process remembers. A verb looks here before it awaits :meth:`round`."""
+        self.time = time
+        self.calendar = Calendar(settings.timezone)
+        self.batcher = Batcher(self._call)
+        self.totals = TotalsCache(redis)
+
+    async def round(self, day: date) -> Round:
+        """The round of a day with its rules, which never change once it exists. Opens a round that
+        does not."""
+        known = self.rounds.get(day)
+        if known is None:
+            fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
+            if fields[0] is None:
+                await self._opener.open_round(day)
+                fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
+            rules = msgspec.json.decode(fields[0], type=Rules)
+            if len(self.rounds) > ROUNDS_REMEMBERED:
+                self.rounds.clear()
+            known = self.rounds[day] = Round(day, rules, windows(day, rules), fields[1].decode())
+        return known
+
+    async def existing(self, day: date) -> Round | None:
+        """The round of a day that may never have had one; ``None`` also for a round that is long over."""
+        round_ = self.rounds.get(day)
+        if round_ is None:
+            known = await self._redis.exists(keys.name(day, 0, "round"))
+            if not (known or await self._opener.reopen(day)):
+                return None
+            round_ = await self.round(day)
+        return round_
+
+    async def totals_of(self, round_: Round) -> Totals:
+        """The cached totals of a round; opens the round where Redis has lost it."""
+        totals = await self.totals.get(round_.day, round_.rules.shards)
+        if not totals.state:
+            await self._opener.open_round(round_.day)
+        return totals
+
+    async def _call(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
+        """The batcher's call. It acts for users, so a script that asks by whom is told so."""
+        fixed = (self.time.setting, "user") if "by" in script.fixed else (self.time.setting,)
+        names = keys.names(day, shard, script.nouns)
+        began = time.monotonic()
+        reply = await call(self._redis, script, names, [*fixed, *args])
+        metrics.batched(script.verb, len(reply) - 1, time.monotonic() - began)
+        return reply
+
+    async def ask(
+        self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float
+    ) -> tuple[int, Any]:
+        """One user's result and the script's time; opens the round where a shard does not know it yet."""
+        for _ in range(2):
+            now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
+            if result != b"no_round":
+                return now_ms, result
+            self.rounds.pop(round_.day, None)
+            await self._opener.open_round(round_.day)
+        raise Unavailable(f"round {round_.day} does not open")
+
+    async def ask_user(self, script: Script, day: date, uid: int, arrived: float) -> tuple[int, Any, Round]:
+        """As :meth:`ask`, on the user's shard of the round of ``day``."""
+        round_ = self.rounds.get(day) or await self.round(day)
+        shard = keys.shard_of(uid, round_.rules.shards)
+        now_ms, result = await self.ask(script, round_, shard, (uid,), arrived)
+        return now_ms, result, round_
+
+    async def ask_today(self, script: Script, uid: int, arrived: float) -> tuple[Any, Round]:
+        """One user's result in the round whose check-in day is today by the script's clock."""
+        day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
+        for _ in range(ASK_AGAIN):
+            now_ms, result, round_ = await self.ask_user(script, day, uid, arrived)
+            if result != b"wrong_round":
+                return result, round_
+            day = await self.fitting(day, now_ms - self.waited_ms(arrived), morning=True)
+        raise Unavailable("no round fits the clock")
+
+    async def fitting(self, day: date, at_ms: int, *, morning: bool) -> date:
+        """The neighbour of ``day`` whose round has its check-in day (``morning``) or its joining day at that instant.
+        A round keeps its time zone, so the calendar of another zone may have named the wrong one."""
+        at = (await self.round(day)).at
+        starts_ms = at.morning_starts_ms if morning else at.day_starts_ms
+        return previous(day) if at_ms < starts_ms else following(day)
+
+    async def morning(self, arrived: float) -> date:
+        """The round whose check-in day is today, for scripts that never answer ``wrong_round``."""
+        at_ms = self.time.at_ms(arrived)
+        day = previous(self.calendar.day_at(at_ms))
+        at = (await self.round(day)).at
+        if at.morning_starts_ms <= at_ms < at.morning_ends_ms:
+            return day
+        return await self.fitting(day, at_ms, morning=True)
+
+    def waited_ms(self, arrived: float) -> int:
+        """How long the request has been in the process."""
+        return max(0, self.time.now_ms() - self.time.at_ms(arrived))

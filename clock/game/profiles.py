@@ -1,0 +1,33 @@
+"""Users' profiles: whatever is new goes into the outbox once; the process remembers what it has passed on."""
+
+from clock.domain.shapes import Extra
+from clock.game import keys
+from clock.game.asking import Asking
+from clock.game.scripts import load
+
+PROFILE = load("profile")
+
+PROFILES_REMEMBERED = 100_000
+
+
+class Profiles:
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self._known: dict[int, Extra] = {}
+
+    async def note(self, uid: int, extra: Extra, arrived: float) -> None:
+        """Write the profile to the outbox, unless this process wrote the same one last."""
+        if self._known.get(uid) == extra or not (extra.mobile or extra.nickname or extra.openId):
+            return
+        asking = self._asking
+        round_ = await asking.round(asking.calendar.day_at(asking.time.now_ms()))
+        shard = keys.shard_of(uid, round_.rules.shards)
+        texts = (extra.openId or "", extra.mobile or "", extra.nickname or "")
+        await asking.ask(PROFILE, round_, shard, (uid, *texts), arrived)
+        if len(self._known) >= PROFILES_REMEMBERED:
+            self._known.clear()
+        self._known[uid] = extra
+
+    def forget(self, uid: int) -> None:
+        """Another script has written a profile of the user, so that the next one must be written again."""
+        self._known.pop(uid, None)

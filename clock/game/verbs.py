@@ -1,0 +1,91 @@
+"""The verbs of a round: which script, and what its words mean.
+
+Every verb takes ``arrived``, the ``time.monotonic()`` instant at which the request reached the process, and
+returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain.outcomes.Busy` and
+:class:`~clock.domain.outcomes.Unavailable`; asking again is safe.
+"""
+
+from datetime import date
+
+from clock.domain import order_no
+from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.rounds import previous
+from clock.domain.shapes import Extra
+from clock.game import keys
+from clock.game.asking import ASK_AGAIN, Asking
+from clock.game.profiles import Profiles
+from clock.game.records import CHECKED_IN_STATES, MEMBER_STATES, clock_status, red_status
+from clock.game.scripts import load
+
+JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
+
+UNSETTLED_MS = 60_000
+"""How long after a round's settlement is due its state is still asked for: the process' clock is an estimate."""
+
+
+class Verbs:
+    def __init__(self, asking: Asking, profiles: Profiles) -> None:
+        self._asking = asking
+        self._profiles = profiles
+
+    async def join(self, uid: int, extra: Extra, arrived: float) -> Answer:
+        if not (extra.mobile and extra.nickname and extra.openId):
+            return Answer("profile_required")
+        asking = self._asking
+        day = asking.calendar.day_at(asking.time.at_ms(arrived))
+        for _ in range(ASK_AGAIN):
+            if await self._is_unsettled_member(uid, previous(day), arrived):
+                return Answer("settle_first")
+            round_ = await asking.round(day)
+            shard = keys.shard_of(uid, round_.rules.shards)
+            tail = order_no.new_tail()
+            prefix = round_.rules.order_prefix
+            number = order_no.make(prefix, order_no.Place(day, shard, uid, tail))
+            args = (uid, number, tail, extra.openId, extra.mobile, extra.nickname)
+            now_ms, result = await asking.ask(JOIN, round_, shard, args, arrived)
+            if isinstance(result, list):
+                word, order_id, its_tail = result
+                self._profiles.forget(uid)
+                if word == b"order_pending":
+                    number = order_no.make(prefix, order_no.Place(day, shard, uid, its_tail.decode()))
+                order = {"order_id": order_id, "order_no": number, "amount": round_.rules.stake_fen}
+                return Answer(word.decode(), order)
+            if result != b"wrong_round":
+                return Answer(result.decode())
+            day = await asking.fitting(day, now_ms - asking.waited_ms(arrived), morning=False)
+        raise Unavailable("no round fits the clock")
+
+    async def _is_unsettled_member(self, uid: int, day: date, arrived: float) -> bool:
+        """Whether the user is a member of the round of ``day`` and its settlement is not due yet."""
+        round_ = await self._asking.round(day)
+        if self._asking.time.now_ms() > round_.at.settle_ms + UNSETTLED_MS:
+            return False
+        now_ms, state, round_ = await self._asking.ask_user(STATUS, day, uid, arrived)
+        return now_ms < round_.at.settle_ms and state[0] in MEMBER_STATES
+
+    async def check_in(self, uid: int, arrived: float) -> Answer:
+        asking = self._asking
+        word, round_ = await asking.ask_today(CHECK_IN, uid, arrived)
+        if word in (b"checked_in", b"already_checked_in"):
+            totals = asking.totals.known(round_.day) or await asking.totals_of(round_)
+            return Answer(word.decode(), {"money": totals.pool_fen})
+        return Answer(word.decode())
+
+    async def check_in_status(self, uid: int, arrived: float) -> Answer:
+        day = await self._asking.morning(arrived)
+        _, state, _ = await self._asking.ask_user(STATUS, day, uid, arrived)
+        return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
+
+    async def yesterday(self, uid: int, arrived: float) -> Answer:
+        """What became of the user in the round whose check-in day is today."""
+        day = await self._asking.morning(arrived)
+        _, state, _ = await self._asking.ask_user(STATUS, day, uid, arrived)
+        said = {"clock_status": clock_status(state[0]), "red_status": red_status(state[0])}
+        return Answer("ok", {"yesterday": said})
+
+    async def claim(self, uid: int, arrived: float) -> Answer:
+        result, _ = await self._asking.ask_today(CLAIM, uid, arrived)
+        if isinstance(result, list):
+            word, packet, stake = result
+            return Answer(word.decode(), {"assign": {"money": packet, "stake": stake, "total": packet + stake}})
+        return Answer(result.decode())

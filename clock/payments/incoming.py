@@ -1,0 +1,123 @@
+"""Incoming payments: a signed callback finds its order by the order's number, or is quarantined.
+
+``arrived`` and errors are as in :mod:`clock.game.asking`.
+"""
+
+import base64
+import re
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from clock.domain import order_no
+from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.shapes import PaymentCallback
+from clock.game import keys
+from clock.game.asking import Asking, Opens
+from clock.game.client import call
+from clock.game.scripts import load
+
+PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")
+
+QUARANTINED = frozenset(("order_not_found", "amount_mismatch", "buyer_mismatch", "transaction_missing"))
+
+NO_AMOUNT_FEN = -1
+"""A payment's amount that is missing, or that no order has."""
+
+ORDERS_KNOWN_DAYS = 400
+"""An order number of a round further from today than this is not looked up."""
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
+"""A payment's time: a date and a time of day in the game's zone, or as RFC 3339 says."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    amount_fen: int
+    open_id: str
+    paid: bool
+
+
+class Incoming:
+    def __init__(self, asking: Asking, redis: Any, opener: Opens) -> None:
+        self._asking = asking
+        self._redis = redis
+        self._opener = opener
+
+    async def place_of(self, number: str) -> order_no.Place | None:
+        """Where the order of that number lives; ``None`` where no round that is not long over gives such numbers."""
+        place = order_no.place_of(number)
+        today = self._asking.calendar.day_at(self._asking.time.now_ms())
+        if place is None or abs((place.day - today).days) > ORDERS_KNOWN_DAYS:
+            return None
+        round_ = await self._asking.existing(place.day)
+        if round_ is None:
+            return None
+        rules = round_.rules
+        ours = number[: -order_no.LENGTH] == rules.order_prefix
+        return place if ours and place.shard == keys.shard_of(place.uid, rules.shards) else None
+
+    async def order(self, place: order_no.Place) -> Order | None:
+        """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
+        names = keys.names(place.day, place.shard, ORDER.nouns)
+        setting = self._asking.time.setting
+        _, word, *order = await call(self._redis, ORDER, names, [setting, place.uid, place.tail])
+        if word == b"no_round":
+            await self._opener.reopen(place.day)
+        return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
+
+    async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:
+        """Take a callback whose signature is good. What fails a check is quarantined, never lost."""
+        word = await self._pay(callback, channel, raw, arrived)
+        if word in QUARANTINED:
+            await self.quarantine(channel, word, callback.order_no, raw, arrived)
+        return Answer(word)
+
+    async def _pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> str:
+        place = await self.place_of(callback.order_no)
+        if place is None:
+            return "order_not_found"
+        paid = callback.extra
+        args = (
+            place.uid,
+            callback.order_no,
+            place.tail,
+            paid.amount if paid.amount is not None and 0 <= paid.amount < 1 << 53 else NO_AMOUNT_FEN,
+            paid.transactionId or "",
+            paid.buyerId or "",
+            instant_of(paid.notify_time, self._asking.calendar.timezone),
+            channel,
+            readable(raw),
+        )
+        for _ in range(2):
+            _, result = await self._asking.batcher.submit(PAY, place.day, place.shard, args, arrived)
+            if result != b"no_round":
+                return str(result.decode())
+            if not await self._opener.reopen(place.day):
+                return "order_not_found"
+        raise Unavailable(f"round {place.day} does not open")
+
+    async def quarantine(self, channel: str, reason: str, number: str, raw: bytes, arrived: float) -> None:
+        """Keep a signed callback that nobody could be credited for."""
+        asking = self._asking
+        round_ = await asking.round(asking.calendar.day_at(asking.time.now_ms()))
+        await asking.ask(QUARANTINE, round_, 0, (channel, reason, number, base64.b64encode(raw)), arrived)
+
+
+def readable(raw: bytes) -> str:
+    """A body as text that Postgres can keep: itself, or with escapes where it is not UTF-8 or has NUL."""
+    return raw.decode(errors="backslashreplace").replace("\x00", "\\x00")
+
+
+def instant_of(text: str | None, timezone: str) -> int:
+    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 for what is missing or unreadable."""
+    if not (text and INSTANT.fullmatch(text)):
+        return -1
+    try:
+        instant = datetime.fromisoformat(text.upper())
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=ZoneInfo(timezone))
+        return int(instant.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return -1
