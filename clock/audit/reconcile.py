@@ -15,7 +15,7 @@ from clock.audit.contents import Shard, contents_of
 from clock.audit.report import MOST, Difference, Report, record
 from clock.books import ledger, outbox
 from clock.domain.rounds import PAID_OUT_STATES, PUBLISHED_STATES, SETTLED_STATES, SPLIT_STATES
-from clock.domain.split import Split, split
+from clock.domain.split import split
 from clock.game import keys
 from clock.rounds.recorded import Recorded, find
 from clock.service import Service
@@ -191,14 +191,7 @@ async def _manifest(service: Service, round_: Recorded, report: Report) -> None:
     if round_.state not in SPLIT_STATES:
         return
     day = round_.day
-    rules = round_.rules
-    packet_rules = Split(
-        mode=rules.split,
-        lucky_count=rules.lucky_count,
-        lucky_bps=rules.lucky_bps,
-        packet_cap_fen=rules.packet_cap_fen,
-    )
-    expected = split(round_.seed, round_.pot_fen, round_.winners, packet_rules).packets_fen
+    expected = split(round_.seed, round_.pot_fen, round_.winners, round_.packet_rules).packets_fen
     manifest = [one["fen"] for one in await service.store.all("manifest", day=day)]
     if list(expected) != manifest:
         report.differences.append(

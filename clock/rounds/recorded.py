@@ -7,6 +7,7 @@ import msgspec
 
 from clock.books.store import Store
 from clock.domain.rounds import Rules, State, Windows, windows
+from clock.domain.split import Split
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,16 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def at(self) -> Windows:
         return windows(self.day, self.rules)
+
+    @property
+    def packet_rules(self) -> Split:
+        """How the pot is split."""
+        return Split(
+            mode=self.rules.split,
+            lucky_count=self.rules.lucky_count,
+            lucky_bps=self.rules.lucky_bps,
+            packet_cap_fen=self.rules.packet_cap_fen,
+        )
 
     @property
     def shards(self) -> range:

@@ -6,7 +6,8 @@
 the shards said. *split*: the channel was asked about unpaid orders; the manifest and the refunds are written.
 *published*: every packet is in Redis. *settled*: claiming is open.
 
-:mod:`clock.rounds.voiding` and :mod:`clock.rounds.finishing` are the other two ways on.
+Until its packets are published, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished
+when claiming has closed (:mod:`clock.rounds.finishing`).
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from clock.books import ledger
 from clock.books.store import Connection, one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
-from clock.domain.split import Split, fee, split
+from clock.domain.split import fee, split
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
@@ -89,13 +90,8 @@ class Settling:
             books = await one(connection, "count_books", day=day)
             carried_in = int((await one(connection, "take_carried", day=day))["fen"])
             figures = _figures(rules, books, carried_in)
-            packet_rules = Split(
-                mode=rules.split,
-                lucky_count=rules.lucky_count,
-                lucky_bps=rules.lucky_bps,
-                packet_cap_fen=rules.packet_cap_fen,
-            )
-            result = await asyncio.to_thread(split, round_.seed, figures["pot_fen"], figures["winners"], packet_rules)
+            pot_fen, winners = figures["pot_fen"], figures["winners"]
+            result = await asyncio.to_thread(split, round_.seed, pot_fen, winners, round_.packet_rules)
             figures["carried_out_fen"] = result.carried_fen
             figures["smallest_fen"] = min(result.packets_fen, default=None)
             figures["largest_fen"] = max(result.packets_fen, default=None)
@@ -104,8 +100,8 @@ class Settling:
                 connection,
                 "refund_sleepers",
                 day=day,
-                everybody=figures["winners"] == 0 and rules.nobody == "refund",
-                reason="nobody" if figures["winners"] == 0 else "late_member",
+                everybody=winners == 0 and rules.nobody == "refund",
+                reason="nobody" if winners == 0 else "late_member",
                 at_ms=self._time.now_ms(),
             )
             await owe_refunds(connection, day)
