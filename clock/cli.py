@@ -53,7 +53,7 @@ PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntR
 
 def settings_here() -> Settings:
     """Settings from the environment, completed by what runs in the data directory."""
-    from clock.runtime.data_dir import with_dev_secrets
+    from clock.runtime.directory import with_dev_secrets
     from clock.runtime.supervise import running_urls
 
     settings = load(os.environ)
@@ -115,9 +115,9 @@ def cli() -> None:
 @cli.command()
 def up() -> None:
     """Run everything here: embedded servers, migrations, API and worker, kept running."""
-    from clock.runtime.supervise import up as run
+    from clock.runtime import supervise
 
-    sys.exit(asyncio.run(run(load(os.environ))))
+    sys.exit(asyncio.run(supervise.up(load(os.environ))))
 
 
 @cli.command()
@@ -158,13 +158,13 @@ def sandbox() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring Postgres' tables up to date."""
-    from clock.books.store import migrate as run
+    from clock.books import store
 
     logs.configure("migrate")
     settings = settings_here()
     if not settings.database_url:
         raise BadSetting("CLOCK_DATABASE_URL is required")
-    applied = asyncio.run(run(settings.database_url))
+    applied = asyncio.run(store.migrate(settings.database_url))
     logs.say(f"{len(applied)} migrations applied")
 
 
@@ -276,9 +276,9 @@ def token(uid: int, role: Role, seconds: int) -> None:
 @cli.command()
 def remove_data() -> None:
     """Remove what `clock up` has kept here: every round and every account (embedded servers only)."""
-    from clock.runtime.supervise import remove_data as remove
+    from clock.runtime import supervise
 
-    asyncio.run(remove(load(os.environ).data_dir))
+    asyncio.run(supervise.remove_data(load(os.environ).data_dir))
 
 
 @cli.command()
@@ -292,7 +292,7 @@ def demo(users: int) -> None:
 
 def main() -> None:
     from clock.runtime.crew import StartError
-    from clock.runtime.data_dir import DataDirError
+    from clock.runtime.directory import DataDirError
 
     logs.hold_standard_descriptors()
     try:

@@ -24,6 +24,7 @@ from clock.payments.questions import Questions
 from clock.rounds.ending import Ending
 from clock.rounds.finishing import Finishing
 from clock.rounds.opening import Opener
+from clock.rounds.recorded import Recorded, recorded
 from clock.rounds.reminders import Reminders
 from clock.rounds.settling import Settling
 from clock.rounds.standings import Standings
@@ -89,9 +90,10 @@ async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:
         await asyncio.wait(running, timeout=0.5)
 
 
-async def live_rounds(service: Service) -> list[dict[str, Any]]:
+async def live_rounds(service: Service) -> list[Recorded]:
     """Rounds whose keys may still be in Redis, oldest first; a day more, for what is written at the last moment."""
-    return await service.store.all("live_rounds", keep_seconds=keys.KEEP_MS // 1000 + 86_400)
+    found = await service.store.all("live_rounds", keep_seconds=keys.KEEP_MS // 1000 + 86_400)
+    return [recorded(row) for row in found]
 
 
 def require_secrets(settings: Settings) -> None:

@@ -175,8 +175,7 @@ FROM outgoing WHERE state = 'failed' GROUP BY 1, 2
 ORDER BY 1, 2
 
 -- watch_rounds: The rounds that are not over.
-SELECT day, rules, state, finished_at, unanswered_orders, members, winners FROM rounds
-WHERE finished_at IS NULL ORDER BY day LIMIT 100
+SELECT * FROM rounds WHERE finished_at IS NULL ORDER BY day LIMIT 100
 
 -- find_order: Who ordered what.
 SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s

@@ -30,8 +30,8 @@ async def rebuild_lost(service: Service) -> list[str]:
     rebuilt = []
     async with service.store.transaction() as connection:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
-        for row in await live_rounds(service):
-            rebuilt += await _rebuild_round(service, connection, row["day"])
+        for round_ in await live_rounds(service):
+            rebuilt += await _rebuild_round(service, connection, round_.day)
         rebuilt += await _rebuild_flags(service, connection)
     return rebuilt
 

@@ -8,8 +8,6 @@ import asyncio
 from datetime import date
 from typing import Any
 
-from psycopg import sql
-
 from clock.audit.bill import compare_bill
 from clock.audit.contents import Shard, contents_of
 from clock.audit.report import MOST, Difference, Report, record
@@ -135,46 +133,21 @@ def _said(record: bytes | None) -> str:
 # -- the ledger against the books
 
 
-OUTGOING = sql.SQL(
-    "(SELECT o.*, CASE o.kind WHEN 'refund' THEN (SELECT p.channel FROM payments p WHERE p.day = o.day"
-    " AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)"
-    " ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no"
-    " WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel"
-    " FROM outgoing o)"
-)
-"""``outgoing`` with the channel through which each goes, as a source of transfers."""
-
-
 async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
     """Each row that a rule speaks of has its transfer, of the same amount, and no transfer is without its row."""
     day = round_.day
-    sources = {"rounds": ledger.SETTLED_ROUND, "outgoing": OUTGOING}
     for rule in ledger.RULES:
         if rule.table == "rounds" and round_.state not in SETTLED_STATES:
             continue
-        statement = sql.SQL(
-            "SELECT coalesce(b.cause, l.cause) AS cause, b.fen AS books, l.fen AS ledger, b.accounts,"
-            " l.accounts AS posted"
-            " FROM (SELECT {cause} AS cause, {amount} AS fen, {from_account} || ' to ' || {to_account} AS accounts"
-            "  FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when}) b"
-            " FULL JOIN (SELECT cause, amount_fen AS fen, from_account || ' to ' || to_account AS accounts"
-            "  FROM transfers WHERE day = {day} AND kind = {kind}) l ON l.cause = b.cause"
-            " WHERE (b.fen, b.accounts) IS DISTINCT FROM (l.fen, l.accounts) ORDER BY 1 LIMIT {most}"
-        ).format(
-            source=sources.get(rule.table, sql.Identifier(rule.table)),
-            most=sql.Literal(MOST),
-            **ledger.parts(rule, day),
-        )
-        async with service.store.transaction() as connection:
-            for found in await (await connection.execute(statement)).fetchall():
-                report.differences.append(
-                    Difference(
-                        f"ledger_{rule.kind}",
-                        str(found["cause"]),
-                        f"books {found['books']} fen {found['accounts']}",
-                        f"ledger {found['ledger']} fen {found['posted']}",
-                    )
+        for found in await ledger.unposted(service.store, rule, day, MOST):
+            report.differences.append(
+                Difference(
+                    f"ledger_{rule.kind}",
+                    str(found["cause"]),
+                    f"books {found['books']} fen {found['accounts']}",
+                    f"ledger {found['ledger']} fen {found['posted']}",
                 )
+            )
     for found in await service.store.all("unqueued", day=day, limit=MOST):
         report.differences.append(
             Difference("queue", found["no"], f"owed {found['owed']} fen", f"queued {found['queued']} fen")

@@ -9,8 +9,9 @@ from datetime import date
 from typing import LiteralString, NamedTuple
 
 from psycopg import sql
+from psycopg.rows import DictRow
 
-from clock.books.store import Connection, unless_there
+from clock.books.store import Connection, Store, unless_there
 
 
 class Rule(NamedTuple):
@@ -62,6 +63,16 @@ SETTLED_ROUND = sql.SQL(
 """``rounds`` as a source of transfers."""
 
 
+WITH_CHANNEL = sql.SQL(
+    "(SELECT o.*, CASE o.kind WHEN 'refund' THEN (SELECT p.channel FROM payments p WHERE p.day = o.day"
+    " AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)"
+    " ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no"
+    " WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel"
+    " FROM outgoing o)"
+)
+"""``outgoing`` with the channel through which each goes, as a source of transfers."""
+
+
 def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
     """What a rule says of the rows of one day, by name."""
     pool = sql.Literal(f"pool:{day}")
@@ -108,3 +119,24 @@ async def post_ended(connection: Connection, day: date, channel: str, state: str
         " FROM outgoing o WHERE o.day = {} AND o.no = ANY({}) AND o.state = {})"
     ).format(*(sql.Literal(value) for value in (channel, day, numbers, state)))
     await post(connection, "outgoing", day, source)
+
+
+async def unposted(store: Store, rule: Rule, day: date, most: int) -> list[DictRow]:
+    """Rows that a rule speaks of without their transfer, transfers without their row, and those that differ, by cause:
+    ``books`` and ``ledger`` in fen, ``accounts`` and ``posted``."""
+    sources = {"rounds": SETTLED_ROUND, "outgoing": WITH_CHANNEL}
+    statement = sql.SQL(
+        "SELECT coalesce(b.cause, l.cause) AS cause, b.fen AS books, l.fen AS ledger, b.accounts,"
+        " l.accounts AS posted"
+        " FROM (SELECT {cause} AS cause, {amount} AS fen, {from_account} || ' to ' || {to_account} AS accounts"
+        "  FROM {source} AS source WHERE day = {day} AND {amount} > 0 AND {when}) b"
+        " FULL JOIN (SELECT cause, amount_fen AS fen, from_account || ' to ' || to_account AS accounts"
+        "  FROM transfers WHERE day = {day} AND kind = {kind}) l ON l.cause = b.cause"
+        " WHERE (b.fen, b.accounts) IS DISTINCT FROM (l.fen, l.accounts) ORDER BY 1 LIMIT {most}"
+    ).format(
+        source=sources.get(rule.table, sql.Identifier(rule.table)),
+        most=sql.Literal(most),
+        **parts(rule, day),
+    )
+    async with store.transaction() as connection:
+        return await (await connection.execute(statement)).fetchall()

@@ -26,7 +26,7 @@ from clock.domain.rounds import Calendar, Rules, Windows, windows
 from clock.game.client import connect
 from clock.runtime import embedded
 from clock.runtime.crew import StartError
-from clock.runtime.data_dir import DataDirError, with_dev_secrets
+from clock.runtime.directory import DataDirError, with_dev_secrets
 from clock.runtime.ports import free_port
 from clock.runtime.processes import EmbeddedError
 from clock.runtime.supervise import Urls, running

@@ -8,15 +8,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import Rules, phase, windows
+from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
 from clock.http.wire import Envelope
+from clock.rounds.recorded import recorded
 from clock.service import Service
 
 DEPTH = 10_000
 """How far the board goes: a page costs at most as many steps through its index."""
-
-ENDED = ("settled", "finished", "void")
-"""States in which every figure of a round is fixed."""
 
 PacketLimit = Annotated[int, QueryParameter(ge=1, le=10_000)]
 
@@ -67,27 +65,23 @@ async def board(service: Service, page: int, limit: int) -> Answer:
     return Answer("ok", {"total": count["total"], "items": items})
 
 
-async def _recorded(service: Service, day: date) -> dict[str, Any] | None:
-    return await service.store.one("get_round", day=day)
-
-
 async def figures(service: Service, day: date) -> Answer:
     """A round; sums in fen, ``None`` until they are fixed. How many have claimed is not among them (decision 0010)."""
-    row = await _recorded(service, day)
+    row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("not_found")
-    rules = msgspec.convert(row["rules"], Rules)
-    ended, counted = row["state"] in ENDED, row
-    if row["state"] not in (*ENDED, "split", "published"):
-        live = await service.asking.totals.get(day, rules.shards)
+    round_ = recorded(row)
+    ended, counted = round_.state in ENDED_STATES, row
+    if not ended and round_.state not in SPLIT_STATES:
+        live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
     sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
     return Answer(
         "ok",
         {
             "day": day.isoformat(),
-            "state": phase(row["state"], windows(day, rules), service.time.now_ms()),
-            "rules": msgspec.to_builtins(rules),
+            "state": phase(round_.state, round_.at, service.time.now_ms()),
+            "rules": msgspec.to_builtins(round_.rules),
             "members": counted["members"],
             "winners": counted["winners"],
             "late": counted["late"],
@@ -102,12 +96,12 @@ async def figures(service: Service, day: date) -> Answer:
 
 async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
     """A settled round's packets in fen, in the order of the split: what ``docs/split.md`` computes."""
-    row = await _recorded(service, day)
+    row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("not_found")
     if row["state"] == "void":
         return Answer("ok", {"total": 0, "items": []})
-    if row["state"] not in ENDED:
+    if row["state"] not in ENDED_STATES:
         return Answer("not_settled")
     found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
     return Answer("ok", {"total": row["winners"], "items": [packet["fen"] for packet in found]})

@@ -17,7 +17,6 @@ from clock.books.store import RELEASE_LOCK, Connection, Store, rows
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.rounds import Rules
 from clock.domain.shapes import PaymentCallback
 from clock.game import events, keys
 from clock.game.client import call
@@ -115,9 +114,9 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
 
 async def _drain_all(service: Service) -> None:
     """Whatever was accepted until now is in the books, under whatever order number."""
-    for row in await live_rounds(service):
-        for shard in range(msgspec.convert(row["rules"], Rules).shards):
-            await outbox.drain(service.store, service.redis, row["day"], shard)
+    for round_ in await live_rounds(service):
+        for shard in round_.shards:
+            await outbox.drain(service.store, service.redis, round_.day, shard)
 
 
 def decision(entry: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import SPLIT_STATES, Rules, phase, windows
+from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
+from clock.rounds.recorded import recorded
 from clock.rounds.settling import Settling
 from clock.rounds.voiding import Voiding
 from clock.service import Service, live_rounds
@@ -31,11 +32,10 @@ async def figures(service: Service, day: date) -> Answer:
         return Answer("round_not_found")
     refunds = await service.store.one("sum_refunds", day=day) or {}
     compared = await service.store.one("last_reconciliation", day=day)
-    rules = msgspec.convert(row["rules"], Rules)
-    at = windows(day, rules)
+    round_ = recorded(row)
+    at, rules = round_.at, round_.rules
     live = await read(service.redis, day, rules.shards)
     alive = row["state"] == "open"
-    public = row["state"] in ("settled", "finished", "void")
     return Answer(
         "ok",
         {
@@ -63,7 +63,7 @@ async def figures(service: Service, day: date) -> Answer:
             "unanswered_orders": row["unanswered_orders"],
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),
-            "seed": row["seed"].hex() if public else None,
+            "seed": row["seed"].hex() if row["state"] in ENDED_STATES else None,
             "void_reason": row["void_reason"],
             "reconciled": compared,
         },
@@ -112,7 +112,7 @@ async def _ended(day: date, work: Awaitable[str]) -> Answer:
 
 async def reconcile_rounds(service: Service, day: date | None) -> Answer:
     """Compare one round, or every live one without ``day``; ``books_differ`` lists the differences."""
-    days = [day] if day else [row["day"] for row in await live_rounds(service)]
+    days = [day] if day else [round_.day for round_ in await live_rounds(service)]
     reports = [report for one in days if (report := await reconcile(service, one)) is not None]
     if not reports:
         return Answer("round_not_found")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import date
 from time import monotonic
 from typing import Any
 
@@ -13,11 +12,12 @@ from redis.exceptions import RedisError
 
 from clock.books import outbox
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.rounds import Calendar, Rules, phase, previous, windows
+from clock.domain.rounds import Calendar, phase, previous
 from clock.game import keys, totals
 from clock.game.totals import Totals
 from clock.operators.live import add_up, traffic
 from clock.payments.outgoing import STUCK_ATTEMPTS
+from clock.rounds.recorded import recorded
 from clock.service import Service
 
 log = structlog.get_logger()
@@ -131,11 +131,11 @@ class Watch:
 
     @staticmethod
     def _round(seen: Watched, row: dict[str, Any], now_ms: int) -> None:
-        day: date = row["day"]
-        at = windows(day, msgspec.convert(row["rules"], Rules))
-        seen.states[day.isoformat()] = phase(row["state"], at, now_ms)
+        round_ = recorded(row)
+        day, at = round_.day, round_.at
+        seen.states[day.isoformat()] = phase(round_.state, at, now_ms)
         seen.unanswered_orders += row["unanswered_orders"]
-        late_ms = now_ms - at.settle_ms if row["state"] in UNSETTLED else 0
+        late_ms = now_ms - at.settle_ms if round_.state in UNSETTLED else 0
         if late_ms > seen.settlement_late_ms:
             seen.settlement_late_ms, seen.late_day = late_ms, day.isoformat()
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from clock.runtime import embedded, processes
-from clock.runtime.data_dir import DataDirError
+from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError, Process, Program
 
 BACKOFF_FIRST_S = 0.2

@@ -35,8 +35,8 @@ import psycopg
 import redis.asyncio
 import redis.exceptions
 
-from clock.runtime import data_dir as directory
-from clock.runtime.data_dir import DataDirError
+from clock.runtime import directory
+from clock.runtime.directory import DataDirError
 from clock.runtime.ports import free_port, is_free
 from clock.runtime.postgres_install import can_enter, installation, plain_env, run, shared_place, unprivileged
 from clock.runtime.processes import Account, EmbeddedError, Process, Program, exited, spawn, stop

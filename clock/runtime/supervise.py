@@ -25,10 +25,9 @@ from redis.exceptions import RedisError
 from clock import logs
 from clock.config import PREFIX, BadSetting, Settings
 from clock.game.client import connect
-from clock.runtime import data_dir as directory
-from clock.runtime import embedded, ports
+from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
-from clock.runtime.data_dir import DataDirError
+from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError
 from clock.service import require_durability, require_secrets
 

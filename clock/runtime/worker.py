@@ -28,7 +28,6 @@ from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.payments import outgoing
 from clock.rounds.ending import BooksDiffer
-from clock.rounds.recorded import recorded
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -90,7 +89,7 @@ async def drain(context: dict[str, Any]) -> None:
     until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
         moved = await _drain_shard(service, keys.USERS, 0)
-        for round_ in map(recorded, await live_rounds(service)):
+        for round_ in await live_rounds(service):
             for shard in round_.shards:
                 some = await _drain_shard(service, round_.day, shard)
                 moved += some
@@ -114,7 +113,7 @@ async def rewrite(context: dict[str, Any]) -> None:
     halves what it can do: a fork, a fault for the first write to each page, a second process (docs/decisions/0029)."""
     service: Service = context["service"]
     now_ms, (first_ms, last_ms) = service.time.now_ms(), QUIET_MS
-    for round_ in map(recorded, await live_rounds(service)):
+    for round_ in await live_rounds(service):
         left_ms = round_.at.check_in_opens_ms - now_ms
         if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=ASKING_MS):
             try:
@@ -130,7 +129,7 @@ async def settle(context: dict[str, Any]) -> None:
     """Settle, finish and end the voiding of what is due, oldest first."""
     service: Service = context["service"]
     await service.time.sync(service.redis)
-    for round_ in map(recorded, await live_rounds(service)):
+    for round_ in await live_rounds(service):
         day, at = round_.day, round_.at
         now_ms = service.time.now_ms()
         try:
@@ -183,9 +182,9 @@ async def ask(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     if not service.settings.platform_url:
         return
-    for row in await live_rounds(service):
-        if row["finished_at"] is None:
-            await service.questions.ask_some(row["day"], service.time.now_ms())
+    for round_ in await live_rounds(service):
+        if round_.finished_at is None:
+            await service.questions.ask_some(round_.day, service.time.now_ms())
 
 
 @resilient

@@ -9,7 +9,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from clock.config import Settings
-from clock.runtime.data_dir import DataDirError
+from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError
 from tests.faults.play import Play
 from tests.faults.schedule import LONG, SMALL, Size, schedule

@@ -16,7 +16,7 @@ import redis.asyncio
 import redis.exceptions
 
 from clock.runtime import embedded, postgres_install, processes
-from clock.runtime.data_dir import DataDirError
+from clock.runtime.directory import DataDirError
 from clock.runtime.embedded import Postgres, Valkey, start, started
 from clock.runtime.processes import EmbeddedError, exited, stop
 

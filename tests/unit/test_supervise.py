@@ -23,7 +23,7 @@ from structlog.testing import capture_logs
 from clock.config import BadSetting, Settings
 from clock.runtime import crew, embedded, supervise
 from clock.runtime.crew import Child, StartError
-from clock.runtime.data_dir import DataDirError, with_dev_secrets
+from clock.runtime.directory import DataDirError, with_dev_secrets
 from clock.runtime.supervise import Plan, environment, page, remove_data, running, running_urls
 
 SLEEP = "import time; time.sleep(60)"
