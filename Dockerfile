@@ -1,7 +1,7 @@
 # One image for all processes: `clock api` (the default), `clock worker`, `clock migrate`, … It has no servers in it.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY clock clock
 COPY lua lua
 COPY sql sql

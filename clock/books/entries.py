@@ -8,7 +8,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date
-from typing import Any, LiteralString
+from typing import Any, LiteralString, assert_never
 
 from psycopg import sql
 
@@ -112,6 +112,8 @@ def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
                 rows["quarantine"].append((digest, day, at_ms, channel, reason, order_no, raw))
         case events.Closed(why=why, members=members, winners=winners, late=late, pool_fen=pool_fen):
             rows["closings"].append((day, shard, at_ms, why, members, winners, late, pool_fen))
+        case _:
+            assert_never(event)
 
 
 def _payment_rows(

@@ -153,3 +153,15 @@ def test_every_metric_and_every_alarm_has_a_row_for_operators() -> None:
     rows = first_column(page("operations.md"))
     missing = {name for name in metrics if not {name, re.sub("_(bucket|sum|count)$", "", name)} & rows}
     assert missing | (alarms - rows) == set()
+
+
+FILE = re.compile(r"`((?:clock|tests|bench|lua|sql|docs|requirements)/[\w/.-]+\.\w+)`")
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_that_is_named_exists(paper: Path) -> None:
+    named = set(FILE.findall(paper.read_text("utf-8"))) - {
+        "lua/nap.lua",
+        "tests/lua/test_nap.py",
+    }  # an example of a verb
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
