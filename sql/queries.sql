@@ -460,3 +460,22 @@ UPDATE reminders SET next_at = now() + make_interval(secs => %(seconds)s) WHERE 
 -- expire_reminders: Whatever was not sent before check-in closed; and what is long over goes.
 WITH gone AS (DELETE FROM reminders WHERE day < %(day)s - 30)
 UPDATE reminders SET state = 'expired' WHERE day < %(day)s AND state = 'due'
+
+-- upsert_profiles: What users last said of themselves, from new_profiles; an empty text says nothing.
+INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
+SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
+ON CONFLICT (uid) DO UPDATE SET
+    open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
+    mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
+    nickname = coalesce(nullif(excluded.nickname, ''), profiles.nickname),
+    at_ms = excluded.at_ms
+WHERE excluded.at_ms >= profiles.at_ms
+
+-- upsert_switch: The reminder's switch, as it was last set.
+INSERT INTO flags (uid, remind, switched_at_ms) VALUES (%(uid)s, %(remind)s, %(at_ms)s)
+ON CONFLICT (uid) DO UPDATE SET remind = excluded.remind, switched_at_ms = excluded.switched_at_ms
+WHERE excluded.switched_at_ms >= flags.switched_at_ms
+
+-- upsert_ack: The latest round whose result the user has seen.
+INSERT INTO flags (uid, acked_day) VALUES (%(uid)s, %(day)s)
+ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)

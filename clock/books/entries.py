@@ -13,7 +13,7 @@ from typing import Any, LiteralString, assert_never
 from psycopg import sql
 
 from clock.books import ledger, owed
-from clock.books.store import Connection, unless_there
+from clock.books.store import Connection, rows, run_many, unless_there
 from clock.domain.rounds import day_of_number
 from clock.game import events
 
@@ -52,32 +52,6 @@ NEEDS: dict[str, LiteralString] = {
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
 Rows = dict[str, list[tuple[Any, ...]]]
-
-UPSERT_PROFILE: LiteralString = """
-INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
-SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
-ON CONFLICT (uid) DO UPDATE SET
-    open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
-    mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),
-    nickname = coalesce(nullif(excluded.nickname, ''), profiles.nickname),
-    at_ms = excluded.at_ms
-WHERE excluded.at_ms >= profiles.at_ms
-"""
-
-
-UPSERT_SWITCH: LiteralString = """
-INSERT INTO flags (uid, remind, switched_at_ms) VALUES (%s, %s, %s)
-ON CONFLICT (uid) DO UPDATE SET remind = excluded.remind, switched_at_ms = excluded.switched_at_ms
-WHERE excluded.switched_at_ms >= flags.switched_at_ms
-"""
-
-UPSERT_ACK: LiteralString = """
-INSERT INTO flags (uid, acked_day) VALUES (%s, %s)
-ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)
-"""
-
-UPSERTS = {"switches": UPSERT_SWITCH, "acks": UPSERT_ACK}
-"""What users say of themselves, where the last word counts."""
 
 
 def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
@@ -130,18 +104,18 @@ def _payment_rows(
 
 async def write(connection: Connection, day: date, shard: int, entries: list[events.Event]) -> None:
     """Write what the entries say, in the caller's transaction."""
-    rows: Rows = defaultdict(list)
+    new: Rows = defaultdict(list)
     for event in entries:
-        rows_of(day.isoformat(), shard, event, rows)
+        rows_of(day.isoformat(), shard, event, new)
     for table in COLUMNS:
-        if rows[table]:
-            await _insert(connection, day, shard, table, rows[table])
-    if rows["profiles"]:
-        await _copy(connection, "profiles", PROFILE, _latest(rows["profiles"]))
-        await connection.execute(UPSERT_PROFILE)
-    for kind, statement in UPSERTS.items():
-        if rows[kind]:
-            await connection.cursor().executemany(statement, rows[kind])
+        if new[table]:
+            await _insert(connection, day, shard, table, new[table])
+    if new["profiles"]:
+        await _copy(connection, "profiles", PROFILE, _latest(new["profiles"]))
+        await rows(connection, "upsert_profiles")
+    switches = [{"uid": uid, "remind": on, "at_ms": at_ms} for uid, on, at_ms in new["switches"]]
+    await run_many(connection, "upsert_switch", switches)
+    await run_many(connection, "upsert_ack", [{"uid": uid, "day": seen} for uid, seen in new["acks"]])
 
 
 def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -156,8 +130,8 @@ def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 async def _copy(
     connection: Connection, table: str, columns: Sequence[LiteralString], rows: list[tuple[Any, ...]]
-) -> sql.Identifier:
-    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction; its name."""
+) -> None:
+    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction."""
     fresh = sql.Identifier(f"new_{table}")
     await connection.execute(
         sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
@@ -168,16 +142,22 @@ async def _copy(
     async with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
         for row in rows:
             await copy.write_row(row)
-    return fresh
 
 
 async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Copy, insert what is not there yet, post that, and owe what follows from it.
+    """Copy the rows, and run :func:`insertion` on them."""
+    await _copy(connection, table, COLUMNS[table], rows)
+    await connection.execute(insertion(table, day, shard))
+
+
+def insertion(table: str, day: date, shard: int) -> sql.Composed:
+    """Insert what is not there yet of ``new_<table>``, post that, and owe what follows from it.
 
     One statement: what follows from a row happens as often as the row is written, once. (So nothing of it has to be
     looked for before it is inserted, which is a third of an insertion; docs/decisions/0025.)
+    tests/unit/statements.sql shows the result for each table.
     """
-    fresh, added = await _copy(connection, table, COLUMNS[table], rows), sql.Identifier("added")
+    fresh, added = sql.Identifier(f"new_{table}"), sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
         sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
@@ -187,7 +167,7 @@ async def _insert(connection: Connection, day: date, shard: int, table: str, row
         follow.append(_counted(added, day, shard, STEPS[table]))
     parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
     parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
-    await connection.execute(sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts)))
+    return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts))
 
 
 def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from functools import cache
-from typing import LiteralString, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 import structlog
@@ -121,6 +121,11 @@ async def rows(connection: Connection, query: str, **parameters: object) -> list
     """Run a named query; its rows, or none for a statement that returns nothing."""
     cursor = await connection.execute(queries()[query], parameters)
     return await cursor.fetchall() if cursor.description else []
+
+
+async def run_many(connection: Connection, query: str, parameters: list[dict[str, Any]]) -> None:
+    """Run a named statement once for each, in order."""
+    await connection.cursor().executemany(queries()[query], parameters)
 
 
 async def one(connection: Connection, query: str, **parameters: object) -> DictRow:

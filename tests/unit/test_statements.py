@@ -1,11 +1,14 @@
 """The named statements of ``sql/queries.sql``: each is used, and each that is used exists."""
 
 import ast
+import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from clock.books.entries import COLUMNS, insertion
 from clock.books.store import queries
 
 HOUSE = Path(__file__).parents[2] / "clock"
@@ -14,6 +17,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 CALLS = {
     *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "stream")),
     ("rows", 1),
+    ("run_many", 1),
     ("one", 1),
 }
 """How a statement is run, and the place of its name: ``store.all(name, …)``, ``rows(connection, name, …)``."""
@@ -56,3 +60,16 @@ def test_every_statement_is_used() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(HOUSE).as_posix())
 def test_every_statement_that_is_used_exists(path: Path) -> None:
     assert set(statements_of(path)) - queries().keys() == set()
+
+
+GENERATED = Path(__file__).parent / "statements.sql"
+
+
+def test_the_generated_statements_are_those_that_were_reviewed() -> None:
+    """``STATEMENTS=write pytest tests/unit/test_statements.py`` writes them anew: look at the difference."""
+    day = date(2026, 11, 22)
+    shown = [f"-- {table}\n{insertion(table, day, 3).as_string(None)}\n" for table in COLUMNS]
+    text = "\n".join(shown).replace(", follows_", ",\n  follows_").replace(', "follows_', ',\n  "follows_')
+    if os.environ.get("STATEMENTS") == "write":
+        GENERATED.write_text(text, "utf-8")
+    assert text == GENERATED.read_text("utf-8")
