@@ -19,7 +19,7 @@ from clock import descriptors, logs
 from clock.config import BadSetting, Settings, load, unknown_names
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import parse_day
-from clock.tokens import Role
+from clock.hs256 import Role
 
 
 class Day(click.ParamType[date]):

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -14,6 +13,7 @@ from clock.config import BadSetting, Settings
 from clock.game import keys
 from clock.game.asking import Asking
 from clock.game.client import connect
+from clock.game.commands import Commands
 from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home
@@ -120,13 +120,13 @@ DURABLE = {
 """What Redis must be set to, to lose nothing that it acknowledged."""
 
 
-async def durability_of(redis: Any) -> dict[str, str]:
+async def durability_of(redis: Commands) -> dict[str, str]:
     """What Redis is set to, of :data:`DURABLE`."""
     config = await redis.config_get(*DURABLE)
     return {name: str(config.get(name, "")) for name in DURABLE}
 
 
-async def require_durability(redis: Any) -> None:
+async def require_durability(redis: Commands) -> None:
     """Raises :class:`BadSetting` for a Redis that forgets."""
     config = await durability_of(redis)
     for name, wanted in DURABLE.items():

@@ -14,6 +14,7 @@ from clock.books import outbox
 from clock.books.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain import order_no
 from clock.game import keys
+from clock.game.commands import Commands
 from clock.game.scripts import Value
 from clock.rounds.ending import BooksDiffer
 from clock.rounds.opening import round_fields
@@ -38,7 +39,7 @@ async def rebuild_lost(service: Service) -> list[str]:
 
 async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
     """Switches and results of all users; the field that says that the hash is whole comes last."""
-    redis: Any = service.redis
+    redis = service.redis
     name = keys.name(keys.USERS, 0, "flags")
     if await redis.hexists(name, "open"):
         return []
@@ -93,7 +94,7 @@ async def _recorded(service: Service, day: date) -> Recorded:
 
 async def _write(service: Service, round_: Recorded, shard: int, content: Shard, state: str) -> None:
     """Everything but the round hash, then the round hash."""
-    redis: Any = service.redis
+    redis = service.redis
     day = round_.day
     members, totals, payments, packets, name = keys.names(
         day, shard, ("members", "totals", "payments", "packets", "round")
@@ -112,7 +113,7 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
         await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)
 
 
-async def _fill(redis: Any, name: str, fields: dict[Any, Any]) -> None:
+async def _fill(redis: Commands, name: str, fields: dict[Any, Any]) -> None:
     items = list(fields.items())
     for start in range(0, len(items), CHUNK):
         await redis.hset(name, mapping=dict(items[start : start + CHUNK]))

@@ -6,7 +6,6 @@ that we never heard of takes the way of its callback (:mod:`clock.audit.bill`). 
 
 import asyncio
 from datetime import date
-from typing import Any
 
 from clock.audit.bill import compare_bill
 from clock.audit.contents import Shard, contents_of
@@ -76,7 +75,7 @@ async def _steady(service: Service, round_: Recorded, shards: list[int]) -> list
 
 async def _look(service: Service, round_: Recorded, shards: list[int]) -> list[Difference]:
     """First what Redis has, then what the books have: these have all of a shard whose outbox was empty in between."""
-    redis: Any = service.redis
+    redis = service.redis
     found = {}
     for shard in shards:
         members, stream = keys.names(round_.day, shard, ("members", "outbox"))
@@ -90,7 +89,7 @@ async def _look(service: Service, round_: Recorded, shards: list[int]) -> list[D
 async def _shard(
     service: Service, round_: Recorded, shard: int, found: dict[int, bytes], books: Shard
 ) -> list[Difference]:
-    redis: Any = service.redis
+    redis = service.redis
     payments, totals, packets = keys.names(round_.day, shard, ("payments", "totals", "packets"))
     differences = [
         Difference(

@@ -14,8 +14,9 @@ from psycopg import sql
 
 from clock.books import ledger, owed
 from clock.books.store import Connection, rows, run_many, unless_there
-from clock.domain.rounds import day_of_number
+from clock.domain.rounds import STEPS, day_of_number
 from clock.game import events
+from clock.game.keys import Day
 
 COLUMNS: dict[str, tuple[LiteralString, ...]] = {
     "orders": ("day", "uid", "order_no", "order_id", "amount_fen", "open_id", "at_ms"),
@@ -40,8 +41,8 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 }
 """What is written of each table, in the order of writing."""
 
-STEPS = {"orders": "ordered", "members": "paid", "check_ins": "checked_in", "claims": "claimed"}
-"""Tables whose rows are steps of a user through a round, counted by the minute for operators."""
+STEP_OF = {step.table: step.name for step in STEPS}
+"""Tables whose rows are counted by the minute for operators."""
 
 NEEDS: dict[str, LiteralString] = {
     "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
@@ -54,7 +55,7 @@ PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "a
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
+def rows_of(day: str | None, shard: int, event: events.Event, rows: Rows) -> None:
     """Add to ``rows`` (table to tuples in the order of :data:`COLUMNS`) what an event says. The day is a text, which
     is copied in half the time of a date."""
     at_ms = event.at_ms
@@ -91,7 +92,7 @@ def rows_of(day: str, shard: int, event: events.Event, rows: Rows) -> None:
 
 
 def _payment_rows(
-    day: str, at_ms: int, payment: tuple[int, str, str, int, int, events.PaymentOutcome, str, str], rows: Rows
+    day: str | None, at_ms: int, payment: tuple[int, str, str, int, int, events.PaymentOutcome, str, str], rows: Rows
 ) -> None:
     uid, order_no, transaction_id, amount_fen, paid_at_ms, outcome, channel, raw = payment
     rows["payments"].append((day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw))
@@ -102,13 +103,14 @@ def _payment_rows(
         rows["refunds"].append((day, order_no, transaction_id, number, uid, amount_fen, outcome, at_ms))
 
 
-async def write(connection: Connection, day: date, shard: int, entries: list[events.Event]) -> None:
-    """Write what the entries say, in the caller's transaction."""
+async def write(connection: Connection, day: Day, shard: int, entries: list[events.Event]) -> None:
+    """Write what the entries say, in the caller's transaction. Without a ``day`` they are of users."""
     new: Rows = defaultdict(list)
     for event in entries:
-        rows_of(day.isoformat(), shard, event, new)
+        rows_of(day.isoformat() if day else None, shard, event, new)
     for table in COLUMNS:
         if new[table]:
+            assert day is not None
             await _insert(connection, day, shard, table, new[table])
     if new["profiles"]:
         await _copy(connection, "profiles", PROFILE, _latest(new["profiles"]))
@@ -163,8 +165,8 @@ def insertion(table: str, day: date, shard: int) -> sql.Composed:
         sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
     )
     follow = ledger.postings(table, added, day) + owed.owed(table, added, day)
-    if table in STEPS:
-        follow.append(_counted(added, day, shard, STEPS[table]))
+    if table in STEP_OF:
+        follow.append(_counted(added, day, shard, STEP_OF[table]))
     parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
     parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
     return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts))

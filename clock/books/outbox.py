@@ -5,24 +5,23 @@ stream's beginning, not at the position: a promoted replica may number new entri
 committed but not trimmed is written once anyway, by its natural keys.
 """
 
-from datetime import date
-from typing import Any
-
 from clock.books import entries
 from clock.books.store import OUTBOX_LOCK, Store, one, rows
 from clock.domain.rounds import day_number
 from clock.game import events, keys
 from clock.game.client import wait_for_replica
+from clock.game.commands import Commands
+from clock.game.keys import Day
 
 ENTRIES_AT_ONCE = 200
 
 
-def lease_of(day: date, shard: int) -> int:
-    """The second number of the shard's advisory lock, below 2^31."""
-    return day_number(day) << 10 | shard
+def lease_of(day: Day, shard: int) -> int:
+    """The second number of the shard's advisory lock: a signed number of 32 bits."""
+    return -1 - shard if day is None else day_number(day) << 10 | shard
 
 
-async def drain_some(store: Store, redis: Any, day: date, shard: int) -> int | None:
+async def drain_some(store: Store, redis: Commands, day: Day, shard: int) -> int | None:
     """Move up to :data:`ENTRIES_AT_ONCE` entries; how many, or ``None`` while another process drains this shard.
 
     The books never have what a replica, where one is asked for, does not have: promoted, it would give the packet
@@ -47,7 +46,7 @@ async def drain_some(store: Store, redis: Any, day: date, shard: int) -> int | N
     return len(found)
 
 
-async def drain(store: Store, redis: Any, day: date, shard: int) -> int:
+async def drain(store: Store, redis: Commands, day: Day, shard: int) -> int:
     """Move entries until the stream is empty or another process drains it; how many were moved."""
     moved = 0
     while some := await drain_some(store, redis, day, shard):
@@ -55,12 +54,12 @@ async def drain(store: Store, redis: Any, day: date, shard: int) -> int:
     return moved
 
 
-async def depth(redis: Any, day: date, shards: int) -> int:
+async def depth(redis: Commands, day: Day, shards: int) -> int:
     """Entries of a round that are not known to be in Postgres yet."""
     return sum([await redis.xlen(keys.name(day, shard, "outbox")) for shard in range(shards)])
 
 
-async def backlog(redis: Any, rounds: list[tuple[date, int]]) -> dict[str, int]:
+async def backlog(redis: Commands, rounds: list[tuple[Day, int]]) -> dict[str, int]:
     """Entries of some rounds (day, shards), and how long the oldest waits, in ms of the real clock."""
     entries, oldest_ms = 0, 0
     seconds, micros = await redis.time()

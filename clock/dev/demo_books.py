@@ -18,6 +18,7 @@ from clock.books import outbox
 from clock.domain.rounds import Rules
 from clock.domain.split import Split, fee, split
 from clock.game import keys, totals
+from clock.game.commands import Commands
 from clock.game.totals import Totals
 
 Pays = Literal["once", "repeated", "dev", "twice", "never", "after_midnight", "in_the_morning"]
@@ -144,7 +145,7 @@ async def count_sent(database_url: str, day: date) -> tuple[int, int]:
     return ended, all_of_them
 
 
-async def read_memory(redis: Any, day: date, shards: int) -> Memory:
+async def read_memory(redis: Commands, day: date, shards: int) -> Memory:
     """Everything that Redis has of the round."""
     states, packets, left = {}, {}, 0
     for shard in range(shards):

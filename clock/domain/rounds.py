@@ -6,13 +6,16 @@ the epoch; the local calendar appears only here. Windows are half-open: the firs
 
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
 Phase = Literal["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
+
+UNSETTLED_STATES: tuple[State, ...] = ("open", "closed", "split", "published")
+"""Settlement is not done, and the round is not called off."""
 
 VOID_STATES: tuple[State, ...] = ("voiding", "void")
 """Called off."""
@@ -31,6 +34,22 @@ ENDED_STATES: tuple[State, ...] = ("settled", "finished", "void")
 
 PAID_OUT_STATES: tuple[State, ...] = ("finished", "void")
 """All money has left the round's pool."""
+
+
+class Step(NamedTuple):
+    """A step of a user through a round: its name, its counter in Redis, the table whose rows say it in Postgres."""
+
+    name: str
+    counter: str
+    table: str
+
+
+STEPS = (
+    Step("ordered", "orders", "orders"),
+    Step("paid", "members", "members"),
+    Step("checked_in", "winners", "check_ins"),
+    Step("claimed", "claimed", "claims"),
+)
 
 EPOCH_DAY = date(2020, 1, 1)
 """Day number 0 in order numbers and order ids."""

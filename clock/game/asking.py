@@ -18,6 +18,7 @@ from clock.domain.rounds import Calendar, Rules, Windows, following, previous, w
 from clock.game import keys
 from clock.game.batch import Batcher
 from clock.game.client import call
+from clock.game.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Script, Value
 from clock.game.totals import Totals, TotalsCache
@@ -47,7 +48,7 @@ class Opens(Protocol):
 
 
 class Asking:
-    def __init__(self, settings: Settings, redis: Any, time: GameTime, opener: Opens) -> None:
+    def __init__(self, settings: Settings, redis: Commands, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
         self.rounds: dict[date, Round] = {}
@@ -62,15 +63,24 @@ class Asking:
         does not."""
         known = self.rounds.get(day)
         if known is None:
-            fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
-            if fields[0] is None:
+            known = await self._read(day)
+            if known is None:
                 await self._opener.open_round(day)
-                fields = await self._redis.hmget(keys.name(day, 0, "round"), "rules", "seed_hash")
-            rules = msgspec.json.decode(fields[0], type=Rules)
+                known = await self._read(day)
+            if known is None:
+                raise Unavailable(f"round {day} does not open")
             if len(self.rounds) > ROUNDS_REMEMBERED:
                 self.rounds.clear()
-            known = self.rounds[day] = Round(day, rules, windows(day, rules), fields[1].decode())
+            self.rounds[day] = known
         return known
+
+    async def _read(self, day: date) -> Round | None:
+        """The round as its first shard has it."""
+        text, seed_hash = await self._redis.hmget(keys.name(day, 0, "round"), ("rules", "seed_hash"))
+        if text is None or seed_hash is None:
+            return None
+        rules = msgspec.json.decode(text, type=Rules)
+        return Round(day, rules, windows(day, rules), seed_hash.decode())
 
     async def existing(self, day: date) -> Round | None:
         """The round of a day that may never have had one; ``None`` also for a round that is long over."""
@@ -89,7 +99,7 @@ class Asking:
             await self._opener.open_round(round_.day)
         return totals
 
-    async def _call(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
+    async def _call(self, script: Script, day: keys.Day, shard: int, args: Sequence[Value]) -> list[Any]:
         """The batcher's call. It acts for users, so a script that asks by whom is told so."""
         fixed = (self.time.setting, "user") if "by" in script.fixed else (self.time.setting,)
         names = keys.names(day, shard, script.nouns)

@@ -11,7 +11,6 @@ and gets the replay's answer there. So impatient users cost the others nothing, 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -21,6 +20,7 @@ from redis.exceptions import RedisError
 
 from clock.domain.outcomes import Busy, Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
+from clock.game.keys import Day
 from clock.game.scripts import Script, Value, of_users
 
 log = structlog.get_logger()
@@ -34,8 +34,8 @@ REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", 
 """What a script answers to the same question right after it said the word on the left; every other word it repeats."""
 
 
-Lane = tuple[Script, date, int]
-Call = Callable[[Script, date, int, Sequence[Value]], Awaitable[list[Any]]]
+Lane = tuple[Script, Day, int]
+Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 
 
 class _Waiting:
@@ -78,7 +78,7 @@ class Batcher:
         """Callers without an answer yet."""
 
     def submit(
-        self, script: Script, day: date, shard: int, args: tuple[Value, ...], arrived: float
+        self, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float
     ) -> asyncio.Future[Any]:
         """Queue one user's ``args``: the uid, then what the script's header names, but for ``waited_ms``.
 

@@ -4,12 +4,13 @@ A call is NOSCRIPT-proof: a server that does not know a script is given its text
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from clock.game import keys
+from clock.game.commands import Commands
 from clock.game.pipe import Pipe
 from clock.game.scripts import Script, Value
 
@@ -49,7 +50,7 @@ class Client(Redis):
         await super().aclose(close_connection_pool)
 
 
-def connect(url: str, *, replicated: bool = False) -> Client:
+def connect(url: str, *, replicated: bool = False) -> Commands:
     """Commands are never sent again by the client: a lost reply does not mean that nothing was done."""
     pool = BlockingConnectionPool.from_url(
         url,
@@ -60,17 +61,17 @@ def connect(url: str, *, replicated: bool = False) -> Client:
         retry_on_timeout=False,
         retry_on_error=[],
     )
-    return Client(pool, REDIS_TIMEOUT_SECONDS, replicated=replicated)
+    return cast(Commands, Client(pool, REDIS_TIMEOUT_SECONDS, replicated=replicated))
 
 
-async def call(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
+async def call(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
     """Run a script on its keys. A server that does not know it (restart, failover, SCRIPT FLUSH) is given its text.
 
     Where ``redis`` is replicated, the answer counts only when this server and a replica have it, and all that it may
     speak of, in their append-only files; :class:`NotReplicated` where they did not say so in time: done here, but
     not safe yet. A script that only reads waits for nobody.
     """
-    if getattr(redis, "replicated", False) and not script.only_reads:
+    if redis.replicated and not script.only_reads:
         return await _call_replicated(redis, script, names, args)
     try:
         reply = await redis.execute_command("EVALSHA", script.sha, len(names), *names, *args)
@@ -79,7 +80,7 @@ async def call(redis: Any, script: Script, names: Sequence[str], args: Sequence[
     return list(reply)
 
 
-async def _call_replicated(redis: Any, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
+async def _call_replicated(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
     reply, *waited = await _and_wait(redis, names[0], "EVALSHA", script.sha, len(names), *names, *args)
     if isinstance(reply, NoScriptError):
         reply, *waited = await _and_wait(redis, names[0], "EVAL", script.source, len(names), *names, *args)
@@ -89,14 +90,14 @@ async def _call_replicated(redis: Any, script: Script, names: Sequence[str], arg
     return list(reply)
 
 
-async def wait_for_replica(redis: Any, name: str) -> None:
+async def wait_for_replica(redis: Commands, name: str) -> None:
     """Return when a replica has whatever was written until now beside the key ``name``, where that is asked for.
     Raises :class:`NotReplicated`."""
-    if getattr(redis, "replicated", False):
+    if redis.replicated:
         _require_replica(await _and_wait(redis, name))
 
 
-async def _and_wait(redis: Any, name: str, *command: Value) -> list[Any]:
+async def _and_wait(redis: Commands, name: str, *command: Value) -> list[Any]:
     """A command, a mark, WAIT and WAITAOF, in one round trip on one connection.
 
     Both speak of that connection's last write: the mark is one, where the command wrote nothing and answers what

@@ -6,13 +6,13 @@ Only scripts decide by the clock; a process uses its estimate to name the right 
 import asyncio
 import os
 from time import monotonic
-from typing import Any
 
 import structlog
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 from clock.game import keys
+from clock.game.commands import Commands
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class GameTime:
         self.setting = f"+{offset_ms}" if offset_ms > 0 else str(offset_ms) if offset_ms else ""
         self._ahead_ms += offset_ms - old
 
-    async def sync(self, redis: Any) -> None:
+    async def sync(self, redis: Commands) -> None:
         """Ask Redis for its time; half the round trip is taken as the answer's age."""
         before = monotonic()
         seconds, micros = await redis.time()
@@ -71,7 +71,7 @@ class GameTime:
         self._ahead_ms = seconds * 1000 + micros / 1000 + offset - middle * 1000
         self.known = True
 
-    async def keep_in_sync(self, redis: Any) -> None:
+    async def keep_in_sync(self, redis: Commands) -> None:
         """Runs as long as the process: the estimate never drifts, with or without traffic."""
         while True:
             try:
@@ -84,7 +84,7 @@ class GameTime:
 class MovedTime:
     """Development only: one moved clock for all processes, in Redis; each says which version it is on."""
 
-    def __init__(self, redis: Any, time: GameTime, process: str = "") -> None:
+    def __init__(self, redis: Commands, time: GameTime, process: str = "") -> None:
         self._redis = redis
         self._time = time
         time.follows = False

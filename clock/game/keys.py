@@ -16,8 +16,10 @@ USER_NOUNS = ("flags", "outbox")
 """Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
 (``flags.lua``)."""
 
-USERS = date.min
-"""Where a round's day stands otherwise: the keys of users. Their only shard is 0."""
+Day = date | None
+"""A round's, or none: of users, whose only shard is 0."""
+
+USERS: Day = None
 
 KEEP_MS = 14 * 24 * 3600 * 1000
 
@@ -44,12 +46,12 @@ def shard_of(uid: int, shards: int) -> int:
     return ((uid * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % shards
 
 
-def name(day: date, shard: int, noun: str) -> str:
+def name(day: Day, shard: int, noun: str) -> str:
     return names(day, shard, (noun,))[0]
 
 
-def names(day: date, shard: int, nouns: Sequence[str]) -> list[str]:
-    prefix = "clock:{users}:" if day is USERS else f"clock:{{{day.isoformat()}.{shard}}}:"
+def names(day: Day, shard: int, nouns: Sequence[str]) -> list[str]:
+    prefix = "clock:{users}:" if day is None else f"clock:{{{day.isoformat()}.{shard}}}:"
     return [prefix + noun for noun in nouns]
 
 

@@ -3,11 +3,11 @@
 import asyncio
 from datetime import date
 from time import monotonic
-from typing import Any
 
 import msgspec
 
 from clock.game import keys
+from clock.game.commands import Commands
 
 FRESH_SECONDS = 0.25
 
@@ -32,11 +32,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 COUNTERS = [name for name in Totals.__struct_fields__ if name != "state"]
 
 
-async def read(redis: Any, day: date, shards: int) -> Totals:
+async def read(redis: Commands, day: date, shards: int) -> Totals:
     """Ask every shard now."""
-    state, *rows = await asyncio.gather(
+    state, rows = await asyncio.gather(
         redis.hget(keys.name(day, 0, "round"), "state"),
-        *(redis.hmget(keys.name(day, shard, "totals"), COUNTERS) for shard in range(shards)),
+        asyncio.gather(*(redis.hmget(keys.name(day, shard, "totals"), COUNTERS) for shard in range(shards))),
     )
     sums = {name: sum(int(row[i] or 0) for row in rows) for i, name in enumerate(COUNTERS)}
     return Totals(state=state.decode() if state else "", **sums)
@@ -45,7 +45,7 @@ async def read(redis: Any, day: date, shards: int) -> Totals:
 class TotalsCache:
     """Answers are at most :data:`FRESH_SECONDS` old; however many ask, one question is on its way."""
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Commands) -> None:
         self._redis = redis
         self._known: dict[date, tuple[float, Totals]] = {}
         self._asking: dict[date, asyncio.Task[Totals]] = {}

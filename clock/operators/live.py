@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from clock import metrics
 from clock.game import keys
+from clock.game.commands import Commands
 from clock.metrics import BOUNDS_MS, Answered, Recent
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ class Said(msgspec.Struct):
     recent: Recent
 
 
-async def keep_saying(redis: Any) -> None:
+async def keep_saying(redis: Commands) -> None:
     """Runs as long as an API process."""
     process = f"{os.getpid()}-{os.urandom(4).hex()}"
     began = time.monotonic()
@@ -50,7 +51,7 @@ async def keep_saying(redis: Any) -> None:
             log.warning("live_not_said", error=str(error))
 
 
-async def traffic(redis: Any) -> dict[str, Any]:
+async def traffic(redis: Commands) -> dict[str, Any]:
     """Rates a second, latency in ms by verb and over all, and batch sizes, of all processes in the last moment."""
     said = {
         process: msgspec.msgpack.decode(text, type=Said) for process, text in (await redis.hgetall(keys.LIVE)).items()

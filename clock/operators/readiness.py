@@ -1,7 +1,6 @@
 """Whether a process should get traffic."""
 
 import asyncio
-from datetime import date
 from typing import Any
 
 import structlog
@@ -19,7 +18,7 @@ PING_SECONDS = 2.0
 """Timeout of the ping to Postgres: a load balancer does not wait much longer."""
 
 
-async def around(service: Service) -> list[tuple[date, int]]:
+async def around(service: Service) -> list[tuple[keys.Day, int]]:
     """Everything with an outbox now, as day and number of shards: users, the rounds of yesterday and today.
     Raises :class:`Unavailable` if one of the rounds is not in Redis."""
     today = Calendar(service.settings.timezone).day_at(service.time.now_ms())

@@ -12,7 +12,7 @@ from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
+from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, phase
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
 from clock.rounds.recorded import recorded
@@ -22,7 +22,7 @@ from clock.service import Service, live_rounds
 
 log = structlog.get_logger()
 
-STEPS = ("ordered", "paid", "checked_in", "claimed")
+STEP_NAMES = [step.name for step in STEPS]
 
 
 async def figures(service: Service, day: date) -> Answer:
@@ -78,15 +78,15 @@ async def steps(store: Store, day: date) -> Answer:
     found = await store.all("steps", day=day)
     minutes: dict[int, list[int]] = {}
     for row in found:
-        minutes.setdefault(row["minute_ms"], [0] * len(STEPS))[STEPS.index(row["step"])] = row["count"]
-    sums = [sum(column) for column in zip(*minutes.values(), strict=True)] or [0] * len(STEPS)
+        minutes.setdefault(row["minute_ms"], [0] * len(STEP_NAMES))[STEP_NAMES.index(row["step"])] = row["count"]
+    sums = [sum(column) for column in zip(*minutes.values(), strict=True)] or [0] * len(STEP_NAMES)
     return Answer(
         "ok",
         {
             "day": day.isoformat(),
-            "steps": STEPS,
+            "steps": STEP_NAMES,
             "minutes": [[minute_ms, *counts] for minute_ms, counts in sorted(minutes.items())],
-            "totals": dict(zip(STEPS, sums, strict=True)),
+            "totals": dict(zip(STEP_NAMES, sums, strict=True)),
         },
     )
 

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from clock.books import outbox
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.rounds import Calendar, phase, previous
+from clock.domain.rounds import STEPS, UNSETTLED_STATES, Calendar, phase, previous
 from clock.game import keys, totals
 from clock.game.totals import Totals
 from clock.operators.live import add_up, traffic
@@ -30,7 +30,6 @@ OUTBOX_OLD_MS = 10_000
 SETTLEMENT_LATE_MS = 120_000
 FULL = 0.8
 
-UNSETTLED = ("open", "closed", "split", "published")
 KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
 
 
@@ -44,9 +43,8 @@ class Watched(msgspec.Struct, kw_only=True):
     replicas_wanted: int = 0
     outbox_entries: int = 0
     outbox_oldest_ms: int = 0
-    connections: int = 0
-    fullest: float = 0.0
-    """Of all API processes; 1.0: one of them lets nobody in any more."""
+    traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))
+    """Of all API processes, by :func:`clock.operators.live.traffic`."""
     rounds: dict[str, Totals] = {}
     """``yesterday`` and ``today``."""
     days: dict[str, str] = {}
@@ -80,9 +78,8 @@ class Watch:
     async def live(self) -> Answer:
         """What all processes do now, what waits, and the alarms."""
         service, seen = self._service, await self.look()
-        moving: dict[str, Any] = await traffic(service.redis) if seen.redis else add_up([])
-        shown = {**msgspec.to_builtins(seen), "traffic": moving}
-        shown["alarms"] = alarms(seen, moving["failed_per_second"])
+        shown = msgspec.to_builtins(seen)
+        shown["alarms"] = alarms(seen)
         shown["now_ms"] = service.time.now_ms() if service.time.known else None
         shown["timezone"] = service.settings.timezone
         return Answer("ok", shown)
@@ -104,11 +101,11 @@ class Watch:
 
     async def _redis(self, seen: Watched) -> None:
         service = self._service
-        redis: Any = service.redis
+        redis = service.redis
         seen.replicas = int((await redis.info("replication"))["connected_slaves"])
         seen.worker = bool(await redis.exists(keys.HEARTBEAT))
         today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
-        shown = [(keys.USERS, 1)]
+        shown: list[tuple[keys.Day, int]] = [(keys.USERS, 1)]
         for name, day in (("yesterday", previous(today)), ("today", today)):
             round_ = await service.asking.round(day)
             shown.append((day, round_.rules.shards))
@@ -116,8 +113,7 @@ class Watch:
             seen.rounds[name] = await totals.read(redis, day, round_.rules.shards)
         backlog = await outbox.backlog(redis, shown)
         seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
-        moving = await traffic(redis)
-        seen.connections, seen.fullest = moving["connections"], moving["fullest"]
+        seen.traffic = await traffic(redis)
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()
@@ -135,15 +131,16 @@ class Watch:
         day, at = round_.day, round_.at
         seen.states[day.isoformat()] = phase(round_.state, at, now_ms)
         seen.unanswered_orders += row["unanswered_orders"]
-        late_ms = now_ms - at.settle_ms if round_.state in UNSETTLED else 0
+        late_ms = now_ms - at.settle_ms if round_.state in UNSETTLED_STATES else 0
         if late_ms > seen.settlement_late_ms:
             seen.settlement_late_ms, seen.late_day = late_ms, day.isoformat()
 
 
-def alarms(seen: Watched, failed_per_second: float) -> list[dict[str, Any]]:
+def alarms(seen: Watched) -> list[dict[str, Any]]:
     """What needs a person, the worst first: a word, and the figures that belong to it."""
     failed = sum(one["count"] for one in seen.outgoing if one["state"] == "failed")
     failed_fen = sum(one["fen"] for one in seen.outgoing if one["state"] == "failed")
+    failing, connections, fullest = (seen.traffic[name] for name in ("failed_per_second", "connections", "fullest"))
     found: list[tuple[bool, dict[str, Any]]] = [
         (not seen.redis, {"code": "redis_away"}),
         (not seen.postgres, {"code": "postgres_away"}),
@@ -158,8 +155,8 @@ def alarms(seen: Watched, failed_per_second: float) -> list[dict[str, Any]]:
             seen.outbox_oldest_ms > OUTBOX_OLD_MS,
             {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},
         ),
-        (seen.fullest > FULL, {"code": "connections", "count": seen.connections, "percent": round(seen.fullest * 100)}),
-        (failed_per_second > 0, {"code": "failing", "per_second": failed_per_second}),
+        (fullest > FULL, {"code": "connections", "count": connections, "percent": round(fullest * 100)}),
+        (failing > 0, {"code": "failing", "per_second": failing}),
         (failed > 0, {"code": "money_failed", "count": failed, "fen": failed_fen}),
         (seen.outgoing_stuck > 0, {"code": "money_stuck", "count": seen.outgoing_stuck}),
         (seen.quarantine_waiting > 0, {"code": "quarantine", "count": seen.quarantine_waiting}),
@@ -180,8 +177,10 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_worker_up", "Whether a worker has been heard of in the last ten seconds", seen.worker)
         yield _gauge("clock_replicas", "Replicas of Redis", seen.replicas)
         yield _gauge("clock_replicas_wanted", "Replicas that an answer waits for", seen.replicas_wanted)
-        yield _gauge("clock_connections", "Connections of clients to all API processes", seen.connections)
-        yield _gauge("clock_connections_fullest", "Of what one process can take, the fullest has", seen.fullest)
+        yield _gauge("clock_connections", "Connections of clients to all API processes", seen.traffic["connections"])
+        yield _gauge(
+            "clock_connections_fullest", "Of what one process can take, the fullest has", seen.traffic["fullest"]
+        )
         yield _gauge("clock_outbox_entries", "Entries that are not in Postgres yet", seen.outbox_entries)
         yield _gauge("clock_outbox_oldest_seconds", "How long the oldest of them waits", seen.outbox_oldest_ms / 1000)
         yield from _of_rounds(seen)
@@ -201,9 +200,8 @@ def _of_rounds(seen: Watched) -> Iterator[GaugeMetricFamily]:
     pool = GaugeMetricFamily("clock_round_pool_fen", "Stakes of a round's members", labels=["round"])
     packets = GaugeMetricFamily("clock_round_packets_published", "Packets that can be claimed", labels=["round"])
     for name, sums in seen.rounds.items():
-        steps = {"ordered": sums.orders, "paid": sums.members, "checked_in": sums.winners, "claimed": sums.claimed}
-        for step, count in steps.items():
-            users.add_metric([name, step], count)
+        for step in STEPS:
+            users.add_metric([name, step.name], getattr(sums, step.counter))
         pool.add_metric([name], sums.pool_fen)
         packets.add_metric([name], sums.published)
     yield from (users, pool, packets)

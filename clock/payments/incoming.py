@@ -6,7 +6,6 @@
 import base64
 import re
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,6 +16,7 @@ from clock.domain.shapes import PaymentCallback
 from clock.game import keys
 from clock.game.asking import Asking, Opens
 from clock.game.client import call
+from clock.game.commands import Commands
 from clock.game.scripts import load
 
 PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")
@@ -40,7 +40,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Incoming:
-    def __init__(self, asking: Asking, redis: Any, opener: Opens) -> None:
+    def __init__(self, asking: Asking, redis: Commands, opener: Opens) -> None:
         self._asking = asking
         self._redis = redis
         self._opener = opener

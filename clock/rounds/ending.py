@@ -15,6 +15,7 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
 from clock.game.client import call
+from clock.game.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
 from clock.rounds.opening import Opener
@@ -32,7 +33,7 @@ class BooksDiffer(Exception):
 class Ending:
     """The connections with which rounds are ended, and the steps that several ways to end one have in common."""
 
-    def __init__(self, store: Store, redis: Any, time: GameTime, opener: Opener) -> None:
+    def __init__(self, store: Store, redis: Commands, time: GameTime, opener: Opener) -> None:
         self.store = store
         self.redis = redis
         self.time = time

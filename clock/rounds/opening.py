@@ -2,7 +2,6 @@
 
 import os
 from datetime import UTC, date, datetime
-from typing import Any
 
 import msgspec
 import structlog
@@ -15,6 +14,7 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules, following, previous
 from clock.game import keys
 from clock.game.client import call
+from clock.game.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
 from clock.rounds.recorded import Recorded, find, recorded
@@ -27,7 +27,7 @@ OPEN = load("open")
 class Opener:
     """Opens rounds. Every step can be run twice, by any number of processes."""
 
-    def __init__(self, settings: Settings, store: Store, redis: Any, time: GameTime) -> None:
+    def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
         self._rules = rules_of(settings)
         self._store = store
         self._redis = redis

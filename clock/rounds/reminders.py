@@ -21,6 +21,7 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous
 from clock.game import keys
 from clock.game.client import call
+from clock.game.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.records import ASLEEP_STATES
 from clock.game.scripts import load
@@ -39,7 +40,7 @@ LONGEST_DELAY_SECONDS = 60.0
 class Reminders:
     """``CLOCK_REMINDER_URL`` empty: nobody calls this."""
 
-    def __init__(self, settings: Settings, store: Store, redis: Any, time: GameTime) -> None:
+    def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
         self._url = settings.reminder_url
         self._remind_at = settings.remind_at
         self._calendar = Calendar(settings.timezone)

@@ -8,7 +8,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from datetime import date
 from typing import Any
 
 import msgspec
@@ -73,7 +72,7 @@ UNREADABLE = (ValueError, DataError, IntegrityError)
 """What an entry raises that cannot be decoded, or that Postgres refuses."""
 
 
-async def _drain_shard(service: Service, day: date, shard: int) -> int:
+async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
     """An entry that cannot be read stops its own shard, and says so until somebody looks."""
     try:
         return await outbox.drain(service.store, service.redis, day, shard)

@@ -1,0 +1,107 @@
+"""The Redis commands that the service uses, typed as this client answers them: bytes, without decoding.
+
+redis-py annotates a reply with every type that any of its settings may give, and with sync and async at once. The list
+is also what a Redis user needs rights for.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from clock.game.scripts import Value
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+"""An entry of a stream: its id, its fields."""
+
+
+class Pipeline(Protocol):
+    """Commands that go out together."""
+
+    def execute_command(self, *words: Value) -> object: ...
+
+    def set(self, name: str, value: Value, *, px: int | None = None) -> object: ...
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]: ...
+
+
+class Commands(Protocol):
+    """Every method raises a ``RedisError`` or an ``OSError`` where the server is away or refuses."""
+
+    replicated: bool
+    """Whether a write counts only when a replica has it too."""
+
+    async def open(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def execute_command(self, *words: Value) -> Any: ...
+
+    def pipeline(self, transaction: bool = True) -> Pipeline: ...
+
+    # -- server
+
+    async def time(self) -> tuple[int, int]: ...
+
+    async def info(self, section: str) -> dict[str, Any]: ...
+
+    async def config_get(self, *names: str) -> dict[str, str]: ...
+
+    # -- keys and strings
+
+    async def exists(self, *names: str) -> int: ...
+
+    async def delete(self, *names: str) -> int: ...
+
+    async def pexpire(self, name: str, time: int) -> bool: ...
+
+    def scan_iter(self, match: str, *, count: int) -> AsyncIterator[bytes]: ...
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def mget(self, names: Sequence[str | bytes]) -> list[bytes | None]: ...
+
+    async def set(self, name: str, value: Value, *, px: int | None = None, nx: bool = False) -> bool | None: ...
+
+    async def eval(self, script: str, numkeys: int, *words: Value) -> Any: ...
+
+    # -- hashes
+
+    async def hget(self, name: str, key: Value) -> bytes | None: ...
+
+    async def hmget(self, name: str, keys: Sequence[str]) -> list[bytes | None]: ...
+
+    async def hgetall(self, name: str) -> dict[bytes, bytes]: ...
+
+    async def hexists(self, name: str, key: Value) -> bool: ...
+
+    async def hset(
+        self,
+        name: str,
+        key: Value | None = None,
+        value: Value | None = None,
+        mapping: Mapping[Any, Any] | None = None,
+        items: Sequence[Value] | None = None,
+    ) -> int: ...
+
+    async def hsetnx(self, name: str, key: str, value: Value) -> bool: ...
+
+    async def hdel(self, name: str, *keys: str | bytes) -> int: ...
+
+    def hscan_iter(self, name: str, *, count: int) -> AsyncIterator[tuple[bytes, bytes]]: ...
+
+    # -- lists
+
+    async def llen(self, name: str) -> int: ...
+
+    async def lrange(self, name: str, start: int, end: int) -> list[bytes]: ...
+
+    async def rpush(self, name: str, *values: Value) -> int: ...
+
+    # -- streams
+
+    async def xlen(self, name: str) -> int: ...
+
+    async def xrange(
+        self, name: str, min: str | bytes = "-", max: str = "+", count: int | None = None
+    ) -> list[Entry]: ...
+
+    async def xdel(self, name: str, *ids: bytes) -> int: ...
