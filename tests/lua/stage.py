@@ -248,6 +248,10 @@ class Stage:
         assert await self.dump() == before
 
 
+async def pay(stage: Stage, *rows: Any, now: int = EVENING) -> list[Any]:
+    return await stage.call("pay", *rows, now=now)
+
+
 def _text(value: Any) -> Any:
     if isinstance(value, list):
         return [_text(one) for one in value]

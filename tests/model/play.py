@@ -1,11 +1,11 @@
-"""Commands, and the table at which the real clock and the model play them side by side."""
+"""The table at which the real clock and the model play the commands of a game side by side."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,67 +16,8 @@ from clock.domain.split import Split, split
 from clock.game import totals
 from clock.service import Service
 from tests.model import model as m
+from tests.model.commands import CheckIn, Claim, Command, Join, Look, Operate, Pay, PayUnknown
 from tests.model.world import arrived
-
-Paid = Literal["now", "missing", "unreadable", "future", "in time", "as joining closed", "late"]
-
-
-@dataclass(frozen=True)
-class Join:
-    """Everybody of ``uids`` at once; the same user may tap twice."""
-
-    uids: tuple[int, ...]
-    account: int = 0
-    complete: bool = True
-
-
-@dataclass(frozen=True)
-class Pay:
-    """A callback for the user's order of the round that was joined ``back`` days ago, ``copies`` at once."""
-
-    uid: int
-    back: int = 0
-    transaction: int | None = 1
-    right_amount: bool = True
-    right_buyer: bool = True
-    paid: Paid = "now"
-    waited_ms: int = 0
-    copies: int = 1
-
-
-@dataclass(frozen=True)
-class PayUnknown:
-    """A callback for an order that nobody has: ``tail``: a user's order but for its last character."""
-
-    uid: int
-    what: Literal["text", "tail", "user"]
-
-
-@dataclass(frozen=True)
-class CheckIn:
-    uids: tuple[int, ...]
-    waited_ms: int = 0
-
-
-@dataclass(frozen=True)
-class Claim:
-    uids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Look:
-    uid: int
-
-
-@dataclass(frozen=True)
-class Operate:
-    """What the worker and operators do to the round that was joined ``back`` days ago."""
-
-    verb: Literal["settle", "finish", "void", "drain"]
-    back: int = 1
-
-
-Command = Join | Pay | PayUnknown | CheckIn | Claim | Look | Operate
 
 
 def name(uid: int, account: int = 0) -> str:

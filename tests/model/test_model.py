@@ -18,7 +18,8 @@ from clock.config import Settings
 from clock.service import Service
 from tests.conftest import DAY
 from tests.model import model as m
-from tests.model.play import CheckIn, Claim, Command, Join, Look, Operate, Paid, Pay, PayUnknown, Table
+from tests.model.commands import CheckIn, Claim, Command, Join, Look, Operate, Paid, Pay, PayUnknown
+from tests.model.play import Table
 from tests.model.world import exact_waits, forgetful, new_world
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "45"))

@@ -1,0 +1,60 @@
+"""Requests, and what of a reply is looked at."""
+
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from tests.conftest import Api
+
+ME, OTHER = 7, 8
+EXTRA = {"mobile": "13800000007", "nickname": "seven", "openId": "open-7"}
+
+
+class Reply(msgspec.Struct):
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: dict[str, Any]
+
+    @property
+    def code(self) -> str:
+        return str(self.body["code"])
+
+
+async def ask(api: Api, method: str, path: str, data: Any = None, **headers: str) -> Reply:
+    """``data`` as it is: bytes, or an iterator of them for a body without a length."""
+    async with api.session.request(method, api.url + path, data=data, headers=headers) as reply:
+        assert reply.headers["content-type"].startswith("application/json"), (path, reply.headers)
+        lower = {name.lower(): value for name, value in reply.headers.items()}
+        body = msgspec.json.decode(await reply.read(), type=dict[str, Any])
+        assert set(body) == {"status", "code", "message", "data"}, body
+        assert isinstance(body["data"], dict)
+        assert body["message"]
+        return Reply(reply.status, lower, body)
+
+
+def user_verbs(api: Api) -> list[str]:
+    """Every path of the service on which users act."""
+    verbs = [path.decode() for path, lean in api.lean.items() if path.startswith(b"/api/") and "POST" in lean.endpoints]
+    assert {"/api/summary", "/api/join", "/api/check-in/status", "/api/check-in", "/api/claim"} <= set(verbs)
+    return verbs
+
+
+async def kept(redis: Redis) -> dict[bytes, Any]:
+    """Everything that Redis knows of rounds and users."""
+    read: dict[bytes, Any] = {
+        b"hash": redis.hgetall,
+        b"list": lambda name: redis.lrange(name, 0, -1),
+        b"stream": redis.xrange,
+        b"string": redis.get,
+        b"set": redis.smembers,
+        b"zset": lambda name: redis.zrange(name, 0, -1, withscores=True),
+    }
+    names = [name async for name in redis.scan_iter("clock:*", count=1000)]
+    lasting = [name for name in names if not name.startswith((b"clock:dev:", b"clock:worker:", b"clock:arq:"))]
+    return {name: await read[await redis.type(name)](name) for name in lasting}
+
+
+def json(body: Any) -> bytes:
+    return msgspec.json.encode(body)

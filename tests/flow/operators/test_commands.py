@@ -1,0 +1,113 @@
+"""The command line of a real process."""
+
+import asyncio
+
+import pytest
+from click.testing import CliRunner
+
+from clock.books import outbox
+from clock.cli import cli
+from clock.config import Settings
+from clock.runtime.ports import free_port
+from tests.conftest import DAY, Api
+from tests.flow.operators.stage import BOSS, clock, figures
+
+COMMANDS = ("up", "api", "worker", "migrate", "settle", "void", "reconcile", "rebuild", "quarantine", "token", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_what_it_does(command: str) -> None:
+    result = CliRunner().invoke(cli, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 4
+    assert command in CliRunner().invoke(cli, ["--help"]).output
+
+
+@pytest.mark.long
+async def test_an_operator_can_do_everything_from_the_command_line(api: Api, settings: Settings) -> None:
+    async def it_is(instant: str) -> None:
+        assert (await api.send("PUT", "/dev/time", {"now": f"{instant}+08:00"}))[0] == 200
+
+    await it_is("2026-11-22T20:00:00")
+    for uid in (1, 2):
+        await api.member(uid)
+    await api.pay("nothing", 7)
+
+    (_, token), (status, operator), (help_status, said) = await asyncio.gather(
+        clock(settings, "token", "1"),
+        clock(settings, "token", str(BOSS), "--role", "operator", "--seconds", "60"),
+        clock(settings, "settle", "--help"),
+    )
+    assert (status, help_status) == (0, 0)
+    assert "Settle the round of DAY" in said
+    headers = {"authorization": f"Bearer {token.strip()}"}
+    assert (await api.send("POST", "/api/check-in/status", {"uid": 1}, headers))[0] == 200
+    assert (await api.send("POST", "/api/check-in/status", {"uid": 2}, headers))[0] == 403
+    headers = {"authorization": f"Bearer {operator.strip()}"}
+    assert (await api.send("GET", f"/ops/rounds/{DAY}", None, headers))[0] == 200
+
+    await it_is("2026-11-23T05:00:00")
+    await api.post("/api/check-in", 1)
+    day, tomorrow = str(DAY), "2026-11-23"
+    status, said = await clock(settings, "settle", day)
+    assert (status, "not_due" in said) == (1, True)
+
+    await it_is("2026-11-23T08:05:00")
+    settled, void = await asyncio.gather(
+        clock(settings, "settle", day), clock(settings, "void", tomorrow, "--reason", "a storm")
+    )
+    assert settled[0] == 0
+    assert '"settled"' in settled[1]
+    assert void[0] == 0
+    assert (await figures(api))["state"] == "settled"
+    await outbox.drain(api.service.store, api.service.redis, DAY, 0)
+    again, kept, unknown = await asyncio.gather(
+        clock(settings, "void", day, "--reason", "a storm"),
+        clock(settings, "quarantine", "--limit", "5"),
+        clock(settings, "settle", "2026-01-01"),
+    )
+    queued, asked = await asyncio.gather(
+        clock(settings, "outgoing", "--state", "owed"), clock(settings, "unanswered", day, "--limit", "5")
+    )
+    assert (queued[0], '"counts"' in queued[1]) == (0, True)
+    assert (asked[0], '"items"' in asked[1]) == (0, True)
+    assert (again[0], "round_settled" in again[1]) == (1, True)
+    assert (unknown[0], "round_not_found" in unknown[1]) == (1, True)
+    assert (kept[0], "order_not_found" in kept[1], "nothing" in kept[1]) == (0, True, True)
+    assert (await figures(api))["void_reason"] is None
+
+
+USED_WRONGLY: list[tuple[list[str], str]] = [
+    (["settle", "tomorrow"], "YYYY-MM-DD"),
+    (["void", "2026-11-31", "--reason", "x"], "YYYY-MM-DD"),
+    (["reconcile", "2026-W47-1"], "YYYY-MM-DD"),
+    (["void", "2026-11-22"], "--reason"),
+    (["quarantine", "--page", "0"], "--page"),
+    (["quarantine", "--limit", "0"], "--limit"),
+    (["outgoing", "--state", "lost"], "lost"),
+    (["unanswered", "yesterday"], "YYYY-MM-DD"),
+    (["token", "0"], "UID"),
+    (["token", str(2**53)], "UID"),
+    (["token", "7", "--role", "admin"], "admin"),
+    (["sleep"], "sleep"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), USED_WRONGLY, ids=lambda given: "".join(given)[:24])
+def test_a_command_that_is_used_wrongly_says_what_is_wrong(arguments: list[str], named: str) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+    assert named in result.output
+
+
+@pytest.mark.long
+async def test_a_command_whose_server_is_away_says_so_without_a_traceback(settings: Settings) -> None:
+    gone = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
+    status, said = await clock(settings, "settle", "2026-11-22", CLOCK_DATABASE_URL=gone)
+    assert status == 1
+    assert "connection" in said
+    assert "Traceback" not in said
+
+
+def test_a_token_that_has_expired_already_is_not_issued() -> None:
+    assert CliRunner().invoke(cli, ["token", "7", "--seconds", "0"]).exit_code == 2
