@@ -75,7 +75,7 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How much of everything: ``quick`` shows that it works, the full run is what counts."""
+    """Sizes of a run: ``quick`` shows that the benchmark works, the full run gives the figures."""
 
     quick: bool
 
@@ -84,7 +84,7 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 def machine() -> dict[str, Any]:
-    """Enough to compare with, and nothing that names the host."""
+    """Enough to compare runs, without anything that identifies the host."""
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu_model(),

@@ -102,7 +102,7 @@ def _draw(pot_fen: int, winners: int, words: Iterator[int]) -> array[int]:
     extra_left = pot_fen - winners
     packets = array("q")
     append = packets.append
-    # The range goes first in zip: when it ends, no word has been taken from the iterator in vain.
+    # The range goes first in zip: when it ends, zip has not consumed a further word.
     for left, word in zip(range(winners, 1, -1), words, strict=False):
         extra = word * (2 * extra_left // left + 1) >> 64
         extra_left -= extra
