@@ -1,4 +1,4 @@
-"""What a benchmark hands back: ratios with their target, figures, and lines for plots."""
+"""The result of a benchmark: ratios with their targets, figures, and lines for plots."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table: a ratio measured in one run, and what it should reach."""
+    """One line of the table: a ratio measured in one run, and its target."""
 
     question: str
     against: str

@@ -1,4 +1,4 @@
-"""From events to rows: what each entry of the outbox means in Postgres.
+"""Maps the events of the outbox to rows in Postgres.
 
 Every row has a natural key, so that reading an entry twice writes it once.
 """
@@ -103,7 +103,7 @@ def _payment_rows(
 
 
 async def write(connection: Connection, day: date, shard: int, entries: list[events.Event]) -> None:
-    """Write what the entries say, in the caller's transaction."""
+    """Write the rows of the entries, in the caller's transaction."""
     new: Rows = defaultdict(list)
     for event in entries:
         rows_of(day.isoformat(), shard, event, new)

@@ -143,7 +143,7 @@ class Day:
         )
 
     async def settlement(self) -> None:
-        """The worker settles, then all who do not forget claim at once."""
+        """The worker settles, then the players who claim do so at once."""
         winners = [p for p in self.players if p.is_winner and not p.forgets]
         await self.crowd.all("claims, too soon", winners[::50], self._claim_in_vain)
         await self.client.move_time(self.at.settle_ms)

@@ -140,7 +140,7 @@ def _opening(verb: str, word: str, language: Language) -> bytes:
 
 
 def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
-    """The reply's body. ``detail`` names what exactly was wrong with a request."""
+    """The reply's body. ``detail`` names the error in a request."""
     if not detail:
         return _opening(verb, answer.word, language) + _encode(answer.data) + b"}"
     return _encode(

@@ -33,7 +33,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Packets(msgspec.Struct, frozen=True, kw_only=True):
-    """A pot that was split: one packet per winner, in the order of the list, and what fitted nowhere."""
+    """A pot that was split: one packet per winner, in the order of the list, and the sum that fitted nowhere."""
 
     packets_fen: array[int]
     carried_fen: int

@@ -35,7 +35,7 @@ class GameTime:
         self._ahead_ms = 0.0
         """Redis' clock minus this process' monotonic clock, moves included."""
         self.setting = ""
-        """What scripts get as ``clock``: nothing, ``+ms`` moved, ``=ms`` stopped (tests)."""
+        """The scripts' argument ``clock``: empty, ``+ms`` moved, ``=ms`` stopped (tests)."""
         self.known = False
         """Whether Redis has answered. A process may start while Redis is down."""
         self.follows = True

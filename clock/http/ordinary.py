@@ -1,4 +1,4 @@
-"""Ordinary handlers: what the paths outside the lean lane share, from the token to the envelope."""
+"""The shared parts of ordinary handlers (the paths outside the lean lane), from the token to the envelope."""
 
 import re
 from datetime import date
