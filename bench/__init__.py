@@ -1,1 +1,1 @@
-"""Benchmarks: every target a ratio measured in one run. ``python -m bench`` runs them all."""
+"""Benchmarks. Every target is a ratio of two figures of the same run. ``python -m bench`` runs them all."""

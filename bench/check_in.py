@@ -1,4 +1,4 @@
-"""Check-in over HTTP: each user once, with a token that no process has seen; every answer fsynced."""
+"""Check-in over HTTP: each user once, with a token that is not cached; every answer is fsynced."""
 
 from bench.load import Job, Report
 from bench.measure import Line, Plot, Result, Scale, spread, target
@@ -7,7 +7,7 @@ from bench.scene import MORNING, Cpu, Scene, fire, staged
 SERVERS = ("bare", "ordinary", "service")
 PATH = "/api/check-in"
 CONNECTIONS = 512
-"""As many as keep both processes busy while Redis syncs its file; the curve has fewer and more."""
+"""Enough to keep both processes busy during an fsync of Redis; the curve has fewer and more."""
 
 
 async def run(scale: Scale) -> Result:

@@ -1,7 +1,7 @@
 """The outbox into Postgres, postings and payouts included, against a bare COPY of the same finished rows.
 
 The copy goes into tables like the round's partitions, indexes and all, from prepared bytes in one transaction. The
-second ratio asks whether the drain keeps up: what HTTP clients produced is drained again, both timed in this run.
+second ratio shows whether the drain keeps up: HTTP clients produce events, which are then drained; one run times both.
 """
 
 from datetime import date
@@ -50,14 +50,14 @@ async def run(scale: Scale) -> Result:
 
 
 async def _warmed_up(scene: Scene, users: int) -> int:
-    """How many rows so many users left, who oversleep: caches and files of the server are there then."""
+    """Drain the day of ``users`` members who do not check in, to warm the server's caches; the number of rows."""
     await scene.members(scene.yesterday, scene.uids(users))
     await _drained(scene, scene.yesterday)
     return await _rows(scene)
 
 
 async def _a_day(scene: Scene, users: int) -> None:
-    """Order, payment, check-in and claim of so many users, all of it waiting in the stream."""
+    """Order, payment, check-in and claim of ``users`` users, all left in the outbox."""
     day, uids = scene.yesterday, scene.uids(users)
     await scene.winners(day, uids)
     await scene.settled(day, users)

@@ -1,4 +1,4 @@
-"""What the load generator itself can do: it must not be what is measured. And what wrk says of the same servers."""
+"""The load generator's own limit, which must not be the bottleneck; and what wrk measures on the same servers."""
 
 import asyncio
 import re
@@ -58,7 +58,7 @@ async def _ceiling(request: list[bytes], count: int, repetitions: int) -> tuple[
 
 
 async def _second_opinion(scene: Scene, ports: dict[str, int], uid: int, scale: Scale, result: Result) -> None:
-    """wrk on the same path: one member who has checked in, so that its answers are a replay's."""
+    """wrk on the same path, with one member who has checked in already, so that every answer is a replay."""
     if not shutil.which("wrk"):
         result.notes["wrk"] = "not installed (Debian: apt install wrk)"
         return

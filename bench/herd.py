@@ -1,4 +1,4 @@
-"""05:00:00.000: everybody is due at the same instant. An open model: waiting counts from the planned instant."""
+"""05:00:00.000: all requests are due at the same instant. Open model: latency counts from the planned instant."""
 
 import asyncio
 from itertools import pairwise

@@ -1,6 +1,6 @@
 """Check-ins inside Redis, 128 users a call, against pipelined SET of as many keys. Same server, every write fsynced.
 
-Both are prebuilt bytes on one socket with the same number of users on their way, so that the client costs little.
+Both are prebuilt bytes on one socket with the same number of users in flight, so that the client costs little.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from clock.game.pipe import packed as command
 from clock.game.scripts import load, of_users
 
 IN_FLIGHT = 4
-"""Calls of a vector, or vectors of SETs, that are on their way at a time."""
+"""Script calls, or vectors of SETs, in flight."""
 
 VECTORS = (1, 8, 32, 128, 256)
 

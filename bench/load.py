@@ -1,8 +1,8 @@
-"""The load generator: one process, one epoll, requests built before the start; as little Python per request as goes.
+"""The load generator: one process, one epoll, prebuilt requests; as little Python per request as possible.
 
 ``python -m bench.load`` reads a :class:`Job` as MessagePack from its input, says ``ready``, waits for a line, and
 writes a :class:`Report`. *Closed*: every connection sends its next request when the last one is answered.
-*Open*: request ``i`` is due at a planned instant, whatever became of the others, and its latency counts from there.
+*Open*: request ``i`` is due at a planned instant, independent of the others; its latency counts from that instant.
 """
 
 import os
@@ -21,22 +21,22 @@ CONNECT_AT_ONCE = 64
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """``requests`` are sent in order, around again where ``count`` asks for more than there are."""
+    """``requests`` are sent in order, and repeated if ``count`` is larger than their number."""
 
     port: int
     requests: list[bytes]
     count: int
     connections: int
     warm_up: int = 0
-    """So many requests at the beginning are not counted."""
+    """Number of requests at the beginning that are not counted."""
     rate: float = 0.0
     """Open model: requests due a second, evenly; 0: closed model, or all at once with ``at_once``."""
     at_once: bool = False
     """Open model: all due at the start."""
     most_s: float = 120.0
-    """An end in any case."""
+    """Time limit of the run."""
     kinds: int = 1
-    """Requests come in turns of so many kinds; each has a latency of its own."""
+    """The requests cycle through this many kinds; latency is reported for each kind."""
 
 
 class Side(msgspec.Struct, kw_only=True):
@@ -63,7 +63,7 @@ class Report(msgspec.Struct, kw_only=True):
     kinds: list[Side]
     by_code: dict[str, Side]
     since_sent: dict[str, Side]
-    """By code as well, but counted from when it was really sent: what the service itself made them wait."""
+    """By code, counted from the actual sending: the latency of the service alone."""
     finished: list[int]
     """Answers in each 50 ms from the start."""
     cpu_s: float
@@ -148,7 +148,7 @@ class Generator:
         return number
 
     def _open(self, start: float) -> int:
-        """Send what is due on whichever connection is free; what waits for one, waits in the count."""
+        """Send due requests on free connections; time spent waiting for a free connection counts as latency."""
         job, requests, size = self._job, self._job.requests, len(self._job.requests)
         free, number = deque(self._sockets), 0
         deadline = start + job.most_s
@@ -176,7 +176,7 @@ class Generator:
         assert written == len(request), "a request must fit into the socket's buffer"
 
     def _receive(self, fd: int) -> bool:
-        """Whether a whole answer is there; it is counted."""
+        """Read; whether an answer is complete, which is then counted."""
         try:
             data = os.read(fd, READ)
         except BlockingIOError:

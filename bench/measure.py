@@ -1,4 +1,4 @@
-"""What a benchmark hands back: ratios with their target, figures, and lines for plots."""
+"""The result of a benchmark: ratios with their targets, figures, and lines for plots."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table: a ratio measured in one run, and what it should reach."""
+    """One line of the table: a ratio measured in one run, and its target."""
 
     question: str
     against: str
@@ -75,7 +75,7 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How much of everything: ``quick`` shows that it works, the full run is what counts."""
+    """Sizes of a run: ``quick`` shows that the benchmark works, the full run gives the figures."""
 
     quick: bool
 
@@ -84,7 +84,7 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 def machine() -> dict[str, Any]:
-    """Enough to compare with, and nothing that names the host."""
+    """Enough to compare runs, without anything that identifies the host."""
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu_model(),

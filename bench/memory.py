@@ -1,6 +1,6 @@
-"""What a member costs Redis over a whole day, everything that stays included: order, state, payment, claim, packet.
+"""Redis memory per member over a whole day, with everything that stays: order, state, payment, claim, packet.
 
-After each step the stream is trimmed, as the drain does once Postgres has it; what waits in it is a figure of its own.
+After each step the stream is trimmed, as the drain does after its commit; the backlog in it is a separate figure.
 """
 
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The lower baseline: what one would write without thinking of 05:00. Litestar's own handlers and JWTAuth, and one
+"""The lower baseline: a plain implementation, not optimised for 05:00. Litestar's own handlers and JWTAuth, and one
 EVALSHA a request through a pool; the scripts, their keys and the answers are the service's."""
 
 import os

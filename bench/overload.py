@@ -1,7 +1,7 @@
-"""Twice what it can carry, for a minute: what it still does, how the rest is refused, and whether anything grows.
+"""Overload: twice the capacity. How much throughput remains, how refusals behave, and whether memory grows.
 
-An open model. What it can carry is measured in a closed loop on the same connections: with thousands of them a request
-costs twice what it does with hundreds, here and with an empty handler. Users repeat: most answers are a replay's.
+Open model. The capacity is measured in a closed loop on the same number of connections, because a request costs more
+with thousands of them than with hundreds (docs/capacity.md). Users repeat, so most answers are replays.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from bench.scene import MORNING, Cpu, Scene, fire, rss_mib, staged
 USERS = 40_000
 CONNECTIONS = 6_000
 MORE_CONNECTIONS = 17_500
-"""More than the service lets in at a time; it is at most half of these that a process has."""
+"""More than both API processes together let in at once."""
 DONE = {"200 checked_in", "200 already_checked_in"}
 REFUSED = "503 busy"
 
@@ -74,7 +74,7 @@ def _judge_refusals(result: Result, report: Report) -> None:
 
 
 def _growth(sizes: list[float]) -> float:
-    """The largest size of the last third, of the largest of the first."""
+    """The largest size in the last third, relative to the largest in the first."""
     third = max(1, len(sizes) // 3)
     return max(sizes[-third:]) / max(sizes[:third])
 

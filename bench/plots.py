@@ -33,7 +33,7 @@ def svg(plot: Plot) -> str:
 
 
 def _bars(plot: Plot) -> str:
-    """A group for each x (its place in the list is its name's), a bar a line; the names stand in ``plot.x``."""
+    """A group for each name in ``plot.x`` (x is its index), with a bar for each line."""
     names = plot.x.split("|")
     up, ticks = _axis([0.0, *(y for line in plot.lines for _, y in line.points)], False)
     parts = [_frame(plot, "")]
@@ -98,7 +98,7 @@ def _axis(values: list[float], logarithmic: bool) -> tuple[Axis, list[float]]:
 
 
 def _tail_axis() -> tuple[Axis, list[float]]:
-    """0 %, 50 %, 90 %, 99 % …: each nine as wide as the last."""
+    """0 %, 50 %, 90 %, 99 % …: each additional nine has the same width."""
 
     def place(percent: float) -> float:
         return min(1.0, -log10(max(1e-4, 1 - percent / 100)) / 4)

@@ -1,4 +1,4 @@
-"""What is measured: Valkey and Postgres as the service embeds them, API processes, baselines, and users in Redis."""
+"""The system under test: Valkey and Postgres as the service embeds them, API processes, baselines, users in Redis."""
 
 import asyncio
 import sys
@@ -50,8 +50,8 @@ def midday_zone() -> str:
 async def staged(**changes: Any) -> AsyncIterator["Scene"]:
     """A new Valkey and a new Postgres with rounds open around now; ``changes`` to the settings.
 
-    Each scene has servers of its own. Emptied ones would not be the same: where a million records were freed, glibc
-    sorts thousands of pieces with a request for memory (docs/decisions/0028).
+    Each scene has its own servers. A flushed Valkey would be slower than a fresh one: after a million records were
+    freed, glibc consolidates thousands of free chunks in one allocation (docs/decisions/0028).
     """
     with embedded.scratch() as data_dir:
         valkey, postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
@@ -72,7 +72,7 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
             service = Service(settings)
             await service.start()
             scene = Scene(valkey, {"redis": one.pid, "postgres": two.pid}, settings, service)
-            await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or one half of a ratio has it
+            await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or a rewrite hits one half of a ratio
             try:
                 for day in (scene.yesterday, scene.today):
                     await service.opener.open_round(day)
@@ -88,7 +88,7 @@ class Scene:
     def __init__(self, valkey: embedded.Valkey, pids: dict[str, int], settings: Settings, service: Service) -> None:
         self.valkey = valkey
         self.pids = pids
-        """Process ids by what they are, for CPU time and memory."""
+        """Process ids by role, for CPU time and memory."""
         self.settings = settings
         self.service = service
         self.redis: Any = service.redis
@@ -102,7 +102,7 @@ class Scene:
         return windows(day, self.service.opener._rules)
 
     def uids(self, count: int) -> range:
-        """Users whom nobody has used yet."""
+        """Unused uids."""
         first, self._next_uid = self._next_uid, self._next_uid + count
         return range(first, self._next_uid)
 
@@ -113,7 +113,7 @@ class Scene:
     # -- servers
 
     async def serve(self, which: str) -> int:
-        """Start ``service``, ``bare`` or ``ordinary`` as processes of their own; the port."""
+        """Start ``service``, ``bare`` or ``ordinary`` in new processes; return the port."""
         port = self.settings.port if which == "service" else free_port()
         env = environment(self.settings)
         env |= {"BENCH_TODAY": self.today.isoformat(), "BENCH_YESTERDAY": self.yesterday.isoformat()}
@@ -227,7 +227,7 @@ class Scene:
     def of_users(
         self, path: str, uids: Iterable[int], body: Callable[[int], dict[str, Any]] | None = None
     ) -> list[bytes]:
-        """A request a user, each with the user's own token. ``body`` gives what is there besides the uid."""
+        """One request per user, with the user's own token. ``body`` gives the fields besides the uid."""
         return [self.post(path, {"uid": uid, **(body(uid) if body else {})}, bearer(uid)) for uid in uids]
 
     def callbacks(self, numbers: Sequence[str], uids: Sequence[int]) -> list[bytes]:
@@ -274,7 +274,7 @@ def callback_body(number: str, uid: int) -> bytes:
 
 
 async def fire(job: Job, started: Callable[[], Any] | None = None) -> Report:
-    """Run the load generator in a process of its own."""
+    """Run the load generator in its own process."""
     command = [sys.executable, "-m", "bench.load"]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=2**30)
@@ -316,7 +316,7 @@ def family(pid: int) -> list[psutil.Process]:
 def _cpu_s(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-    except psutil.NoSuchProcess:  # a connection's own process may end between two looks
+    except psutil.NoSuchProcess:  # a Postgres backend may exit between two looks
         return 0.0
     return float(times.user + times.system)
 

@@ -1,4 +1,4 @@
-"""``python -m bench.servers bare|ordinary PORT WORKERS``: a baseline on the very server options of the service."""
+"""``python -m bench.servers bare|ordinary PORT WORKERS``: a baseline, with the service's own server options."""
 
 import sys
 

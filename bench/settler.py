@@ -1,4 +1,4 @@
-"""``python -m bench.settler DAY``: settle a round in a process of its own, as the worker does; print what it took."""
+"""``python -m bench.settler DAY``: settle a round in a process of its own, as the worker does; print the times."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class Took(msgspec.Struct, kw_only=True):
 
 
 def peak_mib() -> float:
-    """Since this program began: what ``getrusage`` says is also its parent's size before it was started."""
+    """Peak size since exec, in MiB; ``getrusage`` would include the size of the parent process at the fork."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

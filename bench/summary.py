@@ -45,7 +45,7 @@ async def run(scale: Scale) -> Result:
 
 
 async def _mixed(scene: Scene, port: int, users: int) -> Job:
-    """Every user looks and checks in; half of them the other way round, so that no token is always the first."""
+    """Every user does both requests, half in the opposite order, so that uncached tokens are shared between the two."""
     uids = scene.uids(users)
     await scene.members(scene.yesterday, uids)
     await scene.forget_outbox()

@@ -58,7 +58,7 @@ async def run(scale: Scale) -> Result:
 async def _verb(
     scene: Scene, ports: dict[str, int], verb: str, users: int, repetitions: int, result: Result
 ) -> dict[str, list[float]]:
-    """Measure one verb on the three servers in turns, and note what came out."""
+    """Measure one verb on the three servers in turns, and record the results."""
     speeds: dict[str, list[float]] = {which: [] for which in SERVERS}
     costs: dict[str, list[float]] = {which: [] for which in SERVERS}
     for _ in range(repetitions):

@@ -46,13 +46,13 @@ class Entry(click.ParamType[str]):
 
 
 LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
-"""Errors of this machine, not of a server that is asked."""
+"""Errors of the local host, not of a server."""
 
 PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntRange(1, 2**53 - 1)
 
 
 def settings_here() -> Settings:
-    """Settings from the environment, completed by what runs in the data directory."""
+    """Settings from the environment, completed by the stack that runs in the data directory."""
     from clock.runtime.directory import with_dev_secrets
     from clock.runtime.supervise import running_urls
 
@@ -97,7 +97,7 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
 
 
 def show(answer: Any) -> None:
-    """Print an answer as JSON; exit status 1 if it is a no."""
+    """Print an answer as JSON; exit with status 1 if its ``status`` is 0."""
     from clock.domain.outcomes import OUTCOMES
 
     click.echo(msgspec.json.format(msgspec.json.encode({"code": answer.word, **answer.data})).decode())
@@ -124,7 +124,7 @@ def up() -> None:
 def api() -> None:
     """Serve HTTP."""
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # before anything counts: that is when it is read
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # prometheus_client reads it when imported
         from clock.http.server import serve
         from clock.runtime.supervise import free_port, require_durable_redis
 

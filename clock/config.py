@@ -42,17 +42,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook_secret: str = ""
     """One or several ``whsec_…`` separated by spaces: the first signs, all verify."""
     channel: Literal["platform"] = "platform"
-    """Through which channel new orders are paid."""
+    """The payment channel of new orders."""
     platform_url: str = ""
-    """Where the platform channel's calls go out to; empty: refunds and payouts stay owed."""
+    """Base URL of the platform channel's calls; empty: refunds and payouts stay owed."""
     reminder_url: str = ""
-    """Where ``reminder.due`` is sent; empty: nobody is reminded."""
+    """Receives ``reminder.due``; empty: no reminders."""
     sandbox_port: Port = 0
-    """Where the sandbox provider listens on this host; development chooses a free one."""
+    """Port of the sandbox provider on this host; development chooses a free one."""
     api_workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
     durability: Literal["fsync", "replica"] = "fsync"
     user_rate: Annotated[int, msgspec.Meta(ge=1)] = 200
-    """Requests of one user that one API process serves in a second."""
+    """Rate limit: requests a second by one user to one API process."""
 
     order_prefix: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,6}$")] = "TTC"
     timezone: str = "Asia/Shanghai"
@@ -72,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     settle_at: TimeOfDay = "08:05"
     claim_closes: TimeOfDay = "24:00"
     remind_at: TimeOfDay = "07:30"
-    """On the check-in day. Not a rule of a round: a change counts from the next morning on."""
+    """On the check-in day. Not a rule of a round: a change applies at once."""
 
     @property
     def arq_url(self) -> str:
@@ -80,7 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The rules of a round that is created now."""
+    """The rules of a round created now."""
     return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
 
 
@@ -102,7 +102,7 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
-    """``CLOCK_*`` variables that no setting has: most likely misspelt, so said in the log at start."""
+    """``CLOCK_*`` variables that are not settings, probably misspelt; named on standard error at start."""
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
@@ -133,11 +133,11 @@ URLS: dict[str, tuple[Callable[[str], object], str]] = {
     "platform_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),
 }
-"""Who reads the URL in the end, and so judges it, and how it begins."""
+"""The parser that validates each URL (that of the library which connects to it), and the schemes that it takes."""
 
 
 def _check_urls(settings: Settings) -> None:
-    """The message does not repeat a URL: it may hold a password."""
+    """Raises :class:`BadSetting` without the URL itself, which may hold a password."""
     for name, (read, beginning) in URLS.items():
         url = getattr(settings, name)
         try:
@@ -148,7 +148,7 @@ def _check_urls(settings: Settings) -> None:
 
 
 def _is_base64(text: str) -> bool:
-    """Whether it holds at least a byte; padding may be left out."""
+    """Whether it decodes to at least one byte; padding is optional."""
     try:
         return bool(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
     except ValueError:

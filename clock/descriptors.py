@@ -1,4 +1,4 @@
-"""File descriptors: a connection takes one, and many systems give a process 256 or 1,024 unless it asks for more."""
+"""File descriptors: each connection takes one, and many systems default to a limit of 256 or 1,024 per process."""
 
 import resource
 from contextlib import suppress
@@ -6,12 +6,12 @@ from contextlib import suppress
 import structlog
 
 WANTED = 65_536
-"""More than one process can serve."""
+"""More connections than one process can serve."""
 LEAST = 192
 HELD_BACK = 96
-"""For what is no client's connection: 65 to Redis, 8 to Postgres, the listening socket, files, and refusals."""
+"""Descriptors for everything but clients: 65 to Redis, 8 to Postgres, the listening socket, files, and refusals."""
 LOW = 4_096
-"""Fewer clients than this may be fewer than the herd of a usual round."""
+"""A process that takes fewer clients than this logs a warning: a usual round's peak may exceed it."""
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ def raise_limit() -> int:
 
 
 def left() -> int:
-    """How many connections this process may have besides what is held back."""
+    """How many client connections this process may have."""
     return raise_limit() - HELD_BACK
 
 
@@ -52,7 +52,7 @@ class Clients:
         self.most = WANTED - HELD_BACK
 
     def bound(self) -> None:
-        """Let in as many as the limit of descriptors allows; say so where that is few."""
+        """Set the maximum from the limit of descriptors; log it if it is low."""
         self.most = left()
         if self.most < LOW:
             log.warning("descriptors_low", limit=self.most + HELD_BACK, connections=self.most)

@@ -1,8 +1,8 @@
-"""Logs: one JSON object a line, on standard output, or on standard error where a command answers on the other. Never a
-token, a mobile number or a payment's payload.
+"""Logs: one JSON object a line, on standard output, or on standard error if standard output has a command's result. A
+log line never holds a token, a mobile number or a payment's payload.
 
-A log line never holds up or breaks what it tells of. Where it cannot be written (disk full, reader gone or asleep,
-terminal closed) the line is lost, counted (:func:`take_lost`), and the next one that can be written says how many were.
+Logging never blocks or breaks its caller. A line that cannot be written (disk full, reader gone or stalled, terminal
+closed) is dropped and counted (:func:`take_lost`); the next line that can be written says how many were lost.
 """
 
 import json
@@ -22,13 +22,13 @@ SHARED: list[Processor] = [
 ]
 
 WAIT_S = 0.05
-"""How long a line waits for a slow reader, if the line before it was written."""
+"""How long a line waits for a slow reader, if the previous line was written."""
 
 STDOUT, STDERR = 1, 2
 
 
 class Output:
-    """A file descriptor as a text stream that never raises and hardly waits."""
+    """A file descriptor as a text stream that never raises and waits at most :data:`WAIT_S`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -36,7 +36,7 @@ class Output:
         self._poll.register(descriptor, select.POLLOUT)
         self._unsaid = 0
         self._torn = False
-        """Whether the last line that was begun has no end."""
+        """Whether the last line was written in part."""
 
     def write(self, text: str) -> int:
         """Write a whole line, or count it as lost."""
@@ -53,10 +53,10 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
     def _send(self, text: str) -> None:
-        """A pipe that is ready takes ``PIPE_BUF`` bytes without waiting (POSIX), so a line goes in such parts."""
+        """Write in parts of ``PIPE_BUF`` bytes, which a ready pipe takes without blocking (POSIX)."""
         left = memoryview(text.encode("utf-8", "backslashreplace"))
         wait_until = time.monotonic() + (0.0 if self._unsaid else WAIT_S)
         while left:
@@ -68,24 +68,24 @@ class Output:
 
 
 def say(text: str) -> None:
-    """A line for people on standard output, which may be lost like any other."""
+    """Write a line for people to standard output; it may be lost like any other."""
     Output(STDOUT).write(text + "\n")
 
 
 _lost = 0
-"""By all outputs of this process, since they were last counted."""
+"""Lines lost by all outputs of this process since the last :func:`take_lost`."""
 
 
 def take_lost() -> int:
-    """Lines lost since this was last called."""
+    """Lines lost since the last call."""
     global _lost
     lost, _lost = _lost, 0
     return lost
 
 
 def hold_standard_descriptors() -> None:
-    """Open what is closed of standard input, output and error: the next file to be opened would get its number, and
-    with it all that is written there."""
+    """Open standard input, output and error if they are closed: the next file to be opened would get their number, and
+    receive what is written to them."""
     for descriptor in (0, STDOUT, STDERR):
         try:
             os.fstat(descriptor)
@@ -94,7 +94,7 @@ def hold_standard_descriptors() -> None:
 
 
 def configure(process: str, to: int = STDOUT) -> None:
-    """``process`` names the writer in every line; what libraries log comes out the same way."""
+    """``process`` names the writer in every line. Libraries' logs take the same form."""
     render = structlog.processors.JSONRenderer(ensure_ascii=False)
     output = Output(to)
     structlog.configure(

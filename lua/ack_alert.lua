@@ -1,4 +1,4 @@
--- ack_alert: notes that each user has seen their latest result.
+-- ack_alert: marks each user's latest result as seen. Repeatable.
 -- KEYS    flags outbox
 -- ARGV    clock | uid
 -- RETURNS now_ms | word

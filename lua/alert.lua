@@ -1,4 +1,4 @@
--- alert: each user has a result to see, that of the round with this day number. Repeatable: a result that is not newer than the known one changes nothing.
+-- alert: flags each user's result of the round with this day number as unseen. Repeatable: only a newer result changes anything.
 -- KEYS    flags
 -- ARGV    clock day_number | uid
 -- RETURNS now_ms word

@@ -18,7 +18,7 @@ local uids = {unpack(ARGV, 3)}
 local waited_ms = after_close and cmsgpack.unpack(ARGV[2])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
--- Lists that begin with room for all users: growing them from nothing would cost as much as filling them.
+-- Preallocated for all users: growing the lists would cost as much as filling them.
 local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(uids)}, {unpack(uids)}, {}
 local byte, sub, fresh = string.byte, string.sub, 0
 for i = 1, count do

@@ -1,4 +1,4 @@
--- close: fixes members and winners of a shard for ever; the entry tells the books what they must add up to. Repeatable.
+-- close: ends changes to a shard's members and winners; the entry has the totals that the books must match. Repeatable.
 -- KEYS    round totals outbox
 -- ARGV    clock why grace_ms
 -- RETURNS now_ms word

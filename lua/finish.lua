@@ -1,11 +1,11 @@
--- finish: ends a shard of a round whose events are all in Postgres: its keys expire after keep_ms. Repeatable.
+-- finish: ends a shard of a round whose outbox is drained; its keys expire after keep_ms. Repeatable.
 -- KEYS    round members totals payments packets outbox
 -- ARGV    clock keep_ms
 -- RETURNS now_ms word
 -- WORDS   no_round not_settled unclaimed undrained finished
 local now = clock_ms(ARGV[1])
 local state = redis.call('HGET', KEYS[1], 'state')
--- Without a round it is long over: what a late payment left here expires too, once it is in Postgres.
+-- no_round: the round's keys have expired. Keys that a late payment has created expire as well, once it is drained.
 local word = state and 'finished' or 'no_round'
 if state and state ~= 'settled' and state ~= 'finished' and state ~= 'void' then return {now, 'not_settled'} end
 if state and state ~= 'void' and redis.call('LLEN', KEYS[5]) > 0 then return {now, 'unclaimed'} end

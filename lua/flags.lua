@@ -4,7 +4,7 @@
 -- RETURNS now_ms | word
 -- WORDS   no_flags 00 01 10 11
 -- FLAGS   no-writes
--- A record is both digits, then the day number of the user's latest result. The field "open" says that the hash is whole.
+-- A record is both digits, then the day number of the user's latest result. The field "open" marks the hash as complete.
 local now, count = clock_ms(ARGV[1]), #ARGV - 1
 local records = redis.call('HMGET', KEYS[1], 'open', unpack(ARGV, 2))
 if not records[1] then return all(now, count, 'no_flags') end

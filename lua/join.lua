@@ -1,4 +1,4 @@
--- join: gives each user an order for the round, or the one that the user has already.
+-- join: creates each user's order for the round, or returns the existing one.
 -- KEYS    round members totals outbox
 -- ARGV    clock rows | uid
 -- ROW     waited_ms order_no tail open_id mobile nickname

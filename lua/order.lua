@@ -1,4 +1,4 @@
--- order: what is known of one user's order.
+-- order: reads one user's order.
 -- KEYS    round members
 -- ARGV    clock uid tail
 -- RETURNS now_ms word stake_fen open_id state

@@ -1,4 +1,4 @@
--- pay: takes successful payments; each makes a member, or is owed back. Checks in the order of RULES.md.
+-- pay: accepts successful payments; each makes a member, or is refunded. Checks in the order of docs/rules.md, Paying.
 -- KEYS    round members totals payments outbox
 -- ARGV    clock rows | uid
 -- ROW     waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
@@ -21,7 +21,7 @@ end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 local refused = redis.call('HMGET', KEYS[4], unpack(payments))
 
--- What an accepted payment becomes: its word and the outcome that the books keep.
+-- The word and the recorded outcome of a payment that has passed the checks.
 local function outcome(state, paid_at, arrived)
   if round[1] == 'void' then return 'refund_due', 'refund_void' end
   if state ~= ORDERED then return 'refund_due', 'refund_second' end
@@ -76,7 +76,7 @@ end
 if refunds > 0 then redis.call('HINCRBY', KEYS[3], 'refused_payments', refunds) end
 if #rows > 0 then
   append(KEYS[5], {'payment', now, rows})
-  -- A finished round's keys expire; an entry that nobody has read yet must not.
+  -- The keys of a finished round expire; an outbox with an undrained entry must not.
   if round[1] == 'finished' or round[1] == 'void' then redis.call('PERSIST', KEYS[5]) end
 end
 return replies

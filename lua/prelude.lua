@@ -18,6 +18,6 @@ local function append(key, entry)
   return redis.call('XADD', key, '*', 'e', cmsgpack.pack(entry))
 end
 
--- First byte of a member's record: what the user is in this round.
+-- First byte of a member's record: the user's state in this round.
 -- The rest is MessagePack: tail and number of the order, openId, then transactionId, then packet.
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P

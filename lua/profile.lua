@@ -1,4 +1,4 @@
--- profile: notes what users said of themselves; Postgres keeps it.
+-- profile: sends users' profiles to the outbox; only Postgres stores them.
 -- KEYS    outbox
 -- ARGV    clock | uid open_id mobile nickname
 -- RETURNS now_ms | word

@@ -1,11 +1,11 @@
--- publish: puts a chunk of the manifest into the shard's list of packets. Repeatable: a chunk that is there is left alone.
+-- publish: appends a chunk of the manifest to the shard's list of packets. Repeatable: a published chunk is skipped.
 -- KEYS    round totals packets
 -- ARGV    clock first_index fens
 -- RETURNS now_ms word
 -- WORDS   not_closed gap already_published published
 local now, first = clock_ms(ARGV[1]), tonumber(ARGV[2])
 if redis.call('HGET', KEYS[1], 'state') ~= 'closed' then return {now, 'not_closed'} end
--- The chunk is one text of numbers with blanks between them: an argument each would take longer than pushing them.
+-- The chunk is one argument, numbers separated by blanks: an argument each would take longer than pushing them.
 local packets, count, sum = {}, 0, 0
 for fen in string.gmatch(ARGV[3], '%d+') do
   count = count + 1

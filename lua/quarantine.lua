@@ -1,4 +1,4 @@
--- quarantine: keeps signed callbacks that failed a check, raw body and all.
+-- quarantine: stores signed callbacks that failed a check, with their raw bodies.
 -- KEYS    totals outbox
 -- ARGV    clock | channel reason order_no raw_base64
 -- RETURNS now_ms | word

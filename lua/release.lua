@@ -1,4 +1,4 @@
--- release: owes back a payment that was quarantined, unless it was taken after all. Repeatable.
+-- release: refunds a quarantined payment, unless it was accepted or refunded meanwhile. Repeatable.
 -- KEYS    round members totals payments outbox
 -- ARGV    clock uid order_no tail transaction_id amount_fen paid_at_ms channel raw
 -- RETURNS now_ms word
@@ -22,6 +22,6 @@ redis.call('HSET', KEYS[4], payment, what)
 redis.call('HINCRBY', KEYS[3], 'refused_payments', 1)
 local row = {tonumber(uid), order_no, transaction, tonumber(ARGV[6]), tonumber(ARGV[7]), what, ARGV[8], ARGV[9]}
 append(KEYS[5], {'payment', now, {row}})
--- A finished round's keys expire; an entry that nobody has read yet must not.
+-- The keys of a finished round expire; an outbox with an undrained entry must not.
 if state == 'finished' or state == 'void' then redis.call('PERSIST', KEYS[5]) end
 return {now, 'released'}

@@ -1,4 +1,4 @@
--- remind: turns each user's reminder switch to 1 or 0; what is so already is left alone.
+-- remind: sets each user's reminder switch to 1 or 0. Repeatable: an unchanged switch writes no event.
 -- KEYS    flags outbox
 -- ARGV    clock | uid on
 -- RETURNS now_ms | word

@@ -1,4 +1,4 @@
--- settle: opens claiming in a shard whose published packets are exactly those of the manifest; or only checks that. Repeatable.
+-- settle: checks that a shard's published packets match the manifest, and opens claiming unless how is check. Repeatable.
 -- KEYS    round totals packets
 -- ARGV    clock how packets packets_fen
 -- RETURNS now_ms word
@@ -9,7 +9,7 @@ if state == 'settled' or state == 'finished' then return {now, 'already_settled'
 if state ~= 'closed' then return {now, 'not_closed'} end
 local totals = redis.call('HMGET', KEYS[2], 'winners', 'published', 'published_fen', 'claimed')
 local winners, published = tonumber(totals[1] or 0), tonumber(totals[2] or 0)
--- Claims are there before settling only where a shard was rebuilt after it had been settled in Redis alone.
+-- Claims exist before settling only in a shard that was rebuilt after it had been settled in Redis but not in Postgres.
 local claimed = tonumber(totals[4] or 0)
 if winners ~= packets or published ~= packets or tonumber(totals[3] or 0) ~= packets_fen
   or redis.call('LLEN', KEYS[3]) ~= packets - claimed then

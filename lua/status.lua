@@ -1,4 +1,4 @@
--- status: what each user is in the round, one letter of the record (see the prelude), "-" for nothing, "V" in a void round.
+-- status: each user's state in the round: the record's letter (see the prelude), "-" without a record, "V" in a void round.
 -- KEYS    round members
 -- ARGV    clock | uid
 -- RETURNS now_ms | word

@@ -1,4 +1,4 @@
-"""From events to rows: what each entry of the outbox means in Postgres.
+"""Maps the events of the outbox to rows in Postgres.
 
 Every row has a natural key, so that reading an entry twice writes it once.
 """
@@ -39,7 +39,7 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
     "quarantine": ("digest", "day", "at_ms", "channel", "reason", "order_no", "raw"),
     "closings": ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen"),
 }
-"""What is written of each table, in the order of writing."""
+"""The columns written to each table, in the order of writing."""
 
 STEP_OF = {step.table: step.name for step in STEPS}
 """Tables whose rows are counted by the minute for operators."""
@@ -48,7 +48,7 @@ NEEDS: dict[str, LiteralString] = {
     "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
     " = (source.day, source.order_no, source.transaction_id, source.reason))"
 }
-"""What must be there before a row is written: a payment that counted is not given back because Redis forgot it."""
+"""Condition for writing a row: no refund of a payment that the books have accepted (docs/decisions/0025)."""
 
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
@@ -56,8 +56,8 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def rows_of(day: str | None, shard: int, event: events.Event, rows: Rows) -> None:
-    """Add to ``rows`` (table to tuples in the order of :data:`COLUMNS`) what an event says. The day is a text, which
-    is copied in half the time of a date."""
+    """Add the rows of an event to ``rows`` (table to tuples in the order of :data:`COLUMNS`). The day is text: COPY
+    writes a text faster than a date."""
     at_ms = event.at_ms
     match event:
         case events.CheckedIn(first_rank=first, uids=uids):
@@ -104,7 +104,7 @@ def _payment_rows(
 
 
 async def write(connection: Connection, day: Day, shard: int, entries: list[events.Event]) -> None:
-    """Write what the entries say, in the caller's transaction. Without a ``day`` they are of users."""
+    """Write the rows of the entries, in the caller's transaction. ``day`` is None for users."""
     new: Rows = defaultdict(list)
     for event in entries:
         rows_of(day.isoformat() if day else None, shard, event, new)
@@ -121,7 +121,7 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
 
 
 def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """One row a user, of what was said last; an empty text says nothing. For one statement, which takes each once."""
+    """The last values of each user in one row, because a statement may update a row only once. Skips empty texts."""
     latest: dict[int, tuple[Any, ...]] = {}
     for uid, *texts, at_ms in profiles:
         known = latest.get(uid, (uid, "", "", "", 0))
@@ -153,11 +153,10 @@ async def _insert(connection: Connection, day: date, shard: int, table: str, row
 
 
 def insertion(table: str, day: date, shard: int) -> sql.Composed:
-    """Insert what is not there yet of ``new_<table>``, post that, and owe what follows from it.
+    """Insert the new rows of ``new_<table>``, their transfers, and the payouts and refunds that they owe.
 
-    One statement: what follows from a row happens as often as the row is written, once. (So nothing of it has to be
-    looked for before it is inserted, which is a third of an insertion; docs/decisions/0025.)
-    tests/unit/statements.sql shows the result for each table.
+    One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
+    look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.
     """
     fresh, added = sql.Identifier(f"new_{table}"), sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))

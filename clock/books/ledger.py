@@ -1,7 +1,7 @@
 """The ledger: one table of rules says which rows move money from which account to which.
 
-Accounts: ``channel:<name>`` what the provider holds for us (below zero: it does) · ``pool:<day>`` a round ·
-``user:<uid>`` what a user is due and was not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
+Accounts: ``channel:<name>`` the provider (negative: it holds money of ours) · ``pool:<day>`` a round ·
+``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
 ``carry`` between rounds. A transfer takes from one and gives to another, so every transaction sums to zero.
 """
 
@@ -28,7 +28,7 @@ class Rule(NamedTuple):
 
 CHANNEL: LiteralString = "'channel:' || channel"
 POOL: LiteralString = "{pool}"
-"""The same for all rows of a statement, and costly to make of each row's day."""
+"""A constant of each statement; computing it from each row's day would be slow."""
 USER: LiteralString = "'user:' || uid"
 PAYMENT: LiteralString = "order_no || ':' || transaction_id"
 ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
@@ -74,7 +74,7 @@ WITH_CHANNEL = sql.SQL(
 
 
 def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
-    """What a rule says of the rows of one day, by name."""
+    """The SQL of a rule for the rows of one day, by name of the part."""
     pool = sql.Literal(f"pool:{day}")
     return {
         "day": sql.Literal(day),
@@ -88,7 +88,7 @@ def parts(rule: Rule, day: date) -> dict[str, sql.Composable]:
 
 
 def postings(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
-    """What posts the rows of ``source`` (like ``table``, plus ``uid``, ``at_ms``), none of which is posted yet."""
+    """The statements that post the rows of ``source`` (columns of ``table``, plus ``uid``, ``at_ms``), all unposted."""
     return [
         sql.SQL(
             "INSERT INTO transfers (day, kind, cause, uid, from_account, to_account, amount_fen, at_ms) "
@@ -101,7 +101,7 @@ def postings(table: str, source: sql.Composable, day: date) -> list[sql.Composed
 
 
 async def post(connection: Connection, table: str, day: date, source: sql.Composable | None = None) -> None:
-    """Post what the rows of ``source``, or of the table itself, say; each once, however often this runs."""
+    """Post the rows of ``source``, or of the table itself. Idempotent."""
     for posting in postings(table, source or sql.Identifier(table), day):
         await connection.execute(unless_there(posting))
 
@@ -112,7 +112,7 @@ async def post_settlement(connection: Connection, day: date) -> None:
 
 
 async def post_ended(connection: Connection, day: date, channel: str, state: str, numbers: list[str]) -> None:
-    """Post payouts and refunds that have ended; of these numbers only those that really are in that state now."""
+    """Post final payouts and refunds. Numbers that are not in ``state`` now are ignored."""
     source = sql.SQL(
         "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, {} AS channel,"
         " (extract(epoch FROM now()) * 1000)::bigint AS at_ms"
@@ -122,8 +122,8 @@ async def post_ended(connection: Connection, day: date, channel: str, state: str
 
 
 async def unposted(store: Store, rule: Rule, day: date, most: int) -> list[DictRow]:
-    """Rows that a rule speaks of without their transfer, transfers without their row, and those that differ, by cause:
-    ``books`` and ``ledger`` in fen, ``accounts`` and ``posted``."""
+    """Differences between a rule's rows and its transfers, by cause: rows without a transfer, transfers without a row,
+    and pairs with different values: ``books`` and ``ledger`` in fen, ``accounts`` and ``posted``."""
     sources = {"rounds": SETTLED_ROUND, "outgoing": WITH_CHANNEL}
     statement = sql.SQL(
         "SELECT coalesce(b.cause, l.cause) AS cause, b.fen AS books, l.fen AS ledger, b.accounts,"

@@ -1,6 +1,6 @@
-"""What the books owe: the queue of refunds and payouts, and the one number of each.
+"""Refunds and payouts that the books owe: the queue, and the fixed number of each.
 
-A number is made of what is owed, so that whoever queues it again, queues the same.
+A number is derived from what is owed, so queueing is idempotent.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from clock.books.store import Connection, unless_there
 
 
 def refund_no(order_no: str, transaction_id: str) -> str:
-    """The one number under which a payment is given back: as the SQL function of that name."""
+    """The fixed number of a payment's refund; the SQL function of that name computes the same."""
     return "R" + hashlib.sha256(f"{order_no}:{transaction_id}".encode()).hexdigest()[:31]
 
 
 def payout_prefix(day: date) -> str:
-    """What the payout numbers of a round begin with; the uid follows."""
+    """The prefix of a round's payout numbers; the uid follows."""
     return f"P{day:%Y%m%d}"
 
 
@@ -30,17 +30,17 @@ OWED: dict[str, LiteralString] = {
     "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
     "WHERE day = {day}",
 }
-"""Which rows of the books owe somebody money, and under which number."""
+"""The rows of the books that owe money to a user, and the number of each."""
 
 
 def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
-    """What queues that which the rows of ``source`` owe, none of it queued before."""
+    """The statements that queue what the rows of ``source`` owe; none of it is queued yet."""
     if table not in OWED:
         return []
     return [sql.SQL(OWED[table]).format(prefix=sql.Literal(payout_prefix(day)), source=source, day=sql.Literal(day))]
 
 
 async def owe(connection: Connection, table: str, day: date) -> None:
-    """Queue what the rows of a table owe, each once, however often this runs."""
+    """Queue what the rows of a table owe. Idempotent."""
     for debt in owed(table, sql.Identifier(table), day):
         await connection.execute(unless_there(debt))

@@ -9,10 +9,10 @@ from clock.domain.shapes import PaymentCallback
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a channel says of a refund or a transfer.
+    """A channel's reply about a refund or a transfer.
 
-    ``done`` and ``failed`` are final. ``processing``: it has it, ask later. ``again``: certainly not done.
-    ``not_found``: it does not know the number. ``unknown``: no answer that could be understood.
+    ``done`` and ``failed`` are final. ``processing``: accepted, query later. ``again``: certainly not done, retry.
+    ``not_found``: unknown number. ``unknown``: no reply, or an unreadable one.
     """
 
     state: Literal["done", "failed", "processing", "again", "not_found", "unknown"]
@@ -20,7 +20,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class OrderState(msgspec.Struct, frozen=True):
-    """What a channel says of an order; ``payment`` where it is paid, as the callback would have said it."""
+    """A channel's reply about an order; ``payment`` if it is paid, as the callback would have it."""
 
     state: Literal["paid", "unpaid", "closed", "unknown"]
     payment: PaymentCallback | None = None
@@ -31,7 +31,7 @@ class BillLine(msgspec.Struct, frozen=True):
 
     kind: Literal["payment", "refund", "transfer"]
     no: str
-    """The transaction's, the refund's or the transfer's number."""
+    """Number of the transaction, the refund or the transfer."""
     order_no: str
     amount_fen: int
     at_ms: int
@@ -39,20 +39,20 @@ class BillLine(msgspec.Struct, frozen=True):
 
 
 class BadSignature(Exception):
-    """Nobody who knows a secret sent this, or not within the tolerance."""
+    """The signature is invalid or its timestamp is outside the tolerance."""
 
 
 class Channel(Protocol):
-    """A way for money to come in and go out. Calls out never raise for a provider in trouble: they say so."""
+    """A payment provider. Calls to it do not raise if it is down or fails: their result says so."""
 
     name: str
 
     def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
-        """What the client needs to pay the order with."""
+        """Data that the client needs to pay the order."""
         ...
 
     def verify(self, raw: bytes, headers: Mapping[str, str]) -> None:
-        """Raises :class:`BadSignature` for a callback that is not the provider's."""
+        """Raises :class:`BadSignature` for a callback without a valid signature."""
         ...
 
     async def query_order(self, order_no: str) -> OrderState: ...
@@ -68,9 +68,9 @@ class Channel(Protocol):
     async def query_transfer(self, transfer_no: str) -> Result: ...
 
     async def bill(self, day: str) -> list[BillLine] | None:
-        """The movements of a local day; ``None`` while it is not to be had."""
+        """The movements of a local day; ``None`` while the bill is not available."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         ...

@@ -1,7 +1,7 @@
-"""The generic channel: callbacks in and calls out, both signed as Standard Webhooks say
+"""The generic channel: incoming callbacks and outgoing calls, both signed as Standard Webhooks
 (https://www.standardwebhooks.com).
 
-Calls out are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that repeats the action, so that the
+Outgoing calls are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that repeats the action, so that the
 signature covers it; ``docs/platform.md`` lists them. The sandbox provider answers all of them.
 """
 
@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 class StateReply(msgspec.Struct, frozen=True):
-    """What the platform answers to a question about money on its way."""
+    """The platform's reply about a refund or a transfer."""
 
     state: str
     reason: str = ""
@@ -38,7 +38,7 @@ class BillReply(msgspec.Struct, frozen=True):
 
 
 class Platform:
-    """``url`` empty: nothing can be sent yet, everything stays owed."""
+    """With an empty ``url`` nothing can be sent, and everything stays owed."""
 
     name = "platform"
 
@@ -57,7 +57,7 @@ class Platform:
         return await self._order("query_order", order_no)
 
     async def close_order(self, order_no: str) -> OrderState:
-        """Closing an order that turns out to be paid says so."""
+        """If the order is already paid, the state is ``paid``."""
         return await self._order("close_order", order_no)
 
     async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
@@ -116,7 +116,7 @@ class Platform:
         return Result(reply.state, reply.reason)  # type: ignore[arg-type]
 
     async def _send(self, action: str, **body: Any) -> tuple[int, bytes]:
-        """HTTP status and body; 0 where nothing can have been done, -1 where nobody knows."""
+        """HTTP status and body. Status 0: certainly not delivered; -1: unknown whether it was delivered."""
         if not self._url:
             return 0, b"CLOCK_PLATFORM_URL is not set"
         raw = msgspec.json.encode({"action": action, **body})

@@ -35,9 +35,9 @@ class Signatures:
         raise BadSignature
 
     def _plainly_good(self, raw: bytes, headers: Mapping[str, str]) -> bool:
-        """One v1 signature at a timestamp in whole seconds, well within the tolerance: what the library accepts too, in
-        a sixth of its time. Whatever is not plain is left to it. The library knows texts only; here a body that is no
-        UTF-8 is signed as well as any other, so that it can be kept."""
+        """Fast path: one v1 signature, a timestamp in whole seconds, well within the tolerance. The library accepts the
+        same, more slowly; it decides all other cases. It reads text only, so bodies that are not UTF-8 are verified
+        here: a signed one must be kept."""
         number, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not (number and at.isascii() and at.isdigit() and len(at) == 10 and at[0] != "0"):
             return False
@@ -51,7 +51,7 @@ class Signatures:
         )
 
     def sign(self, raw: bytes, message_id: str = "") -> dict[str, str]:
-        """The headers to send ``raw`` with. ``message_id`` where the same message may be sent again."""
+        """The headers to send ``raw`` with. Pass ``message_id`` if the same message may be sent again."""
         message_id, now = message_id or f"msg_{uuid.uuid4().hex}", datetime.now(tz=UTC)
         return {
             "content-type": "application/json",

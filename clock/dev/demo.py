@@ -1,7 +1,7 @@
 """``clock demo``: one whole day of the game with simulated users over real HTTP, and an audit of its books.
 
 The players keep a journal of every acknowledged answer. At the end it is compared with Postgres and Redis
-(:mod:`clock.dev.demo_books`). No wait is unbounded: what takes too long ends the demo with a sentence.
+(:mod:`clock.dev.demo_books`). Every wait has a timeout, which ends the demo with a message.
 """
 
 import random
@@ -37,13 +37,13 @@ OPERATOR_UID = 1
 DEFAULT_DATA_DIR = Settings().data_dir
 
 HERD_MEAN_SECONDS = 0.8
-"""Taps of a herd come at planned instants, ever fewer: two thirds within this time, the last within four times it."""
+"""Arrivals of a herd decay exponentially: two thirds within this time, the last within four times it."""
 
 SERVICE_AGREES = "the service finds the same: Redis, books, ledger, manifest, the provider's bill"
 
 
 def cast(users: int) -> list[Player]:
-    """The players, a hundred parts that repeat. One in five oversleeps."""
+    """The players, in a pattern of a hundred that repeats. One in five oversleeps."""
     players = []
     for number in range(users):
         part = number % 100
@@ -91,7 +91,7 @@ class Day:
         await self.next_midnight()
 
     async def open(self) -> None:
-        """Choose a round that nobody has joined, at a time when the previous one cannot be in the way."""
+        """Choose a round without members, at a time when the previous round cannot interfere."""
         client = self.client
         client.operator_headers = {"authorization": await client.token(OPERATOR_UID, "operator")}
         await client.move_time(None)
@@ -143,7 +143,7 @@ class Day:
         )
 
     async def settlement(self) -> None:
-        """The worker settles, then all who remember claim at once."""
+        """The worker settles, then the players who claim do so at once."""
         winners = [p for p in self.players if p.is_winner and not p.forgets]
         await self.crowd.all("claims, too soon", winners[::50], self._claim_in_vain)
         await self.client.move_time(self.at.settle_ms)
@@ -152,7 +152,7 @@ class Day:
         await self.crowd.all("claims herd", claims, self._claim, self._plan(len(claims)))
 
     async def next_midnight(self) -> None:
-        """Who forgot is credited by the system."""
+        """The system credits unclaimed packets."""
         await self.client.move_time(self.at.claim_closes_ms)
         await self.crowd.until("forgotten ones credited", self._has_state("finished"))
         await self.crowd.until("payouts and refunds", self._money_sent, PROVIDER_SECONDS)
@@ -190,7 +190,7 @@ class Day:
         player.order_no = reply.data["order_no"]
 
     async def _pay(self, player: Player) -> None:
-        """At the sandbox provider, which then sends its signed callback and passes on the service's reply to it."""
+        """Pay at the sandbox provider. It sends its signed callback and returns the service's reply to it."""
         if player.pays == "dev":
             raw = msgspec.json.encode({"order_no": player.order_no})
             reply = await self.client.send("POST", "/dev/pay", raw, {}, ("paid", "already_paid"))
@@ -216,7 +216,7 @@ class Day:
         return msgspec.json.encode(body)
 
     async def _call_back_again(self, player: Player) -> None:
-        """What the provider has sent already, once more, under a signature of its own."""
+        """Repeat the provider's callback, with a new signature."""
         transaction_id = f"S{player.order_no}0"
         extra = {"amount": self.rules.stake_fen, "buyerId": f"open-{player.uid}", "transactionId": transaction_id}
         raw = msgspec.json.encode({"order_no": player.order_no, "extra": extra})
@@ -268,7 +268,7 @@ async def play(given: Settings, users: int) -> int:
 
 
 def _require_playground(given: Settings, users: int) -> None:
-    """Raises :class:`DemoError` for a production whose clock the demo would move."""
+    """Raises :class:`DemoError` in production, whose clock the demo would move."""
     named = given.redis_url or given.database_url or given.data_dir != DEFAULT_DATA_DIR
     if named and given.env != "dev":
         raise DemoError("it moves the clock of the servers and data that CLOCK_* name: set CLOCK_ENV=dev to allow that")
@@ -293,7 +293,7 @@ async def _played(settings: Settings, urls: Urls, users: int, console: Console) 
 
 
 async def _audit(day: Day, urls: Urls, console: Console) -> bool:
-    """Print the books and what contradicts them; whether nothing does."""
+    """Print the books and everything that contradicts them; whether nothing does."""
     redis = connect(urls["redis_url"])
     try:
         memory = await demo_books.read_memory(redis, day.day, day.rules.shards)
@@ -301,7 +301,7 @@ async def _audit(day: Day, urls: Urls, console: Console) -> bool:
         await redis.aclose()
     books = await demo_books.read_books(urls["database_url"], day.day)
     found = demo_books.differences(day.players, day.seed_hash, books, memory)
-    if not books.waiting_fen:  # while money is moving, the provider's bill is not yet what it will be
+    if not books.waiting_fen:  # while money is moving, the provider's bill is incomplete
         found[SERVICE_AGREES] = await day.client.reconcile(day.day)
     console.print()
     console.print(demo_books.table(books))

@@ -1,6 +1,6 @@
-"""Three witnesses of the demo's round: what players were told, what Postgres says, what Redis says.
+"""Compares three sources on the demo's round: the players' journal, Postgres and Redis.
 
-:func:`differences` compares them; it is the demo's verdict and knows nothing of how the round was played.
+:func:`differences` gives the demo's verdict; it knows nothing of how the round was played.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Claim(msgspec.Struct, frozen=True):
     stake_fen: int
     by: str
     manifest_fen: int | None
-    """What the manifest has at the place of this claim."""
+    """The manifest's packet at the index of this claim."""
 
 
 class Books(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +73,11 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     refunds_fen: int
     packets: list[int]
     sent_fen: Counter[str]
-    """``payout`` and ``refund`` to what the provider has confirmed; ``waiting_fen``: to what is still on its way."""
+    """By ``payout`` and ``refund``: fen confirmed by the provider; ``waiting_fen``: fen still on the way."""
     waiting_fen: Counter[str]
     pool_received_fen: int
     pool_left_fen: int
-    """What the ledger's account of the round got in all, and what it still holds."""
+    """The sum of all credits of the round's pool account, and its balance."""
     quarantined: int
 
 
@@ -92,7 +92,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_books(database_url: str, day: date) -> Books:
-    """Everything that Postgres has of the round, in one snapshot."""
+    """Everything about the round in Postgres, in one snapshot."""
     async with await psycopg.AsyncConnection.connect(database_url, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
 
@@ -136,7 +136,7 @@ async def read_books(database_url: str, day: date) -> Books:
 
 
 async def count_sent(database_url: str, day: date) -> tuple[int, int]:
-    """How many payouts and refunds of the round have come to an end, and how many there are."""
+    """How many payouts and refunds of the round are final, and how many there are."""
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         counted = await connection.execute(
             "SELECT count(*) FILTER (WHERE ended_at IS NOT NULL), count(*) FROM outgoing WHERE day = %s", [day]
@@ -146,14 +146,14 @@ async def count_sent(database_url: str, day: date) -> tuple[int, int]:
 
 
 async def read_memory(redis: Commands, day: date, shards: int) -> Memory:
-    """Everything that Redis has of the round."""
+    """Everything about the round in Redis."""
     states, packets, left = {}, {}, 0
     for shard in range(shards):
         left += await redis.llen(keys.name(day, shard, "packets"))
         for uid, record in (await redis.hgetall(keys.name(day, shard, "members"))).items():
             state = chr(record[0])
             states[int(uid)] = state
-            # Values that follow one another become an array by the header byte of one.
+            # Prefix the consecutive values with an array header, to decode them as one array.
             values = msgspec.msgpack.decode(bytes([0x90 + FIELDS_OF[state]]) + record[1:])
             if state == "P":
                 packets[int(uid)] = values[-1]
@@ -167,7 +167,7 @@ async def read_memory(redis: Commands, day: date, shards: int) -> Memory:
 
 
 def differences(players: Iterable[Player], seed_hash: str, books: Books, memory: Memory) -> dict[str, list[str]]:
-    """Each statement that must hold, with what contradicts it. ``seed_hash``: as published before the game."""
+    """Each statement that must hold, with the contradictions found. ``seed_hash``: as published before the game."""
     return {
         "what players were told is what the books say": list(_untold(players, books)),
         "Redis and Postgres agree, user by user": list(_unlike(books, memory)),

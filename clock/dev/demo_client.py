@@ -1,4 +1,4 @@
-"""The demo's players over HTTP: one client for all, and crowds that do one thing with a progress bar."""
+"""The demo's players over HTTP: one client for all, and crowds that run one phase with a progress bar."""
 
 import asyncio
 import math
@@ -20,7 +20,7 @@ from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.http.wire import Envelope
 
 CONNECTIONS = 256
-"""At most, and as many as descriptors allow."""
+"""An upper bound; the limit of descriptors may lower it."""
 TRIES = 6
 REQUEST_SECONDS = 20.0
 PHASE_SECONDS = 120.0
@@ -28,7 +28,7 @@ WORKER_SECONDS = 60.0
 
 Act = Callable[[Player], Awaitable[None]]
 Look = Callable[[], Awaitable[tuple[int, int]]]
-"""How much is done, and of how much."""
+"""Progress: how much is done, and the total."""
 
 
 class DemoError(Exception):
@@ -36,7 +36,7 @@ class DemoError(Exception):
 
 
 def session() -> aiohttp.ClientSession:
-    """One session for all players. Those to the service may be idle while those to the provider are busy."""
+    """One session for all players. Idle connections do not count towards the limit, hence half of the descriptors."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=min(CONNECTIONS, descriptors.left() // 2), keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -47,7 +47,7 @@ def session() -> aiohttp.ClientSession:
 
 
 class Client:
-    """Requests to the service. A refusal that may pass (429, 503) and a lost connection are tried again."""
+    """Requests to the service. Retries a temporary refusal (429, 503) and a lost connection."""
 
     def __init__(self, session: aiohttp.ClientSession, page: str, webhook_secret: str) -> None:
         self._session = session
@@ -94,7 +94,7 @@ class Client:
         return "Bearer " + str((await self.send("POST", "/dev/token", raw, {}, ("ok",))).data["token"])
 
     async def callback(self, raw: bytes, expected: Collection[str]) -> Envelope:
-        """What the provider sends, signed."""
+        """Send a signed callback, as the provider does."""
         return await self.send("POST", "/callbacks/platform", raw, self._signatures.sign(raw), expected)
 
     async def figures(self, day: date) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ class Client:
         return reply.data if reply.status else None
 
     async def reconcile(self, day: date) -> list[str]:
-        """What the service's own comparison of its books finds."""
+        """The differences that the service's own reconciliation finds."""
         path, expected = f"/ops/reconcile/{day}", ("books_agree", "books_differ")
         reply = await self.send("GET", path, None, self.operator_headers, expected)
         return [
@@ -114,7 +114,7 @@ class Client:
         ]
 
     async def move_time(self, at_ms: int | None) -> None:
-        """The game's clock to an instant, or back to the real time."""
+        """Move the game's clock to an instant, or back to the real time."""
         if at_ms is None:
             await self.send("DELETE", "/dev/time", None, {}, ("ok",))
             return
@@ -159,7 +159,7 @@ class Crowd:
             self._progress.update(bar, note=f"{rate:6,.0f}/s  p99 {p99 * 1000:5,.0f} ms")
 
     async def until(self, title: str, look: Look, patience_s: float = math.inf) -> None:
-        """Wait for the worker; what is not done after ``patience_s`` is left to it."""
+        """Wait for the worker, at most ``patience_s``."""
         bar = self._progress.add_task(title, total=None, note="")
         began = monotonic()
         while True:

@@ -1,8 +1,8 @@
-"""The sandbox provider: a payment provider without money, in a process of its own, with books of its own.
+"""The sandbox provider: a payment provider without money, in its own process, with its own books.
 
-It speaks the platform channel's protocol wholly: it takes payments and tells of them by signed callbacks until
-one is answered 2xx, refunds and transfers once per number whatever is repeated, answers questions, and has a
-daily bill. Its troubles are knobs (``PUT /trouble``). Its books are an SQLite file, so it may be killed at any time.
+It implements the whole protocol of the platform channel. It takes payments, and sends signed callbacks until one is
+answered 2xx. It executes refunds and transfers once per number, answers queries, and has a daily bill. Faults are
+configurable (``PUT /trouble``). Its books are an SQLite file, so it may be killed at any time.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from clock.channels.webhooks import Signatures
 from clock.config import Settings
 
 RETRY_SECONDS = (0.5, 1, 2, 5, 15, 30, 60, 120, 300)
-"""Waits before a callback that was not answered 2xx is sent again; the last one repeats until ``GIVE_UP``."""
+"""Delays before a callback without a 2xx is retried; the last one repeats until ``GIVE_UP`` retries."""
 
 GIVE_UP = 40
 
@@ -50,20 +50,20 @@ class Trouble(msgspec.Struct, kw_only=True):
     callback_lost: float = 0
     callback_forged: float = 0
     callback_delay_ms: int = 0
-    """Each callback waits a random part of this, so they also arrive out of order."""
+    """Each callback is delayed by a random part of this, so they also arrive out of order."""
     time_out_after: float = 0
-    """The money moves, and the answer never comes."""
+    """The call is carried out, and the connection breaks."""
     time_out_before: float = 0
     processing: float = 0
-    """A refund or transfer says "processing" for a while."""
+    """A refund or transfer answers "processing" for a while."""
     processing_ms: int = 500
     lapses: float = 0
-    """A transfer waits for its user, who never takes it: it fails after ``processing_ms``."""
+    """A transfer waits for its user, who never accepts it: it fails after ``processing_ms``."""
     seed: int | None = None
 
 
 class Books:
-    """What the provider has promised, on disk before it is said."""
+    """The provider's books, written before a request is answered."""
 
     def __init__(self, path: Path) -> None:
         self.db = sqlite3.connect(path, isolation_level=None)
@@ -80,7 +80,7 @@ class Books:
         return found[0] if found else None
 
     def state_of(self, no: str) -> dict[str, Any] | None:
-        """A refund's or a transfer's state now; what waits settles when its time has come."""
+        """State of a refund or a transfer now; a waiting one becomes final once its time has come."""
         row = self.one("SELECT * FROM movements WHERE no = ?", no)
         if row is None:
             return None
@@ -91,7 +91,7 @@ class Books:
 
 
 class Provider:
-    """``callback_url`` is where the service takes callbacks; ``timezone`` the one of ``notify_time``."""
+    """``callback_url`` is where the service takes callbacks; ``timezone`` is the zone of ``notify_time``."""
 
     def __init__(self, path: Path, callback_url: str, secrets: str, timezone: str) -> None:
         self.books = Books(path)
@@ -164,7 +164,7 @@ class Provider:
 
     @staticmethod
     def _hang_up(request: web.Request) -> web.StreamResponse:
-        """The answer is lost on its way."""
+        """Break the connection instead of answering."""
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=504)
@@ -181,7 +181,7 @@ class Provider:
         return web.json_response(msgspec.to_builtins(self.trouble))
 
     async def take_reminder(self, request: web.Request) -> web.StreamResponse:
-        """A ``reminder.due``; the same message again is the same reminder."""
+        """A ``reminder.due``; a repeated message id is the same reminder."""
         raw = await request.read()
         try:
             self._signatures.verify(raw, request.headers)
@@ -205,7 +205,7 @@ class Provider:
     async def pay(self, request: web.Request) -> web.Response:
         """A user pays: ``{order_no, amount, buyerId, at_ms, again?}``. Answers with the callback's reply, if any.
 
-        ``again`` pays an order a second time, under another transaction, as users manage to do.
+        ``again`` pays an order a second time, under another transaction.
         """
         body = json.loads(await request.read())
         number = body["order_no"]
@@ -231,7 +231,7 @@ class Provider:
         }
 
     async def _tell(self, transaction_id: str) -> tuple[int, bytes]:
-        """Send the callback, as troubled as set; the first reply. What is not answered 2xx is sent again later."""
+        """Send the callback with the configured faults; return the first reply. Without a 2xx it is retried later."""
         row = self.books.one("SELECT * FROM payments WHERE transaction_id = ?", transaction_id)
         assert row is not None
         raw = msgspec.json.encode({"order_no": row["order_no"], "extra": self._callback_body(row)})
@@ -267,7 +267,7 @@ class Provider:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0, b"{}"
 
-    # -- what the service asks for: each answers the same however often it is asked
+    # -- calls by the service, all idempotent
 
     def query_order(self, body: dict[str, Any]) -> dict[str, Any] | None:
         row = self.books.one("SELECT * FROM payments WHERE order_no = ? ORDER BY at_ms LIMIT 1", body["order_no"])
@@ -308,7 +308,7 @@ class Provider:
         return self.books.state_of(body["transfer_no"])
 
     def _move(self, kind: str, no: str, order_no: str, payer: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Once per number; the same number for something else is a conflict."""
+        """Once per number; the same number with another body is a conflict."""
         text = json.dumps(body, sort_keys=True)
         known = self.books.one("SELECT body FROM movements WHERE no = ?", no)
         if known is not None and known["body"] != text:
@@ -336,7 +336,7 @@ class Provider:
         return state
 
     def bill(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Everything of the rounds' orders of a day: payments, refunds and transfers by the day in their time."""
+        """Payments, refunds and transfers of a day in the sandbox's time zone; those that are done."""
         start = datetime.fromisoformat(body["day"]).replace(tzinfo=self._zone)
         first_ms, last_ms = int(start.timestamp() * 1000), int(start.timestamp() * 1000) + 86_400_000
         lines = [

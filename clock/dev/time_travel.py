@@ -1,4 +1,4 @@
-"""Development only: travelling through time, and paying through the sandbox provider."""
+"""Development only: moving the clock, and paying through the sandbox provider."""
 
 import asyncio
 from datetime import datetime
@@ -17,10 +17,10 @@ PAY_SECONDS = 15.0
 
 
 async def move_time(service: Service, now: str | None) -> Answer:
-    """Put every process on the new time, with the rounds around it open. ``None``: back to the real time.
+    """Move the clock of every process, with the rounds around the new time open. ``None``: back to the real time.
 
-    The new time runs from the move on, so forwards the rounds are opened before it. Backwards they cannot be: by the
-    old time they would be due, and settled at once.
+    Forwards, the rounds are opened before the move, because the new time applies at once. Backwards, they are opened
+    after it: by the old time they would be due, and settled at once.
     """
     now_ms = None if now is None else _instant(now)
     calendar = Calendar(service.settings.timezone)

@@ -1,6 +1,6 @@
 """Order numbers: prefix, day, shard, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
 
-They carry where the order lives, so that a callback finds its slot, and at least 68 random bits, so that none can be
+They encode the order's shard, so that a callback finds its keys, and at least 68 random bits, so that they cannot be
 guessed.
 Order ids are unique integers below 2^53: day number, shard, and the shard's count of orders.
 """
@@ -20,15 +20,15 @@ VALUES = {digit: value for value, digit in enumerate(DIGITS)}
 DAY, SHARD, UID, TAIL = 3, 2, 9, 12
 LENGTH = DAY + SHARD + UID + TAIL
 OF_BYTES = bytes(ord(DIGITS[byte % 62]) for byte in range(256))
-"""A digit for every byte. The first eight digits come five times in it, all others four times, so that a random one
-carries at least log2(256 / 5) = 5.67 bits."""
+"""A digit for every byte. Eight digits occur five times in it, all others four times, so a random digit carries at
+least log2(256 / 5) = 5.67 bits."""
 
 ORDERS_BITS, SHARD_BITS = 26, 10
 """At most 2^26 orders a day in one of at most 2^10 shards; the day number takes the remaining bits below 2^53."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What an order number says."""
+    """The contents of an order number."""
 
     day: date
     shard: int
@@ -71,7 +71,7 @@ def _tails() -> Iterator[str]:
 
 
 new_tail = _tails().__next__
-"""Another tail with every call, of random bytes that were fetched for many."""
+"""Returns a new tail; the random bytes of many tails are fetched at once."""
 
 
 def make(prefix: str, place: Place) -> str:
@@ -79,7 +79,7 @@ def make(prefix: str, place: Place) -> str:
 
 
 def parse(prefix: str, text: str) -> Place | None:
-    """Where the order lives, or ``None`` if no order was ever called that."""
+    """The contents of an order number, or ``None`` if it is malformed."""
     body = text[len(prefix) :]
     if not text.startswith(prefix) or len(body) != LENGTH or not (body.isascii() and body.isalnum()):
         return None
@@ -88,7 +88,7 @@ def parse(prefix: str, text: str) -> Place | None:
 
 
 def place_of(text: str) -> Place | None:
-    """As :func:`parse`, under whatever prefix: which one it must be, the rules of that day's round say."""
+    """As :func:`parse`, with any prefix; the rules of that day's round say which prefix is valid."""
     return parse(text[:-LENGTH], text)
 
 

@@ -18,7 +18,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A verb's answer: a word of :data:`OUTCOMES` and what there is to say with it."""
+    """A verb's answer: a word of :data:`OUTCOMES` and its data."""
 
     word: str
     data: dict[str, Any] = {}
@@ -29,7 +29,7 @@ class Busy(Exception):
 
 
 class Unavailable(Exception):
-    """Redis or Postgres gave no answer: not done, or done and safe to ask again."""
+    """Redis or Postgres gave no answer: not done, or done and safe to retry."""
 
 
 def _yes(zh: str, en: str) -> Outcome:
@@ -103,7 +103,7 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
     ("void", "ok"): ("本轮已取消，押金将退回", "Voided; every stake will be refunded"),
 }
-"""Where a verb says a word in a sentence of its own: ``(verb, word)`` to Chinese and English."""
+"""Messages of a word that differ by verb: ``(verb, word)`` to Chinese and English."""
 
 RETRY_AFTER_SECONDS = {"slow_down": 1, "busy": 1, "unavailable": 2}
 
@@ -140,7 +140,7 @@ def _opening(verb: str, word: str, language: Language) -> bytes:
 
 
 def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
-    """The reply's body. ``detail`` names what exactly was wrong with a request."""
+    """The reply's body. ``detail`` names the error in a request."""
     if not detail:
         return _opening(verb, answer.word, language) + _encode(answer.data) + b"}"
     return _encode(

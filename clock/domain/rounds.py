@@ -55,7 +55,7 @@ EPOCH_DAY = date(2020, 1, 1)
 """Day number 0 in order numbers and order ids."""
 
 WAIT_CAP_MS = 5_000
-"""The longest wait in the service that a window's closing makes up for (RULES.md, *Whose clock*)."""
+"""The longest wait in the queue that is not held against a user when a window closes (docs/rules.md, *Time*)."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +153,7 @@ def windows(day: date, rules: Rules) -> Windows:
 
 
 class Calendar:
-    """Which local date an instant falls on, remembered for the day that it last answered."""
+    """The local date of an instant; caches the last date."""
 
     def __init__(self, timezone: str) -> None:
         self.timezone = timezone
@@ -170,7 +170,7 @@ class Calendar:
 
 
 def phase(state: State, at: Windows, now_ms: int) -> Phase:
-    """The state of a round in the words of RULES.md, from its recorded state and the game's clock."""
+    """The state of a round as users see it, from its recorded state and the game's clock."""
     if state in VOID_STATES:
         return "void"
     if state in ("closed", "split", "published"):

@@ -1,4 +1,4 @@
-"""What users and providers say: parsed at the edge, true inside."""
+"""Payloads of users and providers, parsed into structs at the edge."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ class Extra(msgspec.Struct, frozen=True):
 
 
 class PaymentExtra(msgspec.Struct, frozen=True):
-    """What the provider says of a successful payment. Only what is there is checked here."""
+    """The provider's data of a successful payment. All fields are optional here; missing ones fail a check later."""
 
     amount: int | None = None
     buyerId: Text | None = None

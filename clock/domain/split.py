@@ -33,7 +33,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Packets(msgspec.Struct, frozen=True, kw_only=True):
-    """A pot that was split: one packet per winner, in the order of the list, and what fitted nowhere."""
+    """A pot that was split: one packet per winner, in the order of the list, and the sum that fitted nowhere."""
 
     packets_fen: array[int]
     carried_fen: int
@@ -102,7 +102,7 @@ def _draw(pot_fen: int, winners: int, words: Iterator[int]) -> array[int]:
     extra_left = pot_fen - winners
     packets = array("q")
     append = packets.append
-    # The range goes first in zip: when it ends, no word has been taken from the iterator in vain.
+    # The range goes first in zip: when it ends, zip has not consumed a further word.
     for left, word in zip(range(winners, 1, -1), words, strict=False):
         extra = word * (2 * extra_left // left + 1) >> 64
         extra_left -= extra

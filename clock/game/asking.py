@@ -1,7 +1,7 @@
-"""Which round's keys and which shard a question goes to; the batcher takes it from there.
+"""Chooses the round's keys and the shard of a request, and submits it to the batcher.
 
 ``arrived`` is the ``time.monotonic()`` instant at which the request reached the process. Errors:
-:class:`~clock.domain.outcomes.Busy` and :class:`~clock.domain.outcomes.Unavailable`; asking again is safe.
+:class:`~clock.domain.outcomes.Busy` and :class:`~clock.domain.outcomes.Unavailable`; a retry is safe.
 """
 
 import time
@@ -24,7 +24,7 @@ from clock.game.scripts import Script, Value
 from clock.game.totals import Totals, TotalsCache
 
 ASK_AGAIN = 3
-"""How often a verb may find that it named the wrong round's keys; twice can happen around midnight."""
+"""How often a verb may be sent to the wrong round's keys; twice can happen around midnight."""
 
 ROUNDS_REMEMBERED = 64
 
@@ -43,7 +43,7 @@ class Opens(Protocol):
     async def open_round(self, day: date) -> object: ...
 
     async def reopen(self, day: date) -> bool:
-        """Only if the round exists and is not long over; whether it does."""
+        """As ``open_round``, but only for a round that exists and whose keys have not expired; whether it is one."""
         ...
 
 
@@ -52,15 +52,15 @@ class Asking:
         self._redis = redis
         self._opener = opener
         self.rounds: dict[date, Round] = {}
-        """Rounds that this process remembers. A verb looks here before it awaits :meth:`round`."""
+        """Rounds cached in this process. A verb looks here before it awaits :meth:`round`."""
         self.time = time
         self.calendar = Calendar(settings.timezone)
         self.batcher = Batcher(self._call)
         self.totals = TotalsCache(redis)
 
     async def round(self, day: date) -> Round:
-        """The round of a day with its rules, which never change once it exists. Opens a round that
-        does not."""
+        """The round of a day with its rules, which never change once it exists. Creates the round if it does not
+        exist."""
         known = self.rounds.get(day)
         if known is None:
             known = await self._read(day)
@@ -83,7 +83,7 @@ class Asking:
         return Round(day, rules, windows(day, rules), seed_hash.decode())
 
     async def existing(self, day: date) -> Round | None:
-        """The round of a day that may never have had one; ``None`` also for a round that is long over."""
+        """The round of a day; ``None`` if there was none or its keys have expired."""
         round_ = self.rounds.get(day)
         if round_ is None:
             known = await self._redis.exists(keys.name(day, 0, "round"))
@@ -93,14 +93,14 @@ class Asking:
         return round_
 
     async def totals_of(self, round_: Round) -> Totals:
-        """The cached totals of a round; opens the round where Redis has lost it."""
+        """The cached totals of a round; reopens the round if Redis has lost it."""
         totals = await self.totals.get(round_.day, round_.rules.shards)
         if not totals.state:
             await self._opener.open_round(round_.day)
         return totals
 
     async def _call(self, script: Script, day: keys.Day, shard: int, args: Sequence[Value]) -> list[Any]:
-        """The batcher's call. It acts for users, so a script that asks by whom is told so."""
+        """Run a script for the batcher, for users: a script with an argument ``by`` gets ``user``."""
         fixed = (self.time.setting, "user") if "by" in script.fixed else (self.time.setting,)
         names = keys.names(day, shard, script.nouns)
         began = time.monotonic()
@@ -111,7 +111,7 @@ class Asking:
     async def ask(
         self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float
     ) -> tuple[int, Any]:
-        """One user's result and the script's time; opens the round where a shard does not know it yet."""
+        """One user's result and the script's time; opens the round if the shard does not have it yet."""
         for _ in range(2):
             now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
             if result != b"no_round":
@@ -139,7 +139,7 @@ class Asking:
 
     async def fitting(self, day: date, at_ms: int, *, morning: bool) -> date:
         """The neighbour of ``day`` whose round has its check-in day (``morning``) or its joining day at that instant.
-        A round keeps its time zone, so the calendar of another zone may have named the wrong one."""
+        Needed because a round keeps its time zone, so that the current calendar may choose the wrong round."""
         at = (await self.round(day)).at
         starts_ms = at.morning_starts_ms if morning else at.day_starts_ms
         return previous(day) if at_ms < starts_ms else following(day)
@@ -154,5 +154,5 @@ class Asking:
         return await self.fitting(day, at_ms, morning=True)
 
     def waited_ms(self, arrived: float) -> int:
-        """How long the request has been in the process."""
+        """How long the request has been in the process, in ms."""
         return max(0, self.time.now_ms() - self.time.at_ms(arrived))

@@ -1,12 +1,11 @@
-"""The batcher: gathers the users of one script and shard for a moment and sends them as one call.
+"""The batcher: collects the users of one script and shard for a moment and sends them as one call.
 
-A queue flushes at the next turn of the event loop, or when its previous calls are back; so an idle service adds no
-wait, and a busy one makes larger batches by itself. What is more than a call may hold goes in several at once: the
-turn of the loop that brings a reply may have thousands of newcomers to look at. A call that fails, fails its own
-callers only.
+A queue is flushed at the next turn of the event loop, or when its previous calls have returned. So an idle service
+adds no wait, and batches grow with load. More users than one call may hold are sent as several calls at once, because
+thousands may arrive in one turn of the loop. A failed call fails its own callers only.
 
-Whoever comes first is served first, and has one place: who asks the same again while waiting waits at that place,
-and gets the replay's answer there. So impatient users cost the others nothing, and nobody is overtaken.
+First come, first served. An identical request that arrives while one is queued shares its place, and gets the answer
+of a replay. So repeated requests cost other users nothing.
 """
 
 import asyncio
@@ -27,11 +26,11 @@ log = structlog.get_logger()
 
 MAX_BATCH = 256
 MAX_CALLS = 16
-"""Calls of one queue under way at a time. They follow each other on one connection and share a sync of Redis' file."""
+"""Calls of one queue in flight. They follow each other on one connection and share an fsync of Redis' file."""
 MAX_WAITING = 8_192
 
 REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
-"""What a script answers to the same question right after it said the word on the left; every other word it repeats."""
+"""The script's answer to a repeated request, by its first answer; every other word is answered again unchanged."""
 
 
 Lane = tuple[Script, Day, int]
@@ -39,7 +38,7 @@ Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 
 
 class _Waiting:
-    """One place in a queue: the first who asked, and those who asked the same since then."""
+    """One place in a queue: the first request, and identical ones that have arrived since."""
 
     __slots__ = ("again", "args", "arrived", "future")
 
@@ -51,11 +50,11 @@ class _Waiting:
 
 
 Queue = dict[tuple[Value, ...], _Waiting]
-"""In the order of arrival, by what is asked."""
+"""In order of arrival, by the arguments of the request."""
 
 
 def _replayed(result: Any) -> Any:
-    """The answer to the same question, asked again."""
+    """The answer to a repetition of the same request."""
     if isinstance(result, list):
         return [REPLAY.get(result[0], result[0]), *result[1:]]
     return REPLAY.get(result, result)
@@ -75,19 +74,19 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
-        """Callers without an answer yet."""
+        """Callers without an answer."""
 
     def submit(
         self, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float
     ) -> asyncio.Future[Any]:
-        """Queue one user's ``args``: the uid, then what the script's header names, but for ``waited_ms``.
+        """Queue one user's ``args``: the uid, then the words per user of the script's header, without ``waited_ms``.
 
         ``arrived`` is ``time.monotonic()`` at which the request reached the process. The future resolves to
         ``(now_ms, result)`` or raises :class:`Unavailable`. Raises :class:`Busy` when the queue is full.
         """
         if self.waiting >= self._max_waiting:
             raise Busy
-        if self._loop is None:  # asked for once: before Python 3.12 each question is a system call
+        if self._loop is None:  # cached: before Python 3.12 each look-up is a system call
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = self._loop.create_future()
         lane = (script, day, shard)
@@ -179,6 +178,6 @@ class Batcher:
             log.error("batcher_broke", exc_info=error)
 
     async def drain(self) -> None:
-        """Wait until everything that was accepted has its answer."""
+        """Wait until every accepted request has its answer."""
         while running := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(running)

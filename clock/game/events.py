@@ -1,4 +1,4 @@
-"""What the scripts append to the outbox: one entry a call, MessagePack, a column or a row a user.
+"""The events that scripts append to the outbox: one entry a call, MessagePack, a column or a row a user.
 
 An entry is the stream field ``e`` holding ``[verb's event, …fields]``. The field names here are what the
 ``ENTRY`` lines of the scripts must say; the loader compares the two.
@@ -54,14 +54,14 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True, tag="claimed"):
 
 
 class Profiled(msgspec.Struct, frozen=True, array_like=True, tag="profiled"):
-    """Rows ``[uid, open_id, mobile, nickname]``; an empty text says nothing new."""
+    """Rows ``[uid, open_id, mobile, nickname]``; an empty text changes nothing."""
 
     at_ms: int
     rows: list[tuple[int, str, str, str]]
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
-    """The shard's totals at the moment after which they change no more; ``why`` it was closed."""
+    """The final totals of the shard; ``why`` it was closed."""
 
     at_ms: int
     why: Literal["settle", "void"]

@@ -1,7 +1,7 @@
-"""What lives longer than a round: each user's reminder switch, and whether a result waits to be seen.
+"""State of users that outlives a round: the reminder switch, and whether a result is unseen.
 
-All users are in one hash, in a slot of its own, with an outbox of its own. It is asked through the batcher, many users
-a call, beside the script of the round.
+All users are in one hash, with its own slot and its own outbox. Requests go through the batcher, many users a call,
+in parallel with the script of the round.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ Asked = asyncio.Future[Any]
 
 
 def _looked_at(asked: Asked) -> None:
-    """Its failure need not be told where another question has failed before."""
+    """Mark the exception as retrieved: the caller may already have failed on another query."""
     if not asked.cancelled():
         asked.exception()
 
 
 class Opens(Protocol):
     async def open_flags(self) -> None:
-        """Makes sure that the hash exists. Raises :class:`Unavailable`, also where it was in use and has vanished."""
+        """Makes sure that the hash exists. Raises :class:`Unavailable`, also if the hash was in use and is lost."""
         ...
 
 
@@ -36,13 +36,13 @@ class Flags:
         self._opener = opener
 
     def ask(self, uid: int, arrived: float) -> Asked:
-        """Asked at once, for :meth:`of`; whatever else is to be asked need not wait for it."""
+        """Start the query whose result :meth:`of` takes; the caller can run others meanwhile."""
         asked = self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
         asked.add_done_callback(_looked_at)
         return asked
 
     async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, int]:
-        """``is_remind`` and ``is_alert``, of what was asked already or is asked now."""
+        """``is_remind`` and ``is_alert``, from the query ``asked`` or from a new one."""
         _, word = await (asked or self.ask(uid, arrived))
         digits = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
         return digits[0] - ord("0"), digits[1] - ord("0")

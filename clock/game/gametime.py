@@ -1,6 +1,6 @@
 """The game's clock as a process sees it: an estimate of Redis' ``TIME``, moved in development.
 
-Only scripts decide by the clock; a process uses its estimate to name the right round's keys and for countdowns.
+Only scripts decide by the clock. A process uses its estimate to choose the round's keys and for countdowns.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 SYNC_SECONDS = 5.0
 UNKNOWN_SECONDS = 0.2
-"""Between questions while the time is not known yet."""
+"""Interval of queries while the time is unknown."""
 FOLLOW_SECONDS = 0.02
 SEEN_MS = 2_000
 SEEN_AGAIN_SECONDS = 0.5
@@ -35,18 +35,18 @@ class GameTime:
         self._ahead_ms = 0.0
         """Redis' clock minus this process' monotonic clock, moves included."""
         self.setting = ""
-        """What scripts get as ``clock``: nothing, ``+ms`` moved, ``=ms`` stopped (tests)."""
+        """The scripts' argument ``clock``: empty, ``+ms`` moved, ``=ms`` stopped (tests)."""
         self.known = False
-        """Whether Redis has said what time it is. A process may start while Redis is away."""
+        """Whether Redis has answered. A process may start while Redis is down."""
         self.follows = True
-        """Development: whether the moved clock has been heard of."""
+        """Development: whether the process has read the moved clock."""
 
     def now_ms(self) -> int:
         return self.at_ms(monotonic())
 
     def at_ms(self, instant: float) -> int:
-        """The game's time at a ``time.monotonic()`` instant. Raises a ``RedisError`` while nobody has said what
-        time it is: a guess would name the wrong rounds."""
+        """The game's time at a ``time.monotonic()`` instant. Raises a ``RedisError`` while Redis' time is unknown:
+        a guess would choose the wrong rounds."""
         if self.setting.startswith("="):
             return int(self.setting[1:])
         if not (self.known and self.follows):
@@ -54,7 +54,7 @@ class GameTime:
         return int(instant * 1000 + self._ahead_ms)
 
     def stop_at(self, now_ms: int) -> None:
-        """Tests only: time stands still."""
+        """Tests only: stop the clock."""
         self.setting = f"={now_ms}"
 
     def move(self, offset_ms: int) -> None:
@@ -63,7 +63,7 @@ class GameTime:
         self._ahead_ms += offset_ms - old
 
     async def sync(self, redis: Commands) -> None:
-        """Ask Redis for its time; half the round trip is taken as the answer's age."""
+        """Read Redis' time; half the round trip is taken as the age of the answer."""
         before = monotonic()
         seconds, micros = await redis.time()
         middle = (before + monotonic()) / 2
@@ -72,7 +72,7 @@ class GameTime:
         self.known = True
 
     async def keep_in_sync(self, redis: Commands) -> None:
-        """Runs as long as the process: the estimate never drifts, with or without traffic."""
+        """Runs as long as the process, also without traffic, so that the estimate does not drift."""
         while True:
             try:
                 await self.sync(redis)
@@ -82,7 +82,7 @@ class GameTime:
 
 
 class MovedTime:
-    """Development only: one moved clock for all processes, in Redis; each says which version it is on."""
+    """Development only: a clock offset in Redis for all processes; each reports the version that it uses."""
 
     def __init__(self, redis: Commands, time: GameTime, process: str = "") -> None:
         self._redis = redis
@@ -93,7 +93,7 @@ class MovedTime:
         self._said_at = 0.0
 
     async def follow_once(self) -> None:
-        """Take over the newest move and say so."""
+        """Apply the newest move and report its version."""
         text = await self._redis.get(keys.DEV_TIME)
         version, offset_ms = (int(part) for part in text.split()) if text else (0, 0)
         if version != self._version:
@@ -116,7 +116,7 @@ class MovedTime:
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def set(self, now_ms: int | None) -> None:
-        """Move the clock to ``now_ms`` (``None``: back to the real time); returns when every process is on it."""
+        """Move the clock to ``now_ms`` (``None``: back to the real time); returns when every process uses it."""
         seconds, micros = await self._redis.time()
         offset_ms = 0 if now_ms is None else now_ms - seconds * 1000 - micros // 1000
         version = await self._redis.eval(NEXT_MOVE, 1, keys.DEV_TIME, offset_ms)

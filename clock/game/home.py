@@ -1,4 +1,4 @@
-"""The home page: one round's counters and countdowns, and what the user is in that round."""
+"""The home page: one round's counters and countdowns, and the user's state in that round."""
 
 from typing import Any
 
@@ -33,8 +33,8 @@ class Home:
         return Answer("ok", {"summary": home})
 
     async def _home(self, uid: int | None, arrived: float) -> dict[str, Any]:
-        """The summary without the user's flags. What is the same for everybody is made before the user's state is
-        asked for: many states come back together, and the last of them waits for what is done with all others."""
+        """The summary without the user's flags. Values that are the same for all users are computed before the query of
+        the user's state: replies arrive in batches, and work after it would delay the last user of a batch."""
         asking = self._asking
         now_ms = asking.time.now_ms()
         day = asking.calendar.day_at(now_ms)
@@ -62,7 +62,7 @@ class Home:
 
 
 def home_of(shown: Round, totals: Totals, yest_money: int, now_ms: int) -> dict[str, Any]:
-    """The home page that shows this round, to somebody who is not a member of it."""
+    """The home page of this round for a user who is not a member of it."""
     return {
         "is_remind": 0,
         "clock_status": 0,
@@ -82,5 +82,5 @@ def home_of(shown: Round, totals: Totals, yest_money: int, now_ms: int) -> dict[
 
 
 def _seconds(left_ms: int) -> int:
-    """Whole seconds left, 0 only when none is."""
+    """Whole seconds left, rounded up."""
     return max(0, -(-left_ms // 1000))

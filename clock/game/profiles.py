@@ -1,4 +1,4 @@
-"""Users' profiles: whatever is new goes into the outbox once; the process remembers what it has passed on."""
+"""Users' profiles: a new profile is written to the outbox once; the process caches what it has written."""
 
 from clock.domain.shapes import Extra
 from clock.game import keys

@@ -1,4 +1,4 @@
-"""What the state of a member's record means: its first letter, as the script ``status`` answers it.
+"""The states of a member's record: its first letter, as the script ``status`` answers it.
 
 ``O`` ordered, ``M`` paid, ``L`` paid late, ``C`` checked in, ``P`` packet claimed; ``-`` no record, ``V`` the round is
 void. A state is the letter's code, ``reply[0]``.

@@ -3,8 +3,8 @@
 A header is the comment at the top of a file: its name and one sentence, then ``KEYS``, ``ARGV`` (fixed words, a
 bar, words per user), ``RETURNS``, ``WORDS``, optionally ``ROW``, ``ENTRY`` (the event and its fields) and ``FLAGS``.
 
-``ROW`` names what else there is of each user. It comes for all users in one argument, ``rows``: a MessagePack array of
-their values one after the other. An argument of its own for each costs Redis 0.5 µs (docs/decisions/0001).
+``ROW`` names further values of each user. They come for all users in one argument, ``rows``: a MessagePack array of
+the values one after the other, which is cheaper in Redis than an argument each (docs/decisions/0001).
 """
 
 import hashlib
@@ -21,13 +21,13 @@ Value = str | int | bytes
 
 
 class BadScript(Exception):
-    """A script's header and its text, its keys or its event disagree."""
+    """A script's header does not match its text, its keys or its event."""
 
 
 class Script(msgspec.Struct, frozen=True):
     verb: str
     nouns: tuple[str, ...]
-    """The keys that it takes, by the nouns of :mod:`clock.game.keys`."""
+    """The keys that it takes, as nouns of :mod:`clock.game.keys`."""
     fixed: tuple[str, ...]
     per_user: tuple[str, ...]
     row: tuple[str, ...]
@@ -109,8 +109,8 @@ def _check(script: Script, body: str, entry: str) -> None:
 
 
 def of_users(script: Script, users: Sequence[Sequence[Value]]) -> list[Value]:
-    """The arguments of a script that speak of its users: of each the uid, then whatever the header names. What is
-    in rows is numbers and texts; Redis' MessagePack knows no bytes."""
+    """A script's arguments about its users: of each the uid, then the words that the header names. Values in ``rows``
+    are numbers and texts; Redis' MessagePack has no bytes."""
     if not script.row:
         return [value for user in users for value in user]
     rows = [value for user in users for value in user[1:]]

@@ -1,4 +1,4 @@
-"""Round totals: the sum of its shards' counters, remembered in the process for a moment."""
+"""Round totals: the sum of its shards' counters, cached in the process for a moment."""
 
 import asyncio
 from datetime import date
@@ -13,7 +13,7 @@ FRESH_SECONDS = 0.25
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts and sums (fen) of a round. ``state`` is shard 0's (they change together but for a moment)."""
+    """Counts and sums (fen) of a round. ``state`` is that of shard 0; the others follow within a moment."""
 
     state: str = ""
     orders: int = 0
@@ -33,7 +33,7 @@ COUNTERS = [name for name in Totals.__struct_fields__ if name != "state"]
 
 
 async def read(redis: Commands, day: date, shards: int) -> Totals:
-    """Ask every shard now."""
+    """Query every shard."""
     state, rows = await asyncio.gather(
         redis.hget(keys.name(day, 0, "round"), "state"),
         asyncio.gather(*(redis.hmget(keys.name(day, shard, "totals"), COUNTERS) for shard in range(shards))),
@@ -43,7 +43,7 @@ async def read(redis: Commands, day: date, shards: int) -> Totals:
 
 
 class TotalsCache:
-    """Answers are at most :data:`FRESH_SECONDS` old; however many ask, one question is on its way."""
+    """Answers are at most :data:`FRESH_SECONDS` old; concurrent callers share one query."""
 
     def __init__(self, redis: Commands) -> None:
         self._redis = redis
@@ -51,7 +51,7 @@ class TotalsCache:
         self._asking: dict[date, asyncio.Task[Totals]] = {}
 
     def known(self, day: date) -> Totals | None:
-        """What was asked a moment ago."""
+        """The cached totals, if they are fresh."""
         known = self._known.get(day)
         return known[1] if known and monotonic() - known[0] < FRESH_SECONDS else None
 

@@ -1,8 +1,8 @@
-"""The verbs of a round: which script, and what its words mean.
+"""The verbs of a round: the script of each, and the meaning of its words.
 
 Every verb takes ``arrived``, the ``time.monotonic()`` instant at which the request reached the process, and
 returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain.outcomes.Busy` and
-:class:`~clock.domain.outcomes.Unavailable`; asking again is safe.
+:class:`~clock.domain.outcomes.Unavailable`; a retry is safe.
 """
 
 from datetime import date
@@ -20,7 +20,7 @@ from clock.game.scripts import load
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
 
 UNSETTLED_MS = 60_000
-"""How long after a round's settlement is due its state is still asked for: the process' clock is an estimate."""
+"""How long after a settlement is due its members are still checked: the process' clock is an estimate."""
 
 
 class Verbs:
@@ -77,7 +77,7 @@ class Verbs:
         return Answer("ok", {"is_check_in": int(state[0] in CHECKED_IN_STATES)})
 
     async def yesterday(self, uid: int, arrived: float) -> Answer:
-        """What became of the user in the round whose check-in day is today."""
+        """The user's state in the round whose check-in day is today."""
         day = await self._asking.morning(arrived)
         _, state, _ = await self._asking.ask_user(STATUS, day, uid, arrived)
         said = {"clock_status": clock_status(state[0]), "red_status": red_status(state[0])}

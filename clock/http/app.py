@@ -40,14 +40,14 @@ OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
 
 
 class Clock(Litestar):
-    """Litestar, and what the server's protocol answers without it."""
+    """Litestar, plus the paths that the server's protocol answers without it."""
 
     lean: Mapping[bytes, LeanPath] = {}
-    """By path, as it is plainly written; every other way to write it goes through Litestar's router."""
+    """By path, spelt exactly; every other spelling goes through Litestar's router."""
 
 
 MoreRoutes = Callable[[Service], list[ControllerRouterHandler]]
-"""Makes the handlers that are added to the service's own."""
+"""Makes handlers in addition to the service's own."""
 
 
 def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambda _: []) -> Clock:
@@ -112,15 +112,15 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
 
 
 def collect_seldom() -> None:
-    """What is there at the start stays, and need not be looked at again; requests leave no cycles behind, so that
-    Python's collector, called every 700 objects, would cost a fifth of the lane's time for nothing."""
+    """Exempt the objects that exist at start from garbage collection, and run it seldom: requests leave no cycles
+    behind (docs/decisions/0020)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
 
 
 def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envelope]:
-    """What ordinary handlers raise, in the envelope."""
+    """The envelope for an exception of an ordinary handler."""
     word, detail = refusal(error, path=request.url.path)
     response = reply(request, "", Answer(word), detail)
     if word in RETRY_AFTER_SECONDS:
@@ -131,7 +131,7 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
 
 
 def _methods_of(app: Litestar, path: str) -> set[str]:
-    """What ordinary handlers take at that path."""
+    """The methods of the ordinary handlers at that path."""
     return {
         method
         for route in app.routes

@@ -1,6 +1,6 @@
 """The lean lane: verbs with a body as bare ASGI route handlers of Litestar, all made by :func:`route`.
 
-A request is refused in one order everywhere: 413, 401, 400, 403, then the game's answer.
+The checks of a request come in one order everywhere: 413, 401, 400, 403, then the game's answer.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,14 +20,13 @@ from clock.tokens import Tokens, Unauthenticated
 
 MAX_BODY = 64 * 1024
 MOST_INSIDE = 8_192
-"""Requests of a process that have no answer yet; the next are told to come again. They are half a second's work, and
-the whole queue: nothing grows. A refusal costs half of what an answer does, so few should be needed
-(docs/decisions/0027)."""
+"""Requests of a process without an answer yet; further ones are refused with ``busy``. This is the only queue, so
+memory is bounded. A refusal is not cheap, so the bound is high (docs/decisions/0027)."""
 MOST_READ = 4 * 1024 * 1024
-"""A body that is too large is read up to here before it is refused."""
+"""A body that is too large is read up to this size before it is refused."""
 
 MOST_LANGUAGES = 256
-"""Bytes of ``Accept-Language`` that are looked at, and remembered."""
+"""Bytes of ``Accept-Language`` that are parsed and cached."""
 
 JSON = (b"content-type", b"application/json")
 
@@ -36,7 +35,7 @@ OfUser = TypeVar("OfUser", bound=UserRequest)
 
 
 class Call(msgspec.Struct):
-    """What a verb may know of its request besides the body."""
+    """What a verb gets of its request besides the parsed body."""
 
     arrived: float
     headers: dict[bytes, bytes]
@@ -44,11 +43,11 @@ class Call(msgspec.Struct):
 
 
 Run = Callable[[Request, Call], Awaitable[Answer]]
-"""A verb: what was asked to an answer."""
+"""A verb: request and call to an answer."""
 
 
 class Inside:
-    """Requests that were let in and have no answer yet, in this process."""
+    """Requests of this process that were let in and have no answer yet."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -58,7 +57,7 @@ class Inside:
         return self.count >= self.most
 
     def let_in(self) -> bool:
-        """Whether one more is let in; then it counts until it is answered."""
+        """Whether one more request is let in; it counts until it is answered."""
         if self.is_full():
             return False
         self.count += 1
@@ -69,7 +68,7 @@ inside = Inside(MOST_INSIDE)
 
 
 class Rate:
-    """Requests of each user in this second, in this process."""
+    """A rate limit: requests of each user in the current second, in this process."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -88,7 +87,7 @@ class Rate:
 
 
 class Lane:
-    """What all verbs of the lane share."""
+    """State shared by all verbs of the lane."""
 
     def __init__(self, tokens: Tokens, user_rate: int) -> None:
         self.tokens = tokens
@@ -96,7 +95,7 @@ class Lane:
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    """The whole body, unless it is over :data:`MAX_BODY`; then it is read away first, so that the refusal arrives."""
+    """The whole body. One over :data:`MAX_BODY` is read to its end before the refusal, or the client would miss it."""
     if not headers.get(b"content-length", b"0").isdigit():
         raise Refused("bad_request")
     body, size, more = bytearray(), 0, True
@@ -119,7 +118,7 @@ def _language(accept: bytes) -> Language:
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """What one method of a path does, and what the OpenAPI document says of it."""
+    """One method of a path, and its data for the OpenAPI document."""
 
     run: Callable[[Call], Awaitable[Answer]]
     request_type: type[msgspec.Struct] | None = None
@@ -127,8 +126,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class LeanPath:
-    """A path of the lane. Plain requests come straight from the server's protocol (:mod:`clock.http.server`), all
-    others by ASGI; both get the same answers."""
+    """A path of the lane. Plain requests come directly from the server's protocol (:mod:`clock.http.server`), all
+    others through ASGI; both get the same answers."""
 
     def __init__(self, verb: str, endpoints: dict[str, Endpoint]) -> None:
         self.verb = verb
@@ -136,7 +135,7 @@ class LeanPath:
         self.allow = ", ".join(endpoints).encode()
 
     async def read_and_reply(self, method: str, call: Call, receive: Receive) -> tuple[str, bytes]:
-        """Word and body of the answer to a request whose body is yet to come; it has no place inside until then."""
+        """Word and body of the answer to a request whose body has not been read; it is let in after that."""
         if inside.is_full():
             return self.busy(call)
         if method in self.endpoints:
@@ -147,7 +146,7 @@ class LeanPath:
         return await self.reply(method, call) if inside.let_in() else self.busy(call)
 
     async def reply(self, method: str, call: Call) -> tuple[str, bytes]:
-        """Word and body of the answer. The caller has let the request :data:`inside`; here it gets out."""
+        """Word and body of the answer. The caller has let the request in; this ends its stay :data:`inside`."""
         detail = ""
         try:
             endpoint = self.endpoints.get(method)
@@ -162,7 +161,7 @@ class LeanPath:
         return self._said(answer, call, detail)
 
     def busy(self, call: Call) -> tuple[str, bytes]:
-        """Word and body for a request that is not let in: nothing of it was looked at."""
+        """Word and body for a request that is refused without being parsed."""
         return self._said(Answer("busy"), call)
 
     def _said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
@@ -174,7 +173,7 @@ class LeanPath:
 
 
 def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
-    """A bare route, answered in the envelope. ``endpoints`` by method, ``POST=…``."""
+    """A bare route handler that answers in the envelope. ``endpoints`` by method, ``POST=…``."""
     lean = LeanPath(verb, endpoints)
 
     @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
@@ -199,7 +198,7 @@ def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
     def decoded(raw: bytes) -> Request:
         try:
             if not raw.isascii():
-                raw.decode()  # what nobody asked for is skipped unread, and may not even be text
+                raw.decode()  # the decoder skips unknown fields without checking that they are UTF-8
             return decode(raw or b"{}")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused("bad_request", str(error)) from None
@@ -212,7 +211,7 @@ def for_caller(
     request_type: type[OfUser],
     run: Run[OfUser],
 ) -> Endpoint:
-    """Needs a token: a user's for the user, a service's for anyone."""
+    """Needs a token: a user's, for that user; or a service's, for any user."""
     decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate
 
     def checked(call: Call) -> Awaitable[Answer]:

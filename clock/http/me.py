@@ -1,4 +1,4 @@
-"""What a user sees of their own money and mornings, from the ledger in Postgres."""
+"""A user's own money and mornings, from the ledger in Postgres."""
 
 from clock.domain.outcomes import Answer, Language
 from clock.service import Service
@@ -13,7 +13,7 @@ TITLES = {
     "payout_failed": (1, "提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": (1, "退款失败，退回余额", "Refund failed, now in your balance"),
 }
-"""Each kind of transfer that a user sees: its sign, and its title in Chinese and English."""
+"""The kinds of transfer that a user sees: sign, and title in Chinese and English."""
 
 
 async def info(service: Service, uid: int) -> Answer:
@@ -22,7 +22,7 @@ async def info(service: Service, uid: int) -> Answer:
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
-    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what is on its way."""
+    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of payouts and refunds."""
     count = await service.store.one("count_history", uid=uid) or {}
     found = await service.store.all("history", uid=uid, limit=limit, offset=(page - 1) * limit)
     items = []

@@ -1,4 +1,4 @@
-"""The lean lane's share of the OpenAPI document: Litestar describes the ordinary handlers, this the bare ones."""
+"""The lean lane's part of the OpenAPI document. Litestar describes the ordinary handlers, this module the bare ones."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What operators see and do over HTTP: ordinary handlers, for the role operator."""
+"""Operators' paths over HTTP: ordinary handlers, for the role operator."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -41,7 +41,7 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
 def of_round(
     method: Callable[..., Any], path: str, verb: str, **described: str
 ) -> Callable[[Callable[[date], Awaitable[Answer]]], ControllerRouterHandler]:
-    """Makes a handler of a function that needs nothing but the day in the path. The handler has the function's name,
+    """Makes a handler of a function whose only argument is the day in the path. The handler gets the function's name,
     which the OpenAPI document shows."""
 
     def made(work: Callable[[date], Awaitable[Answer]]) -> ControllerRouterHandler:
@@ -58,7 +58,7 @@ def of_round(
 
 
 def round_routes(service: Service) -> list[ControllerRouterHandler]:
-    """One round: its figures, its steps, and what ends it."""
+    """One round: its figures, its steps, settling, voiding and reconciling it."""
 
     @of_round(post, "/ops/rounds/{day:str}/settle", "settle")
     async def settle(day: date) -> Answer:
@@ -93,7 +93,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
 
 
 def money_routes(service: Service) -> list[ControllerRouterHandler]:
-    """Money that waits for a provider."""
+    """Money that waits for the provider."""
 
     @get("/ops/outgoing", responses=RESPONSES)
     async def outgoing(
@@ -119,7 +119,7 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
 
 
 def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
-    """Signed callbacks that wait for a person."""
+    """Signed callbacks that wait for a decision."""
 
     @get("/ops/quarantine", operation_id="OpsQuarantineQuarantine", summary="Quarantine", responses=RESPONSES)
     async def quarantined(

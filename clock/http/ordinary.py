@@ -1,4 +1,4 @@
-"""Ordinary handlers: what the paths outside the lean lane share, from the token to the envelope."""
+"""The shared parts of ordinary handlers (the paths outside the lean lane), from the token to the envelope."""
 
 import re
 from datetime import date
@@ -38,8 +38,8 @@ RESPONSES = {
 
 
 def bounded(app: ASGIApp) -> ASGIApp:
-    """A middleware: the body is read, or refused as too large, before anything else is looked at. What Litestar would
-    answer to OPTIONS is no envelope."""
+    """A middleware: it reads the body, or refuses it as too large, before any other check. It also refuses OPTIONS,
+    because Litestar's answer is not in the envelope."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
@@ -56,7 +56,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
 
 
 class Posted(Request[Any, Any, Any]):
-    """A request whose body is read as the lean lane reads one: empty is an empty object, unreadable a bad request."""
+    """A request whose body is read as in the lean lane: empty means an empty object, unreadable a bad request."""
 
     async def body(self) -> bytes:
         return await super().body() or b"{}"
@@ -69,7 +69,7 @@ class Posted(Request[Any, Any, Any]):
 
 
 def signed_in(tokens: Tokens, *handlers: ControllerRouterHandler) -> list[ControllerRouterHandler]:
-    """Ordinary handlers that need a token: 413, then 401, then what the handler answers."""
+    """Ordinary handlers that need a token. The checks: 413, then 401, then the handler's own."""
     return [
         Router(
             "/",
@@ -84,8 +84,8 @@ def signed_in(tokens: Tokens, *handlers: ControllerRouterHandler) -> list[Contro
 
 
 def token_guard(tokens: Tokens) -> Any:
-    """A Litestar guard that requires a valid token of any role: the role is checked after the request (403 after
-    400)."""
+    """A Litestar guard that requires a valid token of any role. The role is checked after the request is parsed (403
+    after 400)."""
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         try:
@@ -106,7 +106,7 @@ def require_operator(request: Request[Any, Any, Any]) -> int:
 
 
 def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
-    """The user that a read is about: the token's own, or with a service token the one in the query."""
+    """The user that a read is about: the token's own, or the one in the query if it is a service token."""
     caller = request.scope["caller"]  # type: ignore[typeddict-item]
     uid = caller.uid if asked is None else asked
     if not caller.may_act_for(uid):
@@ -115,7 +115,7 @@ def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
 
 
 def reply(request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "") -> Response[Envelope]:
-    """The envelope of an ordinary handler's answer; the answer is counted."""
+    """The envelope of an ordinary handler's answer, which is counted in the metrics."""
     now = monotonic()
     metrics.answered(verb or "other", answer.word, now - request.scope.get("arrived", now))  # type: ignore[operator]
     outcome = OUTCOMES[answer.word]

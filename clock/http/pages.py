@@ -1,5 +1,5 @@
-"""The pages for players (``/``) and operators (``/ops``): files of ``clock/web``, read once, and sent with headers
-that let the browser load nothing from elsewhere and run nothing that is not in those files."""
+"""The pages for players (``/``) and operators (``/ops``): files of ``clock/http/web``, read once. Their headers forbid
+the browser to load anything from other sites, and to run anything but these files."""
 
 import gzip
 import hashlib
@@ -68,8 +68,8 @@ def _file(content_type: str, content: bytes) -> File:
 
 
 def _players_page(settings: Settings) -> bytes:
-    """With the rules of new rounds in it and, in development alone, the bar that travels through time. Where reminders
-    are sent to nobody they have no time, and the page does not promise any."""
+    """The page with the rules of new rounds in it and, in development only, the bar that moves the clock. Without a
+    ``CLOCK_REMINDER_URL`` there is no reminder time, and the page does not offer reminders."""
     remind_at = settings.remind_at if settings.reminder_url else ""
     told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at}
     rules = html.escape(msgspec.json.encode(told).decode())
@@ -78,7 +78,7 @@ def _players_page(settings: Settings) -> bytes:
 
 
 def _operators_page(settings: Settings) -> bytes:
-    """It knows whether this is development, where a token is to be had for the asking."""
+    """The page knows whether this is development, where it can fetch a token."""
     return (FOLDER / "ops.html").read_text("utf-8").replace("{{env}}", settings.env).encode()
 
 
@@ -95,7 +95,7 @@ def files(settings: Settings) -> dict[str, File]:
 
 
 def send(request: Request[Any, Any, Any], file: File) -> Response[bytes]:
-    """The file, zipped for who takes it, or 304 for who has it."""
+    """The file, compressed if the client accepts that, or 304 if the client has it."""
     headers = {**HEADERS, "etag": file.etag}
     if request.headers.get("if-none-match") == file.etag:
         return Response(b"", status_code=304, headers=headers, media_type=file.content_type)
@@ -106,7 +106,7 @@ def send(request: Request[Any, Any, Any], file: File) -> Response[bytes]:
 
 
 def page_routes(settings: Settings) -> list[ControllerRouterHandler]:
-    """Both pages and their files; no token: whatever is personal comes from ``/api`` and ``/ops/…`` with one."""
+    """Both pages and their files, without a token: personal data comes from ``/api`` and ``/ops/…``, which need one."""
     known = files(settings)
 
     @get("/", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""What players do and read over HTTP: the verbs of the lean lane, the channels' callbacks, and ordinary reads."""
+"""Players' paths over HTTP: the verbs of the lean lane, the channels' callbacks, and ordinary reads."""
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -32,7 +32,7 @@ AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description=
 
 
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
-    """The verbs, and the callbacks that make users members."""
+    """The verbs, and the payment callbacks."""
     verbs, home, flags, channel = service.verbs, service.home, service.flags, service.channels[service.settings.channel]
 
     async def join(request: JoinRequest, call: Call) -> Answer:
@@ -81,7 +81,7 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
 
 
 def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[Answer]]:
-    """Verify the signature over the raw body first; from then on every callback is kept, whatever it contains."""
+    """Verify the signature over the raw body first. Every callback that passes is stored, whatever it contains."""
     decode = decoder(PaymentCallback)
 
     async def taken(call: Call) -> Answer:
@@ -101,7 +101,7 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
 
 
 def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
-    """What a user reads about themselves; a service names the user with ``?uid=``. Counts towards the user's rate."""
+    """A user's own data; a service names the user with ``?uid=``. Counts towards the user's rate limit."""
 
     def whose(request: Request[Any, Any, Any], asked: int | None) -> int:
         uid = uid_of(request, asked)

@@ -1,4 +1,4 @@
-"""What anybody may read of rounds and of the best: no token, and of other users only a name and a masked number."""
+"""Public reads, without a token: rounds, talents, board. Other users appear with a nickname and a masked number."""
 
 from datetime import date
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from clock.rounds.recorded import recorded
 from clock.service import Service
 
 DEPTH = 10_000
-"""How far the board goes: a page costs at most as many steps through its index."""
+"""The last place of the board, which bounds the cost of a page."""
 
 PacketLimit = Annotated[int, QueryParameter(ge=1, le=10_000)]
 
@@ -25,18 +25,18 @@ RESPONSES = {
 
 
 def masked(mobile: str) -> str:
-    """The first three and the last four digits; what is too short for that is not shown at all."""
+    """The first three and the last four digits; a shorter number is masked entirely."""
     return f"{mobile[:3]}****{mobile[-4:]}" if len(mobile) > 7 else "****" if mobile else ""
 
 
 def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:
-    """A user as others see them; whoever is called by their number is called by the masked one."""
+    """A user as others see them; a nickname that contains the user's number shows it masked."""
     name, number = nickname or "", mobile or ""
     return {"nickname": name.replace(number, masked(number)) if number else name, "mobile": masked(number)}
 
 
 async def talents(service: Service) -> Answer:
-    """The best of the last settled round; each ``None`` where there is none, or it is not known yet."""
+    """The talents of the last settled round; each ``None`` if there is none or it is not known yet."""
     today = service.asking.calendar.day_at(service.time.now_ms())
     row = await service.store.one("talents", today=today)
     shown: dict[str, Any] = {"round": row["day"].isoformat() if row else None}
@@ -53,7 +53,7 @@ async def talents(service: Service) -> Answer:
 
 
 async def board(service: Service, page: int, limit: int) -> Answer:
-    """Users by income; between equals the smaller uid. The first :data:`DEPTH` of them."""
+    """The first :data:`DEPTH` users by income; ties go to the smaller uid."""
     first = (page - 1) * limit
     count = await service.store.one("count_board", depth=DEPTH) or {"total": 0}
     shown = max(0, min(limit, DEPTH - first))
@@ -66,7 +66,7 @@ async def board(service: Service, page: int, limit: int) -> Answer:
 
 
 async def figures(service: Service, day: date) -> Answer:
-    """A round; sums in fen, ``None`` until they are fixed. How many have claimed is not among them (decision 0010)."""
+    """A round; sums in fen, ``None`` until they are final. The number of claims is secret (docs/decisions/0010)."""
     row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("not_found")
@@ -95,7 +95,7 @@ async def figures(service: Service, day: date) -> Answer:
 
 
 async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
-    """A settled round's packets in fen, in the order of the split: what ``docs/split.md`` computes."""
+    """A settled round's packets in fen, in the order of the split (``docs/split.md``)."""
     row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("not_found")

@@ -1,4 +1,4 @@
-"""What a failed request is answered: one mapping of exceptions to words, for the lean lane and ordinary handlers."""
+"""Answers to failed requests: one mapping of exceptions to words, for the lean lane and ordinary handlers."""
 
 import structlog
 from litestar.exceptions import HTTPException
@@ -20,7 +20,7 @@ WORDS = {
 
 
 class Refused(Exception):
-    """A refusal with a word of ``OUTCOMES``; ``detail`` names what exactly was wrong."""
+    """A refusal with a word of ``OUTCOMES``; ``detail`` names the error in the request."""
 
     def __init__(self, word: str, detail: str = "") -> None:
         super().__init__(word)
@@ -51,6 +51,6 @@ def refusal(error: Exception, **where: str) -> tuple[str, str]:
 
 
 def wrong_with(error: HTTPException) -> str:
-    """The invalid fields, in the words of the lean lane; Litestar's own text repeats the whole address."""
+    """The invalid fields, worded as in the lean lane; Litestar's own text repeats the whole URL."""
     fields = error.extra if isinstance(error.extra, list) else []
     return "; ".join(f"{one['message']} - at `{one['key']}`" for one in fields if "key" in one) or error.detail

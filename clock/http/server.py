@@ -1,8 +1,8 @@
 """HTTP/1.1 by uvicorn. Plain requests of the lean lane are answered by the protocol itself, without ASGI in between.
 
-A request is plain if it is written the plain way: a path of the lane and no query, GET without a body or POST with a
-``content-length``, on a connection that stays open and has no other request at work. All others, every odd one among
-them, go through uvicorn's and Litestar's machinery to the same verbs (docs/decisions/0020).
+A request is plain if it is for a path of the lane and has no query, is a GET without a body or a POST with a
+``content-length``, on a connection that stays open and has no other request in progress. All other requests go through
+uvicorn and Litestar to the same verbs (docs/decisions/0020).
 """
 
 import asyncio
@@ -24,34 +24,34 @@ from clock.http.lane import MAX_BODY, Call, LeanPath, inside
 
 BACKLOG = 16_384
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's line and headers, give or take one read."""
+"""Limit of a request's line and headers in bytes, give or take one read."""
 IDLE_SECONDS = 75
-"""A connection without a request is closed after this."""
+"""A connection without a request is closed after this time."""
 REQUEST_SECONDS = 30
-"""A request must have come in whole this long after its first byte."""
+"""Timeout from a request's first byte to its last."""
 STOP_SECONDS = 10
-"""A process that is told to end waits so long for requests at work."""
+"""How long a process that is stopping waits for open requests."""
 
 REFUSE_SECONDS = 0.03
-"""Refusals go out together, this long after the first: whoever is refused at once is back at once, and is refused again
-and again, while those who were let in wait."""
+"""Refusals are sent together, this long after the first. A client that is refused at once retries at once, and its
+refusals take the time of the requests that were let in (docs/decisions/0027)."""
 
 UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 METHODS = {b"GET": "GET", b"POST": "POST"}
 
 BETWEEN, IN_HEAD, IN_BODY = range(3)
-"""Which part of a request comes next on a connection."""
+"""The part of a request that comes next on a connection."""
 
 
 class _NobodyWaits:
-    """Where uvicorn wakes an application that waits for its body: a turn begins when its body is there."""
+    """Replaces the event by which uvicorn wakes an application that waits for its body; a turn starts with its body."""
 
     def set(self) -> None:
         pass
 
 
 class Turn:
-    """A plain request at work. To uvicorn's protocol it is what a call of the ASGI application would be."""
+    """A plain request in progress. For uvicorn's protocol it takes the place of a call of the ASGI application."""
 
     __slots__ = ("body", "call", "disconnected", "keep_alive", "method", "more_body", "path", "response_complete")
 
@@ -68,7 +68,7 @@ class Turn:
 
 @lru_cache(maxsize=512)
 def _head(word: str, date: bytes) -> bytes:
-    """An answer's head as far as the number after ``content-length``."""
+    """An answer's head up to the number after ``content-length``."""
     lines = [STATUS_LINE[OUTCOMES[word].http], b"date: %b\r\ncontent-type: application/json\r\n" % date]
     if word in RETRY_AFTER_SECONDS:
         lines.append(b"retry-after: %d\r\n" % RETRY_AFTER_SECONDS[word])
@@ -78,12 +78,12 @@ def _head(word: str, date: bytes) -> bytes:
 
 
 def _field(head: bytes, name: bytes) -> bytes:
-    """The value of a header, or nothing; all in small letters."""
+    """The value of a header, or nothing; ``head`` and ``name`` are in lower case."""
     return head.partition(b"\r\n%b:" % name)[2].partition(b"\r")[0].strip()
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """Without the offer of another protocol, after which the parser would leave the body alone. Java's client offers
+    """Disable the offer of another protocol, after which the parser would not parse the body. Java's client offers
     HTTP/2 with each first request (RFC 9110, 7.8: an offer may be ignored)."""
     head, end, rest = data.partition(b"\r\n\r\n")
     return UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
@@ -101,12 +101,12 @@ class Protocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._idle_check: asyncio.TimerHandle | None = None
 
-    # -- what comes in, and how long that may take
+    # -- reading, and its timeouts
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         clients.open += 1
-        if clients.open > clients.most:  # each takes a descriptor, and some are held back for Redis and Postgres
+        if clients.open > clients.most:  # the remaining descriptors are reserved for Redis and Postgres
             self._say("busy", envelope(Answer("busy"), "", "zh"), keep_alive=False)
             return
         self._idle_since = monotonic()
@@ -138,7 +138,7 @@ class Protocol(HttpToolsProtocol):
                 timer.cancel()
 
     def _check_idle(self) -> None:
-        """One timer a connection: setting one with each answer, as uvicorn does, takes 1.6 µs."""
+        """One timer per connection; uvicorn sets one with each answer, which costs more (docs/decisions/0020)."""
         at_work = self._part != BETWEEN or not (self.cycle is None or self.cycle.response_complete)
         left = IDLE_SECONDS if at_work else self._idle_since + IDLE_SECONDS - monotonic()
         if left > 0:
@@ -147,7 +147,7 @@ class Protocol(HttpToolsProtocol):
             self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
-        """What is not HTTP, or a method that nobody knows, is told so in the envelope too."""
+        """Answer bytes that are not HTTP, and unknown methods, in the envelope as well."""
         unknown_method = isinstance(sys.exception(), HttpParserInvalidMethodError)
         word = "method_not_allowed" if unknown_method else "bad_request"
         if not self.transport.is_closing():
@@ -156,8 +156,8 @@ class Protocol(HttpToolsProtocol):
     # -- requests
 
     def _turned_away(self, data: bytes) -> bool:
-        """Whether ``data`` was one whole request of the lane and nothing else; it is refused unread. When there are
-        too many, those who are let in pay for each refusal (docs/decisions/0027)."""
+        """Whether ``data`` was exactly one request of the lane, which is then refused without being parsed. Under
+        overload the cost of refusals reduces the throughput (docs/decisions/0027)."""
         if self._part != BETWEEN or self.flow.write_paused or not (self.cycle is None or self.cycle.response_complete):
             return False
         head, _, body = data.partition(b"\r\n\r\n")
@@ -192,7 +192,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle = turn  # type: ignore[assignment]
 
     def _call_the_application(self) -> None:
-        """Go on as uvicorn does, from the beginning of the message, where it makes the ASGI scope."""
+        """Continue as uvicorn does from the beginning of the message, where it makes the ASGI scope."""
         url, headers, waits_for_100 = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, waits_for_100
@@ -200,7 +200,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _turn(self, path: LeanPath) -> Turn | None:
-        """The request whose head has come in, if it is a plain one."""
+        """The request whose head has been read, if it is a plain one."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
         parser = self.parser
@@ -259,7 +259,7 @@ class Protocol(HttpToolsProtocol):
 
 
 _refused: list[tuple[Protocol, Turn]] = []
-"""Requests of this process that will be refused in a moment."""
+"""Requests of this process that wait to be refused together."""
 
 
 def _say_busy() -> None:
@@ -283,11 +283,11 @@ OPTIONS: dict[str, Any] = {
     "proxy_headers": False,
     "log_config": None,
 }
-"""What :class:`uvicorn.Config` is given besides application, address and number of processes."""
+"""Arguments of :class:`uvicorn.Config` besides application, address and number of processes."""
 
 
 def serve(factory: str, host: str, port: int, workers: int) -> None:
-    """Serve what ``module:function`` makes, until a signal ends it. A process that dies is replaced."""
-    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # in this process, which says what becomes of the others
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has ended in order
+    """Serve the application that ``module:function`` makes until a signal. A process that dies is replaced."""
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # of the parent process, which logs the others' exits
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again after a clean stop
     uvicorn.run(factory, factory=True, host=host, port=port, workers=workers, **OPTIONS)

@@ -1,4 +1,4 @@
-"""What comes in over HTTP, as msgspec structs: parsed at the edge, true inside."""
+"""Request bodies over HTTP, as msgspec structs, parsed at the edge."""
 
 from typing import Annotated, Any, Literal
 
@@ -46,7 +46,7 @@ class VoidRequest(msgspec.Struct, frozen=True):
 
 
 class ReleaseRequest(msgspec.Struct, frozen=True):
-    """What becomes of a quarantined callback: its payment is owed back, or it was answered otherwise."""
+    """The decision about a quarantined callback: its payment is refunded, or dismissed."""
 
     action: Literal["refund", "dismiss"]
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]

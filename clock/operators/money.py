@@ -1,4 +1,4 @@
-"""Money that waits for a provider: payouts and refunds by state, and orders without an answer."""
+"""Money that waits for the provider: payouts and refunds by state, and orders without an answer."""
 
 from datetime import date
 
@@ -18,7 +18,7 @@ async def outgoing(store: Store, state: str, page: int, limit: int, day: date | 
 
 
 async def unanswered(store: Store, day: date, page: int, limit: int) -> Answer:
-    """Unpaid orders of a round for which the channel has not answered whether they are paid; it is asked again."""
+    """Unpaid orders of a round whose payment state the channel has not confirmed; it is queried again."""
     if await store.one("get_round", day=day) is None:
         return Answer("round_not_found")
     items = await store.all("list_unanswered", day=day, limit=limit, offset=(page - 1) * limit)

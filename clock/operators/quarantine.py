@@ -1,9 +1,8 @@
-"""Releasing from the quarantine: an operator has looked, and says once what becomes of a signed callback.
+"""Releasing from the quarantine: an operator decides once about a signed callback that was not credited.
 
-*refund*: the payment is owed back to its transaction, under the one number that any refund of it has. *dismiss*: it
-was answered otherwise, at the provider or not at all. Nobody is ever made a member here. Where the order is in Redis,
-the script that owes the refund also sees to it that the same payment is taken by no later callback; where it is not,
-no callback will ever find it.
+*refund*: the payment is owed back to its transaction, under its fixed refund number. *dismiss*: no money moves. A
+release never makes a member. If the order is in Redis, the script that owes the refund also records it, so that a
+later callback of the same payment is refused; if the order is not in Redis, every later callback is quarantined.
 """
 
 from datetime import date
@@ -29,7 +28,7 @@ RELEASE = load("release")
 Action = Literal["refund", "dismiss"]
 
 NOBODY = 0
-"""The uid of a payment whose order number was never given to anybody."""
+"""The uid for a payment of an unknown order number."""
 
 MOST_FEN = 2**53 - 1
 
@@ -45,7 +44,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """What a quarantined body says, as far as it can be read; ``why_not`` where it can not be given back."""
+    """The readable contents of a quarantined body; ``why_not`` is set if it cannot be refunded."""
 
     transaction_id: str = ""
     amount_fen: int | None = None
@@ -62,13 +61,13 @@ def payment_of(raw: bytes) -> Payment:
     amount_fen = paid.amount if paid.amount is not None and 0 < paid.amount <= MOST_FEN else None
     missing = {"order": callback.order_no, "transaction": transaction_id, "amount": amount_fen}
     why_not = next((f"{name}_missing" for name, value in missing.items() if not value), "")
-    if ":" in callback.order_no:  # no provider takes it, and the ledger's causes are told apart by it
+    if ":" in callback.order_no:  # invalid at every provider; the ledger's causes use it as a separator
         why_not = "unreadable"
     return Payment(transaction_id, amount_fen, paid.notify_time, why_not)
 
 
 async def quarantined(store: Store, page: int, limit: int, waiting: bool = False) -> Answer:
-    """Signed callbacks that failed a check, newest first, each with the decision about it, if there is one."""
+    """Signed callbacks that failed a check, newest first, each with the decision about it, if any."""
     count = await store.one("count_quarantine") or {}
     found = await store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
     total = count["waiting"] if waiting else count["total"]
@@ -76,7 +75,7 @@ async def quarantined(store: Store, page: int, limit: int, waiting: bool = False
 
 
 def _kept(row: dict[str, Any]) -> dict[str, Any]:
-    """A quarantined callback as operators see it; ``why_not`` says why its payment cannot be given back."""
+    """A quarantined callback for operators; ``why_not`` says why its payment cannot be refunded."""
     decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no")
     shown = {name: value for name, value in row.items() if name not in decided}
     payment = payment_of(row["raw"])
@@ -87,8 +86,8 @@ def _kept(row: dict[str, Any]) -> dict[str, Any]:
 
 
 async def release(service: Service, entry: str, action: Action, reason: str, by_whom: str) -> Answer:
-    """Decide about the callback with the id ``entry`` (SHA-256 in hex). The same decision again answers as the first
-    time; another one answers ``already_released`` with the first. Raises :class:`Unavailable`; asking again is safe.
+    """Decide about the callback with the id ``entry`` (SHA-256 in hex). Repeating the decision answers as the first
+    time; another one answers ``already_released`` with the first. Raises :class:`Unavailable`; a retry is safe.
     """
     digest = bytes.fromhex(entry)
     try:
@@ -113,14 +112,14 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
 
 
 async def _drain_all(service: Service) -> None:
-    """Whatever was accepted until now is in the books, under whatever order number."""
+    """Drain every shard, so that everything accepted until now is in the books."""
     for round_ in await live_rounds(service):
         for shard in round_.shards:
             await outbox.drain(service.store, service.redis, round_.day, shard)
 
 
 def decision(entry: str, row: dict[str, Any]) -> dict[str, Any]:
-    """What was decided, as operators see it."""
+    """The decision, for operators."""
     named = ("action", "reason", "order_no", "transaction_id", "amount_fen", "refund_no")
     day = row["refunded_in"].isoformat() if row["refunded_in"] else None
     return {"id": entry, **{name: row[name] for name in named}, "by": row["by_whom"], "at_ms": row["at_ms"], "day": day}
@@ -129,7 +128,7 @@ def decision(entry: str, row: dict[str, Any]) -> dict[str, Any]:
 async def _decide(
     service: Service, connection: Connection, row: dict[str, Any], place: Place | None, decided: Decision
 ) -> None:
-    """Carry the decision out, and write it down for this callback and for all that tell of the same payment."""
+    """Execute the decision, and store it for this callback and all others of the same payment."""
     payment = payment_of(row["raw"])
     await _check(connection, row, payment, decided.action)
     saved: dict[str, Any] = {
@@ -153,7 +152,7 @@ async def _decide(
 
 
 async def _check(connection: Connection, row: dict[str, Any], payment: Payment, action: Action) -> None:
-    """Raises :class:`CannotRelease` for a refund of what cannot be given back, or was accepted or given back before."""
+    """Raises :class:`CannotRelease` for a refund that is impossible, or of a payment that was accepted or refunded."""
     if action == "refund" and payment.why_not:
         raise CannotRelease(payment.why_not)
     known = await rows(connection, "transaction_known", transaction_id=payment.transaction_id, channel=row["channel"])
@@ -161,7 +160,7 @@ async def _check(connection: Connection, row: dict[str, Any], payment: Payment, 
     taken = [(one["known"], one["order_no"]) for one in known if one["place"] == "books"]
     begun = ("refund_released", row["order_no"]) in taken and not decided
     if action == "dismiss":
-        if begun:  # an earlier try died before it could write the decision down: the money is on its way
+        if begun:  # an earlier attempt died before it stored the decision: the refund is on its way
             raise CannotRelease("refund_begun")
     elif "dismiss" in decided:
         raise CannotRelease("dismissed")
@@ -177,7 +176,7 @@ def _paid_at_ms(service: Service, row: dict[str, Any], payment: Payment) -> int:
 
 
 async def _owe_order(service: Service, place: Place, row: dict[str, Any], payment: Payment) -> date:
-    """Owe the payment of an order that is in Redis back; in the books of which round."""
+    """Owe back the payment of an order that is in Redis; return the day of its round."""
     assert payment.amount_fen is not None
     said = await call(
         service.redis,
@@ -198,7 +197,7 @@ async def _owe_order(service: Service, place: Place, row: dict[str, Any], paymen
 
 
 async def _owe_nobody(service: Service, connection: Connection, row: dict[str, Any], payment: Payment) -> date:
-    """Owe a payment back whose order was never ours, or of a round that has left Redis long ago."""
+    """Owe back the payment of an unknown order, or of a round whose keys have expired; return the day in the books."""
     assert payment.amount_fen is not None
     number, uid, day = row["order_no"], NOBODY, row["day"]
     named = order_no.place_of(number)

@@ -1,4 +1,4 @@
-"""One round for operators: its figures, its steps by the minute, and what ends, compares or rebuilds it."""
+"""One round for operators: its figures, its steps by the minute, and the commands on it."""
 
 from collections.abc import Awaitable
 from datetime import date
@@ -71,8 +71,8 @@ async def figures(service: Service, day: date) -> Answer:
 
 
 async def steps(store: Store, day: date) -> Answer:
-    """A round's funnel against time: for each minute in which something happened, its instant and how many users
-    ordered, paid, checked in and claimed in it. It follows the outbox."""
+    """A round's funnel over time: for each minute with an event, its instant and how many users ordered, paid, checked
+    in and claimed in it. It lags by the outbox."""
     if await store.one("get_round", day=day) is None:
         return Answer("round_not_found")
     found = await store.all("steps", day=day)

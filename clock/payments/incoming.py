@@ -1,4 +1,4 @@
-"""Incoming payments: a signed callback finds its order by the order's number, or is quarantined.
+"""Incoming payments: a signed callback is matched to its order by the order number, or quarantined.
 
 ``arrived`` and errors are as in :mod:`clock.game.asking`.
 """
@@ -24,13 +24,13 @@ PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")
 QUARANTINED = frozenset(("order_not_found", "amount_mismatch", "buyer_mismatch", "transaction_missing"))
 
 NO_AMOUNT_FEN = -1
-"""A payment's amount that is missing, or that no order has."""
+"""Stands for a missing or impossible amount; no order has it."""
 
 ORDERS_KNOWN_DAYS = 400
-"""An order number of a round further from today than this is not looked up."""
+"""Order numbers of rounds further from today than this are not looked up."""
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
-"""A payment's time: a date and a time of day in the game's zone, or as RFC 3339 says."""
+"""A payment's time: date and time of day in the game's zone, or RFC 3339."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Incoming:
         self._opener = opener
 
     async def place_of(self, number: str) -> order_no.Place | None:
-        """Where the order of that number lives; ``None`` where no round that is not long over gives such numbers."""
+        """The place of the order; ``None`` if no round whose keys are kept gives that number."""
         place = order_no.place_of(number)
         today = self._asking.calendar.day_at(self._asking.time.now_ms())
         if place is None or abs((place.day - today).days) > ORDERS_KNOWN_DAYS:
@@ -59,7 +59,7 @@ class Incoming:
         return place if ours and place.shard == keys.shard_of(place.uid, rules.shards) else None
 
     async def order(self, place: order_no.Place) -> Order | None:
-        """The order of that number, if there is one. Raises :class:`Unavailable` where its round is lost."""
+        """The order with that number, if it exists. Raises :class:`Unavailable` if Redis has lost its round."""
         names = keys.names(place.day, place.shard, ORDER.nouns)
         setting = self._asking.time.setting
         _, word, *order = await call(self._redis, ORDER, names, [setting, place.uid, place.tail])
@@ -68,7 +68,7 @@ class Incoming:
         return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
 
     async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:
-        """Take a callback whose signature is good. What fails a check is quarantined, never lost."""
+        """Process a callback with a valid signature. One that fails a check is quarantined."""
         word = await self._pay(callback, channel, raw, arrived)
         if word in QUARANTINED:
             await self.quarantine(channel, word, callback.order_no, raw, arrived)
@@ -99,19 +99,19 @@ class Incoming:
         raise Unavailable(f"round {place.day} does not open")
 
     async def quarantine(self, channel: str, reason: str, number: str, raw: bytes, arrived: float) -> None:
-        """Keep a signed callback that nobody could be credited for."""
+        """Store a signed callback that was not credited."""
         asking = self._asking
         round_ = await asking.round(asking.calendar.day_at(asking.time.now_ms()))
         await asking.ask(QUARANTINE, round_, 0, (channel, reason, number, base64.b64encode(raw)), arrived)
 
 
 def readable(raw: bytes) -> str:
-    """A body as text that Postgres can keep: itself, or with escapes where it is not UTF-8 or has NUL."""
+    """A body as text that Postgres can store, with escapes for invalid UTF-8 and NUL."""
     return raw.decode(errors="backslashreplace").replace("\x00", "\\x00")
 
 
 def instant_of(text: str | None, timezone: str) -> int:
-    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 for what is missing or unreadable."""
+    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 if missing or unreadable."""
     if not (text and INSTANT.fullmatch(text)):
         return -1
     try:

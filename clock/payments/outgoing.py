@@ -1,7 +1,7 @@
-"""Money on its way out: payouts and refunds, a durable queue in Postgres, each under one fixed number.
+"""Outgoing money: payouts and refunds, a durable queue in Postgres, each under one fixed number.
 
-A row is marked ``unknown`` before it is sent. So whatever dies in between, the channel is asked what became of
-that number before it is sent again, and it is sent again only under the same number.
+A row is marked ``unknown`` before it is sent. So after a crash the channel is queried about that number before it is
+sent again, and it is sent again only under the same number.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ LEASE_SECONDS = 60
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 6 * 3600.0
 STUCK_ATTEMPTS = 12
-"""From here on, some hours after the first try, a person should look."""
+"""After this many attempts, which take some hours, an operator is alerted."""
 
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:
-    """Send or ask about what is due; how many were looked at."""
+    """Send, or query, the rows that are due; returns their number."""
     due = await store.all("take_outgoing", limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
     results = await asyncio.gather(*(_tried(channels.get(row["channel"]), row) for row in due))
     await _record(store, list(zip(due, results, strict=True)))
@@ -44,13 +44,13 @@ async def _tried(channel: Channel | None, row: dict[str, Any]) -> Result:
 
 
 async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
-    """Ask about what may have been sent before; send what was not."""
+    """Query the channel if the row may have been sent before; send it if it was not."""
     if channel is None:
         return Result("again", f"no channel {row['channel']}")
     ask = channel.query_refund if row["kind"] == "refund" else channel.query_transfer
     if row["was"] != "owed":
         known = await ask(row["no"])
-        if known.state == "again":  # the question did not get through: what it was about may still have been done
+        if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
         if known.state != "not_found":
             return known
@@ -60,7 +60,7 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
 
 
 async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:
-    """What became of each, and the postings of those that have ended: all in one transaction."""
+    """Record the results, and post those that are final, in one transaction."""
     ended: dict[tuple[date, str, str], list[str]] = defaultdict(list)
     async with store.transaction() as connection:
         for row, result in attempts:
@@ -77,7 +77,7 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
 async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:
     state = "processing" if result.state == "processing" else "unknown"
     if result.state == "again" and row["was"] == "owed":
-        state = "owed"  # only what was never sent may be sent without asking
+        state = "owed"  # never sent, so it may be sent without a query
     key = {"day": row["day"], "no": row["no"], "state": state, "reason": result.reason}
     await rows(connection, "delay_outgoing", seconds=delay_seconds(row["attempts"]), **key)
     if row["attempts"] == STUCK_ATTEMPTS:
@@ -85,6 +85,6 @@ async def _delay(connection: Connection, row: dict[str, Any], result: Result) ->
 
 
 def delay_seconds(attempts: int) -> float:
-    """Doubling with full-range jitter, up to six hours: some tries a minute at first, some a day for days."""
+    """Exponential backoff up to six hours, with jitter of half the delay."""
     delay: float = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempts, 20))
     return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, decides nothing

@@ -1,7 +1,7 @@
-"""Lost callbacks: the channel is asked about unpaid orders, from two minutes on until their round has ended, and about
-all of them once more before settlement.
+"""Lost callbacks: the channel is queried about unpaid orders, from two minutes on until their round has ended, and once
+more about all of them before settlement.
 
-What it says of a payment takes the same way as the callback that never came.
+A payment that a query finds is processed like a callback.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ log = structlog.get_logger()
 
 FIRST_AFTER_MS = 120_000
 AFTER_JOINING_MS = 120_000
-"""Every unpaid order is asked about once more this long after joining has closed: who paid at the last moment and
-whose callback was lost is a member before check-in opens."""
+"""Every unpaid order is queried once more this long after joining has closed, so that a user who paid at the last
+moment and whose callback was lost is a member before check-in opens."""
 
 AT_ONCE = 100
 IN_FLIGHT = 20
 GATE_SECONDS = 20.0
-"""How long settlement asks about a round's unpaid orders; what is unknown then is listed."""
+"""How long settlement queries a round's unpaid orders; those still unknown then are listed for operators."""
 
 
 class Questions:
@@ -40,14 +40,14 @@ class Questions:
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
     async def ask_some(self, day: date, now_ms: int) -> int:
-        """Ask about unpaid orders of a round that are due; how many were asked about."""
+        """Query the unpaid orders of a round that are due; returns their number."""
         due = await self._store.all("unpaid_orders_due", day=day, now_ms=now_ms, first=FIRST_AFTER_MS, limit=AT_ONCE)
         answers = await asyncio.gather(*(self._ask(row["order_no"]) for row in due))
         await self._note(day, due, answers, now_ms)
         return len(due)
 
     async def ask_all(self, day: date, now_ms: int) -> int:
-        """The gate before settlement: every unpaid order of the round, bounded in time; how many stay unknown."""
+        """Before settlement: query every unpaid order of the round, with a timeout; returns how many stay unknown."""
         until = time.monotonic() + GATE_SECONDS
         unpaid = await self._store.all("unpaid_orders", day=day)
         unknown = len(unpaid)
@@ -87,7 +87,7 @@ class Questions:
 
 
 async def _within(seconds: float, questions: list[asyncio.Task[str]]) -> list[str]:
-    """The answers that came in time; ``unknown`` for the others."""
+    """The answers within the timeout; ``unknown`` for the others."""
     _, late = await asyncio.wait(questions, timeout=seconds)
     for question in late:
         question.cancel()

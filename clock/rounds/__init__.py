@@ -1,1 +1,1 @@
-"""What happens to a round: opening, settling, finishing, voiding, and what follows from it."""
+"""The life of a round: opening, settling, finishing, voiding, and the standings and reminders of its users."""

@@ -1,4 +1,4 @@
-"""What settling, voiding and finishing share: one process at a time, scripts called on a shard, shards drained and
+"""Steps shared by settling, voiding and finishing: one process at a time, scripts called on a shard, shards drained and
 closed, refunds owed."""
 
 import asyncio
@@ -27,11 +27,11 @@ DRAIN_SECONDS = 20.0
 
 
 class BooksDiffer(Exception):
-    """Redis and Postgres do not agree on a round: settlement stops, a person must look."""
+    """Redis and Postgres disagree about a round: settlement stops, and a person must investigate."""
 
 
 class Ending:
-    """The connections with which rounds are ended, and the steps that several ways to end one have in common."""
+    """The connections and the shared steps of everything that ends a round."""
 
     def __init__(self, store: Store, redis: Commands, time: GameTime, opener: Opener) -> None:
         self.store = store
@@ -39,11 +39,11 @@ class Ending:
         self.time = time
         self.opener = opener
         self._turn = asyncio.Lock()
-        """Whoever waits for Postgres' lock holds a connection: one of this process at a time."""
+        """Waiting for Postgres' lock occupies a connection, so only one task of this process waits."""
 
     @asynccontextmanager
     async def alone(self, day: date) -> AsyncIterator[Recorded | None]:
-        """The round as recorded, while nobody else settles; trouble with a server becomes :class:`Unavailable`."""
+        """The round as recorded, under the settlement lock; errors of a server become :class:`Unavailable`."""
         try:
             async with self._turn, self.store.transaction() as connection:
                 await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
@@ -53,16 +53,16 @@ class Ending:
             raise Unavailable(f"settlement of {day}: {error}") from error
 
     async def reply(self, script: Any, day: date, shard: int, *args: Value) -> list[Any]:
-        """Call a script on a shard; its whole reply."""
+        """Call a script on a shard; return its whole reply."""
         names = keys.names(day, shard, script.nouns)
         return await call(self.redis, script, names, [self.time.setting, *args])
 
     async def word(self, script: Any, day: date, shard: int, *args: Value) -> str:
-        """Call a script on a shard; the word that it answers."""
+        """Call a script on a shard; return the word of its reply."""
         return str((await self.reply(script, day, shard, *args))[1].decode())
 
     async def drain(self, round_: Recorded) -> None:
-        """Until the round's outbox is empty, whoever drains it. Raises :class:`Unavailable` when it takes too long."""
+        """Wait until the round's outbox is empty. Raises :class:`Unavailable` after a timeout."""
         async with asyncio.timeout(DRAIN_SECONDS):
             for shard in round_.shards:
                 while True:
@@ -91,6 +91,6 @@ class Ending:
 
 
 async def owe_refunds(connection: Connection, day: date) -> None:
-    """Post the round's refunds and put them on their way; each once, however often this runs."""
+    """Post the round's refunds and queue them. Idempotent."""
     await ledger.post(connection, "refunds", day)
     await owed.owe(connection, "refunds", day)

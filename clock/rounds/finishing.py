@@ -1,4 +1,4 @@
-"""Finishing a round: whoever did not claim is credited, the pool must be empty, and the keys in Redis expire.
+"""Finishing a round: unclaimed packets are credited, the pool must be empty, and the keys in Redis expire.
 
 settled ──▶ finished, void ──▶ void with ``finished_at``
 """
@@ -21,7 +21,7 @@ CREDIT_CHUNK = 250
 
 
 class Finishing:
-    """Every step can be run twice, by any number of processes."""
+    """Every step is idempotent and may run in several processes."""
 
     def __init__(self, ending: Ending, standings: Standings) -> None:
         self._ending = ending
@@ -29,8 +29,8 @@ class Finishing:
         self._standings = standings
 
     async def finish(self, day: date) -> bool:
-        """Credit winners who did not claim, and let the keys expire; whether it is done. Raises :class:`BooksDiffer`
-        and :class:`Unavailable`."""
+        """Credit winners who did not claim, and let the keys expire; whether it is complete. Raises
+        :class:`BooksDiffer` and :class:`Unavailable`."""
         async with self._ending.alone(day) as round_:
             if round_ is None or round_.state not in ("settled", "void"):
                 return False
@@ -39,8 +39,8 @@ class Finishing:
             return await self._finish(round_)
 
     async def expire_again(self, day: date, shards: int, finished_at: datetime) -> None:
-        """A finished round's outbox got late entries, which are drained now: its keys may expire again, when they would
-        have: nobody reads the outbox of a round that stays for longer than :func:`clock.service.live_rounds` thinks."""
+        """Restore the expiry of a finished round's keys, once late entries of its outbox are drained. The keys expire
+        at the original time, because :func:`clock.service.live_rounds` does not include the round after that."""
         over_ms = int((datetime.now(UTC) - finished_at).total_seconds() * 1000)
         for shard in range(shards):
             await self._ending.word(FINISH, day, shard, max(1, keys.KEEP_MS - over_ms))
@@ -65,7 +65,7 @@ class Finishing:
         return True
 
     async def _credit_unclaimed(self, round_: Recorded) -> None:
-        """Claim for every winner who has not, until the books have a claim of each."""
+        """Claim for every winner without a claim, until the books have all claims."""
         day, last = round_.day, None
         while found := await self._store.all("unclaimed", day=day, limit=CREDIT_CHUNK * round_.rules.shards):
             if found == last:

@@ -25,7 +25,7 @@ OPEN = load("open")
 
 
 class Opener:
-    """Opens rounds. Every step can be run twice, by any number of processes."""
+    """Opens rounds. Every step is idempotent and may run in several processes."""
 
     def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
         self._rules = rules_of(settings)
@@ -34,8 +34,8 @@ class Opener:
         self._time = time
 
     async def open_round(self, day: date) -> Rules:
-        """Make sure that the round exists; its rules. Raises :class:`Unavailable`, also where a round that was
-        in use has vanished from Redis: opening it anew would forget its members."""
+        """Make sure that the round exists; return its rules. Raises :class:`Unavailable`, also if Redis has lost a
+        round that was in use: opening it again would lose its members."""
         round_ = await self._record(day)
         rules = round_.rules
         await add_partitions(self._store, day)
@@ -47,8 +47,8 @@ class Opener:
         return rules
 
     async def reopen(self, day: date) -> bool:
-        """For a verb that names a round which Redis does not have: ``False`` if there is none any more, or never
-        was. Otherwise as :meth:`open_round`."""
+        """For a verb on a round that is not in Redis: ``False`` if there never was one or its keys have expired.
+        Otherwise as :meth:`open_round`."""
         round_ = await find(self._store, day)
         if round_ is None or _is_over(round_):
             return False
@@ -56,7 +56,7 @@ class Opener:
         return True
 
     async def open_flags(self) -> None:
-        """The hash of users' flags. Raises :class:`Unavailable`, also where it was in use and has vanished."""
+        """Create the hash of users' flags. Raises :class:`Unavailable`, also if the hash was in use and is lost."""
         try:
             if await self._redis.hexists(keys.name(keys.USERS, 0, "flags"), "open"):
                 return
@@ -68,7 +68,7 @@ class Opener:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
 
     async def open_around(self, now: date) -> None:
-        """The flags, and the rounds that verbs may name today and soon."""
+        """Open the flags, and the rounds of yesterday, today and tomorrow."""
         await self.open_flags()
         for day in (previous(now), now, following(now)):
             if not await self._redis.exists(keys.name(day, 0, "round")):
@@ -103,7 +103,7 @@ def _is_over(round_: Recorded) -> bool:
 
 
 def round_fields(round_: Recorded) -> list[Value]:
-    """What a shard's round hash holds besides its state and the first order id, as field, value, …"""
+    """A shard's round hash without its state and the first order id, as field, value, …"""
     fields: list[Value] = ["rules", msgspec.json.encode(round_.rules), "seed_hash", round_.seed_hash.hex()]
     fields += ["stake_fen", round_.rules.stake_fen]
     for name, value in msgspec.structs.asdict(round_.at).items():

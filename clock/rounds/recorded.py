@@ -1,4 +1,4 @@
-"""A round as Postgres has it, read from a row in one place."""
+"""A round as Postgres has it; the only code that reads its row."""
 
 from datetime import date, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from clock.domain.split import Split
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of ``rounds`` that the service decides by; ``winners`` and ``pot_fen`` are 0 until the split."""
+    """The columns of ``rounds`` that decide anything; ``winners`` and ``pot_fen`` are 0 until the split."""
 
     day: date
     rules: Rules
@@ -34,7 +34,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def packet_rules(self) -> Split:
-        """How the pot is split."""
+        """The rules of the split."""
         return Split(
             mode=self.rules.split,
             lucky_count=self.rules.lucky_count,

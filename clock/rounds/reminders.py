@@ -1,7 +1,7 @@
 """Reminders: a durable queue in Postgres, sent as ``reminder.due`` to ``CLOCK_REMINDER_URL``, signed.
 
-Whom the books show asleep at ``CLOCK_REMIND_AT`` is queued, once a round. Right before a batch is sent, Redis says who
-still sleeps, and whether check-in is open. What is sent twice, because an answer or its sender was lost, has the same
+Members who have not checked in at ``CLOCK_REMIND_AT``, according to Postgres, are queued, once a round. Right before a
+batch is sent, Redis says who still has not checked in, and whether check-in is open. A retry has the same
 ``webhook-id`` (Standard Webhooks).
 """
 
@@ -38,7 +38,7 @@ LONGEST_DELAY_SECONDS = 60.0
 
 
 class Reminders:
-    """``CLOCK_REMINDER_URL`` empty: nobody calls this."""
+    """Not used if ``CLOCK_REMINDER_URL`` is empty."""
 
     def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
         self._url = settings.reminder_url
@@ -51,7 +51,7 @@ class Reminders:
         self._session: aiohttp.ClientSession | None = None
 
     async def send_some(self) -> int:
-        """Queue the reminders of this morning when it is time, and send a batch; how many were looked at."""
+        """Queue this morning's reminders when they are due, and send a batch; returns the size of the batch."""
         day = previous(self._calendar.day_at(self._time.now_ms()))
         await self._store.all("expire_reminders", day=day)
         round_ = await find(self._store, day)
@@ -67,7 +67,7 @@ class Reminders:
         return len(due)
 
     async def _queue(self, day: date) -> None:
-        """In one transaction with the mark that it is done."""
+        """Queue the reminders and mark the round as queued, in one transaction."""
         async with self._store.transaction() as connection:
             if await rows(connection, "mark_reminded", day=day):
                 await rows(connection, "queue_reminders", day=day)
@@ -88,7 +88,7 @@ class Reminders:
                 await self._store.all("delay_reminder", day=day, uid=row["uid"], seconds=seconds)
 
     async def _asleep(self, day: date, rules: Rules, uids: list[int]) -> tuple[int, set[int]]:
-        """The time by the scripts' clock, and who of them is a member that has not checked in."""
+        """The scripts' time, and which of the uids are members who have not checked in."""
         now_ms, asleep = 0, set()
         for shard in {keys.shard_of(uid, rules.shards) for uid in uids}:
             own = [uid for uid in uids if keys.shard_of(uid, rules.shards) == shard]
@@ -105,7 +105,7 @@ class Reminders:
             await self._store.all("end_reminders", day=day, state=state, uids=uids)
 
     async def _send(self, row: dict[str, Any], closes_ms: int) -> bool:
-        """Whether the receiver took it: any 2xx."""
+        """Whether the receiver accepted it: any 2xx."""
         raw = msgspec.json.encode(
             {
                 "type": "reminder.due",
@@ -135,7 +135,7 @@ class Reminders:
         return self._session
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 

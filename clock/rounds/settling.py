@@ -2,8 +2,8 @@
 
     open ──▶ closed ──▶ split ──▶ published ──▶ settled
 
-*closed*: every shard's members and winners are fixed, all of it is in the books, and the books add up to what
-the shards said. *split*: the channel was asked about unpaid orders; the manifest and the refunds are written.
+*closed*: every shard's members and winners are final and in the books, and the books agree with the shards' totals.
+*split*: the channel was queried about unpaid orders; the manifest and the refunds are written.
 *published*: every packet is in Redis. *settled*: claiming is open.
 
 Until its packets are published, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished
@@ -36,11 +36,11 @@ PUBLISH, SETTLE = load("publish"), load("settle")
 CHUNK = 500
 PAGE = 20_000
 AT_ONCE = 16
-"""Chunks on their way at a time: they stay in order on one connection. Where a replica is waited for, one."""
+"""Chunks in flight; one connection keeps them in order. With ``CLOCK_DURABILITY=replica`` one at a time."""
 
 
 class Settling:
-    """Every step can be run twice, by any number of processes."""
+    """Every step is idempotent and may run in several processes."""
 
     def __init__(self, ending: Ending, questions: Questions, standings: Standings) -> None:
         self._ending = ending
@@ -81,7 +81,7 @@ class Settling:
         return "closed"
 
     async def _split(self, round_: Recorded) -> str:
-        """One transaction: what is carried in, the figures, the manifest, the refunds."""
+        """One transaction: the sum carried in, the figures, the manifest, the refunds."""
         day, rules = round_.day, round_.rules
         if round_.swept_at is None:
             unanswered = await self._questions.ask_all(day, self._time.now_ms())
@@ -126,7 +126,7 @@ class Settling:
         return "published"
 
     async def _publish_shard(self, day: date, shard: int) -> None:
-        """From where an earlier try ended, a page of the manifest at a time; the next is read while one is pushed."""
+        """Resume where an earlier attempt ended, a page of the manifest at a time; the next is read meanwhile."""
         page = await self._page(day, shard, await self._redis.llen(keys.name(day, shard, "packets")))
         while page:
             after = page[-1]["first"] + page[-1]["packets"]
@@ -136,7 +136,7 @@ class Settling:
         return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
 
     async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
-        """Publish a page. Raises :class:`BooksDiffer` where the shard does not take a chunk as the next."""
+        """Publish a page. Raises :class:`BooksDiffer` if the shard does not accept a chunk as the next one."""
         for start in range(0, len(chunks), self._at_once):
             some = chunks[start : start + self._at_once]
             calls = (self._ending.word(PUBLISH, day, shard, chunk["first"], chunk["fens"]) for chunk in some)
@@ -146,7 +146,7 @@ class Settling:
 
     async def _open_claiming(self, round_: Recorded) -> str:
         sums = {row["shard"]: row for row in await self._store.all("manifest_sums", day=round_.day)}
-        for how in ("check", "open"):  # nowhere, where one shard does not have its packets
+        for how in ("check", "open"):  # all shards must have their packets before claiming opens in any
             for shard in round_.shards:
                 manifest = sums.get(shard, {"packets": 0, "fen": 0})
                 word = await self._ending.word(SETTLE, round_.day, shard, how, manifest["packets"], manifest["fen"])
@@ -163,7 +163,7 @@ class Settling:
 
 
 def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[str, Any]:
-    """Where every stake of the round goes; sums in fen (RULES.md, *Settling*)."""
+    """The figures of the split, in fen: what is refunded, forfeited, taken as a fee, and the pot."""
     members, winners, pool = books["members"], books["winners"], books["pool_fen"]
     refunded = members if winners == 0 and rules.nobody == "refund" else books["late_sleepers"]
     forfeited = (members - winners - refunded) * rules.stake_fen

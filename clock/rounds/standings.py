@@ -1,10 +1,10 @@
-"""How users stand after a round: streaks, talents, incomes. Counted once, a page of users at a time.
+"""Users' standings after a round: streaks, talents, incomes. Counted once, a page of users at a time.
 
-*tally*, when the round is settled: who checked in goes on, who slept begins anew, and everybody has a result to see.
-Rounds are tallied in the order of their days, since a streak follows from the one before.
+*tally*, when the round is settled: a check-in extends the streak, a missed one ends it, and every member has a result
+to see. Rounds are tallied in the order of their days, since a streak follows from the round before.
 
-*credit*, when every packet has been given: the packets count as income. Not before: incomes that change with each claim
-would tell how many have claimed, and so, the seed being public, which packet comes next.
+*credit*, when every packet has been claimed: the packets count as income. Not earlier: incomes that change with each
+claim would reveal the number of claims and so, as the seed is public, the next packet (docs/decisions/0010).
 """
 
 from datetime import date
@@ -27,12 +27,12 @@ ALERT = load("alert")
 
 PAGE = 10_000
 CHUNK = 100
-"""Users a call: few, because Redis is held for longer where the hash of a million users' flags grows
+"""Users per call. Few, because Redis blocks longer while the hash of a million users' flags grows
 (docs/decisions/0026)."""
 
 
 class Standings:
-    """Whoever calls ``tally`` and ``credit`` holds the settlement lock; ``count`` takes it."""
+    """The caller of ``tally`` and ``credit`` holds the settlement lock; ``count`` takes it."""
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
@@ -41,7 +41,7 @@ class Standings:
         self._time = ending.time
 
     async def count(self, day: date) -> None:
-        """Carry a settled round into standings and incomes, as far as it is time; what is counted stays so."""
+        """Tally and credit a settled round, as far as it is due. Resumable."""
         async with self._ending.alone(day) as round_:
             if round_ is None:
                 return
@@ -50,7 +50,7 @@ class Standings:
                 await self.credit(day)
 
     async def tally(self, day: date) -> bool:
-        """Carry a settled round into the standings, from where an earlier try ended; ``False`` while it must wait for
+        """Carry a settled round into the streaks, from where an earlier attempt ended; ``False`` while it must wait for
         an earlier round."""
         round_ = await self._round(day)
         if round_.tallied_at is not None:
@@ -74,7 +74,7 @@ class Standings:
         return True
 
     async def _alert(self, day: date, uids: list[int]) -> None:
-        """First Redis, then the books: a page that is begun again alerts nobody twice."""
+        """First Redis, then the books, so that repeating a page flags no user twice."""
         names = keys.names(keys.USERS, 0, ALERT.nouns)
         for start in range(0, len(uids), CHUNK):
             args: list[Value] = [self._time.setting, day_number(day), *uids[start : start + CHUNK]]
@@ -86,7 +86,7 @@ class Standings:
                 raise Unavailable("the flags of users do not open")
 
     async def _all_given(self, day: date) -> bool:
-        """Whether every packet of a settled round has been claimed, and the books have the claims."""
+        """Whether every packet of a settled round has been claimed, according to the books."""
         round_ = await self._round(day)
         if round_.credited_at is not None or round_.finished_at is not None:
             return True
@@ -98,7 +98,7 @@ class Standings:
         return bool(claims[0]["claims"] == round_.winners)
 
     async def credit(self, day: date) -> None:
-        """Add a round's packets to the incomes, from where an earlier try ended."""
+        """Add a round's packets to the incomes, from where an earlier attempt ended."""
         round_ = await self._round(day)
         if round_.credited_at is not None:
             return

@@ -1,4 +1,4 @@
-"""Voiding a round: it is called off before claiming opens, and every stake is owed back.
+"""Voiding a round before claiming opens: every stake is owed back.
 
 open, closed, split ──▶ voiding ──▶ void
 """
@@ -15,14 +15,14 @@ log = structlog.get_logger()
 
 
 class Voiding:
-    """Every step can be run twice, by any number of processes."""
+    """Every step is idempotent and may run in several processes."""
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending
         self._store = ending.store
 
     async def void(self, day: date, reason: str) -> str:
-        """Call the round off. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
+        """Void the round. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
         :class:`~clock.rounds.ending.BooksDiffer` and :class:`Unavailable`."""
         async with self._ending.alone(day) as round_:
             if round_ is None:

@@ -1,1 +1,1 @@
-"""Processes: the worker, the supervisor, and the servers that come with the package."""
+"""Processes: the worker, the supervisor, and the embedded servers."""

@@ -1,4 +1,4 @@
-"""Children that are kept running: started again whenever they end, ended in reverse order."""
+"""Supervised children: restarted whenever they exit, stopped in reverse order."""
 
 import asyncio
 import signal
@@ -16,9 +16,9 @@ from clock.runtime.processes import EmbeddedError, Process, Program
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MOST_S = 10.0
 STEADY_S = 30.0
-"""A child that lived this long is restarted without delay carried over from earlier ends."""
+"""A child that ran this long is restarted without the delay of earlier exits."""
 SERVER_READY_S = 300.0
-"""How long an embedded server may take to read its data."""
+"""Timeout for an embedded server to read its data."""
 
 log = structlog.get_logger("clock.supervise")
 
@@ -28,7 +28,7 @@ class StartError(Exception):
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """A process of ours, as data. ``ready_url`` answers 200 once it can work; empty: it is not asked."""
+    """The description of a child process. ``ready_url`` answers 200 once it is ready; empty: no check."""
 
     name: str
     command: list[str]
@@ -37,7 +37,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Launch = Callable[[bool], Awaitable[Process]]
-"""Starts a child; the argument says whether it is started again."""
+"""Starts a child; the argument is true for a restart."""
 
 
 def launcher(child: Child, lock: int, logs: Path | None) -> Launch:
@@ -50,7 +50,7 @@ def launcher(child: Child, lock: int, logs: Path | None) -> Launch:
 
 
 class Kept:
-    """A child that is started again whenever it ends, until it is stopped."""
+    """A child that is restarted whenever it exits, until it is stopped."""
 
     def __init__(self, name: str, launch: Launch, stop_signal: signal.Signals) -> None:
         self.name = name
@@ -75,7 +75,7 @@ class Kept:
             delay_s = await self._restart(delay_s)
 
     async def _restart(self, delay_s: float) -> float:
-        """Start it again after the delay, as often as it takes; return the delay for the next time."""
+        """Restart it after the delay, until a restart succeeds; return the next delay."""
         while True:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, BACKOFF_MOST_S)
@@ -88,7 +88,7 @@ class Kept:
                 return delay_s
 
     async def release(self) -> None:
-        """Start it no more."""
+        """Stop restarting it."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -134,7 +134,7 @@ class Crew:
             raise StartError(f"{child.name} exited with {code}")
 
     async def stop(self) -> None:
-        """End every child, the last started first. Cancelled, it has killed them all."""
+        """Stop every child in reverse order of start. If cancelled, kill those that are left."""
         for kept in self._kept:
             await kept.release()
         try:

@@ -1,4 +1,4 @@
-"""The data directory: one user at a time, and the secrets that are made once and kept in it (mode 0600)."""
+"""The data directory: one owner at a time, and the generated secrets in it (mode 0600)."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ import msgspec
 from clock.config import Settings
 
 LEFTOVERS_S = 20.0
-"""How long a start waits for processes that an earlier, killed owner left behind to come to their end."""
+"""How long a start waits for processes that a killed owner left behind."""
 _RETRY_S = 0.05
 
 
@@ -27,13 +27,13 @@ class DataDirError(Exception):
 def create(data_dir: Path) -> Path:
     """Make the directory; return its absolute path.
 
-    Others may pass through it, but not list it: as root, Postgres runs as somebody else and keeps its data
-    below it. Every file in it that matters has mode 0600, every directory 0700.
+    Others may enter it, but not list it: as root, Postgres runs under another account and keeps its data
+    below it. Every sensitive file in it has mode 0600, every directory 0700.
     """
     try:
         if not data_dir.exists():
             data_dir.mkdir(parents=True, exist_ok=True)
-            data_dir.chmod(0o711)  # whatever the umask
+            data_dir.chmod(0o711)  # independent of the umask
         return data_dir.resolve()
     except OSError as error:
         raise DataDirError(f"cannot make the data directory {data_dir}: {error.strerror}") from None
@@ -42,9 +42,9 @@ def create(data_dir: Path) -> Path:
 async def lock(path: Path, wait_s: float = LEFTOVERS_S) -> int:
     """Take the exclusive lock ``path``; return its descriptor. Closing every copy of it releases the lock.
 
-    A process that inherits the descriptor keeps the lock for as long as it lives, so that a lock outlives an
-    owner that was killed until its children are gone too. Raises :class:`DataDirError` at once when the owner
-    is another living process, and after ``wait_s`` when only what an owner left behind still holds it.
+    A process that inherits the descriptor holds the lock while it lives. So if the owner is killed, the lock is held
+    until its children have exited. Raises :class:`DataDirError` at once if the owner is another living process, and
+    after ``wait_s`` if only leftovers of a dead owner hold it.
     """
     deadline = time.monotonic() + wait_s
     descriptor = _open(path)
@@ -65,7 +65,7 @@ async def lock(path: Path, wait_s: float = LEFTOVERS_S) -> int:
 
 
 def locked(path: Path) -> bool:
-    """Whether somebody holds the lock ``path`` now."""
+    """Whether a process holds the lock ``path`` now."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -97,8 +97,8 @@ def account_name(uid: int) -> str:
 
 
 def _open(path: Path) -> int:
-    """Open the lock file. Refuses a data directory that another account began: its files are that account's,
-    and what we would add to them it could not read later."""
+    """Open the lock file. Refuses a data directory that another account created: that account could not read the
+    files that we would add."""
     me = account_name(os.geteuid())
     remedy = "start as the account that began it, or choose another CLOCK_DATA_DIR"
     try:
@@ -121,20 +121,20 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _owner(descriptor: int) -> int:
-    """The process that took the lock, 0 while it is only just taking it."""
+    """The process that took the lock; 0 if it has not written its id yet."""
     return int(os.pread(descriptor, 32, 0) or b"0")
 
 
 def write_private(path: Path, content: str) -> None:
-    """Replace ``path`` in one step by a file of mode 0600."""
+    """Replace ``path`` atomically by a file of mode 0600."""
     fresh = _write_fresh(path, content)
     fresh.replace(path)
 
 
 def keep(path: Path, make: Callable[[], str]) -> str:
-    """The secret in ``path``; made, and on disk (mode 0600) before this returns, the first time.
+    """The secret in ``path``. The first call makes it, and syncs it to disk (mode 0600) before it returns.
 
-    Of several processes that are first at the same time, one makes it, and all return it.
+    If several processes are first at the same time, one makes it, and all return it.
     """
     if not path.exists():
         fresh = _write_fresh(path, make())
@@ -176,7 +176,7 @@ def new_webhook_secret() -> str:
 def with_dev_secrets(settings: Settings) -> Settings:
     """In development, fill in the token and the webhook secret where the settings name none.
 
-    They are made once and kept in the data directory. Outside development the settings come back unchanged.
+    They are generated once and kept in the data directory. Outside development the settings are returned unchanged.
     """
     if settings.env != "dev":
         return settings

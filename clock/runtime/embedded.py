@@ -1,21 +1,20 @@
 """Valkey and Postgres from wheels, under a data directory: for development, tests and small installations.
 
-``start(Valkey(path))`` is all that a test needs. What is where, below the data directory:
+``start(Valkey(path))`` is all that a test needs. Files below the data directory:
 
 ====================================  ===================================================================
 ``valkey/``, ``postgres/``            the data; Postgres' may be elsewhere, see ``postgres.location``
-``valkey.conf``                       written anew at each start
-``*.port``, ``*.password``            chosen once; a port changes only when somebody else has taken it
-``*.lock``                            held by the server's own processes for as long as one of them lives
-``log/``                              what the servers say
-``postgres.location``                 written where an unprivileged account cannot reach the data directory
+``valkey.conf``                       rewritten at each start
+``*.port``, ``*.password``            chosen once; a port changes only if another process has taken it
+``*.lock``                            held by the server's processes while one of them lives
+``log/``                              the servers' output
+``postgres.location``                 written if an unprivileged account cannot reach the data directory
 ====================================  ===================================================================
 
-Postgres refuses to run as root. As root it therefore runs as ``nobody``, which must be able to read the
-installation and to reach its data. Where it cannot, the installation is copied (once a version) to
-``/var/lib/clock`` and the data kept there, or below ``/tmp/clock-root`` where that cannot be written;
-``postgres.location`` names the place. An ordinary user runs both servers as themselves, and everything stays
-in the data directory.
+Postgres refuses to run as root. Started by root, it therefore runs as ``nobody``, which must be able to read the
+installation and to reach its data. If it cannot, the installation is copied (once a version) to ``/var/lib/clock``, or
+below ``/tmp/clock-root`` if that cannot be written, and the data is kept there; ``postgres.location`` holds the path.
+Under an ordinary account both servers run as that account, and everything stays in the data directory.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ _POLL_S = 0.02
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The files of a server under a data directory. Its port and password are files, too: the object holds no state."""
+    """The files of a server under a data directory. Port and password are files, too, so the object has no state."""
 
     data_dir: Path
     name: ClassVar[str]
@@ -72,7 +71,7 @@ class Place(msgspec.Struct, frozen=True):
         return self.data_dir.absolute() / f"{self.name}.{suffix}"
 
     def _choose_port(self, same: bool) -> None:
-        """Keep last time's port if it is free, or has to be the ``same``; else take a free one."""
+        """Keep the last port if it is free or ``same`` is set; else choose a free one."""
         path = self._file("port")
         if path.exists() and (same or is_free(self.port)):
             return
@@ -82,13 +81,12 @@ class Place(msgspec.Struct, frozen=True):
 ALLOCATOR = {
     "GLIBC_TUNABLES": "glibc.malloc.tcache_count=2000:glibc.malloc.mxfast=0:glibc.malloc.mmap_threshold=1048576"
 }
-"""This Valkey has no allocator of its own. glibc's keeps 7 freed pieces of a size at hand, and tidies up at
-each large one; a call of many users takes and frees thousands. A hash's table is mapped, not cleared
+"""Settings of glibc's allocator, which this Valkey uses: calls with many users allocate and free thousands of pieces
 (docs/decisions/0028)."""
 
 
 class Valkey(Place, frozen=True):
-    """A durable Valkey: every write is in the append-only file, and synced, before it is answered."""
+    """A durable Valkey: every write is synced to the append-only file before it is answered."""
 
     name: ClassVar[str] = "valkey"
 
@@ -122,7 +120,7 @@ class Valkey(Place, frozen=True):
             "appendonly yes",
             "appendfsync always",
             "no-appendfsync-on-rewrite no",
-            # Not in the herd: the worker asks for it in the quiet hours; this is for when it did not (decision 0029).
+            # The worker asks for the rewrite before check-in; this is the fallback (docs/decisions/0029).
             "auto-aof-rewrite-percentage 400",
             "auto-aof-rewrite-min-size 256mb",
             "maxmemory-policy noeviction",
@@ -142,8 +140,8 @@ class Valkey(Place, frozen=True):
 
 
 def check_own(data: Path) -> None:
-    """Raise :class:`EmbeddedError`, naming the file, when one below ``data`` cannot be read and written:
-    most likely root has written it, and now somebody else wants to go on with it."""
+    """Raise :class:`EmbeddedError`, naming the file, if one below ``data`` cannot be read and written: most likely root
+    wrote it, and another account has taken over."""
     effective = os.access in os.supports_effective_ids
     for path in (data, *sorted(data.rglob("*"))):
         if not os.access(path, os.R_OK | os.W_OK, effective_ids=effective):
@@ -173,11 +171,11 @@ _POSTGRES_SETTINGS = {
 
 
 class Postgres(Place, frozen=True):
-    """Postgres 18: superuser and database ``clock``, UTF-8, sorted by code point on every platform."""
+    """Postgres 18: superuser and database ``clock``, UTF-8, code point collation on every platform."""
 
     name: ClassVar[str] = "postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
-    """Fast shutdown: with SIGTERM it would wait for every client to go."""
+    """Fast shutdown; with SIGTERM Postgres would wait for every client to disconnect."""
 
     @property
     def url(self) -> str:
@@ -185,12 +183,12 @@ class Postgres(Place, frozen=True):
 
     @property
     def account(self) -> Account | None:
-        """None: ourselves."""
+        """The account to run as; None: our own."""
         return unprivileged() if os.geteuid() == 0 else None
 
     @property
     def data(self) -> Path:
-        """Where the cluster is; above all its files, ``PG_VERSION``."""
+        """The cluster's directory, which contains ``PG_VERSION``."""
         record = self._file("location")
         return Path(record.read_text()) if record.exists() else self.data_dir.absolute() / self.name
 
@@ -232,11 +230,11 @@ class Postgres(Place, frozen=True):
             directory.write_private(self._file("location"), str(target))
 
     def _place(self) -> Path:
-        """Where a new cluster goes: in the data directory if the account that runs it can get there."""
+        """The directory of a new cluster: in the data directory if the account that runs it can reach that."""
         own = self.data_dir.absolute() / self.name
         if self.account is None or can_enter(own.parent, self.account):
             return own
-        # A name of its own each time: what an earlier, removed data directory had here is left alone.
+        # A new name each time, because an earlier, removed data directory may have left one here.
         place = Path(tempfile.mkdtemp(dir=shared_place(self.account), prefix=f"{own.parent.name}-"))
         place.chmod(0o711)
         return place / self.name
@@ -264,9 +262,10 @@ class Postgres(Place, frozen=True):
 
 
 def _remove_stale_pid_file(data: Path) -> None:
-    """After a kill -9 the pid file's number may by now be anybody's, and Postgres would not start.
+    """Remove a pid file that a kill -9 left behind: another process may have its number now, and Postgres would not
+    start.
 
-    We hold the lock, so that none of our servers is alive; one started by hand shows by where it runs.
+    We hold the lock, so none of our servers is alive; one started by hand is recognised by its working directory.
     """
     path = data / "postmaster.pid"
     if not path.exists():
@@ -287,8 +286,8 @@ def _remove_stale_pid_file(data: Path) -> None:
 
 
 Server = Valkey | Postgres
-"""Each has ``url``, ``program``, ``prepare()`` to be called before every start, and ``answers()``: whether this very
-server serves requests (its password proves it)."""
+"""Each has ``url``, ``program``, ``prepare()`` to be called before every start, and ``answers()``: whether this
+server (its password proves it) serves requests."""
 
 
 async def wait_ready(server: Server, timeout_s: float) -> None:
@@ -363,7 +362,7 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
 
 
 def remove(data_dir: Path) -> None:
-    """Remove a data directory with all data, wherever Postgres had to keep its own."""
+    """Remove a data directory with all data, also Postgres' data elsewhere."""
     data = Postgres(data_dir).data
     if data.parent != data_dir.absolute():
         shutil.rmtree(data.parent, ignore_errors=True)

@@ -1,5 +1,5 @@
-"""Free ports for servers, outside the range from which systems number outgoing connections (Linux: from 32,768, macOS:
-from 49,152): a server that comes back finds its port as it left it, however busy its clients are."""
+"""Free ports for servers, outside the system's ephemeral range (Linux: from 32,768, macOS: from 49,152), so that
+outgoing connections of clients do not take the port of a server while it restarts."""
 
 import random
 import socket
@@ -9,9 +9,9 @@ TRIES = 1_000
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port on which nobody listens. Raises ``OSError`` where none is found."""
+    """A port on which no process listens. Raises ``OSError`` if none is found."""
     for _ in range(TRIES):
-        port = random.choice(RANGE)  # noqa: S311 - so that two who look at once do not find the same
+        port = random.choice(RANGE)  # noqa: S311 - so that simultaneous callers do not find the same port
         if is_free(port, host):
             return port
     raise OSError(f"no port of {host} from {RANGE.start} to {RANGE.stop - 1} is free")

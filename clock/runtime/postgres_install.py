@@ -1,4 +1,4 @@
-"""The Postgres installation of the wheel, where the account that must run it can read it."""
+"""The Postgres installation of the wheel, readable by the account that must run it."""
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +14,7 @@ from pathlib import Path
 from clock.runtime.processes import Account, EmbeddedError
 
 SHARED_PLACES = (Path("/var/lib/clock"), Path("/tmp/clock-root"))  # noqa: S108 - its owner is checked
-"""Where root puts what the unprivileged account must reach; the first that can be had."""
+"""Where root puts files for the unprivileged account; the first usable one."""
 
 
 def installation(account: Account | None, source: Path | None = None) -> Path:
@@ -37,7 +37,7 @@ def installation(account: Account | None, source: Path | None = None) -> Path:
 
 
 def _copy_installation(source: Path, copy: Path) -> None:
-    """Copy it with the libraries beside its package, readable by all; it appears when complete."""
+    """Copy it with the libraries beside its package, readable by all. The copy appears atomically."""
     fresh = Path(tempfile.mkdtemp(dir=copy.parent, prefix=f".{copy.name}."))
     package = source.parent
     leave = shutil.ignore_patterns("include", "*.a")
@@ -50,14 +50,14 @@ def _copy_installation(source: Path, copy: Path) -> None:
             if not path.is_symlink():
                 runs = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
                 path.chmod(0o755 if runs else 0o644)
-        with suppress(OSError):  # somebody else was first
+        with suppress(OSError):  # another process was first
             fresh.rename(copy)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
 def shared_place(account: Account) -> Path:
-    """The first of :data:`SHARED_PLACES` that is root's own and that ``account`` can enter."""
+    """The first of :data:`SHARED_PLACES` that root owns and that ``account`` can enter."""
     for place in SHARED_PLACES:
         try:
             place.mkdir(exist_ok=True)
@@ -120,5 +120,5 @@ def run(command: list[str], account: Account | None, stdin: str = "") -> None:
 
 
 def plain_env() -> dict[str, str]:
-    """Ours may hold secrets, and ``PG…`` variables that are meant for other servers."""
+    """An environment without our secrets, and without ``PG…`` variables for other servers."""
     return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}

@@ -1,4 +1,4 @@
-"""Child processes: started as data says, held to their parent's life, ended for certain."""
+"""Child processes: started from a description, tied to their parent's life, and killed if they do not end."""
 
 import asyncio
 import ctypes
@@ -28,7 +28,7 @@ class EmbeddedError(Exception):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Whom a server runs as."""
+    """The account that a server runs as."""
 
     name: str
     uid: int
@@ -36,20 +36,20 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
-    """A child process, as data."""
+    """The description of a child process."""
 
     command: list[str]
     env: dict[str, str]
     log: Path | None = None
-    """Where its output goes; None: to our own standard output and error."""
+    """File for its output; None: our own standard output and error."""
     account: Account | None = None
     cwd: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    """What asks it to end; also sent by the kernel (Linux) when the process that started it dies."""
+    """Asks it to end; also sent by the kernel (Linux) when the process that started it dies."""
 
 
 def spawn(program: Program, lock: int) -> Process:
-    """Start the program in a session of its own, holding on to ``lock`` while it lives. What it writes is its own.
+    """Start the program in its own session; it holds ``lock`` while it lives. Its files are private (umask 077).
 
     Call it from a thread that lives as long as the program should: to Linux, that thread is the parent.
     """
@@ -97,7 +97,7 @@ def _open_log(path: Path) -> int:
 
 
 async def exited(process: Process) -> int:
-    """Wait for the process' end and kill what it left of its group.
+    """Wait for the process to exit, then kill the rest of its group.
 
     Returns its exit code, negative for the signal that ended it.
     """
@@ -109,7 +109,7 @@ async def exited(process: Process) -> int:
 
 
 async def stop(process: Process, stop_signal: signal.Signals, timeout_s: float = STOP_S) -> int:
-    """Ask the process to end, wait, and kill its whole group when the time is up or the wait is cancelled."""
+    """Ask the process to end, wait, and kill its whole group at the timeout or if the wait is cancelled."""
     try:
         if process.returncode is None:
             os.kill(process.pid, stop_signal)
@@ -122,7 +122,7 @@ async def stop(process: Process, stop_signal: signal.Signals, timeout_s: float =
 
 
 def kill(process: Process) -> None:
-    """Kill the process and its group at once; nothing once its end has been seen."""
+    """Kill the process and its group at once; does nothing once its exit has been seen."""
     if process.returncode is None:
         _kill_group(process.pid)
 
@@ -133,11 +133,11 @@ def _kill_group(pid: int) -> None:
 
 
 async def end_with_parent() -> None:
-    """Runs as long as a process that ``multiprocessing`` made: ends it in order when its parent is gone, for it would
-    go on alone, and keep the port. Returns at once in any other process."""
+    """Runs as long as a ``multiprocessing`` child, and ends it cleanly when its parent is gone: it would keep the port.
+    Returns at once in any other process."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    while parent.is_alive():  # noqa: ASYNC110 - nobody says so
+    while parent.is_alive():  # noqa: ASYNC110 - there is no notification
         await asyncio.sleep(_PARENT_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""What ``clock up`` does: embedded servers, migrations, API and worker as child processes, kept running.
+"""``clock up``: runs embedded servers, migrations, API and worker as child processes, and supervises them.
 
-Children run in sessions of their own, so that Ctrl-C in a terminal reaches only the supervisor, which ends
-them in reverse order. A supervisor that is killed takes them along: on Linux the kernel signals them. Until
-the last has gone they hold the lock of the data directory, so that the next start waits for them.
+Children run in their own sessions, so that Ctrl-C in a terminal reaches only the supervisor, which stops them in
+reverse order. If the supervisor is killed, the kernel signals them (on Linux). Children hold the lock of the data
+directory until the last has exited, so that the next start waits for them.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ from clock.runtime.processes import EmbeddedError
 from clock.service import require_durability, require_secrets
 
 HESITATION_S = 20.0
-"""After this long with the API alive but not ready, its address is announced all the same."""
+"""If the API is alive but not ready after this long, its address is announced anyway."""
 
 log = structlog.get_logger("clock.supervise")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs on top of the servers: ``migrate`` first, to its end, then ``children``, for good."""
+    """The processes besides the servers: ``migrate`` runs to its end first, then ``children`` run for good."""
 
     migrate: Child
     children: list[Child]
 
 
 class Urls(TypedDict):
-    """``running.json``: where a running stack is, and its supervisor's process id."""
+    """``running.json``: the URLs of a running stack, and its supervisor's process id."""
 
     redis_url: str
     database_url: str
@@ -73,7 +73,7 @@ def plan(settings: Settings) -> Plan:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Our own environment, with every ``CLOCK_*`` variable as the settings have it."""
+    """Our own environment, with every ``CLOCK_*`` variable set from the settings."""
     names = {PREFIX + name.upper(): getattr(settings, name) for name in Settings.__struct_fields__}
     others = {name: value for name, value in os.environ.items() if name not in names}
     return others | {name: str(value) for name, value in names.items() if value != ""}
@@ -86,7 +86,7 @@ def page(settings: Settings) -> str:
 
 
 def running_urls(data_dir: Path) -> Urls | None:
-    """Where the stack of this data directory is, or None unless its supervisor is alive."""
+    """The URLs of this data directory's stack, or None unless its supervisor is alive."""
     try:
         urls = msgspec.json.decode((data_dir / "running.json").read_bytes(), type=Urls)
     except FileNotFoundError:
@@ -118,8 +118,8 @@ async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int
 
 
 async def remove_data(data_dir: Path) -> None:
-    """Remove what a stack and its servers have kept. Raises :class:`DataDirError` while somebody uses it, and for a
-    directory that holds no such thing."""
+    """Remove the data of a stack and its servers. Raises :class:`DataDirError` while a process uses it, and for a
+    directory without such data."""
     if not (data_dir / "lock").exists():
         raise DataDirError(f"{data_dir} is no data directory: it has no file `lock`")
     with ExitStack() as locks:
@@ -138,7 +138,7 @@ async def running(
 ) -> AsyncIterator[Urls]:
     """The whole stack, ready to serve; stopped at the end. Port 0 takes a free one.
 
-    ``quiet``: what the children say goes to ``DATA_DIR/log/NAME.log``. Raises :class:`StartError`,
+    ``quiet``: the children's output goes to ``DATA_DIR/log/NAME.log``. Raises :class:`StartError`,
     :class:`DataDirError`, :class:`EmbeddedError` or :class:`BadSetting` if it cannot start or is not ready within
     ``ready_s``.
     """
@@ -152,7 +152,7 @@ async def running(
 async def _stack(
     settings: Settings, plan: Callable[[Settings], Plan], crew: Crew
 ) -> AsyncIterator[tuple[Urls, list[Child]]]:
-    """Everything started, not necessarily ready."""
+    """All processes started, not necessarily ready."""
     data_dir = directory.create(settings.data_dir)
     async with AsyncExitStack() as cleanup:
         lock = await directory.lock(data_dir / "lock")
@@ -185,7 +185,7 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
 
 
 async def require_durable_redis(settings: Settings) -> None:
-    """Raises :class:`BadSetting` in production, for a Redis that forgets or that cannot be asked."""
+    """Raises :class:`BadSetting` in production if Redis is not durable or does not answer."""
     if settings.env == "prod":
         redis = connect(settings.redis_url)
         try:
@@ -197,7 +197,7 @@ async def require_durable_redis(settings: Settings) -> None:
 
 
 def _with_sandbox(settings: Settings) -> Settings:
-    """In development, where no platform is named, the sandbox provider is the one."""
+    """In development without a platform URL, use the sandbox provider."""
     if settings.env != "dev" or settings.platform_url:
         return settings
     port = settings.sandbox_port or free_port("127.0.0.1", 0)
@@ -208,9 +208,9 @@ def _with_sandbox(settings: Settings) -> Settings:
 
 
 def free_port(host: str, port: int) -> int:
-    """The port, found free, or a free one for 0. Raises :class:`StartError` where somebody listens already.
+    """The port, if it is free, or any free one for 0. Raises :class:`StartError` if a process listens already.
 
-    Another one's answer to our question whether it is ready would mislead us.
+    Otherwise that process might answer our readiness check.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -263,7 +263,7 @@ def _signals(crew: Crew) -> Iterator[list[signal.Signals]]:
 
 
 async def _announce(urls: Urls, children: list[Child]) -> None:
-    """Say once where the players' page is, when it can be played or, late, when it can at least be seen."""
+    """Print the address of the players' page once, when it is ready or, after a while, when it is alive."""
     try:
         for child in children:
             await _wait_ready(child, HESITATION_S)
