@@ -15,7 +15,6 @@ import msgspec
 import psycopg
 import pytest
 import uvicorn
-from redis.asyncio import Redis
 
 import clock.dev.app
 import clock.http.app
@@ -31,6 +30,7 @@ from clock.http.server import OPTIONS
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service
+from tests.raw import Redis, raw
 
 DAY = date(2026, 11, 22)
 """The round that most tests play: people join on this day and check in on the next."""
@@ -95,7 +95,7 @@ async def _admin(servers: Servers, statement: str) -> None:
 @pytest.fixture
 async def redis(servers: Servers) -> AsyncIterator[Redis]:
     """An empty Valkey."""
-    client = connect(servers.redis_url)
+    client = raw(connect(servers.redis_url))
     await client.flushall()
     yield client
     await client.aclose()

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import msgspec
 import psycopg
@@ -64,7 +65,7 @@ async def compare(stack: Stack, journal: Journal, day: date) -> str:
 async def _until_ended(stack: Stack, day: date) -> str:
     """Wait until the round is finished, every outbox empty, everything outgoing ended; else what is not."""
     until = time.monotonic() + ENDED_S
-    redis = stack.redis()
+    redis: Any = stack.redis()
     problem = ""
     hurry_at = time.monotonic() + HURRY_S
     try:

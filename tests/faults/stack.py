@@ -13,7 +13,6 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
-from redis.asyncio import Redis
 
 from clock.config import Settings
 from clock.game.client import connect
@@ -23,6 +22,7 @@ from clock.runtime.ports import free_port
 from clock.runtime.processes import Process, Program
 from clock.runtime.supervise import environment, plan
 from tests.faults.proxy import Armed, PostgresProxy, RedisProxy
+from tests.raw import Redis, raw
 
 NAMES = ("api", "worker", "valkey", "postgres", "sandbox")
 """The five processes that are killed."""
@@ -95,7 +95,7 @@ class Stack:
             await self.postgres_proxy.stop()
 
     def redis(self) -> Redis:
-        return connect(self.direct.redis_url)
+        return raw(connect(self.direct.redis_url))
 
     def _spawn(self, name: str) -> None:
         child = self._children[name]

@@ -18,6 +18,7 @@ from clock.payments.outgoing import send_some
 from clock.runtime.ports import free_port
 from clock.service import Service
 from tests.conftest import DAY, Api, at
+from tests.raw import raw
 
 
 async def test_a_process_that_starts_without_redis_does_not_guess_the_time(settings: Settings) -> None:
@@ -47,7 +48,7 @@ async def test_a_drain_that_commits_after_valkey_was_lost_is_in_the_rebuilt_valk
         await one(connection, "try_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(DAY, 0))
         found = await stream.xrange(keys.name(DAY, 0, "outbox"))
         await entries.write(connection, DAY, 0, [events.decode(fields[b"e"]) for _, fields in found])
-        await service.redis.flushall()
+        await raw(service.redis).flushall()
         rebuilding = asyncio.create_task(rebuild_lost(service))
         await asyncio.sleep(0.3)
     assert f"{DAY}.0" in await asyncio.wait_for(rebuilding, 10)
@@ -70,7 +71,7 @@ async def test_a_valkey_lost_between_its_settling_and_postgres_settling_still_se
     await _drain(api)
     async with service.store.transaction() as connection:
         await connection.execute("UPDATE rounds SET state = 'published', settled_at = NULL WHERE day = %s", [DAY])
-    await service.redis.flushall()
+    await raw(service.redis).flushall()
     await rebuild_lost(service)
     assert await service.settling.settle(DAY) == "settled"
     assert (await api.post("/api/claim", 1))["data"]["assign"] == first

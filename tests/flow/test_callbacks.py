@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from redis.asyncio import Redis
 
 from clock.books import outbox
 from clock.config import Settings
 from clock.domain import order_no
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
+from tests.raw import Redis
 
 UID = 7
 OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before the rotation..").decode()
@@ -67,7 +67,7 @@ async def order(api: Api, uid: int = UID) -> str:
 
 async def totals(redis: Redis) -> tuple[int, int]:
     """Members and pool of the round."""
-    values = await redis.hmget(f"clock:{{{DAY}.0}}:totals", ["members", "pool_fen"])  # type: ignore[misc]
+    values = await redis.hmget(f"clock:{{{DAY}.0}}:totals", ["members", "pool_fen"])
     return int(values[0] or 0), int(values[1] or 0)
 
 

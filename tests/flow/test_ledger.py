@@ -16,6 +16,7 @@ from clock.rounds.settling import Settling
 from tests.conftest import DAY, Servers
 from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People, one_database
 from tests.model.world import new_world
+from tests.raw import raw
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ async def test_every_event_is_posted_through_the_rules_once_however_often_it_is_
     assert sum(row["amount_fen"] for row in posted if row["kind"] == "packet") == 2 * STAKE
     assert sum(row["amount_fen"] for row in posted if row["kind"] == "payout") == 4 * STAKE
     for _, fields in entries * 2:
-        await people.service.redis.xadd(stream, fields)
+        await raw(people.service.redis).xadd(stream, fields)
     await people.drain()
     assert await people.service.redis.xlen(stream) == 0
     assert await people.transfers() == posted

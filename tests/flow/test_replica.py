@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from clock.books import outbox
@@ -26,6 +25,7 @@ from clock.service import Service
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
 from tests.flow.stage import People
 from tests.model.world import service_with
+from tests.raw import plain
 
 pytestmark = pytest.mark.long
 
@@ -103,7 +103,7 @@ pytestmark = pytest.mark.long
 async def pair(data_dir: Path) -> AsyncIterator[Pair]:
     primary = embedded.Valkey(data_dir / "primary")
     async with embedded.started(primary) as first:
-        async with Redis.from_url(primary.url) as client:
+        async with plain(primary.url) as client:
             await client.config_set("repl-diskless-sync-delay", 0)
         replica = Replica(data_dir / "replica", primary_port=primary.port, primary_password=primary.password)
         process = await embedded.start(replica)

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from clock.descriptors import clients
 from clock.http import lane, server
 from tests.conftest import Api, at
+from tests.raw import raw
 
 ME = 7
 
@@ -302,7 +303,7 @@ async def test_a_connection_ends_when_it_has_been_idle_and_not_before(
         assert await busy.code() == "ok"
         await asyncio.sleep(0.2)
     assert await silent.ended()
-    await api.service.redis.client_pause(900)
+    await raw(api.service.redis).client_pause(900)
     await busy.say(request(api, path))
     assert await busy.code() == "ok"
     started = asyncio.get_running_loop().time()
@@ -312,7 +313,7 @@ async def test_a_connection_ends_when_it_has_been_idle_and_not_before(
 
 async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api: Api, phone: Phone) -> None:
     api.service.time.stop_at(at("05:00", 1))
-    await api.service.redis.client_pause(300)
+    await raw(api.service.redis).client_pause(300)
     await phone.say(request(api, "/api/check-in"))
     assert lane.inside.count == 1
     phone.writer.transport.abort()

@@ -15,7 +15,6 @@ import msgspec
 import psutil
 import pytest
 from arq import create_pool
-from redis.asyncio import Redis
 
 from clock.config import Settings
 from clock.runtime import embedded, worker
@@ -24,6 +23,7 @@ from clock.runtime.supervise import environment
 from clock.service import Service
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
+from tests.raw import Redis
 
 pytestmark = pytest.mark.long
 
@@ -96,7 +96,7 @@ class Phone:
 
 async def checked_in(redis: Redis) -> set[int]:
     """Who is checked in, as Redis has it."""
-    records: dict[bytes, bytes] = await redis.hgetall(f"clock:{{{DAY}.0}}:members")  # type: ignore[misc]
+    records: dict[bytes, bytes] = await redis.hgetall(f"clock:{{{DAY}.0}}:members")
     return {int(uid) for uid, record in records.items() if record[:1] == b"C"}
 
 
@@ -166,7 +166,7 @@ async def test_what_was_acknowledged_until_the_end_is_what_redis_has(settings: S
         assert acknowledged
         assert acknowledged <= await checked_in(redis) <= sent
         assert {code for phone in phones for code in phone.answers} <= {"ok", "checked_in"}
-        assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(await checked_in(redis))  # type: ignore[misc]
+        assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(await checked_in(redis))
 
 
 async def test_a_process_ends_even_when_a_cancellation_was_swallowed(settings: Settings) -> None:

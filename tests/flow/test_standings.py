@@ -17,6 +17,7 @@ from clock.rounds import standings
 from tests.conftest import Servers
 from tests.flow.stage import People, begin, one_database, play, work
 from tests.model.world import new_world
+from tests.raw import raw
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ async def test_all_of_it_is_the_same_after_a_rebuild(shared: Settings, shards: i
             return [board, *[await streak(people, uid) for uid in range(1, 5)]]
 
         before = await everything()
-        await service.redis.flushall()
+        await raw(service.redis).flushall()
         await rebuild_lost(service)
         await work(people)
         assert await everything() == before

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from clock.game.client import connect
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from tests.lua.stage import Client, Stage
+from tests.raw import plain, raw
 
 
 class ClusterValkey(embedded.Valkey, frozen=True):
@@ -23,20 +23,20 @@ class ClusterValkey(embedded.Valkey, frozen=True):
 
 
 async def take_all_slots(server: embedded.Valkey) -> None:
-    async with Redis.from_url(server.url) as client:
+    async with plain(server.url) as client:
         await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     await wait_for_slots(server)
 
 
 async def forget_on_power_loss(server: embedded.Valkey) -> None:
     """Most tests are not about durability, and go faster without waiting for the disk."""
-    async with Redis.from_url(server.url) as client:
+    async with plain(server.url) as client:
         await client.config_set("appendfsync", "no")
 
 
 async def wait_for_slots(server: embedded.Valkey) -> None:
     """A node does not serve its slots in the first moments after its start."""
-    async with Redis.from_url(server.url) as client:
+    async with plain(server.url) as client:
         while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):
             await asyncio.sleep(0.02)
 
@@ -52,7 +52,7 @@ async def one_server() -> AsyncIterator[Client]:
         server = embedded.Valkey(data_dir)
         async with embedded.started(server):
             await forget_on_power_loss(server)
-            client = connect(server.url)
+            client = raw(connect(server.url))
             yield client
             await client.aclose()
 

@@ -2,11 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import date
 from typing import Any, TypeAlias
 
 import msgspec
-from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from clock.config import Settings, rules_of
@@ -16,6 +14,7 @@ from clock.game import events, keys
 from clock.game.events import Event
 from clock.game.scripts import Value, load, of_users
 from tests.conftest import DAY, at, run_script
+from tests.raw import Redis
 
 Client: TypeAlias = Redis | RedisCluster
 Row: TypeAlias = Mapping[str, Value]
@@ -82,7 +81,7 @@ def payment_row(uid: int, outcome: str, paid_at_ms: int = EVENING, transaction: 
 
 
 class Stage:
-    def __init__(self, redis: Client, shard: int = 0, day: date = DAY, forgets_scripts: bool = False) -> None:
+    def __init__(self, redis: Client, shard: int = 0, day: keys.Day = DAY, forgets_scripts: bool = False) -> None:
         self.redis: Any = redis
         self.shard = shard
         self.day = day
@@ -108,6 +107,7 @@ class Stage:
 
     async def open(self, rules: Rules = RULES, **changes: Value) -> str:
         """``changes``: to the fields that the script writes."""
+        assert self.day is not None
         fields: dict[str, Value] = {
             "first_order_id": order_no.first_order_id(self.day, self.shard),
             "rules": msgspec.json.encode(rules),

@@ -14,6 +14,7 @@ from clock.game.scripts import Value, load
 from clock.runtime import embedded, processes
 from tests.lua.conftest import ClusterValkey, connect_cluster, take_all_slots, wait_for_slots
 from tests.lua.stage import MORNING, Client, Stage, payment
+from tests.raw import raw
 
 VERBS = sorted(path.stem for path in folder("lua").glob("*.lua") if path.stem != "prelude")
 
@@ -26,7 +27,7 @@ class Restarting:
         self.process = process
 
     def client(self) -> Client:
-        return connect_cluster(self.server) if isinstance(self.server, ClusterValkey) else connect(self.server.url)
+        return connect_cluster(self.server) if isinstance(self.server, ClusterValkey) else raw(connect(self.server.url))
 
     async def kill_and_start_again(self) -> None:
         processes.kill(self.process)

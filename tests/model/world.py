@@ -13,6 +13,7 @@ from clock.config import Settings
 from clock.game import batch, totals
 from clock.game.client import connect
 from clock.service import Service
+from tests.raw import raw
 
 EMPTY = """
 SET session_replication_role = replica;
@@ -52,7 +53,7 @@ def quiet() -> Iterator[None]:
 @asynccontextmanager
 async def forgetful(settings: Settings) -> AsyncIterator[None]:
     """No server waits for its disk: what a crash of a server would lose is not this test's question."""
-    redis = connect(settings.redis_url)
+    redis = raw(connect(settings.redis_url))
     database = settings.database_url.rsplit("/", 1)[1]
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
         await connection.execute(f"ALTER DATABASE {database} SET synchronous_commit = off".encode())
@@ -87,5 +88,5 @@ async def new_world(settings: Settings, **changes: object) -> AsyncIterator[Serv
     await empty(settings)
     with quiet():
         async with service_with(settings, **changes) as service:
-            await service.redis.flushall()
+            await raw(service.redis).flushall()
             yield service

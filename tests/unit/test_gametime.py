@@ -7,13 +7,13 @@ from time import monotonic, time
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from clock.game import gametime, keys
 from clock.game.client import call
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.scripts import load
 from tests.conftest import DAY, at
+from tests.raw import Redis, plain
 
 TARGET = at("04:59", 1, 59_500)
 CLOSE_MS = 1_000
@@ -221,7 +221,7 @@ async def test_a_stopped_clock_stands_still_for_the_process_and_its_scripts(redi
 
 
 async def test_a_clock_without_a_server_keeps_running_and_says_so(one: Process) -> None:
-    nowhere: Redis = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.2)
+    nowhere: Redis = plain("redis://127.0.0.1:1", socket_connect_timeout=0.2)
     before = one.time.now_ms()
     task = asyncio.create_task(one.time.keep_in_sync(nowhere))
     await asyncio.sleep(0.3)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from tests.conftest import Api
+from tests.raw import Redis
 
 ME, OTHER = 7, 8
 EXTRA = {"mobile": "13800000007", "nickname": "seven", "openId": "open-7"}

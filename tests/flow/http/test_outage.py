@@ -9,6 +9,7 @@ from clock.config import Settings
 from clock.runtime import embedded, processes
 from tests.conftest import DAY, Api, at
 from tests.flow.http.stage import EXTRA, ME, OTHER, ask, json, kept, user_verbs
+from tests.raw import raw
 
 
 class TestRedisGone:
@@ -26,7 +27,7 @@ class TestRedisGone:
         await api.member(ME)
         order_no = (await api.join(OTHER))["data"]["order_no"]
         api.service.time.stop_at(at("05:00", 1))
-        before = await kept(api.service.redis)
+        before = await kept(raw(api.service.redis))
         await processes.stop(self.process, self.valkey.stop_signal)
 
         for path in user_verbs(api):
@@ -42,7 +43,7 @@ class TestRedisGone:
 
         self.process = await embedded.launch(self.valkey, same_port=True)
         await embedded.wait_ready(self.valkey, 10)
-        assert await kept(api.service.redis) == before
+        assert await kept(raw(api.service.redis)) == before
         reply = await ask(api, "POST", "/api/check-in", json({"uid": ME}), **api.token(ME))
         assert (reply.code, reply.body["data"]) == ("checked_in", {"money": 100})
         status, envelope = await api.pay(order_no, OTHER, notify_time="2026-11-22 20:00:00")

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from redis.asyncio import Redis
 
 from clock.http import lane
 from tests.conftest import DAY, Api, at
 from tests.flow.http.stage import EXTRA, ME, OTHER, Reply, ask, json, kept
+from tests.raw import Redis
 
 
 @pytest.mark.parametrize("changes", [{"user_rate": 3}])
@@ -61,7 +61,7 @@ async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing
     assert len(refused) + len(done) == len(people)
     assert len(done) == 5
     assert all(replies[uid].status == 503 and replies[uid].headers["retry-after"] == "1" for uid in refused)
-    assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(done)  # type: ignore[misc]
+    assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(done)
     assert [(await check_in(uid)).code for uid in refused] == ["checked_in"] * len(refused)
 
 

@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.conftest import Api, at
 from tests.flow.http.stage import EXTRA, ME, OTHER, ask, json, kept, user_verbs
+from tests.raw import Redis
 
 FAULTS = ("too_large", "unauthenticated", "bad_request", "forbidden")
 COMBINATIONS = [some for count in range(5) for some in itertools.combinations(FAULTS, count)]

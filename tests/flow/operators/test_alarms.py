@@ -14,6 +14,7 @@ from tests.flow.operators.stage import codes, drain, operate, seen
 
 def test_every_alarm_rings_for_its_reason_alone() -> None:
     fine = Watched(redis=True, postgres=True, worker=True)
+    quiet = fine.traffic
     failed = [{"kind": "refund", "state": "failed", "count": 2, "fen": 300, "oldest_seconds": 9}]
     waits = [{"kind": "refund", "state": "owed", "count": 2, "fen": 300, "oldest_seconds": 9}]
     reasons: list[tuple[dict[str, Any], str | None]] = [
@@ -28,8 +29,9 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS + 1}, "settlement_late"),
         ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS}, None),
         ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS + 1}, "outbox_old"),
-        ({"fullest": watch.FULL}, None),
-        ({"fullest": watch.FULL + 0.01}, "connections"),
+        ({"traffic": {**quiet, "fullest": watch.FULL}}, None),
+        ({"traffic": {**quiet, "fullest": watch.FULL + 0.01}}, "connections"),
+        ({"traffic": {**quiet, "failed_per_second": 0.5}}, "failing"),
         ({"outgoing": failed}, "money_failed"),
         ({"outgoing": waits}, None),
         ({"outgoing_stuck": 1}, "money_stuck"),
@@ -37,9 +39,8 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"unanswered_orders": 1}, "unanswered"),
     ]
     for changes, code in reasons:
-        rung = alarms(msgspec.structs.replace(fine, **changes), 0.0)
+        rung = alarms(msgspec.structs.replace(fine, **changes))
         assert [alarm["code"] for alarm in rung] == ([code] if code else []), changes
-    assert [alarm["code"] for alarm in alarms(fine, 0.5)] == ["failing"]
 
 
 async def test_the_alarms_follow_what_happens(api: Api) -> None:

@@ -15,6 +15,7 @@ from clock.operators.live import Said
 from clock.operators.watch import Watched
 from tests.conftest import Api, at
 from tests.flow.operators.stage import operate
+from tests.raw import raw
 
 
 async def test_however_many_ask_it_is_looked_once_in_a_while(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +83,4 @@ async def test_a_process_says_what_it_did_and_only_that(api: Api) -> None:
     assert 0 < said["verbs"]["join"]["per_second"] <= 20 / live.EVERY_SECONDS
     assert said["verbs"]["join"]["latency_ms"]["p99"] > 0
     assert said["largest_batch"] >= 1
-    assert await api.service.redis.pttl(keys.LIVE) > 0
+    assert await raw(api.service.redis).pttl(keys.LIVE) > 0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
 
 from clock.cli import main
 from clock.config import Settings
 from clock.runtime import embedded
 from clock.runtime.supervise import environment
 from tests.flow.operators.stage import ROOT, clock
+from tests.raw import Redis, plain
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ async def own_valkey(settings: Settings) -> AsyncIterator[tuple[Settings, Redis]
     with embedded.scratch() as place:
         server = embedded.Valkey(place)
         async with embedded.started(server):
-            client = Redis.from_url(server.url)
+            client = plain(server.url)
             yield msgspec.structs.replace(settings, env="prod", redis_url=server.url), client
             await client.aclose()
 

@@ -1,11 +1,13 @@
 """A round of every kind of user that has ended, and what a report about it names."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from clock.audit.reconcile import reconcile
 from clock.audit.report import Report
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, People, Sandbox, bill
+from tests.raw import raw
 
 TABLES = (
     "rounds",
@@ -44,7 +46,7 @@ class Ended:
         await self.people.rows("CREATE SCHEMA saved")
         for table in TABLES:
             await self.people.rows(f"CREATE TABLE saved.{table} AS TABLE {table}")
-        redis = self.people.service.redis
+        redis: Any = self.people.service.redis
         self.redis = {name: await redis.dump(name) async for name in redis.scan_iter()}
         self.sqlite = "\n".join(self.channel.provider.books.db.iterdump())
 
@@ -56,7 +58,7 @@ class Ended:
             for table in TABLES:
                 await connection.execute(f"DELETE FROM {table}".encode())
                 await connection.execute(f"INSERT INTO {table} SELECT * FROM saved.{table}".encode())
-        redis = self.people.service.redis
+        redis = raw(self.people.service.redis)
         await redis.flushall()
         for name, value in self.redis.items():
             await redis.restore(name, 0, value)

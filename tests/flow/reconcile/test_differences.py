@@ -13,6 +13,7 @@ from tests.conftest import DAY
 from tests.flow.reconcile.stage import Ended, named
 from tests.flow.stage import People, bill, move
 from tests.model.world import new_world
+from tests.raw import raw
 
 MEMBERS = keys.name(DAY, 0, "members")
 
@@ -197,7 +198,7 @@ async def test_a_live_round_that_redis_has_lost_is_named(shared: Settings) -> No
         people = People(service)
         await people.members(1, 2)
         await people.drain()
-        await service.redis.flushall()
+        await raw(service.redis).flushall()
         report = await reconcile(service, DAY)
         assert report is not None
         assert named(report) == {("round_missing", "shard 0")}

@@ -13,6 +13,7 @@ from clock.payments import outgoing
 from tests.conftest import DAY, at
 from tests.flow.release.stage import NOT_OURS, agree, call_back, decide, only
 from tests.flow.stage import People, Sandbox, bill
+from tests.raw import raw
 
 
 class Died(Exception):
@@ -50,8 +51,8 @@ async def test_a_release_survives_the_loss_of_redis(people: People, provider: Sa
     bill(provider, number, "T1", 1, 250)
     await call_back(people, number, amount=250)
     await decide(people, await only(people))
-    names = [name async for name in people.service.redis.scan_iter(f"clock:{{{DAY}.0}}:*")]
-    await people.service.redis.delete(*names)
+    redis: Any = people.service.redis
+    await redis.delete(*[name async for name in redis.scan_iter(f"clock:{{{DAY}.0}}:*")])
     assert f"{DAY}.0" in await rebuild_lost(people.service)
     await agree(people)
     word = await call_back(people, number, amount=250)
@@ -74,7 +75,7 @@ async def test_a_round_that_has_ended_gives_back_as_well(people: People, provide
     if end == "finished":
         await people.finish()
     assert (await decide(people, entry)).word == "released"
-    assert await people.service.redis.ttl(keys.name(DAY, 0, "outbox")) < 0
+    assert await raw(people.service.redis).ttl(keys.name(DAY, 0, "outbox")) < 0
     await agree(people)
     while await outgoing.send_some(people.service.store, people.service.channels):
         pass

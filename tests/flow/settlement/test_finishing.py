@@ -25,6 +25,7 @@ from tests.flow.settlement.stage import (
     stop,
 )
 from tests.model.world import arrived, forgetful, new_world
+from tests.raw import raw
 
 
 async def test_unclaimed_winners_are_credited_at_midnight_and_not_before(process: Service) -> None:
@@ -73,9 +74,9 @@ async def test_a_payment_into_an_ended_round_keeps_its_keys_no_longer_than_its_o
     shard = keys.shard_of(1, 2)
     outbox_, round_ = keys.names(DAY, shard, ("outbox", "round"))
     assert await pay(process, 1, numbers[1], f"{DAY} 20:00:00", "T-second") == "refund_due"
-    assert await process.redis.pttl(outbox_) == -1
+    assert await raw(process.redis).pttl(outbox_) == -1
     await worker.drain({"service": process})
     assert await refunds(process, DAY) == [1]
     left_ms = keys.KEEP_MS - 10 * 24 * 3_600_000
     for name in (outbox_, round_):
-        assert left_ms - 60_000 < await process.redis.pttl(name) <= left_ms
+        assert left_ms - 60_000 < await raw(process.redis).pttl(name) <= left_ms

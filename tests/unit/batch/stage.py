@@ -11,6 +11,7 @@ import pytest
 
 from clock.domain.outcomes import Unavailable
 from clock.game.batch import Batcher
+from clock.game.keys import Day
 from clock.game.scripts import Script, Value, load
 from tests.conftest import DAY
 
@@ -23,11 +24,11 @@ class Redis:
     """Stands in for the call of a script, so that a test decides when it comes back and with what."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, date, int, list[Value]]] = []
+        self.calls: list[tuple[str, Day, int, list[Value]]] = []
         self.answers: list[asyncio.Future[list[Any]]] = []
         self.at_once: Callable[[Script, Sequence[Value]], list[Any]] | None = None
 
-    async def __call__(self, script: Script, day: date, shard: int, args: Sequence[Value]) -> list[Any]:
+    async def __call__(self, script: Script, day: Day, shard: int, args: Sequence[Value]) -> list[Any]:
         self.calls.append((script.verb, day, shard, list(args)))
         if self.at_once:
             return self.at_once(script, args)
