@@ -14,7 +14,8 @@ import msgspec
 import psutil
 
 from bench.load import Job, Report
-from clock.books.store import PARTITIONED, migrate
+from clock.books.migrations import migrate
+from clock.books.store import PARTITIONED
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no

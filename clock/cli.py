@@ -126,11 +126,12 @@ def api() -> None:
     with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # prometheus_client reads it when imported
         from clock.http.server import serve
-        from clock.runtime.supervise import free_port, require_durable_redis
+        from clock.runtime.start_check import start_check
+        from clock.runtime.supervise import free_port
 
         settings = ready_settings()
         logs.configure("api")
-        uvloop.run(require_durable_redis(settings))
+        uvloop.run(start_check(settings, queue=False, postgres_may_be_away=True))
         port = free_port(settings.host, settings.port)
         dev = load(os.environ).env == "dev"  # as the processes that serve read it
         serve(f"clock.{'dev' if dev else 'http'}.app:create_app", settings.host, port, settings.api_workers)
@@ -139,11 +140,12 @@ def api() -> None:
 @cli.command()
 def worker() -> None:
     """Carry the outbox into Postgres, settle and finish rounds."""
-    from clock.runtime.supervise import require_durable_redis
+    from clock.runtime.start_check import start_check
     from clock.runtime.worker import run
 
     settings = ready_settings()
-    uvloop.run(require_durable_redis(settings))
+    logs.configure("worker")
+    uvloop.run(start_check(settings))
     uvloop.run(run(settings))
 
 
@@ -158,13 +160,13 @@ def sandbox() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring Postgres' tables up to date."""
-    from clock.books import store
+    from clock.books import migrations
 
     logs.configure("migrate")
     settings = settings_here()
     if not settings.database_url:
         raise BadSetting("CLOCK_DATABASE_URL is required")
-    applied = asyncio.run(store.migrate(settings.database_url))
+    applied = asyncio.run(migrations.migrate(settings.database_url))
     logs.say(f"{len(applied)} migrations applied")
 
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import RedisError
 
 from clock.domain.rounds import Rules
 
@@ -51,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Port of the sandbox provider on this host; development chooses a free one."""
     api_workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
     durability: Literal["fsync", "replica"] = "fsync"
+    redis_durability: Literal["checked", "trusted"] = "checked"
+    """``trusted``: whoever runs Redis has set what its CONFIG command does not show us."""
     user_rate: Annotated[int, msgspec.Meta(ge=1)] = 200
     """Rate limit: requests a second by one user to one API process."""
 
@@ -121,14 +124,23 @@ def _check(settings: Settings) -> None:
     _check_windows(settings)
 
 
+def _redis(url: str) -> None:
+    """Makes a connection without connecting: an argument of the URL that the connection does not take is refused here,
+    not at the first command."""
+    path = urlsplit(url).path.strip("/")
+    if not url.startswith("unix://") and path and not path.isdecimal():
+        raise ValueError
+    ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+
+
 def _http(url: str) -> None:
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError
 
 
 URLS: dict[str, tuple[Callable[[str], object], str]] = {
-    "redis_url": (parse_url, "redis://, rediss:// or unix://"),
-    "queue_url": (parse_url, "redis://, rediss:// or unix://"),
+    "redis_url": (_redis, "redis://, rediss:// or unix://"),
+    "queue_url": (_redis, "redis://, rediss:// or unix://"),
     "database_url": (conninfo_to_dict, "postgresql://"),
     "platform_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),
@@ -143,7 +155,7 @@ def _check_urls(settings: Settings) -> None:
         try:
             if url:
                 read(url)
-        except (ValueError, psycopg.ProgrammingError):
+        except (ValueError, TypeError, RedisError, psycopg.ProgrammingError):
             raise BadSetting(f"CLOCK_{name.upper()} is not usable: it must be a URL, {beginning}…") from None
 
 

@@ -13,7 +13,6 @@ from clock.config import BadSetting, Settings
 from clock.game import keys
 from clock.game.asking import Asking
 from clock.game.client import connect
-from clock.game.commands import Commands
 from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home
@@ -109,26 +108,3 @@ def require_secrets(settings: Settings) -> None:
     if settings.jwt_secret and len(settings.jwt_secret.encode()) < 32:
         raise BadSetting("CLOCK_JWT_SECRET must be at least 32 bytes (RFC 7518, 3.2)")
     Tokens(settings)
-
-
-DURABLE = {
-    "appendonly": "yes",
-    "appendfsync": "always",
-    "maxmemory-policy": "noeviction",
-    "no-appendfsync-on-rewrite": "no",
-}
-"""What Redis must be set to, to lose nothing that it acknowledged."""
-
-
-async def durability_of(redis: Commands) -> dict[str, str]:
-    """What Redis is set to, of :data:`DURABLE`."""
-    config = await redis.config_get(*DURABLE)
-    return {name: str(config.get(name, "")) for name in DURABLE}
-
-
-async def require_durability(redis: Commands) -> None:
-    """Raises :class:`BadSetting` for a Redis that forgets."""
-    config = await durability_of(redis)
-    for name, wanted in DURABLE.items():
-        if config[name] != wanted:
-            raise BadSetting(f"Redis has {name}={config[name]!r}; it must be {wanted!r}")

@@ -180,9 +180,6 @@ SELECT * FROM rounds WHERE finished_at IS NULL ORDER BY day LIMIT 100
 -- find_order: A user's order in a round.
 SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s
 
--- ping: Does Postgres answer?
-SELECT 1 AS ok
-
 -- pool_balance: The balance of a round's pool account; 0 once the round has ended.
 SELECT coalesce(sum(CASE WHEN to_account = 'pool:' || to_char(day, 'YYYY-MM-DD') THEN amount_fen
                          WHEN from_account = 'pool:' || to_char(day, 'YYYY-MM-DD') THEN -amount_fen ELSE 0 END), 0)::bigint AS fen
@@ -479,3 +476,22 @@ WHERE excluded.switched_at_ms >= flags.switched_at_ms
 -- upsert_ack: The latest round whose result the user has seen.
 INSERT INTO flags (uid, acked_day) VALUES (%(uid)s, %(day)s)
 ON CONFLICT (uid) DO UPDATE SET acked_day = greatest(flags.acked_day, excluded.acked_day)
+
+-- migrations: What has been applied to this database.
+SELECT name, checksum FROM migrations
+
+-- server: What the start check judges: the server, its settings in effect here, and where this role may create tables.
+SELECT current_setting('server_version_num')::int AS version_num, current_setting('server_version') AS version,
+       pg_is_in_recovery() AS standby, current_setting('server_encoding') AS server_encoding,
+       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_user::text AS role, current_database()::text AS database, current_schema()::text AS schema,
+       current_setting('search_path') AS search_path,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+       has_database_privilege(current_database(), 'TEMPORARY') AS may_make_temporary
+
+-- rights: Of each table: whether this role may read and write it, and whether it has the rights of its owner.
+SELECT name, pg_get_userbyid(relowner)::text AS owner, pg_has_role(relowner, 'USAGE') AS owns,
+       has_table_privilege(pg_class.oid, 'SELECT') AND has_table_privilege(pg_class.oid, 'INSERT')
+       AND has_table_privilege(pg_class.oid, 'UPDATE') AND has_table_privilege(pg_class.oid, 'DELETE') AS may_write
+FROM unnest(%(tables)s::text[]) AS name JOIN pg_class ON pg_class.oid = to_regclass(name)

@@ -18,7 +18,8 @@ import uvicorn
 
 import clock.dev.app
 import clock.http.app
-from clock.books.store import Store, add_partitions, migrate
+from clock.books.migrations import migrate
+from clock.books.store import Store, add_partitions
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms

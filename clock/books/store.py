@@ -1,6 +1,5 @@
-"""Postgres: the pool, the named queries of ``sql/``, the migrations."""
+"""Postgres: the pool, the named queries of ``sql/``, the partitions of a day."""
 
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,15 +8,12 @@ from functools import cache
 from typing import Any, LiteralString, cast
 
 import psycopg
-import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from clock.domain.outcomes import Unavailable
 from clock.files import folder
-
-log = structlog.get_logger()
 
 Connection = AsyncConnection[DictRow]
 
@@ -51,10 +47,6 @@ OUTBOX_LOCK = 0x636C6F65
 
 NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """What psycopg raises where Postgres cannot answer now."""
-
-
-class BadMigration(Exception):
-    """The recorded migrations are not those of this version."""
 
 
 @cache
@@ -167,39 +159,3 @@ async def measure(store: Store, day: date) -> None:
         for table in PARTITIONED:
             name = sql.Identifier(f"{table}_{day:%Y%m%d}")
             await connection.execute(sql.SQL("ANALYZE {}").format(name))
-
-
-async def migrate(url: str) -> list[str]:
-    """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadMigration` and
-    :class:`Unavailable`."""
-    try:
-        async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
-            return await _apply(connection)
-    except NO_ANSWER as error:
-        raise Unavailable(f"Postgres: {error}") from error
-
-
-async def _apply(connection: Connection) -> list[str]:
-    applied = []
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL,"
-        " applied_at timestamptz NOT NULL DEFAULT now())"
-    )
-    cursor = await connection.execute("SELECT name, checksum FROM migrations")
-    known = {row["name"]: row["checksum"] for row in await cursor.fetchall()}
-    files = sorted((folder("sql") / "migrations").glob("*.sql"))
-    if missing := known.keys() - {file.stem for file in files}:
-        raise BadMigration(f"the database is newer: it has {', '.join(sorted(missing))}")
-    for file in files:
-        text = file.read_text("utf-8")
-        checksum = hashlib.sha256(text.encode()).hexdigest()
-        if file.stem in known:
-            if known[file.stem] != checksum:
-                raise BadMigration(f"{file.name} is not what was applied under that name")
-            continue
-        await connection.execute(text.encode())
-        await connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", [file.stem, checksum])
-        applied.append(file.stem)
-        log.info("migrated", migration=file.stem)
-    return applied

@@ -7,10 +7,12 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock.books import outbox
+from clock.books.migrations import UNFIT, schema_fits
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, previous
 from clock.game import keys
-from clock.service import Service, durability_of
+from clock.operators.redis_check import durability_of
+from clock.service import Service
 
 log = structlog.get_logger()
 
@@ -30,11 +32,18 @@ async def around(service: Service) -> list[tuple[keys.Day, int]]:
 
 
 async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:
-    """Redis, Postgres and the worker, and the durability in force.
+    """Redis, Postgres and the worker, the durability in force, and whether the database's migrations are exactly this
+    version's.
 
     Only Redis decides: check-ins go on while Postgres or the worker is away, and the outbox keeps what happened.
     """
-    parts: dict[str, Any] = {"redis": False, "postgres": False, "worker": False, "durability": {}}
+    parts: dict[str, Any] = {"redis": False, "postgres": False, "schema": False, "worker": False, "durability": {}}
+    try:
+        async with asyncio.timeout(PING_SECONDS):
+            parts["schema"] = await schema_fits(service.store)
+            parts["postgres"] = True
+    except (Unavailable, TimeoutError) as error:
+        log.warning("postgres_not_ready", error=str(error))
     try:
         mode = service.settings.durability
         replicas = (await service.redis.info("replication"))["connected_slaves"]
@@ -42,12 +51,7 @@ async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:
         parts["outbox"] = await outbox.backlog(service.redis, await around(service))
         parts["redis"] = mode == "fsync" or replicas > 0
         parts["worker"] = bool(await service.redis.exists(keys.HEARTBEAT))
-    except (RedisError, OSError, Unavailable) as error:
+    except (RedisError, OSError, Unavailable, UNFIT) as error:  # UNFIT: a round that is not in Redis was looked up
         log.warning("redis_not_ready", error=str(error))
-    try:
-        async with asyncio.timeout(PING_SECONDS):
-            parts["postgres"] = bool(await service.store.one("ping"))
-    except (Unavailable, TimeoutError) as error:
-        log.warning("postgres_not_ready", error=str(error))
     ready = parts["redis"]
     return ready, {"ready": ready, **parts}

@@ -20,16 +20,15 @@ from typing import TypedDict
 import aiohttp
 import msgspec
 import structlog
-from redis.exceptions import RedisError
 
 from clock import logs
-from clock.config import PREFIX, BadSetting, Settings
-from clock.game.client import connect
+from clock.config import PREFIX, Settings
 from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
 from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError
-from clock.service import require_durability, require_secrets
+from clock.runtime.start_check import start_check
+from clock.service import require_secrets
 
 HESITATION_S = 20.0
 """If the API is alive but not ready after this long, its address is announced anyway."""
@@ -98,7 +97,7 @@ async def up(settings: Settings, plan: Callable[[Settings], Plan] = plan) -> int
     """Run everything until SIGINT, SIGTERM or SIGHUP; return the exit code: 0 after these, 1 if it cannot start.
 
     Must be called in the main thread. A second signal kills every child at once. Raises :class:`BadSetting`
-    for settings that production refuses.
+    for settings and servers that the service refuses.
     """
     logs.configure("supervisor")
     crew = Crew()
@@ -162,9 +161,10 @@ async def _stack(
         cleanup.push_async_callback(crew.stop)
         settings = await _start_servers(settings, crew)
         require_secrets(settings)
-        await require_durable_redis(settings)
+        await start_check(settings, migrated=False)
         steps, logs = plan(settings), data_dir / "log" if crew.quiet else None
         await crew.run_once(steps.migrate, lock, logs)
+        await start_check(settings)
         urls = _urls(settings)
         cleanup.callback((data_dir / "running.json").unlink, missing_ok=True)
         directory.write_private(data_dir / "running.json", msgspec.json.encode(urls).decode())
@@ -182,18 +182,6 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
         url = await crew.keep_server(embedded.Postgres(settings.data_dir))
         settings = msgspec.structs.replace(settings, database_url=url)
     return settings
-
-
-async def require_durable_redis(settings: Settings) -> None:
-    """Raises :class:`BadSetting` in production if Redis is not durable or does not answer."""
-    if settings.env == "prod":
-        redis = connect(settings.redis_url)
-        try:
-            await require_durability(redis)
-        except RedisError as error:
-            raise BadSetting(f"Redis does not answer: {error}") from None
-        finally:
-            await redis.aclose()
 
 
 def _with_sandbox(settings: Settings) -> Settings:

@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from clock.cli import cli
 from clock.config import PREFIX, Settings
 from clock.game.keys import HEARTBEAT
-from clock.service import DURABLE
+from clock.operators.redis_check import DURABLE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")

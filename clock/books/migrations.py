@@ -1,0 +1,126 @@
+"""The migrations of ``sql/migrations``: whether a database has exactly those of this version, and how they are applied.
+
+A database records each with the checksum of its text.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+
+import msgspec
+import structlog
+from psycopg.errors import InsufficientPrivilege, ProgrammingError
+
+from clock.books.postgres_check import connected, facts, lacks_rights, require_place, require_server
+from clock.books.store import MIGRATION_LOCK, Connection, Store, rows
+from clock.config import BadSetting
+from clock.files import folder
+
+log = structlog.get_logger()
+
+UNFIT = ProgrammingError
+"""What psycopg raises where a table is missing, is another than this version's, or is not this role's to use."""
+
+
+class BadMigration(BadSetting):
+    """The recorded migrations are not those of this version."""
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """``name`` is that of the file, without its suffix."""
+
+    name: str
+    text: str
+    checksum: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """Those of this version, in order."""
+    files = sorted((folder("sql") / "migrations").glob("*.sql"))
+    texts = [(file.stem, file.read_text("utf-8")) for file in files]
+    return tuple(Migration(name, text, hashlib.sha256(text.encode()).hexdigest()) for name, text in texts)
+
+
+def tables() -> list[str]:
+    """The tables that the migrations make."""
+    return [name for one in migrations() for name in re.findall(r"^CREATE TABLE (\w+)", one.text, re.MULTILINE)]
+
+
+def missing(recorded: Mapping[str, str]) -> list[Migration]:
+    """What a database with these checksums by name lacks, in order. Raises :class:`BadMigration` if it has others."""
+    if unknown := recorded.keys() - {one.name for one in migrations()}:
+        raise BadMigration(
+            f"this version of clock is older than the database of CLOCK_DATABASE_URL: it does not know the migration "
+            f"{', '.join(sorted(unknown))}; install the version that applied it"
+        )
+    for one in migrations():
+        if recorded.get(one.name, one.checksum) != one.checksum:
+            raise BadMigration(
+                f"{one.name}.sql is not what was applied under that name to the database of CLOCK_DATABASE_URL: "
+                "install the version that applied it"
+            )
+    return [one for one in migrations() if one.name not in recorded]
+
+
+async def _recorded(connection: Connection) -> dict[str, str]:
+    return {row["name"]: row["checksum"] for row in await rows(connection, "migrations")}
+
+
+async def require_schema(connection: Connection) -> None:
+    """Raises :class:`BadMigration` unless every migration of this version is applied, and no other."""
+    found = await facts(connection)
+    try:
+        lacking = missing(await _recorded(connection))
+    except InsufficientPrivilege:
+        raise BadMigration(
+            f"role {found.role!r} may not read the table migrations: run as the role that migrated, or GRANT SELECT, "
+            f"INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {found.schema} TO {found.role}"
+        ) from None
+    except UNFIT:
+        raise BadMigration(
+            f"the database {found.database!r} has no tables of clock that role {found.role!r} can see (search_path "
+            f"{found.search_path}): run clock migrate, or give the role the schema of the role that did"
+        ) from None
+    if lacking:
+        names = ", ".join(one.name for one in lacking)
+        raise BadMigration(f"the database {found.database!r} lacks the migration {names}: run clock migrate")
+
+
+async def schema_fits(store: Store) -> bool:
+    """Whether every migration of this version is applied, and no other. Raises
+    :class:`~clock.domain.outcomes.Unavailable`."""
+    try:
+        recorded = {row["name"]: row["checksum"] for row in await store.all("migrations")}
+    except UNFIT:
+        return False
+    return recorded == {one.name: one.checksum for one in migrations()}
+
+
+async def migrate(url: str) -> list[str]:
+    """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadSetting` for a database that
+    this version cannot use, before anything is created, and :class:`~clock.domain.outcomes.Unavailable`."""
+    async with connected(url) as connection:
+        found = await facts(connection)
+        require_server(found)
+        require_place(found)
+        try:
+            return await _apply(connection)
+        except InsufficientPrivilege as error:
+            raise lacks_rights(error) from None
+
+
+async def _apply(connection: Connection) -> list[str]:
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    applied = []
+    for one in missing(await _recorded(connection)):
+        await connection.execute(one.text.encode())
+        await connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", [one.name, one.checksum])
+        applied.append(one.name)
+        log.info("migrated", migration=one.name)
+    return applied

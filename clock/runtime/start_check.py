@@ -1,0 +1,89 @@
+"""The start check of ``clock api``, ``clock worker`` and ``clock up``.
+
+A server that the service cannot use is refused with a sentence that names the setting and the remedy.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import structlog
+from redis.exceptions import RedisError
+
+from clock.books.migrations import require_schema, tables
+from clock.books.postgres_check import connected, facts, require_durability, require_rights, require_server
+from clock.config import BadSetting, Settings
+from clock.domain.outcomes import Unavailable
+from clock.game.client import connect
+from clock.game.commands import Commands
+from clock.operators.redis_check import require_queue, require_redis
+
+ANSWER_SECONDS = 5.0
+"""How long a server is waited for. In development it is asked once."""
+
+PAUSE_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+
+async def start_check(
+    settings: Settings, *, queue: bool = True, postgres_may_be_away: bool = False, migrated: bool = True
+) -> None:
+    """Raises :class:`BadSetting` for a server that does not fit, and in production for one that does not answer.
+
+    ``queue``: whether arq's own server is needed. ``postgres_may_be_away``: check-ins and payments do without it, so
+    that the API starts. ``migrated``: false before ``clock migrate`` has run.
+    """
+    checks: list[tuple[str, Callable[[], Awaitable[None]], bool]] = [
+        (
+            "Redis (CLOCK_REDIS_URL)",
+            lambda: _with_redis(settings.redis_url, lambda one: require_redis(one, settings)),
+            False,
+        ),
+        ("Postgres (CLOCK_DATABASE_URL)", lambda: _require_postgres(settings, migrated), postgres_may_be_away),
+    ]
+    if queue and settings.queue_url:
+        checks.append(("Redis (CLOCK_QUEUE_URL)", lambda: _with_redis(settings.queue_url, require_queue), False))
+    production = settings.env == "prod"
+    for server, check, may_be_away in checks:
+        why = await _silence(check, ANSWER_SECONDS if production else 0.0)
+        if why and production and not may_be_away:
+            raise BadSetting(f"{server} does not answer: {why}")
+        if why:
+            log.warning("server_not_checked", server=server, reason=why)
+
+
+async def _silence(check: Callable[[], Awaitable[None]], seconds: float) -> str:
+    """Run the check until the server answers or the time is over; why it does not answer, empty if it did."""
+    began = monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(max(began + ANSWER_SECONDS - monotonic(), PAUSE_SECONDS)):
+                await check()
+            return ""
+        except TimeoutError:
+            return f"no answer within {ANSWER_SECONDS:.0f} s"
+        except (RedisError, OSError, Unavailable) as error:
+            why = str(error)
+        if monotonic() + PAUSE_SECONDS >= began + seconds:
+            return why
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _with_redis(url: str, check: Callable[[Commands], Awaitable[None]]) -> None:
+    redis = connect(url)
+    try:
+        await check(redis)
+    finally:
+        await redis.aclose()
+
+
+async def _require_postgres(settings: Settings, migrated: bool) -> None:
+    async with connected(settings.database_url) as connection:
+        found = await facts(connection)
+        require_server(found)
+        if settings.env == "prod":
+            require_durability(found)
+        if migrated:
+            await require_schema(connection)
+            await require_rights(connection, found, tables())
