@@ -31,6 +31,7 @@ from clock.http.server import OPTIONS
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service
+from tests import servers as system
 from tests.raw import Redis, raw
 
 DAY = date(2026, 11, 22)
@@ -51,6 +52,12 @@ class Servers:
     def database_url(self, name: str) -> str:
         return self.admin_url.rsplit("/", 1)[0] + "/" + name
 
+    async def admin(self, *statements: str) -> None:
+        """Run them as superuser, each in a transaction of its own."""
+        async with await psycopg.AsyncConnection.connect(self.admin_url, autocommit=True) as connection:
+            for statement in statements:
+                await connection.execute(statement.encode())
+
 
 @pytest.fixture(scope="session")
 async def servers() -> AsyncIterator[Servers]:
@@ -59,7 +66,7 @@ async def servers() -> AsyncIterator[Servers]:
         async with embedded.started(valkey), embedded.started(postgres):
             servers = Servers(valkey.url, postgres.url)
             await _forget_on_power_loss(servers)
-            await _admin(servers, "CREATE DATABASE template")
+            await servers.admin("CREATE DATABASE template")
             await _fill_template(servers.database_url("template"))
             yield servers
 
@@ -84,13 +91,36 @@ async def _fill_template(url: str) -> None:
 async def _forget_on_power_loss(servers: Servers) -> None:
     """Each test makes a database of its own: hundreds of files, whose syncs would take a third of the time."""
     for name in ("fsync", "full_page_writes"):
-        await _admin(servers, f"ALTER SYSTEM SET {name} = off")
-    await _admin(servers, "SELECT pg_reload_conf()")
+        await servers.admin(f"ALTER SYSTEM SET {name} = off")
+    await servers.admin("SELECT pg_reload_conf()")
 
 
-async def _admin(servers: Servers, statement: str) -> None:
-    async with await psycopg.AsyncConnection.connect(servers.admin_url, autocommit=True) as connection:
-        await connection.execute(statement.encode())
+@pytest.fixture(scope="session")
+async def durable() -> AsyncIterator[Servers]:
+    """A Valkey and a Postgres of their own, as production demands them. A test that changes a setting puts it back."""
+    with embedded.scratch(in_memory()) as data_dir:
+        valkey, postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
+        async with embedded.started(valkey), embedded.started(postgres):
+            servers = Servers(valkey.url, postgres.url)
+            await servers.admin("CREATE DATABASE template")
+            await migrate(servers.database_url("template"))
+            yield servers
+
+
+@pytest.fixture
+async def durable_database(durable: Servers) -> AsyncIterator[str]:
+    """A migrated, empty database on the durable Postgres."""
+    name = f"test_{next(_numbers)}"
+    await durable.admin(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
+    yield durable.database_url(name)
+    await durable.admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """A test that is left out is named, as the Makefile names those that need a browser."""
+    if system.MISSING:
+        needed = " and ".join(system.MISSING)
+        terminalreporter.write_line(f"*** Tests on the system's own servers are left out. They need {needed}. ***")
 
 
 @pytest.fixture
@@ -106,9 +136,9 @@ async def redis(servers: Servers) -> AsyncIterator[Redis]:
 async def database_url(servers: Servers) -> AsyncIterator[str]:
     """A migrated, empty database of the test's own."""
     name = f"test_{next(_numbers)}"
-    await _admin(servers, f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
+    await servers.admin(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
     yield servers.database_url(name)
-    await _admin(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    await servers.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -113,10 +113,12 @@ async def migrate(url: str) -> list[str]:
 
 async def _apply(connection: Connection) -> list[str]:
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL,"
-        " applied_at timestamptz NOT NULL DEFAULT now())"
-    )
+    there = await connection.execute("SELECT to_regclass('migrations') AS found")
+    if (await there.fetchone() or {}).get("found") is None:  # IF NOT EXISTS asks only the search path's first schema
+        await connection.execute(
+            "CREATE TABLE migrations (name text PRIMARY KEY, checksum text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
     applied = []
     for one in missing(await _recorded(connection)):
         await connection.execute(one.text.encode())

@@ -69,9 +69,9 @@ def _refused(name: str, error: Exception) -> BadSetting:
 
 async def _require_primary(redis: Commands, name: str) -> None:
     server, replication = await redis.info("server"), await redis.info("replication")
-    if server.get("redis_mode") == "sentinel":
+    if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Valkey has the second name
         raise BadSetting(f"{name} leads to a Sentinel, which holds no data: name the primary")
-    if server.get("redis_mode") == "cluster" or (await redis.info("cluster")).get("cluster_enabled"):
+    if (await redis.info("cluster")).get("cluster_enabled"):
         raise BadSetting(
             f"{name} leads to a cluster (cluster_enabled is 1), which is not supported yet: name a server of its own"
         )
@@ -118,8 +118,8 @@ async def _require_durability(redis: Commands, settings: Settings) -> None:
     hidden = [f"{name} {wanted}" for name, wanted in DURABLE.items() if found[name] == UNKNOWN]
     if hidden and settings.redis_durability != "trusted":
         raise BadSetting(
-            "Redis does not show its settings (CONFIG is forbidden): allow +config|get to the user of CLOCK_REDIS_URL, or "
-            f"set CLOCK_REDIS_DURABILITY=trusted if you know that it has {', '.join(hidden)}"
+            "Redis does not show its settings (CONFIG is forbidden): allow +config|get to the user of "
+            f"CLOCK_REDIS_URL, or set CLOCK_REDIS_DURABILITY=trusted if you know that it has {', '.join(hidden)}"
         )
 
 

@@ -1,0 +1,37 @@
+"""Settings of production over durable servers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from clock.config import Settings
+from clock.runtime import start_check
+from clock.runtime.ports import free_port
+from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers
+from tests.raw import Redis, plain
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_check, "ANSWER_SECONDS", 1.0)
+
+
+@pytest.fixture
+def settings(durable: Servers, durable_database: str, tmp_path: Path) -> Settings:
+    return Settings(
+        env="prod",
+        port=free_port(),
+        data_dir=tmp_path,
+        redis_url=durable.redis_url,
+        database_url=durable_database,
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+    )
+
+
+@pytest.fixture
+async def redis(durable: Servers) -> AsyncIterator[Redis]:
+    """The durable Valkey, with every right."""
+    async with plain(durable.redis_url) as client:
+        yield client
