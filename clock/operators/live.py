@@ -1,4 +1,7 @@
-"""Live figures of all API processes: each says every two seconds in Redis what it did, any of them adds that up."""
+"""Live figures of all API processes: each says every two seconds in Redis what it did, any of them adds that up.
+
+How old that is, is judged by Redis' TIME alone: the clocks of two hosts may differ by more than it is shown for.
+"""
 
 import asyncio
 import os
@@ -21,12 +24,14 @@ COUNT_SECONDS = 0.25
 EVERY_SECONDS = 2.0
 FRESH_SECONDS = 7.0
 """What a process said is shown for so long: a process that died is gone then."""
+DEAD_SECONDS = 60.0
+"""What a process said is removed after so long. Not sooner: after a failover Redis may have another clock."""
 
 PERCENTILES = (50, 95, 99)
 
 
 class Said(msgspec.Struct):
-    """``at_s``: the real clock of the process, ``seconds``: how long it counted."""
+    """``at_s``: Redis' TIME when it was said, ``seconds``: how long the process counted."""
 
     at_s: float
     seconds: float
@@ -42,13 +47,20 @@ async def keep_saying(redis: Commands) -> None:
         while (now := time.monotonic()) < began + EVERY_SECONDS:
             metrics.count()
             await asyncio.sleep(COUNT_SECONDS)
-        said = Said(time.time(), now - began, metrics.take_recent())
+        seconds, recent = now - began, metrics.take_recent()
         began = now
         try:
+            said = Said(await _time(redis), seconds, recent)
             await redis.hset(keys.LIVE, process, msgspec.msgpack.encode(said))
             await redis.pexpire(keys.LIVE, keys.LIVE_MS)
         except (RedisError, OSError) as error:
             log.warning("live_not_said", error=str(error))
+
+
+async def _time(redis: Commands) -> float:
+    """Redis' clock, in seconds; the game's clock may be moved."""
+    seconds, micros = await redis.time()
+    return seconds + micros / 1_000_000
 
 
 async def traffic(redis: Commands) -> dict[str, Any]:
@@ -56,10 +68,12 @@ async def traffic(redis: Commands) -> dict[str, Any]:
     said = {
         process: msgspec.msgpack.decode(text, type=Said) for process, text in (await redis.hgetall(keys.LIVE)).items()
     }
-    old = [process for process, one in said.items() if time.time() - one.at_s > FRESH_SECONDS]
-    if old:
-        await redis.hdel(keys.LIVE, *old)
-    return add_up([one for process, one in said.items() if process not in old])
+    now = await _time(redis)
+    age = {process: abs(now - one.at_s) for process, one in said.items()}
+    dead = [process for process in said if age[process] > DEAD_SECONDS]
+    if dead:
+        await redis.hdel(keys.LIVE, *dead)
+    return add_up([one for process, one in said.items() if age[process] <= FRESH_SECONDS])
 
 
 def add_up(said: list[Said]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from clock.cli import cli
 from clock.config import BadSetting, Settings
 from clock.dev.app import create_app
 from clock.http import server
+from clock.runtime import start_check
 from clock.runtime.supervise import environment
 from tests.conftest import Api, at
 from tests.flow.operators.stage import BOSS
@@ -56,6 +57,10 @@ def test_the_application_of_development_does_not_start_in_production(settings: S
         create_app(settings)
 
 
+async def accepted(settings: Settings, **options: bool) -> None:
+    """The start check of servers that fit."""
+
+
 @pytest.mark.parametrize(
     ("changes", "factory"),
     [({"env": "prod"}, "clock.http.app:create_app"), ({"env": "dev"}, "clock.dev.app:create_app")],
@@ -67,6 +72,7 @@ def test_the_api_serves_the_application_of_its_environment(
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # the command sets it only where it is missing
+    monkeypatch.setattr(start_check, "start_check", accepted)
     served: list[str] = []
     monkeypatch.setattr(server, "serve", lambda factory, *_: served.append(factory))
     result = CliRunner().invoke(cli, ["api"], catch_exceptions=False)

@@ -18,6 +18,7 @@ async def test_healthz_says_that_the_process_lives(api: Api) -> None:
 async def test_readyz_shows_the_servers_the_worker_and_the_durability_in_force(api: Api) -> None:
     status, parts = await api.send("GET", "/readyz")
     assert (status, parts["ready"], parts["redis"], parts["postgres"]) == (200, True, True, True)
+    assert parts["schema"] is True
     assert parts["worker"] is False
     durability = parts["durability"]
     assert (durability["mode"], durability["appendonly"], durability["appendfsync"]) == ("fsync", "yes", "always")
@@ -25,6 +26,30 @@ async def test_readyz_shows_the_servers_the_worker_and_the_durability_in_force(a
 
     await worker.beat({"service": api.service})
     assert (await api.send("GET", "/readyz"))[1]["worker"] is True
+
+
+async def test_readyz_says_whether_the_database_has_this_versions_schema(api: Api) -> None:
+    """Redis decides all the same: check-ins go on."""
+    last = "name = '0005_position_of_users'"
+    for change in (
+        f"UPDATE migrations SET checksum = 'another' WHERE {last}",
+        f"DELETE FROM migrations WHERE {last}",
+        "INSERT INTO migrations (name, checksum) VALUES ('9999_later', '')",
+        "ALTER TABLE migrations RENAME TO others",
+    ):
+        assert (await api.send("GET", "/readyz"))[1]["schema"] is (change.startswith("UPDATE"))
+        async with api.service.store.transaction() as connection:
+            await connection.execute(change.encode())
+        status, parts = await api.send("GET", "/readyz")
+        assert (status, parts["ready"], parts["postgres"], parts["schema"]) == (200, True, True, False)
+
+
+async def test_a_database_without_tables_is_no_error_of_readyz(api: Api) -> None:
+    async with api.service.store.transaction() as connection:
+        await connection.execute("ALTER TABLE migrations RENAME TO others")
+        await connection.execute("ALTER TABLE rounds RENAME TO other_rounds")
+    status, parts = await api.send("GET", "/readyz")
+    assert (status, parts["ready"], parts["postgres"], parts["schema"]) == (503, False, True, False)
 
 
 @pytest.mark.parametrize("changes", [{"database_url": "postgresql://nobody@127.0.0.1:1/nowhere"}])
@@ -37,6 +62,7 @@ async def test_without_postgres_it_says_so_at_once_and_history_is_unavailable(ap
     began = time.monotonic()
     status, parts = await api.send("GET", "/readyz")
     assert (status, parts["ready"], parts["redis"], parts["postgres"]) == (200, True, True, False)
+    assert parts["schema"] is False
     assert time.monotonic() - began < 4  # a load balancer does not wait longer
     async with api.session.get(f"{api.url}/ops/quarantine", headers=api.token(BOSS, "operator")) as reply:
         assert (reply.status, (await reply.json())["code"]) == (503, "unavailable")

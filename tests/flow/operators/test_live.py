@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from clock.config import Settings
 from clock.game import keys
+from clock.game.client import connect
 from clock.metrics import BOUNDS_MS, Answered, Recent
 from clock.operators import live, watch
 from clock.operators.live import Said
 from clock.operators.watch import Watched
+from clock.service import end
 from tests.conftest import Api, at
 from tests.flow.operators.stage import operate
-from tests.raw import raw
+from tests.raw import Redis, raw
 
 
 async def test_however_many_ask_it_is_looked_once_in_a_while(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,9 +45,10 @@ def busy(at_s: float, seconds: float, count: int, ms: float, failed: int = 0) ->
 
 async def test_the_figures_of_all_processes_are_added_up_and_those_of_the_dead_are_not(api: Api) -> None:
     redis: Any = api.service.redis
-    now = time.time()
+    now = (await redis.time())[0]
     await redis.delete(keys.LIVE)
-    said = {"a": busy(now, 2.0, 200, 5), "b": busy(now, 4.0, 400, 50, failed=8), "dead": busy(now - 60, 2.0, 9_999, 5)}
+    said = {"a": busy(now, 2.0, 200, 5), "b": busy(now, 4.0, 400, 50, failed=8), "dead": busy(now - 61, 2.0, 9_999, 5)}
+    said |= {"silent": busy(now - 8, 2.0, 9_999, 5), "early": busy(now + 30, 2.0, 9_999, 5)}
     await redis.hset(keys.LIVE, mapping=said)
     figures = await live.traffic(redis)
     assert (figures["processes"], figures["per_second"], figures["failed_per_second"]) == (2, 200.0, 2.0)
@@ -52,7 +56,28 @@ async def test_the_figures_of_all_processes_are_added_up_and_those_of_the_dead_a
     assert 5 < figures["latency_ms"]["p50"] <= 64
     assert 45 < figures["latency_ms"]["p99"] <= 64
     assert figures["verbs"]["check_in"]["per_second"] == 200.0
-    assert await redis.hexists(keys.LIVE, "dead") is False
+    assert [await redis.hexists(keys.LIVE, name) for name in said] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("off_s", [-90.0, 90.0])
+async def test_the_clocks_of_hosts_do_not_matter(
+    redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch, off_s: float
+) -> None:
+    """One host says what it did, another with a clock 90 s off shows it, and the other way round."""
+    monkeypatch.setattr(live, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(live, "COUNT_SECONDS", 0.02)
+    client, real = connect(settings.redis_url), time.time
+    for says, shows in ((off_s, 0.0), (0.0, off_s)):
+        await redis.delete(keys.LIVE)
+        monkeypatch.setattr(time, "time", lambda off=says: real() + off)
+        saying = asyncio.create_task(live.keep_saying(client))
+        while not await redis.hlen(keys.LIVE):
+            await asyncio.sleep(0.02)
+        await end([saying])
+        monkeypatch.setattr(time, "time", lambda off=shows: real() + off)
+        assert (await live.traffic(client))["processes"] == 1
+        assert await redis.hlen(keys.LIVE) == 1
+    await client.aclose()
 
 
 def test_percentiles_are_those_of_the_values_that_were_counted() -> None:

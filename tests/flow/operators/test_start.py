@@ -8,15 +8,16 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
+import psycopg
 import pytest
+from msgspec import structs
 
 from clock.cli import main
 from clock.config import Settings
-from clock.runtime import embedded
 from clock.runtime.supervise import environment
+from tests.conftest import Servers
 from tests.flow.operators.stage import ROOT, clock
-from tests.raw import Redis, plain
+from tests.raw import plain
 
 
 @pytest.mark.parametrize(
@@ -70,41 +71,52 @@ async def test_a_port_on_which_somebody_listens_stops_the_start(settings: Settin
 
 
 @pytest.fixture
-async def own_valkey(settings: Settings) -> AsyncIterator[tuple[Settings, Redis]]:
-    """Settings for production with a Valkey that may be set wrongly."""
-    with embedded.scratch() as place:
-        server = embedded.Valkey(place)
-        async with embedded.started(server):
-            client = plain(server.url)
-            yield msgspec.structs.replace(settings, env="prod", redis_url=server.url), client
-            await client.aclose()
+async def production(settings: Settings, durable: Servers, durable_database: str) -> AsyncIterator[Settings]:
+    """Settings over servers that production accepts."""
+    yield structs.replace(settings, env="prod", redis_url=durable.redis_url, database_url=durable_database)
 
 
-async def test_production_refuses_a_redis_that_may_forget_and_says_why(
-    own_valkey: tuple[Settings, Redis], tmp_path: Path
-) -> None:
-    settings, redis = own_valkey
-    settings = msgspec.structs.replace(settings, data_dir=tmp_path)
+async def test_production_refuses_a_redis_that_may_forget_and_says_why(production: Settings) -> None:
     forgetful = [
         ("appendonly", "no", "yes"),
         ("appendfsync", "everysec", "always"),
         ("maxmemory-policy", "allkeys-lru", "noeviction"),
         ("no-appendfsync-on-rewrite", "yes", "no"),
     ]
-    for command, (name, wrong, right) in zip(("api", "worker", "up", "api"), forgetful, strict=True):
-        await redis.config_set(name, wrong)
-        status, said = await clock(settings, command)
-        assert status == 2, said
-        assert name in said and wrong in said and right in said
-        assert "Traceback" not in said
-        await redis.config_set(name, right)
+    async with plain(production.redis_url) as redis:
+        for command, (name, wrong, right) in zip(("api", "worker", "up", "api"), forgetful, strict=True):
+            await redis.config_set(name, wrong)
+            status, said = await clock(production, command)
+            await redis.config_set(name, right)
+            assert status == 2, said
+            assert name in said and wrong in said and right in said
+            assert "Traceback" not in said
+
+
+async def test_every_process_refuses_a_database_of_another_version_and_says_why(production: Settings) -> None:
+    async with await psycopg.AsyncConnection.connect(production.database_url, autocommit=True) as connection:
+        await connection.execute("INSERT INTO migrations (name, checksum) VALUES ('9999_later', '')")
+    commands = ("api", "worker", "migrate")
+    results = await asyncio.gather(*(clock(production, command) for command in commands))
+    for command, (status, said) in zip(commands, results, strict=True):
+        assert (status, "older than the database" in said, "Traceback" in said) == (2, True, False), (command, said)
+
+
+async def test_up_refuses_a_database_before_its_children_do(production: Settings, durable: Servers) -> None:
+    """A child that refuses would be started again for ever."""
+    await durable.admin("CREATE DATABASE old_text ENCODING 'LATIN1' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
+    for env in ("prod", "dev"):
+        status, said = await clock(
+            structs.replace(production, env=env, database_url=durable.database_url("old_text")), "up"
+        )
+        assert (status, "ENCODING 'UTF8'" in said, "child_started" in said) == (2, True, False), said
+    await durable.admin("DROP DATABASE old_text")
 
 
 @pytest.mark.long
 async def test_production_refuses_to_start_without_its_secrets_and_names_what_is_missing(
-    own_valkey: tuple[Settings, Redis],
+    production: Settings,
 ) -> None:
-    settings, _ = own_valkey
     needed = {
         "CLOCK_JWT_SECRET": "api",
         "CLOCK_WEBHOOK_SECRET": "worker",
@@ -112,19 +124,18 @@ async def test_production_refuses_to_start_without_its_secrets_and_names_what_is
         "CLOCK_DATABASE_URL": "api",
     }
     for name, command in [*needed.items(), ("CLOCK_DATABASE_URL", "migrate")]:
-        status, said = await clock(settings, command, **{name: ""})
+        status, said = await clock(production, command, **{name: ""})
         assert (status, name in said, "Traceback" in said) == (2, True, False), said
-    status, said = await clock(settings, "api", CLOCK_JWT_SECRET="hush")
+    status, said = await clock(production, "api", CLOCK_JWT_SECRET="hush")
     assert (status, "CLOCK_JWT_SECRET" in said) == (2, True)
     assert "hush" not in said
 
 
-async def test_production_starts_with_a_redis_that_remembers(own_valkey: tuple[Settings, Redis]) -> None:
-    settings, _ = own_valkey
+async def test_production_starts_with_servers_that_remember(production: Settings) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "clock", "worker"),
-        env=environment(settings),
+        env=environment(production),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

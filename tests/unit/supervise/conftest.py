@@ -21,7 +21,9 @@ def data_dir() -> Iterator[Path]:
 @pytest.fixture
 def settings(data_dir: Path) -> Settings:
     """With the addresses of servers that nobody asks."""
-    return Settings(env="dev", data_dir=data_dir, port=0, redis_url="redis://r", database_url="postgresql://d")
+    return Settings(
+        env="dev", data_dir=data_dir, port=0, redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/d"
+    )
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ sys.path.insert(0, sys.argv[1])
 import stage as stand_in
 from clock.runtime.supervise import up
 settings = stand_in.Settings(env="dev", data_dir=pathlib.Path(sys.argv[2]), port=0,
-                             redis_url="redis://r", database_url="postgresql://d")
+                             redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/d")
 raise SystemExit(asyncio.run(up(settings, stand_in.stand_ins(*sys.argv[3:]))))
 """
 

@@ -22,7 +22,13 @@ async def test_failing_migrations_stop_the_start(settings: Settings) -> None:
 
 async def test_what_production_refuses_stops_the_start_of_everything(data_dir: Path) -> None:
     """A child that refuses would be started again for ever."""
-    bare = Settings(env="prod", data_dir=data_dir, port=0, redis_url="redis://r", database_url="postgresql://d")
+    bare = Settings(
+        env="prod",
+        data_dir=data_dir,
+        port=0,
+        redis_url="redis://127.0.0.1:1",
+        database_url="postgresql://127.0.0.1:1/d",
+    )
     with capture_logs() as logs, pytest.raises(BadSetting, match="CLOCK_JWT_SECRET"):
         async with running(bare, stand_ins(SLEEP)):
             raise AssertionError("it runs")
