@@ -26,8 +26,11 @@ SELECT pg_try_advisory_xact_lock(%(lock)s, %(shard)s) AS ours
 SELECT pg_advisory_xact_lock(%(lock)s, %(shard)s)
 
 -- save_position: The position up to which a shard's outbox is in the books.
-INSERT INTO outbox_positions (day, shard, last_id) VALUES (%(day)s, %(shard)s, %(last_id)s)
-ON CONFLICT (day, shard) DO UPDATE SET last_id = excluded.last_id, drained_at = now()
+INSERT INTO outbox_positions (day, shard, last_id, entries) VALUES (%(day)s, %(shard)s, %(last_id)s, %(entries)s)
+ON CONFLICT (day, shard) DO UPDATE SET last_id = excluded.last_id, entries = excluded.entries, drained_at = now()
+
+-- positions: How far the outboxes of a round, or of users, are in the books.
+SELECT shard, last_id, entries FROM outbox_positions WHERE day IS NOT DISTINCT FROM %(day)s::date
 
 -- closed_shards: The final totals of a round's shards.
 SELECT * FROM closings WHERE day = %(day)s ORDER BY shard

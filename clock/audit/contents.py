@@ -34,6 +34,8 @@ class Shard(msgspec.Struct):
     payments: dict[str, str]
     packets: list[int]
     totals: dict[str, int]
+    last_number: int = 0
+    """Of the orders; the next one gets a higher one."""
 
 
 def state_in_redis(state: State, closed: bool) -> str:
@@ -90,7 +92,8 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
         totals["claimed_fen"] += user["packet_fen"]
     if (state == "P" and not user["checked_in"]) or (state in "CP" and user["late"] is None):
         state = INCONSISTENT
-    totals["orders"] = max(totals["orders"], number)
+    totals["orders"] += 1
+    shard.last_number = max(shard.last_number, number)
     shard.members[user["uid"]] = state.encode() + record
 
 

@@ -107,6 +107,7 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     for start in range(0, len(content.packets), CHUNK):
         await redis.rpush(packets, *content.packets[start : start + CHUNK])
     fields: list[Value] = ["state", state, "first_order_id", order_no.first_order_id(day, shard)]
+    fields += ["last_number", content.last_number, "server", "lost"]
     fields += round_fields(round_)
     await redis.hset(name, items=fields)
     if round_.finished_at is not None:

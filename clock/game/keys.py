@@ -8,11 +8,12 @@ in Postgres (``finish.lua``).
 from collections.abc import Sequence
 from datetime import date
 
-NOUNS = ("round", "members", "totals", "payments", "packets", "outbox")
+NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
-payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened."""
+payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened ·
+position: string, how far Postgres has the outbox."""
 
-USER_NOUNS = ("flags", "outbox")
+USER_NOUNS = ("flags", "outbox", "position")
 """Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
 (``flags.lua``)."""
 
