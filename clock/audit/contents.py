@@ -34,6 +34,7 @@ class Shard(msgspec.Struct):
     payments: dict[str, str]
     packets: list[int]
     totals: dict[str, int]
+    late_uids: set[int] = msgspec.field(default_factory=set)
     last_number: int = 0
     """Of the orders; the next one gets a higher one."""
 
@@ -82,6 +83,8 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
         totals["members"] += 1
         totals["pool_fen"] += stake_fen
         totals["late"] += int(user["late"])
+        if user["late"]:
+            shard.late_uids.add(user["uid"])
     if user["checked_in"]:
         state = "C"
         totals["winners"] += 1

@@ -38,8 +38,13 @@ class Position(NamedTuple):
 
     @property
     def number(self) -> tuple[int, int]:
-        ms, _, sequence = self.last_id.partition("-")
-        return int(ms), int(sequence)
+        return number(self.last_id.encode())
+
+
+def number(entry_id: bytes) -> tuple[int, int]:
+    """By which the ids of a stream are ordered: ms, and a count within the millisecond."""
+    ms, _, sequence = entry_id.partition(b"-")
+    return int(ms), int(sequence)
 
 
 def lease_of(day: Day, shard: int) -> int:

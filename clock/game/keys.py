@@ -30,6 +30,11 @@ HEARTBEAT = "clock:worker:heartbeat"
 REWRITTEN = "clock:worker:rewritten"
 """String, expires by itself: Redis was asked to rewrite its append-only file for this morning."""
 
+DIFFERING = "clock:worker:differing"
+"""String, expires by itself: JSON of where Redis and the books count differently (:mod:`clock.audit.counts`)."""
+
+DIFFERING_MS = 180_000
+
 LIVE = "clock:live"
 """Hash, expires by itself: process → what it did in the last moment (:mod:`clock.operators.live`)."""
 

@@ -19,6 +19,7 @@ from psycopg import DataError, IntegrityError
 from redis.exceptions import RedisError, ResponseError
 
 from clock import logs
+from clock.audit.counts import Counting
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.config import Settings
@@ -113,6 +114,12 @@ async def trim(context: dict[str, Any]) -> None:
     for day, shards in await _outboxes(service):
         for shard in shards:
             await outbox.trim(service.redis, day, shard, service.time.now_ms())
+
+
+@resilient
+async def count_again(context: dict[str, Any]) -> None:
+    """See whether Redis and the books still count the same."""
+    await context["counting"].look()
 
 
 @resilient
@@ -225,15 +232,16 @@ def build(service: Service) -> Worker:
             keep_result=0,
             run_at_startup=True,
         )
-        for job in (drain, beat, rewrite, settle, count, remind, send, ask, compare)
+        for job in (drain, count_again, beat, rewrite, settle, count, remind, send, ask, compare)
     ]
+    jobs.append(cron(trim, name="trim", second=30, timeout=JOB_SECONDS, keep_result=0))  # type: ignore[arg-type]
     url = service.settings.arq_url
     return Worker(
         functions=[],
         cron_jobs=jobs,
         redis_settings=RedisSettings.from_dsn(url),
         queue_name="clock:arq:queue",
-        ctx={"service": service},
+        ctx={"service": service, "counting": Counting(service)},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,
