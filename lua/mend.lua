@@ -4,11 +4,14 @@
 -- RETURNS now_ms | word
 -- WORDS   no_round moved mended
 local WIDTH = 4
-local now, count = clock_ms(ARGV[1]), (#ARGV - 1) / WIDTH
+local now, count = clock_ms(ARGV[1]), 0
 local stake = tonumber(redis.call('HGET', KEYS[1], 'stake_fen'))
-if not stake then return all(now, count, 'no_round') end
 local uids = {}
-for i = 1, count do uids[i] = ARGV[2 + (i - 1) * WIDTH] end
+for at = 2, #ARGV, WIDTH do
+  count = count + 1
+  uids[count] = ARGV[at]
+end
+if not stake then return all(now, count, 'no_round') end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local NAMES = {'orders', 'members', 'winners', 'late', 'pool_fen', 'claimed', 'claimed_fen'}
