@@ -7,6 +7,7 @@ connection in doubt is dropped, and everybody who waits on it is told so.
 """
 
 import asyncio
+import re
 from collections import deque
 from time import monotonic
 from typing import Any
@@ -25,6 +26,11 @@ def _error(text: str) -> RedisError:
     return kinds[word](rest) if word in kinds else ResponseError(text)
 
 
+def _run_id(info: bytes) -> str:
+    found = re.search(rb"^run_id:(\w+)", info, re.MULTILINE)
+    return found[1].decode() if found else ""
+
+
 def packed(*command: str | int | bytes) -> bytes:
     """A command as Redis reads it."""
     return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]  # its stub knows one word only
@@ -39,6 +45,8 @@ class Pipe(asyncio.Protocol):
         self._opening = asyncio.Lock()
         self._connection: Any = None
         self._transport: asyncio.Transport | None = None
+        self.server = ""
+        """The run id of the server that it was connected to last."""
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,17 +71,27 @@ class Pipe(asyncio.Protocol):
 
     async def open(self) -> None:
         """Connect, unless that is done. Raises a ``RedisError``."""
+        if self.connected:
+            return
         async with self._opening:
-            if self._transport is not None:
-                return
-            if self._connection is not None:
-                await self._connection.disconnect(nowait=True)
-            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            await self._connection.connect()
-            transport = self._connection._writer.transport
-            self._reader = hiredis.Reader(replyError=_error)
-            transport.set_protocol(self)
-            self._transport = transport
+            if not self.connected:
+                await self._connect()
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    async def _connect(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+        self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await self._connection.connect()
+        await self._connection.send_command("INFO", "server")
+        self.server = _run_id(await self._connection.read_response())
+        transport = self._connection._writer.transport
+        self._reader = hiredis.Reader(replyError=_error)
+        transport.set_protocol(self)
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         try:

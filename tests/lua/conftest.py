@@ -43,6 +43,7 @@ async def wait_for_slots(server: embedded.Valkey) -> None:
 
 def connect_cluster(server: embedded.Valkey) -> RedisCluster:
     client: RedisCluster = RedisCluster.from_url(server.url)
+    client.replicated = False  # type: ignore[attr-defined]  # as our own client says it
     return client
 
 

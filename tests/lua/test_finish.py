@@ -63,6 +63,7 @@ async def everything(stage: Stage) -> None:
     await stage.join(5)
     assert await stage.call("pay", payment(1, transaction="T-second")) == ["refund_due"]
     await stage.settled(30, 12)
+    await stage.call("drained", before="", last_id=await stage.last_id(), entries=1)
 
 
 async def test_before_it_no_key_of_a_round_expires(stage: Stage) -> None:

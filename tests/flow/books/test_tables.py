@@ -10,7 +10,7 @@ from clock.config import Settings
 from clock.domain.shapes import Extra, PaymentCallback
 from clock.service import Service
 from tests.conftest import DAY, at
-from tests.flow.books.stage import SHARD, STREAM, Person, add, entries_of, expected_tables, read_tables, same
+from tests.flow.books.stage import SHARD, Person, add, entries_of, expected_tables, read_tables, same
 from tests.model.world import arrived, forgetful, new_world
 
 people = st.builds(
@@ -47,7 +47,7 @@ async def test_the_tables_hold_exactly_what_the_stream_said(
         await add(service, entries)
         assert await outbox.drain(service.store, service.redis, DAY, SHARD) == len(entries)
         same(await read_tables(service), expected_tables(entries))
-        assert await service.redis.xlen(STREAM) == 0
+        assert await outbox.depth(service.redis, DAY, 1) == 0
 
 
 async def test_a_payment_whose_body_is_not_utf_8_reaches_the_books(process: Service) -> None:
