@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import count
@@ -227,10 +228,17 @@ async def api(settings: Settings, described: bool, monkeypatch: pytest.MonkeyPat
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if not described:
         monkeypatch.setattr(openapi, "describe", lambda app: None)
+    async with serving(settings) as api:
+        yield api
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Api]:
+    """The application of these settings, answering."""
     create_app = clock.dev.app.create_app if settings.env == "dev" else clock.http.app.create_app
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **OPTIONS))
-    serving = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
         api.lean = app.lean
@@ -242,7 +250,7 @@ async def api(settings: Settings, described: bool, monkeypatch: pytest.MonkeyPat
                 await asyncio.sleep(0.02)
         yield api
     server.should_exit = True
-    await serving
+    await task
 
 
 async def run_script(redis: Redis, verb: str, now_ms: int, keys: list[str], *args: Any) -> list[Any]:

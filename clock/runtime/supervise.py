@@ -159,12 +159,15 @@ async def _stack(
         settings = msgspec.structs.replace(settings, data_dir=data_dir, port=free_port(settings.host, settings.port))
         settings = _with_sandbox(directory.with_dev_secrets(settings))
         cleanup.push_async_callback(crew.stop)
+        others = bool(settings.redis_url or settings.database_url)  # our own fit
         settings = await _start_servers(settings, crew)
         require_secrets(settings)
-        await start_check(settings, migrated=False)
+        if others:
+            await start_check(settings, migrated=False)
         steps, logs = plan(settings), data_dir / "log" if crew.quiet else None
         await crew.run_once(steps.migrate, lock, logs)
-        await start_check(settings)
+        if others:
+            await start_check(settings)
         urls = _urls(settings)
         cleanup.callback((data_dir / "running.json").unlink, missing_ok=True)
         directory.write_private(data_dir / "running.json", msgspec.json.encode(urls).decode())

@@ -15,6 +15,9 @@ from tests.conftest import Servers
 from tests.flow.servers.stage import as_role, refusal
 
 DAY = date(2031, 1, 1)
+REPEATED = "0005_outbox_positions"
+"""A migration that changes a table."""
+
 ALL_TABLES = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
 
 
@@ -116,7 +119,7 @@ async def message(url: str) -> str:
 async def test_a_migration_that_the_role_may_not_apply_is_refused(settings: Settings, roles: Servers) -> None:
     """The tables are another's."""
     await roles.admin("GRANT CREATE ON DATABASE books TO app")
-    await owner(roles, f"GRANT {ALL_TABLES} TO app", "DELETE FROM migrations WHERE name = '0005_position_of_users'")
+    await owner(roles, f"GRANT {ALL_TABLES} TO app", f"DELETE FROM migrations WHERE name = '{REPEATED}'")
     await roles.admin("ALTER ROLE app SET search_path TO mine, public")
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
         await connection.execute("CREATE SCHEMA mine")

@@ -79,7 +79,7 @@ def test_children_see_the_settings_and_nothing_that_was_overruled(
     monkeypatch.setenv("CLOCK_STAKE_FEN", "7")
     monkeypatch.setenv("OTHER", "kept")
     env = environment(settings)
-    assert env["CLOCK_REDIS_URL"] == "redis://r"
+    assert env["CLOCK_REDIS_URL"] == "redis://127.0.0.1:1"
     assert env["CLOCK_STAKE_FEN"] == "100"
     assert env["CLOCK_DATA_DIR"] == str(settings.data_dir)
     assert env["OTHER"] == "kept"

@@ -20,8 +20,8 @@ async def test_only_a_living_stack_can_be_attached_to(settings: Settings, data_d
         file = data_dir / "running.json"
         assert file.stat().st_mode & 0o777 == 0o600
         assert running_urls(data_dir) == urls == json.loads(file.read_text())
-        assert urls["redis_url"] == "redis://r"
-        assert urls["database_url"] == "postgresql://d"
+        assert urls["redis_url"] == "redis://127.0.0.1:1"
+        assert urls["database_url"] == "postgresql://127.0.0.1:1/d"
         assert urls["page"] == f"http://127.0.0.1:{urls['port']}/"
         assert urls["pid"] == os.getpid()
     assert not file.exists()
