@@ -508,8 +508,7 @@ SELECT current_setting('server_version_num')::int AS version_num, current_settin
        current_setting('synchronous_commit') AS synchronous_commit,
        current_user::text AS role, current_database()::text AS database, current_schema()::text AS schema,
        current_setting('search_path') AS search_path,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
-       has_database_privilege(current_database(), 'TEMPORARY') AS may_make_temporary
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create
 
 -- rights: Of each table: whether this role may read and write it, and whether it has the rights of its owner.
 SELECT name, pg_get_userbyid(relowner)::text AS owner, pg_has_role(relowner, 'USAGE') AS owns,

@@ -19,11 +19,14 @@ from clock.domain.outcomes import Unavailable
 OLDEST = 150_000
 """``server_version_num``: the migrations use UNIQUE NULLS NOT DISTINCT, which came with Postgres 15."""
 
-CONNECT_SECONDS = 5
+CONNECT_SECONDS = 2
+"""For each host of the URL: the next one is tried within the time of the start check."""
 
 REFUSED = re.compile(r"FATAL|certificate|SSL (?!SYSCALL)")
-PASSING = re.compile(r"starting up|shutting down|not yet accepting|recovery mode|too many|connection slots")
-"""A server that refuses a login answers, unless it says that this will pass."""
+PASSING = re.compile(
+    r"starting up|shutting down|not yet accepting|recovery mode|too many|connection slots|connect failed|wait_timeout"
+)
+"""A server that refuses a login answers, unless it or the pooler before it says that this will pass."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -42,7 +45,6 @@ class Facts(msgspec.Struct, frozen=True):
     """Where new tables go; None: no schema of the search path exists, or the role may not use it."""
     search_path: str
     may_create: bool
-    may_make_temporary: bool
 
 
 @asynccontextmanager
@@ -121,7 +123,7 @@ def require_place(found: Facts) -> None:
 
 async def require_rights(connection: Connection, found: Facts, tables: list[str]) -> None:
     """Raises :class:`BadSetting` unless this role may do what the service does at run time: read and write ``tables``,
-    add partitions, and copy into temporary tables."""
+    and add partitions."""
     role = found.role
     rights = await rows(connection, "rights", tables=tables)
     if poor := ", ".join(row["name"] for row in rights if not row["may_write"]):
@@ -139,11 +141,6 @@ async def require_rights(connection: Connection, found: Facts, tables: list[str]
                 f"ALTER ROLE {role} SET role TO {owner}"
             )
     require_place(found)
-    if not found.may_make_temporary:
-        raise BadSetting(
-            f"role {role!r} may not create temporary tables, into which the outbox is copied: "
-            f"GRANT TEMPORARY ON DATABASE {found.database} TO {role}"
-        )
 
 
 def lacks_rights(error: psycopg.Error) -> BadSetting:

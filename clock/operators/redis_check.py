@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from clock.config import BadSetting, Settings
 from clock.game.commands import Commands
@@ -49,7 +49,7 @@ async def require_redis(redis: Commands, settings: Settings) -> None:
         await _require_version(redis, settings)
         if settings.env == "prod":
             await _require_durability(redis, settings)
-    except (AuthenticationError, ResponseError) as error:
+    except (ConnectionError, ResponseError) as error:
         raise _refused("CLOCK_REDIS_URL", error) from None
 
 
@@ -57,11 +57,14 @@ async def require_queue(redis: Commands) -> None:
     """The same for arq's own server, which may forget."""
     try:
         await _require_primary(redis, "CLOCK_QUEUE_URL")
-    except (AuthenticationError, ResponseError) as error:
+    except (ConnectionError, ResponseError) as error:
         raise _refused("CLOCK_QUEUE_URL", error) from None
 
 
-def _refused(name: str, error: Exception) -> BadSetting:
+def _refused(name: str, error: Exception) -> Exception:
+    """What to raise for it: a connection that is not made is a server that is away, unless TLS or the login fails."""
+    if isinstance(error, ConnectionError) and not isinstance(error, AuthenticationError):
+        return BadSetting(f"TLS with the server of {name} fails: {error}") if "SSL" in str(error) else error
     return BadSetting(
         f"Redis refuses the user or a command of {name}: {error}; docs/servers.md has the rights it needs"
     )

@@ -15,6 +15,7 @@ from clock.books.store import Store
 from clock.config import BadSetting, Settings
 from clock.domain.outcomes import Unavailable
 from clock.runtime import embedded
+from clock.runtime import start_check as start_check_module
 from clock.runtime.ports import free_port
 from clock.runtime.start_check import start_check
 from tests import servers
@@ -180,6 +181,16 @@ async def test_a_postgres_that_does_not_answer_is_not_waited_for_for_ever(settin
             url = f"postgresql://clock@127.0.0.1:{mute.getsockname()[1]}/clock"
             sentence = await refusal(replace(settings, database_url=url))
     assert sentence == "Postgres (CLOCK_DATABASE_URL) does not answer: no answer within 1 s"
+
+
+async def test_a_host_that_is_dead_does_not_hide_the_next(
+    settings: Settings, durable: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_check_module, "ANSWER_SECONDS", 5.0)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        hosts = f"@127.0.0.1:{mute.getsockname()[1]},127.0.0.1:"
+        url = settings.database_url.replace("@127.0.0.1:", hosts) + "?target_session_attrs=read-write"
+        await start_check(replace(settings, database_url=url))
 
 
 @servers.needs_postgres

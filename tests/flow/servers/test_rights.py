@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from clock.books.migrations import migrate
+from clock.books.migrations import migrate, migrations
 from clock.books.store import Store, add_partitions, measure
 from clock.config import BadSetting, Settings
 from clock.runtime.start_check import start_check
@@ -56,7 +56,6 @@ async def works(settings: Settings) -> None:
     await add_partitions(store, DAY)
     await measure(store, DAY)
     async with store.transaction() as connection:
-        await connection.execute("CREATE TEMP TABLE new_orders (LIKE orders) ON COMMIT DROP")
         await connection.execute("INSERT INTO packets VALUES (%s, 0, 0, 1)", [DAY])
         await connection.execute("DELETE FROM packets")
     await store.close()
@@ -103,10 +102,16 @@ async def test_a_schema_that_takes_no_tables_is_refused(settings: Settings, role
     assert "GRANT CREATE ON SCHEMA public TO app" in await message(settings.database_url)
 
 
-async def test_a_role_without_temporary_tables_is_refused(settings: Settings, roles: Servers) -> None:
-    url = as_role(roles.admin_url, "owner", "books")
-    await owner(roles, "REVOKE TEMPORARY ON DATABASE books FROM owner")
-    assert "GRANT TEMPORARY ON DATABASE books TO owner" in await refusal(replace(settings, database_url=url))
+async def test_tables_may_be_in_a_schema_of_their_own(settings: Settings, roles: Servers) -> None:
+    await roles.admin("CREATE DATABASE shared", "ALTER ROLE app IN DATABASE shared SET search_path TO clock")
+    superuser = roles.database_url("shared")
+    async with await psycopg.AsyncConnection.connect(superuser, autocommit=True) as connection:
+        await connection.execute("CREATE SCHEMA clock AUTHORIZATION app")
+    url = as_role(roles.admin_url, "app", "shared")
+    assert len(await migrate(url)) == len(migrations())
+    await works(replace(settings, database_url=url))
+    assert "'owner' can see" in await refusal(replace(settings, database_url=as_role(url, "owner")))
+    await roles.admin("DROP DATABASE shared")
 
 
 async def message(url: str) -> str:

@@ -1,0 +1,165 @@
+"""TLS with a certificate authority of one's own, as docs/servers.md sets it up; another authority's is refused."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
+
+from clock.books.migrations import migrate
+from clock.config import PREFIX, Settings, load
+from clock.runtime import embedded
+from clock.runtime.ports import free_port
+from clock.runtime.start_check import start_check
+from clock.service import Service
+from tests import servers
+from tests.flow.servers.stage import refusal
+
+pytestmark = [servers.needs_redis, servers.needs_postgres]
+
+
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+class Authority:
+    """A certificate authority whose certificate is in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = name_of("an authority")
+        self.path.write_bytes(pem(self._certificate(self._name, self._key, authority=True)))
+
+    def sign(self, host: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        return self._certificate(name_of(host), key, host=host)
+
+    def _certificate(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, *, host: str = "", authority: bool = False
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        )
+        if authority:
+            builder = builder.add_extension(SIGNS, critical=True)
+        if host:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def name_of(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+class Encrypted(NamedTuple):
+    """Addresses of servers whose certificates are for ``localhost``, and the files of two authorities."""
+
+    redis: str
+    postgres: str
+    own: Path
+    foreign: Path
+
+
+@pytest.fixture(scope="module")
+async def encrypted() -> AsyncIterator[Encrypted]:
+    assert servers.REDIS is not None
+    with embedded.scratch() as place:
+        own, foreign = Authority(place / "own.pem"), Authority(place / "foreign.pem")
+        key = ec.generate_private_key(ec.SECP256R1())
+        text = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (place / "server.pem").write_bytes(pem(own.sign("localhost", key)))
+        (place / "redis.key").write_bytes(text)
+        (place / "postgres.key").write_bytes(text)
+        files = {"cert_file": place / "server.pem", "key_file": place / "postgres.key"}
+        postgres = servers.SystemPostgres(
+            place, settings=("ssl=on", *(f"ssl_{name}={path}" for name, path in files.items()))
+        )
+        postgres.give(place / "postgres.key")
+        port = free_port()
+        lines = (f"tls-port {port}", f"tls-cert-file {place}/server.pem", f"tls-key-file {place}/redis.key")
+        lines += (f"tls-ca-cert-file {own.path}", "tls-auth-clients no")
+        redis = servers.Configured(place, command=servers.REDIS, lines=lines)
+        async with embedded.started(redis), embedded.started(postgres):
+            await migrate(postgres.url)
+            yield Encrypted(
+                f"rediss://:{redis.password}@localhost:{port}/0",
+                f"postgresql://clock:{postgres.password}@localhost:{postgres.port}/clock",
+                own.path,
+                foreign.path,
+            )
+
+
+def with_authority(settings: Settings, encrypted: Encrypted, redis: Path, postgres: Path) -> Settings:
+    """As the settings are read from the environment."""
+    urls = load(
+        {
+            f"{PREFIX}REDIS_URL": f"{encrypted.redis}?ssl_ca_certs={redis}&ssl_check_hostname=true",
+            f"{PREFIX}DATABASE_URL": f"{encrypted.postgres}?sslmode=verify-full&sslrootcert={postgres}",
+        }
+    )
+    return replace(settings, redis_url=urls.redis_url, database_url=urls.database_url)
+
+
+async def test_servers_with_a_certificate_of_the_own_authority_are_used(
+    settings: Settings, encrypted: Encrypted
+) -> None:
+    settings = with_authority(settings, encrypted, encrypted.own, encrypted.own)
+    await start_check(settings)
+    service = Service(settings)
+    await service.start()
+    try:
+        assert service.time.known
+        await service.opener.open_around(service.asking.calendar.day_at(service.time.now_ms()))
+    finally:
+        await service.stop()
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+        cursor = await connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert await cursor.fetchone() == (True,)
+
+
+async def test_a_foreign_authority_is_refused(settings: Settings, encrypted: Encrypted) -> None:
+    own, foreign = encrypted.own, encrypted.foreign
+    sentence = await refusal(with_authority(settings, encrypted, foreign, own))
+    assert sentence.startswith("TLS with the server of CLOCK_REDIS_URL fails") and "verify failed" in sentence
+    sentence = await refusal(with_authority(settings, encrypted, own, foreign))
+    assert sentence.startswith("Postgres refuses CLOCK_DATABASE_URL") and "certificate verify failed" in sentence
+
+
+async def test_a_certificate_for_another_host_is_refused(settings: Settings, encrypted: Encrypted) -> None:
+    right = with_authority(settings, encrypted, encrypted.own, encrypted.own)
+    for name in ("redis_url", "database_url"):
+        url = getattr(right, name).replace("@localhost:", "@127.0.0.1:")
+        sentence = await refusal(replace(right, **{name: url}))
+        assert f"CLOCK_{name.upper()}" in sentence and "127.0.0.1" in sentence, sentence
