@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from clock.books import outbox
 from clock.cli import cli
 from clock.config import Settings
+from clock.game import keys
 from clock.runtime.ports import free_port
 from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
@@ -101,6 +102,19 @@ def test_a_command_that_is_used_wrongly_says_what_is_wrong(arguments: list[str],
 
 
 @pytest.mark.long
+async def test_one_command_makes_redis_and_the_books_agree_on_a_round(api: Api, settings: Settings) -> None:
+    await api.member(1)
+    await outbox.drain(api.service.store, api.service.redis, DAY, 0)
+    await api.service.redis.hdel(keys.name(DAY, 0, "members"), "1")
+    mended, unknown = await asyncio.gather(
+        clock(settings, "rebuild", str(DAY)), clock(settings, "rebuild", "2026-01-01")
+    )
+    assert mended[0] == 0
+    assert '"users": 1' in mended[1]
+    assert (unknown[0], "round_not_found" in unknown[1]) == (1, True)
+    assert await api.service.redis.hexists(keys.name(DAY, 0, "members"), 1)
+
+
 async def test_a_command_whose_server_is_away_says_so_without_a_traceback(settings: Settings) -> None:
     gone = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
     status, said = await clock(settings, "settle", "2026-11-22", CLOCK_DATABASE_URL=gone)
