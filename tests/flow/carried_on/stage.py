@@ -69,6 +69,16 @@ async def evening(people: People, uids: range) -> None:
         assert await people.pay(uid, paid_at=IN_TIME) == "paid"
 
 
+async def forgets(server: Server | Books, people: People, kept: range, lost: range) -> None:
+    """All of them have paid, and the server has forgotten those in ``lost``."""
+    await evening(people, kept)
+    await people.drain()
+    await server.save()
+    await evening(people, lost)
+    await people.drain()
+    await server.go_back()
+
+
 async def six_o_clock(people: People, uids: range) -> None:
     people.it_is("06:00", 1)
     await people.check_in(*uids)

@@ -13,7 +13,7 @@ from clock.config import Settings
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
 from tests.conftest import DAY
-from tests.flow.carried_on.stage import LATE_COMERS, Books, Server, evening, six_o_clock, to_the_end
+from tests.flow.carried_on.stage import LATE_COMERS, Books, Server, evening, forgets, six_o_clock, to_the_end
 from tests.flow.stage import IN_TIME, People, Scripted, forget
 from tests.model.world import new_world
 
@@ -31,13 +31,7 @@ async def test_while_people_play_nothing_differs(shared: Settings) -> None:
 async def test_a_redis_that_fell_behind_is_named_by_shard_and_step(shared: Settings) -> None:
     async with new_world(shared, shards=1) as service:
         people = People(service)
-        await evening(people, range(1, 13))
-        await people.drain()
-        server = Server(people)
-        await server.save()
-        await evening(people, LATE_COMERS)
-        await people.drain()
-        await server.go_back()
+        await forgets(Server(people), people, range(1, 13), LATE_COMERS)
         found = [(one.step, one.behind, one.count) for one in await Counting(service).look() or []]
         assert found == [("ordered", "redis", 4), ("paid", "redis", 4)]
         await mend(service, DAY)
@@ -47,13 +41,7 @@ async def test_a_redis_that_fell_behind_is_named_by_shard_and_step(shared: Setti
 async def test_books_that_fell_behind_are_written_again_without_a_command(shared: Settings) -> None:
     async with new_world(shared, shards=8) as service:
         people = People(service)
-        await evening(people, range(1, 13))
-        await people.drain()
-        books = Books(people)
-        await books.save()
-        await evening(people, LATE_COMERS)
-        await people.drain()
-        await books.go_back()
+        await forgets(Books(people), people, range(1, 13), LATE_COMERS)
         assert await Counting(service).look() == []
         assert await people.rows("SELECT count(*) AS members FROM members") == [{"members": 16}]
 
@@ -127,13 +115,7 @@ async def test_found_only_when_it_is_settled(shared: Settings) -> None:
     async with new_world(shared) as service:
         people = People(service)
         people.use(Scripted())
-        await evening(people, range(1, 13))
-        await people.drain()
-        server = Server(people)
-        await server.save()
-        await evening(people, LATE_COMERS)
-        await people.drain()
-        await server.go_back()
+        await forgets(Server(people), people, range(1, 13), LATE_COMERS)
         await six_o_clock(people, range(1, 9))
         people.it_is("08:05", 1)
         with pytest.raises(BooksDiffer):
@@ -151,13 +133,7 @@ async def test_who_paid_again_because_redis_forgot_gets_the_second_payment_back(
     async with new_world(shared) as service:
         people = People(service)
         people.use(Scripted())
-        await evening(people, range(1, 5))
-        await people.drain()
-        server = Server(people)
-        await server.save()
-        await evening(people, range(5, 9))
-        await people.drain()
-        await server.go_back()
+        await forgets(Server(people), people, range(1, 5), range(5, 9))
         forget(people)
         first = dict(people.orders)
         await people.join(5, 6)  # 5 and 6 order and pay anew, 7 checks in without being known, 8 sleeps
@@ -182,13 +158,7 @@ async def test_people_play_while_it_is_mended(shared: Settings, monkeypatch: pyt
     """Whoever does something between the comparison and the correction keeps it."""
     async with new_world(shared) as service:
         people = People(service)
-        await evening(people, range(1, 5))
-        await people.drain()
-        server = Server(people)
-        await server.save()
-        await evening(people, range(5, 9))
-        await people.drain()
-        await server.go_back()
+        await forgets(Server(people), people, range(1, 5), range(5, 9))
         forget(people)
         real, played = contents_of, False
 
