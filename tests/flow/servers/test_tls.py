@@ -108,8 +108,8 @@ async def encrypted() -> AsyncIterator[Encrypted]:
         )
         postgres.give(place / "postgres.key")
         port = free_port()
-        lines = (f"tls-port {port}", f"tls-cert-file {place}/server.pem", f"tls-key-file {place}/redis.key")
-        lines += (f"tls-ca-cert-file {own.path}", "tls-auth-clients no")
+        tls = (f"cert-file {place}/server.pem", f"key-file {place}/redis.key", f"ca-cert-file {own.path}")
+        lines = tuple(f"tls-{line}" for line in (f"port {port}", "auth-clients no", *tls))
         redis = servers.Configured(place, command=servers.REDIS, lines=lines)
         async with embedded.started(redis), embedded.started(postgres):
             await migrate(postgres.url)
