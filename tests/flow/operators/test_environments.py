@@ -5,14 +5,16 @@ from datetime import date
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from clock.cli import cli
 from clock.config import BadSetting, Settings
 from clock.dev.app import create_app
 from clock.http import server
 from clock.runtime import start_check
+from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
-from tests.conftest import Api, at
+from tests.conftest import Api, Servers, at
 from tests.flow.operators.stage import BOSS
 
 
@@ -77,3 +79,22 @@ def test_the_api_serves_the_application_of_its_environment(
     monkeypatch.setattr(server, "serve", lambda factory, *_: served.append(factory))
     result = CliRunner().invoke(cli, ["api"], catch_exceptions=False)
     assert (result.exit_code, served) == (0, [factory])
+
+
+def test_without_postgres_the_api_starts_and_the_worker_does_not(
+    settings: Settings, durable: Servers, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Check-ins and payments go on; the worker has nothing to do."""
+    away = structs.replace(
+        settings, env="prod", redis_url=durable.redis_url, database_url=f"postgresql://clock@127.0.0.1:{free_port()}/d"
+    )
+    for name, value in environment(away).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    monkeypatch.setattr(start_check, "ANSWER_SECONDS", 0.5)
+    served: list[str] = []
+    monkeypatch.setattr(server, "serve", lambda factory, *_: served.append(factory))
+    result = CliRunner().invoke(cli, ["api"], catch_exceptions=False)
+    assert (result.exit_code, len(served), "server_not_checked" in capfd.readouterr().out) == (0, 1, True)
+    with pytest.raises(BadSetting, match="CLOCK_DATABASE_URL"):
+        CliRunner().invoke(cli, ["worker"], catch_exceptions=False)

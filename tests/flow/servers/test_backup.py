@@ -8,7 +8,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from clock.audit.counts import Counting
 from clock.config import Settings
 from clock.operators.rounds import reconcile_rounds
 from clock.runtime import embedded
@@ -63,11 +62,10 @@ async def test_a_round_is_restored_from_both_backups(
 
 
 async def goes_on(settings: Settings) -> None:
-    """The worker's jobs bring everything into the books, and the morning comes."""
+    """The drain brings everything into the books, and the morning comes."""
     service = Service(settings)
     await service.start()
     people = People(service)
-    await Counting(service).look()
     await people.drain()
     assert await people.rows("SELECT uid FROM members ORDER BY uid") == [{"uid": uid} for uid in (1, 2, 3, 4)]
     assert (await reconcile_rounds(service, DAY)).word == "books_agree"
