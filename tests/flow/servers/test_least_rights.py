@@ -16,9 +16,10 @@ from clock.game import keys
 from clock.metrics import Recent
 from clock.operators.live import Said
 from clock.operators.rounds import reconcile_rounds
-from clock.runtime import worker
+from clock.runtime import embedded, worker
 from clock.runtime.start_check import start_check
 from clock.service import end
+from tests import servers
 from tests.conftest import DAY, Api, at, serving
 from tests.flow.servers.stage import as_role
 from tests.raw import Redis, plain
@@ -141,3 +142,18 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
     used = {name.removeprefix("cmdstat_") for name in await administrator.info("commandstats")}
     allowed = {word.removeprefix("+") for word in rule() if word.startswith("+")}
     assert allowed - used == set()
+
+
+SINCE_7_2 = {"+waitaof", "+client|setinfo"}
+
+
+@servers.needs_redis
+async def test_the_systems_redis_knows_the_line_without_what_came_with_7_2(settings: Settings) -> None:
+    assert servers.REDIS is not None
+    assert set(rule()) > SINCE_7_2 and all(word in TEXT.replace(" ".join(rule()), "") for word in SINCE_7_2)
+    with embedded.scratch() as place:
+        server = servers.Configured(place, command=servers.REDIS)
+        async with embedded.started(server), plain(server.url) as client:
+            words = [word for word in rule() if word not in SINCE_7_2]
+            await client.execute_command("ACL", "SETUSER", "clock", "on", ">clock", *words)
+            await start_check(replace(settings, redis_url=as_role(server.url, "clock")))

@@ -1,7 +1,9 @@
 """What the database role must be allowed to do, and which sets of roles work."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -112,6 +114,20 @@ async def test_tables_may_be_in_a_schema_of_their_own(settings: Settings, roles:
     await works(replace(settings, database_url=url))
     assert "'owner' can see" in await refusal(replace(settings, database_url=as_role(url, "owner")))
     await roles.admin("DROP DATABASE shared")
+
+
+TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```\n(CREATE ROLE.+?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+async def test_the_roles_of_the_document_migrate_and_run(settings: Settings, durable: Servers, block: str) -> None:
+    """As they are written, but for the names: ``clock`` is the tests' superuser."""
+    renamed = re.sub(r"\bclock", "shop", block).replace("PASSWORD 'PASSWORD'", "PASSWORD 'shop'")
+    await durable.admin(*renamed.strip().split("\n"))
+    url = as_role(durable.admin_url, "shop", "shop")
+    await migrate(url)
+    await works(replace(settings, database_url=url))
+    await durable.admin("DROP DATABASE shop WITH (FORCE)", "DROP ROLE shop", "DROP ROLE IF EXISTS shop_owner")
 
 
 async def message(url: str) -> str:
