@@ -17,7 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from clock.config import Settings
-from clock.runtime import processes
+from clock.runtime import embedded, processes
 from clock.runtime.ports import free_port
 from clock.runtime.postgres_install import plain_env, unprivileged
 from clock.runtime.supervise import running
@@ -44,10 +44,10 @@ def pgbouncer() -> str:
 async def bouncing(program: str, place: Path, database_url: str) -> AsyncIterator[str]:
     """The URL of a PgBouncer before the database."""
     to, port = conninfo_to_dict(database_url), free_port()
-    place.chmod(0o755)
     configuration = place / "pgbouncer.ini"
     configuration.write_text(
-        f"[databases]\n{to['dbname']} = host={to['host']} port={to['port']} user={to['user']} password={to['password']}\n"
+        f"[databases]\n{to['dbname']} = host={to['host']} port={to['port']}"
+        f" user={to['user']} password={to['password']}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"pool_mode = transaction\ndefault_pool_size = {SERVER_CONNECTIONS}\nmax_client_conn = 200\n"
     )
@@ -85,13 +85,11 @@ async def database_url(servers: Servers, tmp_path: Path) -> AsyncIterator[str]:
     program, name = pgbouncer(), f"bounced_{free_port()}"
     async with await psycopg.AsyncConnection.connect(servers.admin_url, autocommit=True) as admin:
         await admin.execute(f"CREATE DATABASE {name}".encode())
-        place = Path("/tmp") / f"clock-pgbouncer-{name}"  # noqa: S108 - another account must be able to reach it
-        place.mkdir()
         try:
-            async with bouncing(program, place, servers.database_url(name)) as url:
-                yield url
+            with embedded.scratch() as place:  # another account can reach it
+                async with bouncing(program, place, servers.database_url(name)) as url:
+                    yield url
         finally:
-            shutil.rmtree(place)
             await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
