@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +19,12 @@ from clock.game.client import COMMAND_SECONDS, Client, connect
 from clock.game.pipe import PROBE_SECONDS, Pipe
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from clock.runtime.supervise import environment
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api
 from tests.flow.pair import Address, Pair, pair
+from tests.flow.stage import working
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 6.0
 """Two are meant. The machine may be busy."""
 
@@ -72,24 +69,6 @@ def settings(url: str, durability: Any, database_url: str, tmp_path: Path) -> Se
         webhook_secret=WEBHOOK_SECRET,
         durability=durability,
     )
-
-
-@asynccontextmanager
-async def working(settings: Settings) -> AsyncIterator[None]:
-    worker = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "clock", "worker"),
-        env=environment(settings),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield
-        assert worker.returncode is None  # the same process, all the time
-    finally:
-        if worker.returncode is None:
-            worker.kill()
-        await worker.wait()
 
 
 async def seconds_until(holds: Callable[[], Awaitable[Any]], most: float) -> float:
@@ -162,23 +141,25 @@ async def everything_is_back(api: Api, redis: Any, uid: int) -> dict[str, float]
 async def test_a_planned_switch_is_followed_though_no_connection_is_cut(
     api: Api, two: Pair, address: Address, switch: Callable[[Pair], Awaitable[None]], durability: str
 ) -> None:
-    async with working(api.settings):
+    async with working(api.settings) as worker:
         await play_to_six(api, range(1, 4))
         await switch(two)
         address.to_port = two.replica.port
         waited = await everything_is_back(api, two.copy, 1)
         print(switch.__name__, durability, {part: round(seconds, 1) for part, seconds in waited.items()})
         assert max(waited.values()) < SECONDS
+        assert worker.returncode is None  # the same process, all the time
         assert await two.copy.hget(keys.name(DAY, 0, "members"), 1)
 
 
 async def test_forgotten_connections_are_left_behind(api: Api, two: Pair, address: Address) -> None:
-    async with working(api.settings):
+    async with working(api.settings) as worker:
         await play_to_six(api, range(1, 4))
         address.forget()
         waited = await everything_is_back(api, two.redis, 1)
         print("forgotten", {part: round(seconds, 1) for part, seconds in waited.items()})
         assert max(waited.values()) < SECONDS
+        assert worker.returncode is None  # the same process, all the time
 
 
 # -- the pool
