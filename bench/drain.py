@@ -15,7 +15,6 @@ from bench.load import Job
 from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, SETTLED, Scene, extra, fire, staged
 from clock.books import outbox
-from clock.game import keys
 
 TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "outgoing", "profiles")
 
@@ -71,7 +70,7 @@ async def _drained(scene: Scene, day: date) -> float:
     while await outbox.drain(scene.service.store, scene.redis, day, 0):
         pass
     seconds = monotonic() - began
-    assert not await scene.redis.xlen(keys.name(day, 0, "outbox"))
+    assert not await outbox.depth(scene.redis, day, 1)
     return seconds
 
 

@@ -1,6 +1,7 @@
 """Redis memory per member over a whole day, with everything that stays: order, state, payment, claim, packet.
 
-After each step the stream is trimmed, as the drain does after its commit; the backlog in it is a separate figure.
+After each step the stream is emptied; what its entries take is a separate figure. Drained ones are kept, up to
+:data:`clock.books.outbox.KEPT_BYTES` a shard.
 """
 
 from collections.abc import AsyncIterator
@@ -38,7 +39,7 @@ async def run(scale: Scale) -> Result:
         figures={
             **{f"{step}, bytes a member": spread([value]) for step, value in zip(STEPS, each, strict=True)},
             **{
-                f"the step's undrained events, {step}, bytes a member": spread([v])
+                f"the step's events in the stream, {step}, bytes a member": spread([v])
                 for step, v in zip(STEPS, waiting, strict=True)
             },
         },

@@ -68,7 +68,7 @@ def create_app() -> Litestar:
         number = order_no.make(settings.order_prefix, order_no.Place(today, 0, data.uid, tail))
         extra = data.extra
         args: list[Value] = [data.uid, 0, number, tail, extra.openId or "", extra.mobile or "", extra.nickname or ""]
-        word, order_id, _ = await run(JOIN, today, [], args)
+        word, order_id, _ = await run(JOIN, today, ["one"], args)
         pay = {"channel": "platform", "order_no": number, "amount": settings.stake_fen}
         return reply("join", word.decode(), {"order_id": order_id, "order_no": number, "amount": 100, "pay": pay})
 

@@ -161,7 +161,7 @@ class Scene:
             (uid, 0, number, tail, open_id(uid), mobile(uid), nickname(uid))
             for uid, number, tail in zip(uids, numbers, tails, strict=True)
         )
-        await self.vectors("join", day, rows, now_ms)
+        await self.vectors("join", day, rows, now_ms, [self.redis.server])
         return numbers
 
     async def members(self, day: date, uids: Sequence[int]) -> None:

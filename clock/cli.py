@@ -197,11 +197,13 @@ def reconcile(day: date | None) -> None:
 
 
 @cli.command()
-def rebuild() -> None:
-    """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back."""
+@click.argument("day", type=Day(), required=False)
+def rebuild(day: date | None) -> None:
+    """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back. With DAY: make
+    Redis and Postgres agree on that round after either has lost something, while people play."""
     from clock.operators import rounds
 
-    show(with_service(rounds.rebuild))
+    show(with_service(lambda service: rounds.rebuild(service, day)))
 
 
 @cli.group(invoke_without_command=True)

@@ -1,5 +1,5 @@
 -- finish: ends a shard of a round whose outbox is drained; its keys expire after keep_ms. Repeatable.
--- KEYS    round members totals payments packets outbox
+-- KEYS    round members totals payments packets outbox position
 -- ARGV    clock keep_ms
 -- RETURNS now_ms word
 -- WORDS   no_round not_settled unclaimed undrained finished
@@ -9,7 +9,9 @@ local state = redis.call('HGET', KEYS[1], 'state')
 local word = state and 'finished' or 'no_round'
 if state and state ~= 'settled' and state ~= 'finished' and state ~= 'void' then return {now, 'not_settled'} end
 if state and state ~= 'void' and redis.call('LLEN', KEYS[5]) > 0 then return {now, 'unclaimed'} end
-if redis.call('XLEN', KEYS[6]) > 0 then return {now, 'undrained'} end
+local last = redis.call('XREVRANGE', KEYS[6], '+', '-', 'COUNT', 1)[1]
+local drained = string.match(redis.call('GET', KEYS[7]) or '', '^%S+')
+if last and last[1] ~= drained then return {now, 'undrained'} end
 if state == 'settled' then redis.call('HSET', KEYS[1], 'state', 'finished') end
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
 return {now, word}

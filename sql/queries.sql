@@ -26,11 +26,26 @@ SELECT pg_try_advisory_xact_lock(%(lock)s, %(shard)s) AS ours
 SELECT pg_advisory_xact_lock(%(lock)s, %(shard)s)
 
 -- save_position: The position up to which a shard's outbox is in the books.
-INSERT INTO outbox_positions (day, shard, last_id) VALUES (%(day)s, %(shard)s, %(last_id)s)
-ON CONFLICT (day, shard) DO UPDATE SET last_id = excluded.last_id, drained_at = now()
+INSERT INTO outbox_positions (day, shard, last_id, entries) VALUES (%(day)s, %(shard)s, %(last_id)s, %(entries)s)
+ON CONFLICT (day, shard) DO UPDATE SET last_id = excluded.last_id, entries = excluded.entries, drained_at = now()
+
+-- positions: How far the outboxes of a round, or of users, are in the books.
+SELECT shard, last_id, entries FROM outbox_positions WHERE day IS NOT DISTINCT FROM %(day)s::date
+
+-- members_among: Those of some users who are members of a round.
+SELECT uid FROM members WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[])
+
+-- accepted_payments: The payments that made some users members of a round.
+SELECT uid, order_no, transaction_id FROM payments
+WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[]) AND outcome IN ('paid', 'paid_late')
 
 -- closed_shards: The final totals of a round's shards.
 SELECT * FROM closings WHERE day = %(day)s ORDER BY shard
+
+-- correct_closing: What a shard said when it closed, where it had forgotten something.
+UPDATE closings SET members = %(members)s, winners = %(winners)s, late = %(late)s, pool_fen = %(pool_fen)s
+WHERE day = %(day)s AND shard = %(shard)s
+  AND (members, winners, late, pool_fen) IS DISTINCT FROM (%(members)s, %(winners)s, %(late)s, %(pool_fen)s) RETURNING shard
 
 -- count_books: Members and winners as the books have them.
 SELECT (SELECT count(*) FROM members WHERE day = %(day)s) AS members,
@@ -151,6 +166,12 @@ WHERE r.action = 'dismiss' AND r.transaction_id = ANY(%(transaction_ids)s::text[
 
 -- steps: How many users took which step of a round, minute by minute.
 SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2 ORDER BY 1, 2
+
+-- count_steps: How many users of each shard took which step of a round.
+SELECT shard, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2
+
+-- server_name: Which server answers: it is another one after a restart, a promotion or a restore.
+SELECT pg_postmaster_start_time() AS started, inet_server_addr() AS address, inet_server_port() AS port
 
 -- last_reconciliation: The latest reconciliation of a round.
 SELECT (extract(epoch FROM at) * 1000)::bigint AS at_ms, differences, mended FROM reconciliations

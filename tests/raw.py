@@ -23,4 +23,6 @@ def raw(client: Commands) -> Redis:
 
 def plain(url: str, **options: Any) -> Redis:
     """redis-py's own client, without what ours adds."""
-    return cast(Redis, asyncio_redis.Redis.from_url(url, **options))
+    client: Any = asyncio_redis.Redis.from_url(url, **options)
+    client.replicated = False
+    return cast(Redis, client)

@@ -34,6 +34,9 @@ class Shard(msgspec.Struct):
     payments: dict[str, str]
     packets: list[int]
     totals: dict[str, int]
+    late_uids: set[int] = msgspec.field(default_factory=set)
+    last_number: int = 0
+    """Of the orders; the next one gets a higher one."""
 
 
 def state_in_redis(state: State, closed: bool) -> str:
@@ -80,6 +83,8 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
         totals["members"] += 1
         totals["pool_fen"] += stake_fen
         totals["late"] += int(user["late"])
+        if user["late"]:
+            shard.late_uids.add(user["uid"])
     if user["checked_in"]:
         state = "C"
         totals["winners"] += 1
@@ -90,7 +95,8 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
         totals["claimed_fen"] += user["packet_fen"]
     if (state == "P" and not user["checked_in"]) or (state in "CP" and user["late"] is None):
         state = INCONSISTENT
-    totals["orders"] = max(totals["orders"], number)
+    totals["orders"] += 1
+    shard.last_number = max(shard.last_number, number)
     shard.members[user["uid"]] = state.encode() + record
 
 

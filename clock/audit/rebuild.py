@@ -32,7 +32,7 @@ async def rebuild_lost(service: Service) -> list[str]:
     async with service.store.transaction() as connection:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
         for round_ in await live_rounds(service):
-            rebuilt += await _rebuild_round(service, connection, round_.day)
+            rebuilt += await rebuild_round(service, connection, round_.day)
         rebuilt += await _rebuild_flags(service, connection)
     return rebuilt
 
@@ -62,7 +62,9 @@ async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
     return ["users"]
 
 
-async def _rebuild_round(service: Service, connection: Connection, day: date) -> list[str]:
+async def rebuild_round(service: Service, connection: Connection, day: date) -> list[str]:
+    """Recreate the round's shards that were in use and are not in Redis; their names. The caller holds the settlement
+    lock in ``connection``. Raises :class:`BooksDiffer`."""
     round_ = await _recorded(service, day)
     missing = [shard for shard in round_.shards if not await service.redis.exists(keys.name(day, shard, "round"))]
     for shard in missing:
@@ -107,6 +109,7 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     for start in range(0, len(content.packets), CHUNK):
         await redis.rpush(packets, *content.packets[start : start + CHUNK])
     fields: list[Value] = ["state", state, "first_order_id", order_no.first_order_id(day, shard)]
+    fields += ["last_number", content.last_number, "server", "lost"]
     fields += round_fields(round_)
     await redis.hset(name, items=fields)
     if round_.finished_at is not None:

@@ -78,9 +78,9 @@ async def _look(service: Service, round_: Recorded, shards: list[int]) -> list[D
     redis = service.redis
     found = {}
     for shard in shards:
-        members, stream = keys.names(round_.day, shard, ("members", "outbox"))
+        members = keys.name(round_.day, shard, "members")
         records = {int(uid): record async for uid, record in redis.hscan_iter(members, count=1_000)}
-        if not await redis.xlen(stream):
+        if not await outbox.waiting(redis, round_.day, shard, 1):
             found[shard] = records
     books = await contents_of(service.store, round_)
     return [one for shard in found for one in await _shard(service, round_, shard, found[shard], books[shard])]

@@ -13,6 +13,7 @@ from typing import Any, LiteralString, assert_never
 from psycopg import sql
 
 from clock.books import ledger, owed
+from clock.books.payments import ACCEPTED_OUTCOMES, one_stake_each, refund_row
 from clock.books.store import Connection, rows, run_many, unless_there
 from clock.domain.rounds import STEPS, day_of_number
 from clock.game import events
@@ -107,12 +108,12 @@ def _payment_rows(
     day: str | None, at_ms: int, payment: tuple[int, str, str, int, int, events.PaymentOutcome, str, str], rows: Rows
 ) -> None:
     uid, order_no, transaction_id, amount_fen, paid_at_ms, outcome, channel, raw = payment
-    rows["payments"].append((day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw))
-    if outcome in ("paid", "paid_late"):
+    payment_row = (day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw)
+    rows["payments"].append(payment_row)
+    if outcome in ACCEPTED_OUTCOMES:
         rows["members"].append((day, uid, amount_fen, outcome == "paid_late", at_ms))
     else:
-        number = owed.refund_no(order_no, transaction_id)
-        rows["refunds"].append((day, order_no, transaction_id, number, uid, amount_fen, outcome, at_ms))
+        rows["refunds"].append(refund_row(payment_row))
 
 
 async def write(connection: Connection, day: Day, shard: int, entries: list[events.Event]) -> None:
@@ -120,6 +121,8 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
     new: Rows = defaultdict(list)
     for event in entries:
         rows_of(day.isoformat() if day else None, shard, event, new)
+    if day is not None and new["members"]:
+        await one_stake_each(connection, day, new)
     for table in COLUMNS:
         if new[table]:
             assert day is not None

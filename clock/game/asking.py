@@ -101,7 +101,12 @@ class Asking:
 
     async def _call(self, script: Script, day: keys.Day, shard: int, args: Sequence[Value]) -> list[Any]:
         """Run a script for the batcher, for users: a script with an argument ``by`` gets ``user``."""
-        fixed = (self.time.setting, "user") if "by" in script.fixed else (self.time.setting,)
+        await self._redis.open()  # so that the server's name is that of the connection on which the script is sent
+        fixed = [self.time.setting]
+        if "by" in script.fixed:
+            fixed.append("user")
+        if "server" in script.fixed:
+            fixed.append(self._redis.server)
         names = keys.names(day, shard, script.nouns)
         began = time.monotonic()
         reply = await call(self._redis, script, names, [*fixed, *args])

@@ -121,6 +121,10 @@ class Client(Redis):
         """Connect now, not with the first script, when descriptors may be scarce. Raises a ``RedisError``."""
         await self._pipe.open()
 
+    @property
+    def server(self) -> str:
+        return self._pipe.server
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] in ("EVALSHA", "EVAL"):
             return await self._pipe.execute(*args)

@@ -8,11 +8,12 @@ in Postgres (``finish.lua``).
 from collections.abc import Sequence
 from datetime import date
 
-NOUNS = ("round", "members", "totals", "payments", "packets", "outbox")
+NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
-payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened."""
+payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened ·
+position: string, how far Postgres has the outbox."""
 
-USER_NOUNS = ("flags", "outbox")
+USER_NOUNS = ("flags", "outbox", "position")
 """Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
 (``flags.lua``)."""
 
@@ -28,6 +29,11 @@ HEARTBEAT = "clock:worker:heartbeat"
 
 REWRITTEN = "clock:worker:rewritten"
 """String, expires by itself: Redis was asked to rewrite its append-only file for this morning."""
+
+DIFFERING = "clock:worker:differing"
+"""String, expires by itself: JSON of where Redis and the books count differently (:mod:`clock.audit.counts`)."""
+
+DIFFERING_MS = 180_000
 
 LIVE = "clock:live"
 """Hash, expires by itself: process → what it did in the last moment (:mod:`clock.operators.live`)."""

@@ -11,6 +11,7 @@ old one is dropped (docs/decisions/0037).
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -38,6 +39,11 @@ def _error(text: str) -> RedisError:
     return kinds[word](rest) if word in kinds else ResponseError(text)
 
 
+def _run_id(info: bytes) -> str:
+    found = re.search(rb"^run_id:(\w+)", info, re.MULTILINE)
+    return found[1].decode() if found else ""
+
+
 def packed(*command: str | int | bytes) -> bytes:
     """A command as Redis reads it."""
     return hiredis.pack_command(command)  # type: ignore[arg-type, no-any-return]  # its stub knows one word only
@@ -57,6 +63,8 @@ class Pipe(asyncio.Protocol):
         """How often bytes have come."""
         self._connection: Any = None
         self._transport: asyncio.Transport | None = None
+        self.server = ""
+        """The run id of the server that it was connected to last."""
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -83,24 +91,35 @@ class Pipe(asyncio.Protocol):
 
     async def open(self) -> None:
         """Connect, unless that is done. Raises a ``RedisError``. Whoever waits for an attempt shares its failure."""
+        if self.connected:
+            return
         asked_at = monotonic()
         async with self._opening:
             if self._transport is not None:
                 return
             if self._failed_at >= asked_at:
                 raise LostConnection("the server could not be reached a moment ago")
-            if self._connection is not None:
-                await self._connection.disconnect(nowait=True)
-            self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
-                await self._connection.connect()
+                await self._connect()
             except RedisError:
                 self._failed_at = monotonic()
                 raise
-            transport = self._connection._writer.transport
-            self._reader = hiredis.Reader(replyError=_error)
-            transport.set_protocol(self)
-            self._transport = transport
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    async def _connect(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+        self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await self._connection.connect()
+        await self._connection.send_command("INFO", "server")
+        self.server = _run_id(await self._connection.read_response())
+        transport = self._connection._writer.transport
+        self._reader = hiredis.Reader(replyError=_error)
+        transport.set_protocol(self)
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._heard += 1

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from clock.audit.mend import mend
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
@@ -120,9 +121,12 @@ async def reconcile_rounds(service: Service, day: date | None) -> Answer:
     return Answer(word, {"reports": msgspec.to_builtins(reports)})
 
 
-async def rebuild(service: Service) -> Answer:
-    """Recreate the rounds that Redis has lost."""
+async def rebuild(service: Service, day: date | None) -> Answer:
+    """Recreate the rounds that Redis has lost; with ``day``, make Redis and the books agree on one round."""
     try:
-        return Answer("ok", {"rebuilt": await rebuild_lost(service)})
+        if day is None:
+            return Answer("ok", {"rebuilt": await rebuild_lost(service)})
+        mended = await mend(service, day)
+        return Answer("ok", msgspec.to_builtins(mended)) if mended else Answer("round_not_found")
     except BooksDiffer as error:
         return Answer("books_differ", {"difference": str(error)})

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily
 from redis.exceptions import RedisError
 
+from clock.audit.counts import Difference
 from clock.books import outbox
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import STEPS, UNSETTLED_STATES, Calendar, phase, previous
@@ -43,6 +44,8 @@ class Watched(msgspec.Struct, kw_only=True):
     replicas_wanted: int = 0
     outbox_entries: int = 0
     outbox_oldest_ms: int = 0
+    differing: list[Difference] = []
+    """Where Redis and the books count differently, by the worker's last comparison."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))
     """Of all API processes, by :func:`clock.operators.live.traffic`."""
     rounds: dict[str, Totals] = {}
@@ -114,6 +117,8 @@ class Watch:
         backlog = await outbox.backlog(redis, shown)
         seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
         seen.traffic = await traffic(redis)
+        differing = await redis.get(keys.DIFFERING)
+        seen.differing = msgspec.json.decode(differing or b"[]", type=list[Difference])
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()
@@ -146,6 +151,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (not seen.postgres, {"code": "postgres_away"}),
         (seen.redis and not seen.worker, {"code": "worker_away"}),
         (seen.redis and seen.replicas < seen.replicas_wanted, {"code": "replica_short", "replicas": seen.replicas}),
+        *(_behind(seen, part) for part in ("redis", "books")),
         (seen.differences > 0, {"code": "books_differ", "count": seen.differences}),
         (
             seen.settlement_late_ms > SETTLEMENT_LATE_MS,
@@ -163,6 +169,16 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
     return [alarm for rings, alarm in found if rings]
+
+
+def _behind(seen: Watched, part: str) -> tuple[bool, dict[str, Any]]:
+    """``redis_behind`` or ``books_behind``, with the first day and the most users of a step."""
+    found = [one for one in seen.differing if one.behind == part]
+    users: dict[str, int] = {}
+    for one in found:
+        users[one.step] = users.get(one.step, 0) + one.count
+    day = min((one.day for one in found), default="")
+    return bool(found), {"code": f"{part}_behind", "day": day, "count": max(users.values(), default=0)}
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -183,6 +199,9 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         )
         yield _gauge("clock_outbox_entries", "Entries that are not in Postgres yet", seen.outbox_entries)
         yield _gauge("clock_outbox_oldest_seconds", "How long the oldest of them waits", seen.outbox_oldest_ms / 1000)
+        for part in ("redis", "books"):
+            users = _behind(seen, part)[1]["count"]
+            yield _gauge(f"clock_{part}_behind", f"Users of a step that {part} miss", users)
         yield from _of_rounds(seen)
     if seen.postgres:
         late_s = seen.settlement_late_ms / 1000

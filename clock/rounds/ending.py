@@ -67,7 +67,7 @@ class Ending:
             for shard in round_.shards:
                 while True:
                     await outbox.drain(self.store, self.redis, round_.day, shard)
-                    if not await self.redis.xlen(keys.name(round_.day, shard, "outbox")):
+                    if not await outbox.waiting(self.redis, round_.day, shard, 1):
                         break
                     await asyncio.sleep(0.05)
 

@@ -20,6 +20,7 @@ from psycopg import DataError, IntegrityError
 from redis.exceptions import RedisError, ResponseError
 
 from clock import logs
+from clock.audit.counts import Counting
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.config import Settings
@@ -82,7 +83,7 @@ UNREADABLE = (ValueError, DataError, IntegrityError)
 async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
     """An entry that cannot be read stops its own shard, and says so until somebody looks."""
     try:
-        return await outbox.drain(service.store, service.redis, day, shard)
+        return await outbox.drain_new(service.store, service.redis, day, shard)
     except UNREADABLE as error:
         log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
         return 0
@@ -93,6 +94,9 @@ async def drain(context: dict[str, Any]) -> None:
     """Carry every shard's stream into Postgres."""
     service: Service = context["service"]
     until = time.monotonic() + DRAIN_SECONDS
+    for day, shards in await _outboxes(service):
+        if behind := await outbox.align(service.store, service.redis, day, list(shards)):
+            log.warning("drained_again", day=str(day), shards=behind)
     while time.monotonic() < until:
         moved = await _drain_shard(service, keys.USERS, 0)
         for round_ in await live_rounds(service):
@@ -103,6 +107,26 @@ async def drain(context: dict[str, Any]) -> None:
                     await service.finishing.expire_again(round_.day, round_.rules.shards, round_.finished_at)
         if not moved:
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _outboxes(service: Service) -> list[tuple[keys.Day, range]]:
+    """Of users, and of every round whose keys may still be in Redis; each with its shards."""
+    return [(keys.USERS, range(1)), *((one.day, one.shards) for one in await live_rounds(service))]
+
+
+@resilient
+async def trim(context: dict[str, Any]) -> None:
+    """Let go of drained entries that nobody will want any more, once a minute."""
+    service: Service = context["service"]
+    for day, shards in await _outboxes(service):
+        for shard in shards:
+            await outbox.trim(service.redis, day, shard, service.time.now_ms())
+
+
+@resilient
+async def count_again(context: dict[str, Any]) -> None:
+    """See whether Redis and the books still count the same."""
+    await context["counting"].look()
 
 
 @resilient
@@ -215,8 +239,9 @@ def build(service: Service) -> Worker:
             keep_result=0,
             run_at_startup=True,
         )
-        for job in (drain, beat, rewrite, settle, count, remind, send, ask, compare)
+        for job in (drain, count_again, beat, rewrite, settle, count, remind, send, ask, compare)
     ]
+    jobs.append(cron(trim, name="trim", second=30, timeout=JOB_SECONDS, keep_result=0))  # type: ignore[arg-type]
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
     queue = ArqRedis(
         Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
@@ -229,7 +254,7 @@ def build(service: Service) -> Worker:
         cron_jobs=jobs,
         redis_pool=queue,
         queue_name=QUEUE,
-        ctx={"service": service},
+        ctx={"service": service, "counting": Counting(service)},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,

@@ -24,6 +24,7 @@ class Replica(embedded.Valkey, frozen=True):
         super().prepare(same_port=same_port)
         with (self.data_dir.absolute() / "valkey.conf").open("a") as configuration:
             configuration.write(f"replicaof 127.0.0.1 {self.primary_port}\nmasterauth {self.primary_password}\n")
+            configuration.write("repl-diskless-sync-delay 0\n")  # it may become the primary
 
 
 class Pair:

@@ -30,13 +30,17 @@ async def pipe(servers: Servers, redis: Any) -> AsyncIterator[Pipe]:
 
 
 async def stub(talk: Talk) -> tuple[asyncio.Server, str]:
-    """A server that answers the greeting of redis-py and then does as ``talk`` says."""
+    """A server that answers the greeting of the pipe and then does as ``talk`` says."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         greeted = b""
         while greeted.count(b"SETINFO") < 2:
             greeted += await reader.read(4096)
         writer.write(b"+OK\r\n" * 2)
+        asked = b""
+        while b"server" not in asked:
+            asked += await reader.read(4096)
+        writer.write(b"$11\r\nrun_id:stub\r\n")
         try:
             await talk(reader, writer)
         finally:

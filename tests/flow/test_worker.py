@@ -14,6 +14,7 @@ import pytest
 from arq.worker import JobExecutionFailed
 from structlog.testing import capture_logs
 
+from clock.books import outbox
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded, processes, worker
@@ -87,7 +88,7 @@ def state_is(api: Api, *states: str) -> Callable[[], Awaitable[bool]]:
 
 def drained(api: Api) -> Callable[[], Awaitable[bool]]:
     async def holds() -> bool:
-        return not await api.service.redis.xlen(keys.name(DAY, 0, "outbox"))
+        return not await outbox.depth(api.service.redis, DAY, 1)
 
     return holds
 

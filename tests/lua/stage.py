@@ -32,7 +32,7 @@ GRACE_MS = 5_000
 
 RULES = rules_of(Settings())
 
-SINGLE = ("open", "close", "publish", "settle", "finish", "order", "alert", "release")
+SINGLE = ("open", "close", "publish", "settle", "finish", "order", "alert", "release", "drained")
 """Scripts with one word for the whole call."""
 
 
@@ -93,6 +93,7 @@ class Stage:
         """What the script answers after its time: a result per row, or word and more. Arguments go by the names
         that the script's header gives them."""
         script = load(verb)
+        fixed = {"server": "one server", **fixed}
         args = [fixed[name] for name in script.fixed if name not in ("clock", "rows")]
         args += of_users(script, [[row[name] for name in (*script.per_user, *script.row)] for row in rows])
         if self._forgets_scripts:
@@ -196,7 +197,14 @@ class Stage:
 
     async def drained(self) -> None:
         """The outbox is empty, as if its entries were in Postgres."""
+        found = await self.redis.xrange(self.key("outbox"))
+        if found:
+            await self.redis.set(self.key("position"), f"{found[-1][0].decode()} {len(found)}")
         await self.redis.xtrim(self.key("outbox"), maxlen=0, approximate=False)
+
+    async def last_id(self) -> str:
+        found = await self.redis.xrevrange(self.key("outbox"), count=1)
+        return str(found[0][0].decode())
 
     # -- looking
 
@@ -227,12 +235,17 @@ class Stage:
     async def packets(self) -> list[int]:
         return [_whole(text) for text in await self.redis.lrange(self.key("packets"), 0, -1)]
 
-    async def dump(self) -> dict[bytes, tuple[bytes, int]]:
-        """Every key of the server: its serialized value and when it expires (-1: never)."""
+    async def dump(self) -> dict[bytes, tuple[Any, int]]:
+        """Every key of the server: its value and when it expires (-1: never)."""
         return {
-            name: (await self.redis.dump(name), await self.redis.pexpiretime(name))
+            name: (await self._value(name), await self.redis.pexpiretime(name))
             async for name in self.redis.scan_iter(count=1000)
         }
+
+    async def _value(self, name: bytes) -> Any:
+        """Serialized, but for a hash, which is serialized in another order after a question has moved its table."""
+        is_hash = await self.redis.type(name) == b"hash"
+        return await (self.redis.hgetall(name) if is_hash else self.redis.dump(name))
 
     async def ttls(self) -> dict[str, int]:
         """Milliseconds that each key of the server has left, by noun; -1: for ever."""

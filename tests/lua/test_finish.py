@@ -63,6 +63,7 @@ async def everything(stage: Stage) -> None:
     await stage.join(5)
     assert await stage.call("pay", payment(1, transaction="T-second")) == ["refund_due"]
     await stage.settled(30, 12)
+    await stage.call("drained", before="", last_id=await stage.last_id(), entries=1)
 
 
 async def test_before_it_no_key_of_a_round_expires(stage: Stage) -> None:
@@ -132,7 +133,7 @@ async def test_a_finished_round_still_answers_retries_and_refuses_the_rest(stage
         assert await stage.call("join", order(1)) == ["already_joined"]
         assert await stage.call("pay", payment(1), now=MORNING_ENDS) == ["already_paid"]
         assert await stage.settle(1, 7) == "already_settled"
-        assert await stage.publish(0, 7) == "not_closed"
+        assert await stage.publish(0, 7) == "already_published"
         assert await stage.close() == "already_closed"
         assert await stage.close("void") == "already_closed"
 

@@ -215,3 +215,12 @@ async def test_a_settled_round_still_knows_its_members(stage: Stage) -> None:
     await stage.bring("P", "finished")
     async with stage.nothing_changes():
         assert await stage.call("join", order(1), now=SETTLES) == ["wrong_round"]
+
+
+async def test_a_server_that_may_have_fallen_behind_gives_no_number_twice(stage: Stage) -> None:
+    """A replica that is promoted may miss numbers that were given out; every server has a name of its own."""
+    await stage.join(1, 2)
+    first = await stage.call("join", order(3), server="another server")
+    then = await stage.call("join", order(4), server="another server")
+    assert [answer[1] for answer in (*first, *then)] == [FIRST_ID + 65_539, FIRST_ID + 65_540]
+    assert await stage.totals() == {"orders": 4}

@@ -20,7 +20,7 @@ ALL_FILES = sorted(path for place in ("clock", "tests", "bench") for path in (RO
 
 ORDER = [
     "domain",
-    "files descriptors logs config metrics tokens",
+    "files descriptors logs config metrics hs256 tokens",
     "channels",
     "game",
     "books",

@@ -21,7 +21,7 @@ INTERNAL = {"no_round", "wrong_round"}
 
 ROUND_FIELDS = {
     *("state", "stake_fen", "first_order_id", "day_starts_ms", "morning_starts_ms", "morning_ends_ms"),
-    *("join_opens_ms", "join_closes_ms", "check_in_opens_ms", "check_in_closes_ms"),
+    *("join_opens_ms", "join_closes_ms", "check_in_opens_ms", "check_in_closes_ms", "last_number", "server"),
 }
 TOTALS = {
     *("orders", "members", "winners", "late", "pool_fen", "published", "published_fen"),

@@ -13,6 +13,7 @@ from clock.service import Service
 from tests.conftest import DAY, at
 
 STREAM = keys.name(DAY, 0, "outbox")
+POSITION = keys.name(DAY, 0, "position")
 SHARD = 0
 
 COLUMNS = {

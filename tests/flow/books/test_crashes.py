@@ -10,7 +10,18 @@ from clock.books.store import rows as run_query
 from clock.domain.outcomes import Unavailable
 from clock.service import Service
 from tests.conftest import DAY
-from tests.flow.books.stage import SHARD, STREAM, add, crowd, entries_of, expected_tables, read_tables, same, server
+from tests.flow.books.stage import (
+    POSITION,
+    SHARD,
+    STREAM,
+    add,
+    crowd,
+    entries_of,
+    expected_tables,
+    read_tables,
+    same,
+    server,
+)
 
 
 def fail_on(monkeypatch: pytest.MonkeyPatch, service: Service, *commands: str) -> None:
@@ -25,20 +36,20 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, service: Service, *commands: str) -
     monkeypatch.setattr(service.redis, "execute_command", execute_command)
 
 
-async def test_what_was_committed_but_not_trimmed_is_written_once(
+async def test_what_was_committed_but_not_noted_is_written_once(
     process: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = entries_of(crowd(9), 4)
     await add(process, entries)
     with monkeypatch.context() as patch:
-        fail_on(patch, process, "XTRIM", "XDEL")
+        fail_on(patch, process, "EVALSHA")
         with pytest.raises(ConnectionError):
             await outbox.drain(process.store, process.redis, DAY, SHARD)
-    assert await process.redis.xlen(STREAM) == len(entries)
+    assert await outbox.depth(process.redis, DAY, 1) == len(entries)
     same(await read_tables(process), expected_tables(entries))
     await outbox.drain(process.store, process.redis, DAY, SHARD)
     same(await read_tables(process), expected_tables(entries))
-    assert await process.redis.xlen(STREAM) == 0
+    assert await outbox.depth(process.redis, DAY, 1) == 0
 
 
 @pytest.mark.parametrize("moment", ["after the rows", "before the commit", "the server ends the session"])
@@ -51,7 +62,7 @@ async def test_a_crash_before_the_commit_trims_nothing_and_loses_nothing(
         crash_at(patch, moment)
         with pytest.raises((RuntimeError, Unavailable)):
             await outbox.drain(process.store, process.redis, DAY, SHARD)
-    assert await process.redis.xlen(STREAM) == len(entries)
+    assert await outbox.depth(process.redis, DAY, 1) == len(entries)
     same(await read_tables(process), {})
     await outbox.drain(process.store, process.redis, DAY, SHARD)
     same(await read_tables(process), expected_tables(entries))
@@ -75,10 +86,10 @@ def crash_at(patch: pytest.MonkeyPatch, moment: str) -> None:
     patch.setattr(outbox, "rows", crashing_rows)
 
 
-async def test_nothing_leaves_the_stream_before_its_transaction_is_committed(
+async def test_nothing_is_noted_as_drained_before_its_transaction_is_committed(
     process: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looked at from outside, at every command that the drainer sends: an entry is in the stream or in the books."""
+    """Looked at from outside, at every command that the drainer sends."""
     entries = entries_of(crowd(6), 3)
     await add(process, entries)
     real, watched = server(process).execute_command, 0
@@ -86,7 +97,7 @@ async def test_nothing_leaves_the_stream_before_its_transaction_is_committed(
     async def execute_command(*args: Any, **options: Any) -> Any:
         nonlocal watched
         reply = await real(*args, **options)
-        if not await real("XLEN", STREAM):
+        if await real("EXISTS", POSITION):
             watched += 1
             same(await read_tables(process), expected_tables(entries))
         return reply
@@ -94,3 +105,11 @@ async def test_nothing_leaves_the_stream_before_its_transaction_is_committed(
     monkeypatch.setattr(process.redis, "execute_command", execute_command)
     await outbox.drain(process.store, process.redis, DAY, SHARD)
     assert watched
+
+
+async def test_what_was_drained_stays_in_the_stream(process: Service) -> None:
+    entries = entries_of(crowd(9), 4)
+    await add(process, entries)
+    await outbox.drain(process.store, process.redis, DAY, SHARD)
+    assert len(await process.redis.xrange(STREAM)) == len(entries)
+    assert await outbox.drain(process.store, process.redis, DAY, SHARD) == 0

@@ -10,7 +10,7 @@ from clock.books.entries import write as write_entries
 from clock.config import Settings
 from clock.service import Service
 from tests.conftest import DAY
-from tests.flow.books.stage import SHARD, STREAM, add, crowd, entries_of, expected_tables, read_tables, same
+from tests.flow.books.stage import SHARD, add, crowd, entries_of, expected_tables, read_tables, same
 from tests.model.world import service_with
 
 
@@ -19,7 +19,7 @@ async def test_a_long_stream_is_carried_over_in_several_transactions(process: Se
     await add(process, entries)
     assert len(entries) > 4 * outbox.ENTRIES_AT_ONCE
     assert await outbox.drain_some(process.store, process.redis, DAY, SHARD) == outbox.ENTRIES_AT_ONCE
-    assert await process.redis.xlen(STREAM) == len(entries) - outbox.ENTRIES_AT_ONCE
+    assert await outbox.depth(process.redis, DAY, 1) == len(entries) - outbox.ENTRIES_AT_ONCE
     await outbox.drain(process.store, process.redis, DAY, SHARD)
     same(await read_tables(process), expected_tables(entries))
 
@@ -42,7 +42,7 @@ async def test_while_one_process_drains_a_shard_another_leaves_it_alone(
         await reached.wait()
         async with asyncio.timeout(20):  # without the lease it would write, and wait as the first one does
             assert await outbox.drain_some(other.store, other.redis, DAY, SHARD) is None
-        assert await other.redis.xlen(STREAM) == len(entries)
+        assert await outbox.depth(other.redis, DAY, 1) == len(entries)
         go_on.set()
         assert await first == len(entries)
     same(await read_tables(process), expected_tables(entries))
@@ -52,7 +52,7 @@ async def test_many_drainers_and_a_writer_at_once_lose_nothing(process: Service,
     entries, writing = entries_of(crowd(60), 1), True
 
     async def keep_draining(service: Service) -> None:
-        while writing or await service.redis.xlen(STREAM):
+        while writing or await outbox.depth(service.redis, DAY, 1):
             await outbox.drain(service.store, service.redis, DAY, SHARD)
             await asyncio.sleep(0)
 

@@ -34,7 +34,7 @@ async def test_an_entry_that_cannot_be_read_stops_its_shard_loudly_and_loses_not
     for _ in range(2):
         with pytest.raises((ValueError, psycopg.DataError, psycopg.IntegrityError)):
             await outbox.drain(process.store, process.redis, DAY, SHARD)
-        assert await process.redis.xlen(STREAM) == len(entries) + 1
+        assert await outbox.depth(process.redis, DAY, 1) == len(entries) + 1
     await server(process).xdel(STREAM, entry_id)
     await outbox.drain(process.store, process.redis, DAY, SHARD)
     same(await read_tables(process), expected_tables(entries))
@@ -49,4 +49,4 @@ async def test_an_entry_that_cannot_be_read_does_not_stop_the_other_shards(
     with suppress(Exception):
         await worker.drain({"service": process})
     assert (await read_tables(process))["check_ins"] == {(1, at("05:00", 1), 1)}
-    assert await process.redis.xlen(STREAM) == 1
+    assert await outbox.depth(process.redis, DAY, 1) == 1

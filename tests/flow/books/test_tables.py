@@ -11,7 +11,7 @@ from clock.config import Settings
 from clock.domain.shapes import Extra, PaymentCallback
 from clock.service import Service
 from tests.conftest import DAY, at
-from tests.flow.books.stage import SHARD, STREAM, Person, add, entries_of, expected_tables, read_tables, same
+from tests.flow.books.stage import SHARD, Person, add, entries_of, expected_tables, read_tables, same
 from tests.model.world import arrived, forgetful, new_world
 
 people = st.builds(
@@ -48,7 +48,7 @@ async def test_the_tables_hold_exactly_what_the_stream_said(
         await add(service, entries)
         assert await outbox.drain(service.store, service.redis, DAY, SHARD) == len(entries)
         same(await read_tables(service), expected_tables(entries))
-        assert await service.redis.xlen(STREAM) == 0
+        assert await outbox.depth(service.redis, DAY, 1) == 0
 
 
 @pytest.mark.parametrize("text", ['"', "\\", '\\"', "{a,b}", "NULL", " ", ",", "\n\t", "%s", "\\x00", "早\u202e🐓"])

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from clock.books import outbox
 from clock.cli import cli
 from clock.config import Settings
+from clock.game import keys
 from clock.runtime.ports import free_port
 from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
@@ -98,6 +99,20 @@ def test_a_command_that_is_used_wrongly_says_what_is_wrong(arguments: list[str],
     result = CliRunner().invoke(cli, arguments)
     assert (result.exit_code, type(result.exception)) == (2, SystemExit)
     assert named in result.output
+
+
+async def test_one_command_makes_redis_and_the_books_agree_on_a_round(api: Api, settings: Settings) -> None:
+    assert (await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"}))[0] == 200
+    await api.member(1)
+    await outbox.drain(api.service.store, api.service.redis, DAY, 0)
+    await api.service.redis.hdel(keys.name(DAY, 0, "members"), "1")
+    mended, unknown = await asyncio.gather(
+        clock(settings, "rebuild", str(DAY)), clock(settings, "rebuild", "2026-01-01")
+    )
+    assert mended[0] == 0, mended[1]
+    assert '"users": 1' in mended[1]
+    assert (unknown[0], "round_not_found" in unknown[1]) == (1, True)
+    assert await api.service.redis.hexists(keys.name(DAY, 0, "members"), 1)
 
 
 @pytest.mark.long

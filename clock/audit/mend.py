@@ -1,0 +1,127 @@
+"""Making Redis and the books agree on one round while people play, whichever of them has lost something.
+
+First the books get again whatever the streams have kept. Then they have everything that is known, and Redis gets from
+them what it misses: each user's record, if nobody has changed it since it was compared.
+"""
+
+from datetime import date
+
+import msgspec
+import structlog
+
+from clock.audit.contents import Shard, contents_of, state_in_redis
+from clock.audit.rebuild import CHUNK, rebuild_round
+from clock.books import outbox
+from clock.books.store import SETTLEMENT_LOCK, rows
+from clock.domain.rounds import PUBLISHED_STATES
+from clock.game import keys
+from clock.game.client import call
+from clock.game.scripts import load, of_users
+from clock.rounds.recorded import Recorded, find
+from clock.service import Service
+
+log = structlog.get_logger()
+
+MEND = load("mend")
+
+PASSES = 10
+FORWARD = ("open", "closed", "settled", "finished")
+"""States of a shard; mending never takes one back."""
+STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
+"""How far a user is, by the first byte of the record: ordered, member, checked in, claimed; 0 is nothing."""
+
+
+class Mended(msgspec.Struct):
+    """What was done: shards that were recreated, users whose record was corrected, shards whose closing totals were;
+    ``left``: users of whom Redis knows more than the books, which the streams do not have any more."""
+
+    day: str
+    rebuilt: list[str]
+    users: int = 0
+    closings: int = 0
+    left: list[int] = []
+
+
+async def mend(service: Service, day: date) -> Mended | None:
+    """``None`` if there is no such round. Raises :class:`~clock.rounds.ending.BooksDiffer`, ``Unavailable``."""
+    async with service.store.transaction() as connection:
+        await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
+        if await find(service.store, day) is None:
+            return None
+        done = Mended(day.isoformat(), await rebuild_round(service, connection, day))
+        round_ = await find(service.store, day)
+        assert round_ is not None
+        for shard in round_.shards:
+            await outbox.go_back(service.redis, day, shard)
+            await outbox.drain(service.store, service.redis, day, shard)
+        for _ in range(PASSES):
+            books = await contents_of(service.store, round_)
+            mended, done.left = await _users(service, round_, books)
+            done.users += mended
+            if not mended:
+                break
+        closed = {one["shard"]: one for one in await service.store.all("closed_shards", day=day)}
+        for shard in round_.shards:
+            await _shard(service, round_, shard, books[shard], shard in closed)
+            done.closings += await _closing(service, round_, shard, books[shard], shard in closed)
+    log.info("round_mended", **{**msgspec.structs.asdict(done), "left": len(done.left)})
+    return done
+
+
+async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[int, list[int]]:
+    """Correct records; how many, and users whom Redis has further than the books."""
+    mended, ahead = 0, []
+    for shard, content in books.items():
+        name = keys.name(round_.day, shard, "members")
+        found = {int(uid): record async for uid, record in service.redis.hscan_iter(name, count=1_000)}
+        if await outbox.waiting(service.redis, round_.day, shard, 1):
+            await outbox.drain(service.store, service.redis, round_.day, shard)
+            mended += 1  # what came meanwhile is in the books now: look again
+            continue
+        differing = [uid for uid in found.keys() | content.members.keys() if found.get(uid) != content.members.get(uid)]
+        ahead += [uid for uid in differing if _stage(found.get(uid)) > _stage(content.members.get(uid))]
+        wrong = [uid for uid in differing if _stage(found.get(uid)) <= _stage(content.members.get(uid))]
+        for start in range(0, len(wrong), CHUNK):
+            users = [
+                (uid, found.get(uid, b""), content.members[uid], int(uid in content.late_uids))
+                for uid in wrong[start : start + CHUNK]
+            ]
+            names = keys.names(round_.day, shard, MEND.nouns)
+            words = (await call(service.redis, MEND, names, ["", *of_users(MEND, users)]))[1:]
+            mended += len(words)
+    return mended, ahead
+
+
+def _stage(record: bytes | None) -> int:
+    return STAGES.get(record[:1], 0) if record else 0
+
+
+async def _shard(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> None:
+    """What a shard holds besides its users: refused payments, order numbers, packets, its state."""
+    redis, day = service.redis, round_.day
+    round_name, payments, totals, packets = keys.names(day, shard, ("round", "payments", "totals", "packets"))
+    known = {name.decode() for name in await redis.hgetall(payments)}
+    missing = {name: outcome for name, outcome in content.payments.items() if name not in known}
+    if missing:
+        await redis.hset(payments, mapping=missing)
+        await redis.hincrby(totals, "refused_payments", len(missing))
+    state, last_number = await redis.hmget(round_name, ("state", "last_number"))
+    if int(last_number or 0) < content.last_number:
+        await redis.hset(round_name, items=["last_number", content.last_number, "server", "lost"])
+    here, right = (state or b"open").decode(), state_in_redis(round_.state, closed)
+    if round_.state in PUBLISHED_STATES and here in ("open", "closed"):  # nobody claims here
+        await redis.delete(packets)
+        for start in range(0, len(content.packets), CHUNK):
+            await redis.rpush(packets, *content.packets[start : start + CHUNK])
+        for name in ("published", "published_fen"):
+            await redis.hset(totals, name, content.totals.get(name, 0))
+    if right == "void" or (here in FORWARD and right in FORWARD and FORWARD.index(right) > FORWARD.index(here)):
+        await redis.hset(round_name, "state", right)
+
+
+async def _closing(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> int:
+    """Until the round is split, a shard has said when it closed what the books have; 1 where that was corrected."""
+    if not closed or round_.state not in ("open", "closed", "voiding"):
+        return 0
+    figures = {name: content.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
+    return len(await service.store.all("correct_closing", day=round_.day, shard=shard, **figures))

@@ -1,0 +1,45 @@
+"""Rows of payments: which make a member, which are owed back, and that nobody pays two stakes for one round.
+
+Scripts see to that as long as Redis remembers. One that fell behind (a replica that lagged is promoted) may have
+forgotten a member, and takes a second payment.
+"""
+
+from datetime import date
+from typing import Any
+
+from clock.books import owed
+from clock.books.store import Connection, rows
+
+ACCEPTED_OUTCOMES = ("paid", "paid_late")
+
+PaymentRow = tuple[Any, ...]
+"""day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw"""
+
+
+def refund_row(payment: PaymentRow) -> tuple[Any, ...]:
+    """The row of ``refunds`` for a payment that is owed back."""
+    day, order_no, transaction_id, uid, amount_fen, _, at_ms, outcome, _, _ = payment
+    return day, order_no, transaction_id, owed.refund_no(order_no, transaction_id), uid, amount_fen, outcome, at_ms
+
+
+async def one_stake_each(connection: Connection, day: date, new: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Turn accepted payments of users who are members by another payment into refunds: a second payment for
+    a round is refunded in full. ``new``: the rows to be written, by table; each of ``members`` belongs to an accepted
+    payment."""
+    uids = [row[1] for row in new["members"]]
+    known = [row["uid"] for row in await rows(connection, "members_among", day=day, uids=uids)]
+    if not known and len(set(uids)) == len(uids):
+        return
+    found = await rows(connection, "accepted_payments", day=day, uids=known)
+    stakes = {row["uid"]: (row["order_no"], row["transaction_id"]) for row in found}
+    members = iter(new["members"])
+    payments, new["payments"], new["members"] = new["payments"], [], []
+    for payment in payments:
+        if payment[7] in ACCEPTED_OUTCOMES:
+            member = next(members)
+            if stakes.setdefault(payment[3], payment[1:3]) == payment[1:3]:
+                new["members"].append(member)
+            else:
+                payment = (*payment[:7], "refund_second", *payment[8:])
+                new["refunds"].append(refund_row(payment))
+        new["payments"].append(payment)

@@ -1,0 +1,40 @@
+"""Whatever a server has lost, and whenever that is found: one command ends it, with every fen accounted for."""
+
+import pytest
+
+from clock.audit.mend import mend
+from clock.audit.reconcile import reconcile
+from clock.config import Settings
+from tests.conftest import DAY
+from tests.flow.carried_on.stage import MOMENTS, Books, Server, counted, to_the_end
+from tests.flow.stage import People, Scripted, forget
+from tests.model.world import new_world
+
+
+@pytest.mark.parametrize("shards", [1, 8])
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("lost", ["redis", "books"])
+async def test_one_command_ends_it(shared: Settings, lost: str, moment: str, shards: int) -> None:
+    async with new_world(shared, shards=shards) as service:
+        people = People(service)
+        people.use(Scripted())
+        await service.opener.open_round(DAY)
+        server = Server(people) if lost == "redis" else Books(people)
+
+        async def drained_and_saved() -> None:
+            await people.drain()
+            await server.save()
+
+        await MOMENTS[moment](people, drained_and_saved)
+        await people.drain()
+        await server.go_back()
+        forget(people)
+        await mend(service, DAY)
+        assert await counted(people) == []
+        await to_the_end(people)
+        report = await reconcile(service, DAY)
+        assert report is not None
+        assert [one for one in report.differences if one.what != "bill_missing"] == []
+        assert await people.balance(f"pool:{DAY}") == 0
+        found = await people.rows("SELECT count(*) AS claims FROM claims")
+        assert found == [{"claims": 12}]

@@ -1,0 +1,80 @@
+"""mend: a record becomes what the books say, and the totals follow; whoever has moved on since is left alone."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.lua.stage import Stage, tail_of
+
+
+def record(uid: int, state: str, packet_fen: int | None = None, transaction: str = "T-1") -> bytes:
+    """As the prelude describes it."""
+    text = state.encode() + b"".join(msgspec.msgpack.encode(part) for part in (tail_of(uid), uid, f"open-{uid}"))
+    if state != "O":
+        text += msgspec.msgpack.encode(transaction)
+    if packet_fen is not None:
+        text += msgspec.msgpack.encode(packet_fen)
+    return text
+
+
+async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
+    return str((await stage.call("mend", {"uid": uid, "found": found, "right": right, "late": late}))[0])
+
+
+COUNTED: dict[str, dict[str, int]] = {
+    "": {},
+    "O": {"orders": 1},
+    "M": {"orders": 1, "members": 1, "pool_fen": 100},
+    "L": {"orders": 1, "members": 1, "pool_fen": 100, "late": 1},
+    "C": {"orders": 1, "members": 1, "pool_fen": 100, "winners": 1},
+    "P": {"orders": 1, "members": 1, "pool_fen": 100, "winners": 1, "claimed": 1, "claimed_fen": 7},
+}
+
+
+@pytest.mark.parametrize("right", "OMLCP")
+@pytest.mark.parametrize("found", ["", *"OMLCP"])
+async def test_the_totals_follow_the_record(stage: Stage, found: str, right: str) -> None:
+    records = {state: record(1, state, 7 if state == "P" else None) for state in "OMLCP"} | {"": b""}
+    assert await mend(stage, 1, b"", records[found] or records["O"]) == "mended"
+    if not found:
+        await stage.redis.delete(stage.key("members"), stage.key("totals"))
+    assert await mend(stage, 1, records[found], records[right]) == "mended"
+    assert await stage.redis.hget(stage.key("members"), 1) == records[right]
+    assert {name: count for name, count in (await stage.totals()).items() if count} == COUNTED[right]
+
+
+async def test_that_a_winner_was_late_is_what_the_books_say(stage: Stage) -> None:
+    assert await mend(stage, 1, b"", record(1, "C"), late=1) == "mended"
+    assert (await stage.totals())["late"] == 1
+
+
+async def test_a_packet_that_is_claimed_by_the_books_is_given_to_nobody_else(stage: Stage) -> None:
+    await stage.winners(1, 2, 3)
+    await stage.settled(5, 7, 9)
+    found = await stage.redis.hget(stage.key("members"), 2)
+    assert await mend(stage, 2, found, b"P" + found[1:] + msgspec.msgpack.encode(7)) == "mended"
+    assert await stage.packets() == [5, 9]
+    assert await stage.claim(2) == [["already_claimed", 7, 100]]
+
+
+async def test_who_has_moved_since_is_left_alone(stage: Stage) -> None:
+    await stage.members(1)
+    found = await stage.redis.hget(stage.key("members"), 1)
+    await stage.check_in(1)
+    async with stage.nothing_changes():
+        assert await mend(stage, 1, found, record(1, "M")) == "moved"
+        assert await mend(stage, 1, b"", record(1, "M")) == "moved"
+
+
+async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
+    await stage.join(2)
+    rows: list[Any] = [{"uid": uid, "found": b"", "right": record(uid, "M"), "late": 0} for uid in range(1, 501)]
+    answers = await stage.call("mend", *rows)
+    assert answers == ["mended", "moved", *["mended"] * 498]
+    assert (await stage.totals())["members"] == 499
+
+
+async def test_a_round_that_is_not_there_says_so(empty_stage: Stage) -> None:
+    async with empty_stage.nothing_changes():
+        assert await mend(empty_stage, 1, b"", record(1, "M")) == "no_round"
