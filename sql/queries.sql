@@ -479,9 +479,9 @@ UPDATE reminders SET next_at = now() + make_interval(secs => %(seconds)s) WHERE 
 WITH gone AS (DELETE FROM reminders WHERE day < %(day)s - 30)
 UPDATE reminders SET state = 'expired' WHERE day < %(day)s AND state = 'due'
 
--- upsert_profiles: Updates users' profiles from new_profiles; an empty text changes nothing.
+-- upsert_profiles: Updates users' profiles from arrays; an empty text changes nothing.
 INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
-SELECT uid, open_id, mobile, nickname, at_ms FROM new_profiles
+SELECT * FROM unnest(%(uid)s::bigint[], %(open_id)s::text[], %(mobile)s::text[], %(nickname)s::text[], %(at_ms)s::bigint[])
 ON CONFLICT (uid) DO UPDATE SET
     open_id = coalesce(nullif(excluded.open_id, ''), profiles.open_id),
     mobile = coalesce(nullif(excluded.mobile, ''), profiles.mobile),

@@ -42,6 +42,18 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
 }
 """The columns written to each table, in the order of writing."""
 
+TYPES: dict[str, LiteralString] = {
+    **dict.fromkeys(("uid", "order_id", "at_ms", "paid_at_ms", "members", "winners"), "bigint"),
+    **dict.fromkeys(("amount_fen", "stake_fen", "packet_fen", "pool_fen"), "bigint"),
+    **dict.fromkeys(("rank", "shard", "index"), "int"),
+    "day": "date",
+    "digest": "bytea",
+    "late": "boolean",
+    "closings.late": "bigint",
+    "quarantine.raw": "bytea",
+}
+"""The type of each column that is not text; one whose type depends on its table is named with it."""
+
 STEP_OF = {step.table: step.name for step in STEPS}
 """Tables whose rows are counted by the minute for operators."""
 
@@ -57,8 +69,8 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def rows_of(day: str | None, shard: int, event: events.Event, rows: Rows) -> None:
-    """Add the rows of an event to ``rows`` (table to tuples in the order of :data:`COLUMNS`). The day is text: COPY
-    writes a text faster than a date."""
+    """Add the rows of an event to ``rows`` (table to tuples in the order of :data:`COLUMNS`). The day is text,
+    as it is sent."""
     at_ms = event.at_ms
     match event:
         case events.CheckedIn(first_rank=first, uids=uids):
@@ -116,8 +128,8 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
             assert day is not None
             await _insert(connection, day, shard, table, new[table])
     if new["profiles"]:
-        await _copy(connection, "profiles", PROFILE, _latest(new["profiles"]))
-        await rows(connection, "upsert_profiles")
+        given = zip(PROFILE, arrays("profiles", PROFILE, _latest(new["profiles"])), strict=True)
+        await rows(connection, "upsert_profiles", **dict(given))
     switches = [{"uid": uid, "remind": on, "at_ms": at_ms} for uid, on, at_ms in new["switches"]]
     await run_many(connection, "upsert_switch", switches)
     await run_many(connection, "upsert_ack", [{"uid": uid, "day": seen} for uid, seen in new["acks"]])
@@ -133,38 +145,42 @@ def _latest(profiles: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return list(latest.values())
 
 
-async def _copy(
-    connection: Connection, table: str, columns: Sequence[LiteralString], rows: list[tuple[Any, ...]]
-) -> None:
-    """COPY into a temporary table, ``new_<table>``, which is empty again after the transaction."""
-    fresh = sql.Identifier(f"new_{table}")
-    await connection.execute(
-        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
-            fresh, sql.Identifier(table)
-        )
-    )
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    async with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(fresh, names)) as copy:
-        for row in rows:
-            await copy.write_row(row)
+def arrays(table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> list[str]:
+    """The rows as Postgres' text of one array a column. Written here, because psycopg takes twice as long for a list
+    (docs/decisions/0037)."""
+    values = zip(*rows, strict=True)
+    return [_array(type_of(table, column), some) for column, some in zip(columns, values, strict=True)]
+
+
+def _array(type_: str, values: Sequence[Any]) -> str:
+    if type_ == "bytea":
+        values = [f'"\\\\x{value.hex()}"' for value in values]
+    elif type_ == "text":
+        values = [value.replace("\\", r"\\").replace('"', r"\"") for value in values]
+        return '{"' + '","'.join(values) + '"}'
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def type_of(table: str, column: str) -> LiteralString:
+    return TYPES.get(f"{table}.{column}") or TYPES.get(column, "text")
 
 
 async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Copy the rows, and run :func:`insertion` on them."""
-    await _copy(connection, table, COLUMNS[table], rows)
-    await connection.execute(insertion(table, day, shard))
+    await connection.execute(insertion(table, day, shard), arrays(table, COLUMNS[table], rows))
 
 
 def insertion(table: str, day: date, shard: int) -> sql.Composed:
-    """Insert the new rows of ``new_<table>``, their transfers, and the payouts and refunds that they owe.
+    """Insert new rows, their transfers, and the payouts and refunds that they owe. Takes :func:`arrays`: a temporary
+    table would belong to a session.
 
     One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
     look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.
     """
-    fresh, added = sql.Identifier(f"new_{table}"), sql.Identifier("added")
+    added = sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
-    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} AS source WHERE {}").format(
-        sql.Identifier(table), columns, columns, fresh, sql.SQL(NEEDS.get(table, "true"))
+    given = sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table, column)}[]") for column in COLUMNS[table])
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS source ({}) WHERE {}").format(
+        sql.Identifier(table), columns, columns, given, columns, sql.SQL(NEEDS.get(table, "true"))
     )
     follow = ledger.postings(table, added, day) + owed.owed(table, added, day)
     if table in STEP_OF:
@@ -178,6 +194,6 @@ def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Com
     """How many rows of each minute were added, for operators."""
     return sql.SQL(
         "INSERT INTO steps (day, minute_ms, step, shard, count)"
-        " SELECT {}, at_ms - at_ms % 60000, {}, {}, count(*) FROM {} GROUP BY 2"
+        " SELECT {}, at_ms - at_ms %% 60000, {}, {}, count(*) FROM {} GROUP BY 2"
         " ON CONFLICT (day, minute_ms, step, shard) DO UPDATE SET count = steps.count + excluded.count"
     ).format(sql.Literal(day), sql.Literal(step), sql.Literal(shard), added)

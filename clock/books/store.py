@@ -45,6 +45,10 @@ RELEASE_LOCK = 0x636C6F67
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is a hash of day and shard."""
 
+NO_SESSION: dict[str, Any] = {"prepare_threshold": None}
+"""No prepared statements: behind PgBouncer in transaction mode the next transaction has another server connection,
+where the same name may mean another process' statement (docs/decisions/0037)."""
+
 NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 """What psycopg raises where Postgres cannot answer now."""
 
@@ -71,7 +75,7 @@ class Store:
             timeout=5.0,
             reconnect_timeout=5.0,  # whoever comes after it tries anew, instead of waiting for a doubled delay
             open=False,
-            kwargs={"row_factory": dict_row, "connect_timeout": 5},
+            kwargs={"row_factory": dict_row, "connect_timeout": 5, **NO_SESSION},
             check=AsyncConnectionPool.check_connection,
         )
 
@@ -97,8 +101,10 @@ class Store:
             return await rows(connection, query, **parameters)
 
     async def stream(self, query: str, **parameters: object) -> AsyncIterator[DictRow]:
-        """Rows of a named query, a page at a time: for what may be a million rows."""
+        """Rows of a named query, a page at a time: for what may be a million rows. Every row is read, so the plan is
+        for all of them: by itself Postgres chooses the one that has a tenth of them soonest."""
         async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
+            await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
             cursor.itersize = 10_000
             await cursor.execute(queries()[query], parameters)
             async for row in cursor:

@@ -3,18 +3,29 @@
 A call is NOSCRIPT-proof: a server that does not know a script is given its text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as NoReply
 
 from clock.game import keys
 from clock.game.commands import Commands
-from clock.game.pipe import Pipe
+from clock.game.pipe import Pipe, of_a_replica
 from clock.game.scripts import Script, Value
 
-REDIS_TIMEOUT_SECONDS = 5.0
+COMMAND_SECONDS = 2.0
+"""How long a command of the pool may take, and connecting."""
+
+SCRIPT_SECONDS = 5.0
+"""How long a call of a script may take: the server may be slow, and everybody's call waits on the same connection."""
+
+TURN_SECONDS = 5.0
+"""How long a command waits for a connection of the pool."""
+
 REDIS_CONNECTIONS = 64
 
 REPLICA_MS = 500
@@ -25,16 +36,86 @@ class NotReplicated(RedisError):
     """No replica has confirmed a write in time; asking again is safe."""
 
 
-class Client(Redis):
-    """A connection pool to the server of the rounds, which knows how safe a write must be. Calls of scripts share one
-    connection of their own."""
+class Attentive(AbstractConnection):
+    """Mixed into a connection of redis-py: tells its pool of answers that cast doubt on every other."""
 
-    def __init__(self, pool: ConnectionPool, seconds: float, *, replicated: bool = False) -> None:
+    pool: "Pool"
+    made_after = 0
+    """The pool's doubts when this connection was made."""
+
+    async def connect(self) -> None:
+        if not self.is_connected:
+            self.made_after = self.pool.doubts
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except (LostConnection, NoReply) as error:
+            self.pool.doubt(error)
+            raise
+        except ResponseError as error:
+            if of_a_replica(error):
+                self.pool.doubt(error)
+            raise
+
+
+class Pool(BlockingConnectionPool):
+    """Connections to whatever the URL means now.
+
+    An answer of a demoted primary, a silence, or a lost connection casts doubt on all connections that were made before
+    it: each is made anew before its next command. So an address that has moved to another server is followed, also
+    where the old one keeps its connections, and where somebody in between has forgotten them.
+    """
+
+    def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
+        attentive = type(f"Attentive{connection_class.__name__}", (Attentive, connection_class), {})
+        super().__init__(connection_class=attentive, **options)
+        self.doubts = 0
+        self.on_demotion: Callable[[RedisError], None] = lambda _: None
+        """Called when a server says that it is no primary."""
+
+    @classmethod
+    def of(cls, url: str) -> "Pool":
+        """The one reader of Redis' URLs. Commands are never sent again by the client: a lost reply does not mean that
+        nothing was done."""
+        return cls.from_url(
+            url,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=TURN_SECONDS,
+            socket_timeout=COMMAND_SECONDS,
+            socket_connect_timeout=COMMAND_SECONDS,
+            retry_on_timeout=False,
+            retry_on_error=[],
+        )
+
+    def make_connection(self) -> Attentive:
+        connection: Attentive = super().make_connection()  # type: ignore[no-untyped-call]
+        connection.pool = self
+        return connection
+
+    async def ensure_connection(self, connection: Any) -> None:
+        if connection.made_after != self.doubts:
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+    def doubt(self, error: RedisError) -> None:
+        self.doubts += 1
+        if of_a_replica(error):
+            self.on_demotion(error)
+
+
+class Client(Redis):
+    """A pool of connections to the server of the rounds, which knows how safe a write must be. Calls of scripts share
+    one connection of their own."""
+
+    def __init__(self, pool: Pool, seconds: float, *, replicated: bool = False) -> None:
         """``seconds`` is how long a script may take. ``replicated``: a write counts only when a replica has it too
         (``CLOCK_DURABILITY=replica``)."""
         super().__init__(connection_pool=pool)
         self.replicated = replicated
-        self._pipe = Pipe(pool, seconds)
+        self._pipe = Pipe(pool, seconds, pool.doubt)
+        pool.on_demotion = self._pipe.drop
 
     async def open(self) -> None:
         """Connect now, not with the first script, when descriptors may be scarce. Raises a ``RedisError``."""
@@ -55,17 +136,7 @@ class Client(Redis):
 
 
 def connect(url: str, *, replicated: bool = False) -> Commands:
-    """Commands are never sent again by the client: a lost reply does not mean that nothing was done."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_TIMEOUT_SECONDS,
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry_on_timeout=False,
-        retry_on_error=[],
-    )
-    return cast(Commands, Client(pool, REDIS_TIMEOUT_SECONDS, replicated=replicated))
+    return cast(Commands, Client(Pool.of(url), SCRIPT_SECONDS, replicated=replicated))
 
 
 async def call(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:

@@ -4,11 +4,16 @@ redis-py makes the connection (address, TLS, name and password); from then on hi
 to their callers in the order of the calls. A pool would take and give back a connection a call, with locks, a health
 check and two timers, which cost more than the call itself (docs/decisions/0022). Nothing is ever sent again: a
 connection in doubt is dropped, and everybody who waits on it is told so.
+
+A call without a reply means one of two things. The server is slow, as while it waits for its disk: then it answers
+nobody, and waiting is right. Or somebody in between has forgotten the connection: then it answers a new one, and the
+old one is dropped (docs/decisions/0037).
 """
 
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -17,6 +22,14 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
+
+PROBE_SECONDS = 1.0
+"""How old the oldest call is when the server is asked on a new connection whether it answers, and how often."""
+
+
+def of_a_replica(error: Exception) -> bool:
+    """Whether a server answers so that is no primary (any more): its name may mean another server by now."""
+    return isinstance(error, ReadOnlyError) or str(error).startswith("MASTERDOWN")
 
 
 def _error(text: str) -> RedisError:
@@ -37,12 +50,17 @@ def packed(*command: str | int | bytes) -> bytes:
 
 
 class Pipe(asyncio.Protocol):
-    """``seconds`` is how long a reply may take; then the connection is dropped."""
+    """``seconds`` is how long a reply may take; then the connection is dropped. ``doubt`` is told why one was."""
 
-    def __init__(self, pool: ConnectionPool, seconds: float) -> None:
+    def __init__(self, pool: ConnectionPool, seconds: float, doubt: Callable[[RedisError], None]) -> None:
         self._pool = pool
         self._seconds = seconds
+        self._doubt = doubt
         self._opening = asyncio.Lock()
+        self._failed_at = 0.0
+        self._probe: asyncio.Task[None] | None = None
+        self._heard = 0
+        """How often bytes have come."""
         self._connection: Any = None
         self._transport: asyncio.Transport | None = None
         self.server = ""
@@ -60,22 +78,32 @@ class Pipe(asyncio.Protocol):
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((monotonic(), future))
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._check)
+            self._timer = loop.call_later(min(PROBE_SECONDS, self._seconds), self._check)
         self._transport.write(packed(*command))
         return await future
 
     async def aclose(self) -> None:
-        self._drop(LostConnection("closed"))
+        self.drop(LostConnection("closed"))
+        if self._probe is not None:
+            self._probe.cancel()
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 
     async def open(self) -> None:
-        """Connect, unless that is done. Raises a ``RedisError``."""
+        """Connect, unless that is done. Raises a ``RedisError``. Whoever waits for an attempt shares its failure."""
         if self.connected:
             return
+        asked_at = monotonic()
         async with self._opening:
-            if not self.connected:
+            if self._transport is not None:
+                return
+            if self._failed_at >= asked_at:
+                raise LostConnection("the server could not be reached a moment ago")
+            try:
                 await self._connect()
+            except RedisError:
+                self._failed_at = monotonic()
+                raise
 
     @property
     def connected(self) -> bool:
@@ -94,12 +122,13 @@ class Pipe(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        self._heard += 1
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
                 _, future = self._waiting.popleft()
-                if isinstance(reply, ReadOnlyError):  # a demoted primary: its name may mean another server by now
-                    self._drop(reply)
+                if isinstance(reply, RedisError) and of_a_replica(reply):
+                    self.drop(reply)
                 if future.done():
                     continue
                 if isinstance(reply, Exception):
@@ -107,27 +136,48 @@ class Pipe(asyncio.Protocol):
                 else:
                     future.set_result(reply)
         except (hiredis.HiredisError, IndexError) as error:
-            self._drop(LostConnection(f"a reply that nobody understands: {error}"))
+            self.drop(LostConnection(f"a reply that nobody understands: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._drop(LostConnection(str(error or "closed by the server")))
+        self.drop(LostConnection(str(error or "closed by the server")))
 
     def _check(self) -> None:
-        """Drop the connection if the oldest call has waited too long; look again when it would have."""
+        """Drop the connection if the oldest call has waited too long, and ask the server if it has waited for long."""
         self._timer = None
         if not self._waiting:
             return
-        left = self._waiting[0][0] + self._seconds - monotonic()
-        if left <= 0:
-            self._drop(NoReply(f"no reply in {self._seconds:g} s"))
-        else:
-            self._timer = asyncio.get_running_loop().call_later(left, self._check)
+        waited = monotonic() - self._waiting[0][0]
+        if waited >= self._seconds:
+            self.drop(NoReply(f"no reply in {self._seconds:g} s"))
+            return
+        loop, next_probe = asyncio.get_running_loop(), PROBE_SECONDS - waited
+        if next_probe <= 0:
+            next_probe = PROBE_SECONDS
+            if self._probe is None or self._probe.done():
+                self._probe = loop.create_task(self._ask(self._transport))
+        self._timer = loop.call_later(min(next_probe, self._seconds - waited), self._check)
 
-    def _drop(self, error: RedisError) -> None:
+    async def _ask(self, transport: asyncio.Transport | None) -> None:
+        """Drop the connection if the server answers a new one meanwhile, but not this."""
+        heard, connection = self._heard, self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()
+            await connection.send_command("PING")
+            await connection.read_response()
+        except (RedisError, OSError):
+            return
+        finally:
+            await connection.disconnect(nowait=True)
+        if self._transport is transport and self._heard == heard:
+            self.drop(NoReply("the server answers, but not on this connection"))
+
+    def drop(self, error: RedisError) -> None:
         transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
+        if transport is None:
+            return
+        transport.abort()
         waiting, self._waiting = self._waiting, deque()
         for _, future in waiting:
             if not future.done():
                 future.set_exception(type(error)(str(error)))
+        self._doubt(error)

@@ -7,12 +7,13 @@ killed at any moment and run again.
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import structlog
-from arq.connections import RedisSettings
+from arq.connections import ArqRedis
 from arq.cron import cron
 from arq.worker import Worker
 from psycopg import DataError, IntegrityError
@@ -26,11 +27,14 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
+from clock.game.client import Pool
 from clock.payments import outgoing
 from clock.rounds.ending import BooksDiffer
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
+
+QUEUE = "clock:arq:queue"
 
 JOB_SECONDS = 30
 """Longest life of a job: recovery of a crashed one waits for it."""
@@ -41,7 +45,10 @@ DRAIN_SECONDS = 10.0
 SEND_SECONDS = 15.0
 PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
-RESTART_SECONDS = 1.0
+RESTART_SECONDS = 0.5
+
+STOP_SECONDS = 10
+"""How long the process takes to let go of its servers; then the kernel ends it."""
 
 ASKING_MS = 60_000
 """When to ask again, where nobody knows whether Redis heard it."""
@@ -235,18 +242,24 @@ def build(service: Service) -> Worker:
         for job in (drain, count_again, beat, rewrite, settle, count, remind, send, ask, compare)
     ]
     jobs.append(cron(trim, name="trim", second=30, timeout=JOB_SECONDS, keep_result=0))  # type: ignore[arg-type]
-    url = service.settings.arq_url
+    encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
+    queue = ArqRedis(
+        Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
+        job_serializer=encode,
+        job_deserializer=msgspec.msgpack.decode,
+        default_queue_name=QUEUE,
+    )
     return Worker(
         functions=[],
         cron_jobs=jobs,
-        redis_settings=RedisSettings.from_dsn(url),
-        queue_name="clock:arq:queue",
+        redis_pool=queue,
+        queue_name=QUEUE,
         ctx={"service": service, "counting": Counting(service)},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,
         health_check_key="clock:arq:health",
-        job_serializer=msgspec.msgpack.Encoder(enc_hook=repr).encode,  # arq hands over exceptions, too
+        job_serializer=encode,
         job_deserializer=msgspec.msgpack.decode,
         poll_delay=0.2,
         max_jobs=12,
@@ -255,18 +268,35 @@ def build(service: Service) -> Worker:
 
 
 async def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT; a lost Redis ends an arq worker, so the next one is built."""
+    """Work until SIGTERM or SIGINT; a lost Redis ends an arq worker, so the next one is built. Whatever else goes wrong
+    ends the process with status 1, and whoever supervises it starts the next."""
     logs.configure("worker")
     service = Service(settings)
-    await service.start()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    log.info("worker_started")
-    while not stopping.is_set():
-        await _work(service, stopping)
-    await service.stop()
+    try:
+        await service.start()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        log.info("worker_started")
+        while not stopping.is_set():
+            await _work(service, stopping)
+    except Exception as error:
+        log.error("worker_failed", exc_info=error)
+        raise SystemExit(1) from None
+    finally:
+        with _ended_by_the_kernel():
+            await service.stop()
     log.info("worker_stopped")
+
+
+@contextmanager
+def _ended_by_the_kernel() -> Iterator[None]:
+    """The process dies of SIGALRM if this takes too long, as when a task waits for a server that does not answer."""
+    signal.alarm(STOP_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 async def _work(service: Service, stopping: asyncio.Event) -> None:
@@ -284,10 +314,14 @@ async def _work(service: Service, stopping: asyncio.Event) -> None:
     except (RedisError, OSError, TimeoutError) as error:
         log.error("worker_lost_redis", error=str(error))
         await asyncio.sleep(RESTART_SECONDS)
+    except Exception as error:  # said before what remains of it is closed, which may take too long
+        log.error("worker_failed", exc_info=error)
+        raise SystemExit(1) from None
     finally:
         stop.cancel()
         if worker is not None:
-            await _close(worker)
+            with _ended_by_the_kernel():
+                await _close(worker)
 
 
 async def _close(worker: Worker) -> None:

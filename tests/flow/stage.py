@@ -1,6 +1,8 @@
 """What the tests of this folder share."""
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +29,7 @@ from clock.game.verbs import Verbs
 from clock.payments import outgoing
 from clock.payments.incoming import Incoming
 from clock.runtime.ports import free_port
+from clock.runtime.supervise import environment
 from clock.runtime.worker import count
 from clock.service import Service
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
@@ -312,3 +315,22 @@ async def play(people: People, winners: list[int], sleepers: list[int] | None = 
 
 async def work(people: People) -> None:
     await count({"service": people.service})
+
+
+@asynccontextmanager
+async def working(settings: Settings, log: Path = Path(os.devnull)) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``python -m clock worker``; killed at the end if it has not ended by then."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "clock", "worker"),
+            env=environment(settings),
+            cwd=Path(__file__).parents[2],
+            stdout=output,
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
+from clock.game.client import Pool
 from clock.game.pipe import Pipe
 from tests.conftest import Servers
 
@@ -18,7 +18,8 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def pipe_to(url: str, seconds: float = SOON) -> Pipe:
-    return Pipe(BlockingConnectionPool.from_url(url), seconds)
+    pool = Pool.of(url)
+    return Pipe(pool, seconds, pool.doubt)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,103 +16,18 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.game.client import NotReplicated, connect
+from clock.game.client import NotReplicated
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from clock.runtime.processes import stop
 from clock.service import Service
 from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
+from tests.flow.pair import Pair, pair
 from tests.flow.stage import People
 from tests.model.world import service_with
-from tests.raw import plain
 
 pytestmark = pytest.mark.long
 
 MEMBERS = keys.name(DAY, 0, "members")
-
-
-class Replica(embedded.Valkey, frozen=True):
-    """As durable as its primary, which it follows."""
-
-    primary_port: int = 0
-    primary_password: str = ""
-
-    def prepare(self, *, same_port: bool = False) -> None:
-        super().prepare(same_port=same_port)
-        with (self.data_dir.absolute() / "valkey.conf").open("a") as configuration:
-            configuration.write(f"replicaof 127.0.0.1 {self.primary_port}\nmasterauth {self.primary_password}\n")
-
-
-class Pair:
-    """A primary and its replica; processes are ended by their id."""
-
-    def __init__(self, primary: embedded.Valkey, replica: Replica) -> None:
-        self.primary = primary
-        self.replica = replica
-        self.redis: Any = connect(primary.url)
-        self.copy: Any = connect(replica.url)
-        self.first: Any = None
-        self.process: Any = None
-
-    async def follow(self) -> None:
-        """The replica runs and has everything."""
-        if self.process is None:
-            self.process = await embedded.start(self.replica)
-        async with asyncio.timeout(20):
-            while True:
-                link = (await self.copy.info("replication"))["master_link_status"]
-                state = (await self.redis.info("replication")).get("slave0", {}).get("state")
-                if (link, state) == ("up", "online"):
-                    break
-                await asyncio.sleep(0.02)
-            pipeline: Any = self.redis.pipeline(transaction=False)
-            pipeline.set("mark", 1)
-            pipeline.execute_command("WAIT", 1, 5_000)
-            pipeline.execute_command("WAITAOF", 1, 1, 5_000)
-            assert (await pipeline.execute())[-1] == [1, 1]
-
-    async def lose(self) -> None:
-        """The replica is killed, and the primary has noticed."""
-        os.kill(self.process.pid, signal.SIGKILL)
-        await stop(self.process, signal.SIGKILL)
-        self.process = None
-        async with asyncio.timeout(20):
-            while (await self.redis.info("replication"))["connected_slaves"]:
-                await asyncio.sleep(0.02)
-
-    def freeze(self) -> None:
-        """The replica hangs, as behind a broken network: the primary still takes it for connected."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    async def close(self) -> None:
-        await self.redis.aclose()
-        await self.copy.aclose()
-        if self.process is not None:
-            self.thaw()
-            await stop(self.process, signal.SIGKILL)
-
-
-pytestmark = pytest.mark.long
-
-
-@asynccontextmanager
-async def pair(data_dir: Path) -> AsyncIterator[Pair]:
-    primary = embedded.Valkey(data_dir / "primary")
-    async with embedded.started(primary) as first:
-        async with plain(primary.url) as client:
-            await client.config_set("repl-diskless-sync-delay", 0)
-        replica = Replica(data_dir / "replica", primary_port=primary.port, primary_password=primary.password)
-        process = await embedded.start(replica)
-        both = Pair(primary, replica)
-        both.first, both.process = first, process
-        try:
-            await both.follow()
-            yield both
-        finally:
-            await both.close()
 
 
 @pytest.fixture(scope="module")

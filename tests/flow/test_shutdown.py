@@ -14,7 +14,6 @@ import aiohttp
 import msgspec
 import psutil
 import pytest
-from arq import create_pool
 
 from clock.config import Settings
 from clock.runtime import embedded, worker
@@ -210,7 +209,6 @@ async def test_a_worker_that_is_asked_to_end_in_the_middle_of_its_jobs_ends_in_o
 
 async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fail_the_end(service: Service) -> None:
     ending = worker.build(service)
-    ending._pool = await create_pool(ending.redis_settings)
     ending.tasks = {"a job": asyncio.create_task(asyncio.sleep(60))}
     await asyncio.sleep(0)
     async with asyncio.timeout(5):

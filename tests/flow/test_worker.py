@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded, processes, worker
-from clock.runtime.supervise import environment
 from clock.service import Service
 from tests.conftest import DAY, Api, at
+from tests.flow.stage import working
 from tests.raw import raw
 
 BOSS = 99
@@ -53,24 +53,6 @@ async def valkey() -> AsyncIterator[Valkey]:
 @pytest.fixture
 def settings(settings: Settings, valkey: Valkey) -> Settings:
     return msgspec.structs.replace(settings, redis_url=valkey.server.url)
-
-
-@asynccontextmanager
-async def working(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``python -m clock worker``; killed at the end if it has not ended by then."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "clock", "worker"),
-        env=environment(settings),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 30.0) -> None:
@@ -195,6 +177,47 @@ async def test_it_outlives_a_restart_of_redis_and_the_loss_of_every_connection_t
 
         assert await books(api, "SELECT count(*) FROM members") == 3
         assert worker.returncode is None  # the same process, all the time
+
+
+async def test_what_nobody_foresaw_ends_it_with_its_reason_in_the_log(api: Api, tmp_path: Path) -> None:
+    """A job whose name is no text breaks arq's loop, as a fault of a library or of ours would."""
+    redis, log = raw(api.service.redis), tmp_path / "worker.log"
+    async with working(api.settings, log) as process:
+        await until(lambda: redis.exists(keys.HEARTBEAT))
+        await redis.zadd(worker.QUEUE, {b"\xff": 0})
+        assert await asyncio.wait_for(process.wait(), 10) == 1
+    said = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    failed = [line for line in said if line["event"] == "worker_failed"]
+    assert len(failed) == 1
+    assert "UnicodeDecodeError" in failed[0]["exception"]
+
+
+STUCK = """
+import asyncio, sys
+from clock.config import Settings
+from clock.runtime import worker
+from clock.service import Service
+
+async def fails(service):
+    raise ValueError("it goes no further")
+
+async def hangs(service):
+    await asyncio.Event().wait()
+
+worker.STOP_SECONDS, Service.start, Service.stop = 1, fails, hangs
+asyncio.run(worker.run(Settings(redis_url="redis://127.0.0.1:1", database_url="postgresql://127.0.0.1:1/a")))
+"""
+
+
+async def test_a_server_that_does_not_let_go_of_it_cannot_keep_it(tmp_path: Path) -> None:
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STUCK, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == -signal.SIGALRM, said
+    assert said.count(b"it goes no further") >= 1
+    assert time.monotonic() - began < 15
 
 
 async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -60,6 +61,18 @@ def test_every_statement_is_used() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(HOUSE).as_posix())
 def test_every_statement_that_is_used_exists(path: Path) -> None:
     assert set(statements_of(path)) - queries().keys() == set()
+
+
+OF_A_SESSION = re.compile(
+    r"pg_(try_)?advisory_(lock|unlock)|CREATE TEMP|WITH HOLD|\bUNLISTEN\b|\bDEALLOCATE\b|[\"']SET (?!LOCAL)"
+)
+
+
+def test_no_statement_outlives_its_transaction() -> None:
+    """Behind PgBouncer in transaction mode the next transaction has another server connection."""
+    for path in (*FILES, *sorted((HOUSE.parent / "sql").rglob("*.sql"))):
+        if path.parent.name != "dev":
+            assert OF_A_SESSION.findall(path.read_text("utf-8")) == [], path
 
 
 GENERATED = Path(__file__).parent / "statements.sql"

@@ -2,6 +2,7 @@
 
 import hypothesis
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
@@ -48,6 +49,15 @@ async def test_the_tables_hold_exactly_what_the_stream_said(
         assert await outbox.drain(service.store, service.redis, DAY, SHARD) == len(entries)
         same(await read_tables(service), expected_tables(entries))
         assert await outbox.depth(service.redis, DAY, 1) == 0
+
+
+@pytest.mark.parametrize("text", ['"', "\\", '\\"', "{a,b}", "NULL", " ", ",", "\n\t", "%s", "\\x00", "早\u202e🐓"])
+async def test_a_text_reaches_the_books_as_it_is(process: Service, text: str) -> None:
+    """Rows are sent as the text of an array, which has letters of its own."""
+    entries = entries_of([Person(nickname=text, raw=text), Person(nickname="", raw="")], 2)
+    await add(process, entries)
+    assert await outbox.drain(process.store, process.redis, DAY, SHARD) == len(entries)
+    same(await read_tables(process), expected_tables(entries))
 
 
 async def test_a_payment_whose_body_is_not_utf_8_reaches_the_books(process: Service) -> None:
