@@ -18,6 +18,17 @@ local function append(key, entry)
   return redis.call('XADD', key, '*', 'e', cmsgpack.pack(entry))
 end
 
--- First byte of a member's record: the user's state in this round.
--- The rest is MessagePack: tail and number of the order, openId, then transactionId, then packet.
+-- First byte of a member's record: what the user is in this round.
+-- The rest is MessagePack: tail and number of the order, openId, then transactionId, then the rank at check-in.
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P
+
+-- A rank is written in five bytes, always, so that it can be read from a record's end. From 1, within the shard.
+local function pack_rank(rank) return struct.pack('>BI4', 206, rank) end
+local function rank_of(record) return struct.unpack('>I4', record, #record - 3) end
+
+-- Packets are in lists of so many: the winner with rank i gets packet i. A long list could not be looked into at once.
+local PIECE = 500
+local function piece_key(packets, rank) return packets .. ':' .. math.floor((rank - 1) / PIECE) end
+local function packet_of(packets, rank)
+  return tonumber(redis.call('LINDEX', piece_key(packets, rank), (rank - 1) % PIECE))
+end
