@@ -43,7 +43,10 @@ async def wait_for_slots(server: embedded.Valkey) -> None:
 
 def connect_cluster(server: embedded.Valkey) -> RedisCluster:
     client: RedisCluster = RedisCluster.from_url(server.url)
-    client.replicated = False  # type: ignore[attr-defined]  # as our own client says it
+    # What our own client has, and asks for.
+    client.replicated = False  # type: ignore[attr-defined]
+    client.server = "a cluster"  # type: ignore[attr-defined]
+    client.open = client.initialize  # type: ignore[attr-defined]
     return client
 
 

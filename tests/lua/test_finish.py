@@ -137,7 +137,7 @@ async def test_a_finished_round_still_answers_retries_and_refuses_the_rest(stage
         assert await stage.call("join", order(1)) == ["already_joined"]
         assert await stage.call("pay", payment(1), now=MORNING_ENDS) == ["already_paid"]
         assert await stage.settle(1, 7) == "already_settled"
-        assert await stage.publish(0, 7) == "not_closed"
+        assert await stage.publish(0, 7) == "already_published"
         assert await stage.close() == "already_closed"
         assert await stage.close("void") == "already_closed"
 

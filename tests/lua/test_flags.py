@@ -93,7 +93,7 @@ async def test_full_vectors_of_the_largest_uids(users: Users) -> None:
 
 async def test_users_and_their_outbox_are_in_one_slot(redis: Client) -> None:
     names = keys.names(keys.USERS, 0, keys.USER_NOUNS)
-    assert names == ["clock:{users}:flags", "clock:{users}:outbox"]
+    assert names == ["clock:{users}:flags", "clock:{users}:outbox", "clock:{users}:position"]
 
 
 async def test_a_user_costs_less_than_a_hundred_bytes(users: Users) -> None:

@@ -20,8 +20,8 @@ async def closed(stage: Stage) -> Stage:
     "user, round_, word",
     [
         ("M", "open", "not_closed"),
-        ("P", "settled", "not_closed"),
-        ("P", "finished", "not_closed"),
+        ("P", "settled", "already_published"),
+        ("P", "finished", "already_published"),
         ("M", "void", "not_closed"),
         ("M", "closed", "published"),
         ("M", "published", "published"),
@@ -34,8 +34,8 @@ async def test_only_a_closed_round_takes_packets(stage: Stage, user: str, round_
     else:
         async with stage.nothing_changes():
             assert await stage.publish(0, 1) == word
-            assert await stage.publish(0, 7) == word, "not_closed comes before already_published"
-            assert await stage.publish(9, 7) == word, "not_closed comes before gap"
+            assert await stage.publish(0, 7) == word, "before already_published by what is there"
+            assert await stage.publish(9, 7) == word, "before gap"
 
 
 async def test_a_round_that_is_not_open_takes_none(empty_stage: Stage) -> None:
