@@ -16,5 +16,5 @@ local drained = string.match(redis.call('GET', KEYS[7]) or '', '^%S+')
 if last and last[1] ~= drained then return {now, 'undrained'} end
 if state == 'settled' then redis.call('HSET', KEYS[1], 'state', 'finished') end
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
-for rank = 1, published, PIECE do redis.call('PEXPIRE', piece_key(KEYS[5], rank), ARGV[2]) end
+expire_packets(KEYS[5], published, ARGV[2])
 return {now, word}

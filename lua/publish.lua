@@ -18,13 +18,7 @@ end
 local published = tonumber(redis.call('HGET', KEYS[2], 'published') or 0)
 if published >= first + count then return {now, 'already_published'} end
 if published ~= first then return {now, 'gap'} end
-local from = 1
-while from <= count do
-  local rank = first + from
-  local last = math.min(count, from + PIECE - 1 - (rank - 1) % PIECE)
-  redis.call('RPUSH', piece_key(KEYS[3], rank), unpack(packets, from, last))
-  from = last + 1
-end
+push_packets(KEYS[3], first + 1, packets)
 redis.call('HINCRBY', KEYS[2], 'published', count)
 redis.call('HINCRBY', KEYS[2], 'published_fen', sum)
 return {now, 'published'}

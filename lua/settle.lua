@@ -8,10 +8,8 @@ local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'settled' or state == 'finished' then return {now, 'already_settled'} end
 if state ~= 'closed' then return {now, 'not_closed'} end
 local totals = redis.call('HMGET', KEYS[2], 'winners', 'published', 'published_fen')
-local length = 0
-for rank = 1, packets, PIECE do length = length + redis.call('LLEN', piece_key(KEYS[3], rank)) end
 if tonumber(totals[1] or 0) ~= packets or tonumber(totals[2] or 0) ~= packets
-  or tonumber(totals[3] or 0) ~= packets_fen or length ~= packets then
+  or tonumber(totals[3] or 0) ~= packets_fen or count_packets(KEYS[3], packets) ~= packets then
   return {now, 'mismatch'}
 end
 if how == 'check' then return {now, 'matches'} end

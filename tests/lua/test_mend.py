@@ -20,7 +20,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
 
 
 async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
-    row = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
+    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
     return str((await stage.call("mend", row))[0])
 
 
@@ -70,9 +70,8 @@ async def test_who_has_moved_since_is_left_alone(stage: Stage) -> None:
 
 async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
     await stage.join(2)
-    rows: list[Any] = [
-        {"uid": uid, "found": b"", "right": record(uid, "M"), "late": 0, "packet_fen": 0} for uid in range(1, 501)
-    ]
+    row = {"found": b"", "late": 0, "packet_fen": 0}
+    rows: list[Any] = [{"uid": uid, "right": record(uid, "M"), **row} for uid in range(1, 501)]
     answers = await stage.call("mend", *rows)
     assert answers == ["mended", "moved", *["mended"] * 498]
     assert (await stage.totals())["members"] == 499
