@@ -10,12 +10,13 @@ from datetime import date
 import msgspec
 import structlog
 
+from clock.audit import packets
 from clock.audit.contents import Shard, contents_of, state_in_redis
 from clock.audit.rebuild import CHUNK, rebuild_round
 from clock.books import outbox
 from clock.books.store import SETTLEMENT_LOCK, rows
 from clock.domain.rounds import PUBLISHED_STATES
-from clock.game import keys, packets
+from clock.game import keys
 from clock.game.client import call
 from clock.game.scripts import load, of_users
 from clock.rounds.recorded import Recorded, find

@@ -9,11 +9,12 @@ from typing import Any
 
 import structlog
 
+from clock.audit import packets
 from clock.audit.contents import INCONSISTENT, Shard, contents_of, flags_of, state_in_redis
 from clock.books import outbox
 from clock.books.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain import order_no
-from clock.game import keys, packets
+from clock.game import keys
 from clock.game.commands import Commands
 from clock.game.scripts import Value
 from clock.rounds.ending import BooksDiffer

@@ -7,13 +7,14 @@ that we never heard of takes the way of its callback (:mod:`clock.audit.bill`). 
 import asyncio
 from datetime import date
 
+from clock.audit import packets
 from clock.audit.bill import compare_bill
 from clock.audit.contents import Shard, contents_of
 from clock.audit.report import MOST, Difference, Report, record
 from clock.books import ledger, outbox
 from clock.domain.rounds import PAID_OUT_STATES, PUBLISHED_STATES, SETTLED_STATES, SPLIT_STATES
 from clock.domain.split import split
-from clock.game import keys, packets
+from clock.game import keys
 from clock.rounds.recorded import Recorded, find
 from clock.service import Service
 

@@ -14,10 +14,11 @@ import psycopg
 from psycopg.rows import dict_row
 from rich.table import Table
 
+from clock.audit import packets
 from clock.books import outbox
 from clock.domain.rounds import Rules
 from clock.domain.split import Split, fee, split
-from clock.game import keys, packets, totals
+from clock.game import keys, totals
 from clock.game.commands import Commands
 from clock.game.totals import Totals
 

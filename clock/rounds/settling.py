@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 PUBLISH, SETTLE = load("publish"), load("settle")
 
+CHUNK = 500
 PAGE = 20_000
 AT_ONCE = 16
 """Chunks in flight; one connection keeps them in order. With ``CLOCK_DURABILITY=replica`` one at a time."""
@@ -135,7 +136,7 @@ class Settling:
         return int(await self._redis.hget(keys.name(day, shard, "totals"), "published") or 0)
 
     async def _page(self, day: date, shard: int, first: int) -> list[dict[str, Any]]:
-        return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=keys.PIECE)
+        return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
 
     async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
         """Publish a page. Raises :class:`BooksDiffer` if the shard does not accept a chunk as the next one."""
