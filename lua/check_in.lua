@@ -21,6 +21,7 @@ local records = redis.call('HMGET', KEYS[2], unpack(uids))
 -- Preallocated for all users: growing the lists would cost as much as filling them.
 local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(uids)}, {unpack(uids)}, {}
 local byte, sub, fresh = string.byte, string.sub, 0
+local winners = opened and tonumber(redis.call('HGET', KEYS[3], 'winners')) or 0
 for i = 1, count do
   local uid, record = uids[i], records[i]
   local state = seen[uid] or (record and byte(record))
@@ -30,7 +31,7 @@ for i = 1, count do
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
     writes[2 * fresh - 1] = uid
-    writes[2 * fresh] = 'C' .. sub(record, 2)
+    writes[2 * fresh] = 'C' .. sub(record, 2) .. pack_rank(winners + fresh)
     checked_in[fresh] = uid + 0
   elseif now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
   elseif round[1] == 'void' then word = 'voided'
@@ -43,8 +44,8 @@ for i = 1, count do
 end
 if fresh > 0 then
   redis.call('HSET', KEYS[2], unpack(writes, 1, 2 * fresh))
-  local winners = redis.call('HINCRBY', KEYS[3], 'winners', fresh)
+  redis.call('HINCRBY', KEYS[3], 'winners', fresh)
   for i = count, fresh + 1, -1 do checked_in[i] = nil end
-  append(KEYS[4], {'checked_in', now, winners - fresh + 1, checked_in})
+  append(KEYS[4], {'checked_in', now, winners + 1, checked_in})
 end
 return replies

@@ -1,10 +1,10 @@
--- claim: gives each winner one packet, once. By the user while claiming is open, by the system afterwards.
+-- claim: gives each winner the packet of their rank, once. By the user while claiming is open, by the system afterwards.
 -- KEYS    round members totals packets outbox
 -- ARGV    clock by rows | uid
 -- ROW     waited_ms
 -- RETURNS now_ms | word, or {word, packet_fen, stake_fen} with a packet
 -- WORDS   no_round wrong_round voided already_claimed too_early not_settled not_joined not_checked_in claimed
--- ENTRY   claimed at_ms by stake_fen first_index uids packets_fen
+-- ENTRY   claimed at_ms by stake_fen indexes uids packets_fen
 local now, by, count = clock_ms(ARGV[1]), ARGV[2], #ARGV - 3
 local round = redis.call('HMGET', KEYS[1],
   'state', 'morning_starts_ms', 'check_in_closes_ms', 'morning_ends_ms', 'stake_fen')
@@ -16,48 +16,36 @@ local settled = round[1] == 'settled' or round[1] == 'finished'
 local uids, waited_ms = {unpack(ARGV, 4)}, cmsgpack.unpack(ARGV[3])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
-local replies, claimers, position = {now}, {}, {}
+local replies, writes, indexes, claimed, packets, sum, fresh = {now}, {}, {}, {}, {}, 0, {}
 for i = 1, count do
   local uid, arrived = uids[i], now - waited_ms[i]
   local record = records[i]
   local state = record and string.byte(record)
   if by == 'user' and (now < morning_starts or arrived >= morning_ends) then replies[i + 1] = 'wrong_round'
   elseif round[1] == 'void' then replies[i + 1] = 'voided'
-  elseif state == CLAIMED then
-    local _, _, _, _, packet = cmsgpack.unpack(string.sub(record, 2))
-    replies[i + 1] = {'already_claimed', packet, stake}
+  elseif state == CLAIMED then replies[i + 1] = {'already_claimed', packet_of(KEYS[4], rank_of(record)), stake}
   elseif now < closes then replies[i + 1] = 'too_early'
   elseif not settled then replies[i + 1] = 'not_settled'
   elseif state == CHECKED_IN then
-    if not position[uid] then
-      claimers[#claimers + 1] = i
-      position[uid] = #claimers
-      replies[i + 1] = {'claimed', position[uid], stake}
-    else
-      replies[i + 1] = {'already_claimed', position[uid], stake}
+    local rank = rank_of(record)
+    local packet = fresh[uid] or packet_of(KEYS[4], rank)
+    if not packet then return redis.error_reply('PACKETS none for a winner') end
+    replies[i + 1] = {fresh[uid] and 'already_claimed' or 'claimed', packet, stake}
+    if not fresh[uid] then
+      fresh[uid] = packet
+      sum = sum + packet
+      indexes[#indexes + 1], claimed[#claimed + 1], packets[#packets + 1] = rank - 1, tonumber(uid), packet
+      writes[#writes + 1] = uid
+      writes[#writes + 1] = 'P' .. string.sub(record, 2)
     end
   elseif state == MEMBER or state == LATE then replies[i + 1] = 'not_checked_in'
   else replies[i + 1] = 'not_joined'
   end
 end
-if #claimers == 0 then return replies end
+if #claimed == 0 then return replies end
 
-if redis.call('LLEN', KEYS[4]) < #claimers then return redis.error_reply('PACKETS fewer than winners') end
-local packets = redis.call('LPOP', KEYS[4], #claimers)
-local writes, claimed, sum = {}, {}, 0
-for n, i in ipairs(claimers) do
-  packets[n] = tonumber(packets[n])
-  sum = sum + packets[n]
-  claimed[n] = tonumber(uids[i])
-  writes[#writes + 1] = uids[i]
-  writes[#writes + 1] = 'P' .. string.sub(records[i], 2) .. cmsgpack.pack(packets[n])
-end
-for i = 1, count do
-  local n = position[uids[i]]
-  if n then replies[i + 1][2] = packets[n] end
-end
 redis.call('HSET', KEYS[2], unpack(writes))
 redis.call('HINCRBY', KEYS[3], 'claimed_fen', sum)
-local index = redis.call('HINCRBY', KEYS[3], 'claimed', #claimers) - #claimers
-append(KEYS[5], {'claimed', now, by, stake, index, claimed, packets})
+redis.call('HINCRBY', KEYS[3], 'claimed', #claimed)
+append(KEYS[5], {'claimed', now, by, stake, indexes, claimed, packets})
 return replies

@@ -18,6 +18,38 @@ local function append(key, entry)
   return redis.call('XADD', key, '*', 'e', cmsgpack.pack(entry))
 end
 
--- First byte of a member's record: the user's state in this round.
--- The rest is MessagePack: tail and number of the order, openId, then transactionId, then packet.
+-- First byte of a member's record: what the user is in this round.
+-- The rest is MessagePack: tail and number of the order, openId, then transactionId, then the rank at check-in.
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P
+
+-- A rank is written in five bytes, always, so that it can be read from a record's end. From 1, within the shard.
+local function pack_rank(rank) return struct.pack('>BI4', 206, rank) end
+local function rank_of(record) return struct.unpack('>I4', record, #record - 3) end
+
+-- Packets are in lists of so many: a long list could not be looked into at once. The lists' keys have the tag of KEYS[n].
+-- The winner with rank i gets packet i.
+local PIECE = 500
+local function piece_of(packets, rank) return packets .. ':' .. math.floor((rank - 1) / PIECE) end
+
+local function packet_of(packets, rank)
+  return tonumber(redis.call('LINDEX', piece_of(packets, rank), (rank - 1) % PIECE))
+end
+
+local function push_packets(packets, rank, fens)
+  local from = 1
+  while from <= #fens do
+    local last = math.min(#fens, from + PIECE - 1 - (rank - 1) % PIECE)
+    redis.call('RPUSH', piece_of(packets, rank), unpack(fens, from, last))
+    from, rank = last + 1, rank + last - from + 1
+  end
+end
+
+local function count_packets(packets, expected)
+  local count = 0
+  for rank = 1, expected, PIECE do count = count + redis.call('LLEN', piece_of(packets, rank)) end
+  return count
+end
+
+local function expire_packets(packets, count, ms)
+  for rank = 1, count, PIECE do redis.call('PEXPIRE', piece_of(packets, rank), ms) end
+end

@@ -1,4 +1,4 @@
--- publish: appends a chunk of the manifest to the shard's list of packets. Repeatable: a published chunk is skipped.
+-- publish: appends a chunk of the manifest into the shard's packets. Repeatable: a published chunk is skipped.
 -- KEYS    round totals packets
 -- ARGV    clock first_index fens
 -- RETURNS now_ms word
@@ -15,10 +15,10 @@ for fen in string.gmatch(ARGV[3], '%d+') do
   packets[count] = fen
   sum = sum + fen
 end
-local length = redis.call('LLEN', KEYS[3])
-if length >= first + count then return {now, 'already_published'} end
-if length ~= first then return {now, 'gap'} end
-redis.call('RPUSH', KEYS[3], unpack(packets))
+local published = tonumber(redis.call('HGET', KEYS[2], 'published') or 0)
+if published >= first + count then return {now, 'already_published'} end
+if published ~= first then return {now, 'gap'} end
+push_packets(KEYS[3], first + 1, packets)
 redis.call('HINCRBY', KEYS[2], 'published', count)
 redis.call('HINCRBY', KEYS[2], 'published_fen', sum)
 return {now, 'published'}

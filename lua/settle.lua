@@ -7,12 +7,9 @@ local now, how, packets, packets_fen = clock_ms(ARGV[1]), ARGV[2], tonumber(ARGV
 local state = redis.call('HGET', KEYS[1], 'state')
 if state == 'settled' or state == 'finished' then return {now, 'already_settled'} end
 if state ~= 'closed' then return {now, 'not_closed'} end
-local totals = redis.call('HMGET', KEYS[2], 'winners', 'published', 'published_fen', 'claimed')
-local winners, published = tonumber(totals[1] or 0), tonumber(totals[2] or 0)
--- Claims exist before settling only in a shard that was rebuilt after it had been settled in Redis but not in Postgres.
-local claimed = tonumber(totals[4] or 0)
-if winners ~= packets or published ~= packets or tonumber(totals[3] or 0) ~= packets_fen
-  or redis.call('LLEN', KEYS[3]) ~= packets - claimed then
+local totals = redis.call('HMGET', KEYS[2], 'winners', 'published', 'published_fen')
+if tonumber(totals[1] or 0) ~= packets or tonumber(totals[2] or 0) ~= packets
+  or tonumber(totals[3] or 0) ~= packets_fen or count_packets(KEYS[3], packets) ~= packets then
   return {now, 'mismatch'}
 end
 if how == 'check' then return {now, 'matches'} end

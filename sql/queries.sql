@@ -42,6 +42,19 @@ WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[]) AND outcome IN ('paid', 'p
 -- closed_shards: The final totals of a round's shards.
 SELECT * FROM closings WHERE day = %(day)s ORDER BY shard
 
+-- stray_ranks: Ranks that more or fewer winners have than there are shards with so many winners.
+SELECT count(*) AS ranks FROM (SELECT rank, count(*) AS winners FROM check_ins WHERE day = %(day)s GROUP BY rank) AS given
+FULL JOIN (SELECT generate_series(1, winners) AS rank, count(*) AS winners FROM closings WHERE day = %(day)s GROUP BY 1) AS due
+    ON due.rank = given.rank
+WHERE due.winners IS DISTINCT FROM given.winners
+
+-- ranks: Every winner of a round.
+SELECT uid, rank FROM check_ins WHERE day = %(day)s ORDER BY rank, at_ms, uid
+
+-- correct_ranks: Ranks of winners, where two servers gave the same ones.
+UPDATE check_ins c SET rank = said.rank FROM unnest(%(uids)s::bigint[], %(ranks)s::int[]) AS said (uid, rank)
+WHERE c.day = %(day)s AND c.uid = said.uid
+
 -- correct_closing: What a shard said when it closed, where it had forgotten something.
 UPDATE closings SET members = %(members)s, winners = %(winners)s, late = %(late)s, pool_fen = %(pool_fen)s
 WHERE day = %(day)s AND shard = %(shard)s
@@ -304,7 +317,7 @@ FULL JOIN (SELECT no, amount_fen FROM outgoing WHERE day = %(day)s) AS o ON o.no
 WHERE b.fen IS DISTINCT FROM o.amount_fen ORDER BY 1 LIMIT %(limit)s
 
 -- rebuild_users: The users of a round, for Redis.
-SELECT o.uid, o.order_no, o.order_id, o.open_id, p.transaction_id, m.late, c.uid IS NOT NULL AS checked_in, l.packet_fen
+SELECT o.uid, o.order_no, o.order_id, o.open_id, p.transaction_id, m.late, c.rank, l.packet_fen
 FROM orders o
 LEFT JOIN members m ON m.day = o.day AND m.uid = o.uid
 LEFT JOIN payments p ON p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late')
@@ -317,9 +330,8 @@ SELECT p.uid, p.order_no, p.transaction_id, p.outcome FROM payments p
 JOIN orders o ON o.day = p.day AND o.uid = p.uid AND o.order_no = p.order_no
 WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 
--- rebuild_packets: A shard's unclaimed packets in the order of claims, for Redis.
-SELECT p.shard, p.fen FROM packets p LEFT JOIN claims l ON l.day = p.day AND l.shard = p.shard AND l.index = p.index
-WHERE p.day = %(day)s AND l.uid IS NULL ORDER BY p.shard, p.index
+-- rebuild_packets: Every packet of a round, in the order of ranks, for Redis.
+SELECT shard, fen FROM packets WHERE day = %(day)s ORDER BY shard, index
 
 -- me: A user's sums in fen from the ledger, and days from the standings. A check-in that is not in the standings yet counts as a morning.
 WITH own AS (SELECT kind, amount_fen, from_account, to_account FROM transfers WHERE uid = %(uid)s),

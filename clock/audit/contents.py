@@ -1,5 +1,6 @@
 """What Redis must hold of a round and of all users, worked out from the books."""
 
+import struct
 from collections import defaultdict
 from typing import Any
 
@@ -12,6 +13,8 @@ from clock.game import keys
 from clock.rounds.recorded import Recorded
 
 pack = msgspec.msgpack.encode
+RANK = struct.Struct(">BI")
+"""A rank as the scripts write it: MessagePack's number of four bytes, always."""
 
 IN_REDIS = {
     "closed": "closed",
@@ -34,6 +37,8 @@ class Shard(msgspec.Struct):
     payments: dict[str, str]
     packets: list[int]
     totals: dict[str, int]
+    packets_fen: dict[int, int] = msgspec.field(default_factory=dict)
+    """What users have claimed."""
     late_uids: set[int] = msgspec.field(default_factory=set)
     last_number: int = 0
     """Of the orders; the next one gets a higher one."""
@@ -85,15 +90,16 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
         totals["late"] += int(user["late"])
         if user["late"]:
             shard.late_uids.add(user["uid"])
-    if user["checked_in"]:
+    if user["rank"] is not None:
         state = "C"
+        record += RANK.pack(0xCE, user["rank"])
         totals["winners"] += 1
     if user["packet_fen"] is not None:
         state = "P"
-        record += pack(user["packet_fen"])
+        shard.packets_fen[user["uid"]] = user["packet_fen"]
         totals["claimed"] += 1
         totals["claimed_fen"] += user["packet_fen"]
-    if (state == "P" and not user["checked_in"]) or (state in "CP" and user["late"] is None):
+    if (state == "P" and user["rank"] is None) or (state in "CP" and user["late"] is None):
         state = INCONSISTENT
     totals["orders"] += 1
     shard.last_number = max(shard.last_number, number)

@@ -4,11 +4,13 @@ First the books get again whatever the streams have kept. Then they have everyth
 them what it misses: each user's record, if nobody has changed it since it was compared.
 """
 
+from collections import defaultdict
 from datetime import date
 
 import msgspec
 import structlog
 
+from clock.audit import packets
 from clock.audit.contents import Shard, contents_of, state_in_redis
 from clock.audit.rebuild import CHUNK, rebuild_round
 from clock.books import outbox
@@ -32,11 +34,13 @@ STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
 
 
 class Mended(msgspec.Struct):
-    """What was done: shards that were recreated, users whose record was corrected, shards whose closing totals were;
+    """What was done: shards that were recreated, winners whose rank was corrected, users whose record was
+    corrected, shards whose closing totals were;
     ``left``: users of whom Redis knows more than the books, which the streams do not have any more."""
 
     day: str
     rebuilt: list[str]
+    ranks: int = 0
     users: int = 0
     closings: int = 0
     left: list[int] = []
@@ -55,6 +59,7 @@ async def mend(service: Service, day: date) -> Mended | None:
             await outbox.go_back(service.redis, day, shard)
             await outbox.drain(service.store, service.redis, day, shard)
         for _ in range(PASSES):
+            done.ranks += await _ranks(service, round_)
             books = await contents_of(service.store, round_)
             mended, done.left = await _users(service, round_, books)
             done.users += mended
@@ -66,6 +71,23 @@ async def mend(service: Service, day: date) -> Mended | None:
             done.closings += await _closing(service, round_, shard, books[shard], shard in closed)
     log.info("round_mended", **{**msgspec.structs.asdict(done), "left": len(done.left)})
     return done
+
+
+async def _ranks(service: Service, round_: Recorded) -> int:
+    """Give ranks anew, in the order of check-in, where two servers have given the same one; how many have changed. Once
+    the round is split each belongs to a packet, and stays."""
+    if round_.state not in ("open", "closed", "voiding"):
+        return 0
+    given: dict[int, int] = defaultdict(int)
+    changed: dict[int, int] = {}
+    async for row in service.store.stream("ranks", day=round_.day):
+        shard = keys.shard_of(row["uid"], round_.rules.shards)
+        given[shard] += 1
+        if row["rank"] != given[shard]:
+            changed[row["uid"]] = given[shard]
+    if changed:
+        await service.store.all("correct_ranks", day=round_.day, uids=list(changed), ranks=list(changed.values()))
+    return len(changed)
 
 
 async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[int, list[int]]:
@@ -83,7 +105,13 @@ async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) ->
         wrong = [uid for uid in differing if _stage(found.get(uid)) <= _stage(content.members.get(uid))]
         for start in range(0, len(wrong), CHUNK):
             users = [
-                (uid, found.get(uid, b""), content.members[uid], int(uid in content.late_uids))
+                (
+                    uid,
+                    found.get(uid, b""),
+                    content.members[uid],
+                    int(uid in content.late_uids),
+                    content.packets_fen.get(uid, 0),
+                )
                 for uid in wrong[start : start + CHUNK]
             ]
             names = keys.names(round_.day, shard, MEND.nouns)
@@ -99,7 +127,7 @@ def _stage(record: bytes | None) -> int:
 async def _shard(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> None:
     """What a shard holds besides its users: refused payments, order numbers, packets, its state."""
     redis, day = service.redis, round_.day
-    round_name, payments, totals, packets = keys.names(day, shard, ("round", "payments", "totals", "packets"))
+    round_name, payments, totals = keys.names(day, shard, ("round", "payments", "totals"))
     known = {name.decode() for name in await redis.hgetall(payments)}
     missing = {name: outcome for name, outcome in content.payments.items() if name not in known}
     if missing:
@@ -110,9 +138,7 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
         await redis.hset(round_name, items=["last_number", content.last_number, "server", "lost"])
     here, right = (state or b"open").decode(), state_in_redis(round_.state, closed)
     if round_.state in PUBLISHED_STATES and here in ("open", "closed"):  # nobody claims here
-        await redis.delete(packets)
-        for start in range(0, len(content.packets), CHUNK):
-            await redis.rpush(packets, *content.packets[start : start + CHUNK])
+        await packets.write(redis, day, shard, content.packets)
         for name in ("published", "published_fen"):
             await redis.hset(totals, name, content.totals.get(name, 0))
     if right == "void" or (here in FORWARD and right in FORWARD and FORWARD.index(right) > FORWARD.index(here)):

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from clock.audit import packets
 from clock.audit.contents import INCONSISTENT, Shard, contents_of, flags_of, state_in_redis
 from clock.books import outbox
 from clock.books.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
@@ -98,16 +99,13 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     """Everything but the round hash, then the round hash."""
     redis = service.redis
     day = round_.day
-    members, totals, payments, packets, name = keys.names(
-        day, shard, ("members", "totals", "payments", "packets", "round")
-    )
-    await redis.delete(members, totals, payments, packets)
+    members, totals, payments, name = keys.names(day, shard, ("members", "totals", "payments", "round"))
+    await redis.delete(members, totals, payments)
     await _fill(redis, members, content.members)
     await _fill(redis, payments, content.payments)
     if content.totals:
         await redis.hset(totals, mapping=dict(content.totals))
-    for start in range(0, len(content.packets), CHUNK):
-        await redis.rpush(packets, *content.packets[start : start + CHUNK])
+    await packets.write(redis, day, shard, content.packets)
     fields: list[Value] = ["state", state, "first_order_id", order_no.first_order_id(day, shard)]
     fields += ["last_number", content.last_number, "server", "lost"]
     fields += round_fields(round_)

@@ -7,6 +7,7 @@ that we never heard of takes the way of its callback (:mod:`clock.audit.bill`). 
 import asyncio
 from datetime import date
 
+from clock.audit import packets
 from clock.audit.bill import compare_bill
 from clock.audit.contents import Shard, contents_of
 from clock.audit.report import MOST, Difference, Report, record
@@ -90,7 +91,7 @@ async def _shard(
     service: Service, round_: Recorded, shard: int, found: dict[int, bytes], books: Shard
 ) -> list[Difference]:
     redis = service.redis
-    payments, totals, packets = keys.names(round_.day, shard, ("payments", "totals", "packets"))
+    payments, totals = keys.names(round_.day, shard, ("payments", "totals"))
     differences = [
         Difference(
             "user_state", f"user {uid}", f"Redis {_said(found.get(uid))}", f"books {_said(books.members.get(uid))}"
@@ -119,8 +120,8 @@ async def _shard(
                     f"books {books.totals.get(name, 0)}",
                 )
             )
-    if round_.state in PUBLISHED_STATES and [int(fen) for fen in await redis.lrange(packets, 0, -1)] != books.packets:
-        differences.append(Difference("packets", f"shard {shard}", "Redis has others", f"{len(books.packets)} left"))
+    if round_.state in PUBLISHED_STATES and await packets.read(redis, round_.day, shard) != books.packets:
+        differences.append(Difference("packets", f"shard {shard}", "Redis has others", f"{len(books.packets)} packets"))
     return differences
 
 

@@ -75,10 +75,12 @@ def rows_of(day: str | None, shard: int, event: events.Event, rows: Rows) -> Non
     match event:
         case events.CheckedIn(first_rank=first, uids=uids):
             rows["check_ins"] += [(day, uid, at_ms, first + i) for i, uid in enumerate(uids)]
-        case events.Claimed(by=by, stake_fen=stake, first_index=first, uids=uids, packets_fen=packets):
+        case events.Claimed(by=by, stake_fen=stake, indexes=indexes, uids=uids, packets_fen=packets):
+            if isinstance(indexes, int):
+                indexes = list(range(indexes, indexes + len(uids)))
             rows["claims"] += [
-                (day, uid, shard, first + i, packet, stake, by, at_ms)
-                for i, (uid, packet) in enumerate(zip(uids, packets, strict=True))
+                (day, uid, shard, index, packet, stake, by, at_ms)
+                for index, uid, packet in zip(indexes, uids, packets, strict=True)
             ]
         case events.Ordered(rows=ordered):
             for uid, order_no, order_id, amount_fen, open_id, mobile, nickname in ordered:

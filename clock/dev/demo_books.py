@@ -14,6 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 from rich.table import Table
 
+from clock.audit import packets
 from clock.books import outbox
 from clock.domain.rounds import Rules
 from clock.domain.split import Split, fee, split
@@ -23,7 +24,7 @@ from clock.game.totals import Totals
 
 Pays = Literal["once", "repeated", "dev", "twice", "never", "after_midnight", "in_the_morning"]
 
-FIELDS_OF = {"O": 3, "M": 4, "L": 4, "C": 4, "P": 5}
+FIELDS_OF = {"O": 3, "M": 4, "L": 4, "C": 5, "P": 5}
 """How many MessagePack values follow the state byte of a member's record (``lua/prelude.lua``)."""
 
 
@@ -86,8 +87,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     states: dict[int, str]
     packets: dict[int, int]
+    """By user: of those who claimed, the packet of their rank."""
     totals: Totals
-    packets_left: int
     outbox_depth: int
 
 
@@ -147,21 +148,20 @@ async def count_sent(database_url: str, day: date) -> tuple[int, int]:
 
 async def read_memory(redis: Commands, day: date, shards: int) -> Memory:
     """Everything about the round in Redis."""
-    states, packets, left = {}, {}, 0
+    states, claimed = {}, {}
     for shard in range(shards):
-        left += await redis.llen(keys.name(day, shard, "packets"))
+        fens = await packets.read(redis, day, shard)
         for uid, record in (await redis.hgetall(keys.name(day, shard, "members"))).items():
             state = chr(record[0])
             states[int(uid)] = state
             # Prefix the consecutive values with an array header, to decode them as one array.
             values = msgspec.msgpack.decode(bytes([0x90 + FIELDS_OF[state]]) + record[1:])
             if state == "P":
-                packets[int(uid)] = values[-1]
+                claimed[int(uid)] = fens[values[-1] - 1]
     return Memory(
         states=states,
-        packets=packets,
+        packets=claimed,
         totals=await totals.read(redis, day, shards),
-        packets_left=left,
         outbox_depth=await outbox.depth(redis, day, shards),
     )
 
@@ -229,7 +229,7 @@ def _unlike(books: Books, memory: Memory) -> Iterator[str]:
         "pool": (sums.pool_fen, row["pool_fen"], books.rules.stake_fen * len(books.members)),
         "packets": (sums.published, sums.claimed, len(books.packets), len(books.claims)),
         "fen in packets": (sums.published_fen, sums.claimed_fen, sum(books.packets)),
-        "packets left and events on their way": (memory.packets_left, memory.outbox_depth, 0),
+        "events on their way": (memory.outbox_depth, 0),
     }
     for name, values in counted.items():
         if len(set(values)) > 1:

@@ -43,12 +43,13 @@ class CheckedIn(msgspec.Struct, frozen=True, array_like=True, tag="checked_in"):
 
 
 class Claimed(msgspec.Struct, frozen=True, array_like=True, tag="claimed"):
-    """The first user got the shard's packet number ``first_index`` (from 0), the next the one after it, …"""
+    """Each user got the packet of the shard with the number in ``indexes`` (from 0). One number: the first of
+    consecutive ones, as it was before a packet belonged to a rank."""
 
     at_ms: int
     by: Literal["user", "system"]
     stake_fen: int
-    first_index: int
+    indexes: int | list[int]
     uids: list[int]
     packets_fen: list[int]
 

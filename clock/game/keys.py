@@ -10,8 +10,8 @@ from datetime import date
 
 NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
-payments: hash, what refused payments were answered · packets: list of fen · outbox: stream of what happened ·
-position: string, how far Postgres has the outbox."""
+payments: hash, what refused payments were answered · packets: lists of fen (:data:`PIECE`) ·
+outbox: stream of what happened · position: string, how far Postgres has the outbox."""
 
 USER_NOUNS = ("flags", "outbox", "position")
 """Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
@@ -45,6 +45,15 @@ DEV_TIME = "clock:dev:time"
 
 DEV_SEEN = "clock:dev:seen:"
 """Prefix of strings that expire by themselves: the version of the moved clock that a process is on."""
+
+
+PIECE = 500
+"""Packets of a shard are in lists of so many, under the key of ``packets`` with ``:<number of the piece>``."""
+
+
+def pieces(packets: str, count: int) -> list[str]:
+    """The keys of the lists in which a shard's first ``count`` packets are."""
+    return [f"{packets}:{number}" for number in range((count + PIECE - 1) // PIECE)]
 
 
 def shard_of(uid: int, shards: int) -> int:

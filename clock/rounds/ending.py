@@ -88,6 +88,9 @@ class Ending:
             total = sum(row[name] for row in said)
             if len(said) != len(round_.shards) or total != books[name]:
                 raise BooksDiffer(f"{name} of {day}: Redis says {total}, the books say {books[name]}")
+        strays = (await self.store.all("stray_ranks", day=day))[0]["ranks"]
+        if strays and why == "settle":
+            raise BooksDiffer(f"{strays} ranks of {day} were given twice, or not at all")
 
 
 async def owe_refunds(connection: Connection, day: date) -> None:

@@ -127,10 +127,13 @@ class Settling:
 
     async def _publish_shard(self, day: date, shard: int) -> None:
         """Resume where an earlier attempt ended, a page of the manifest at a time; the next is read meanwhile."""
-        page = await self._page(day, shard, await self._redis.llen(keys.name(day, shard, "packets")))
+        page = await self._page(day, shard, await self._published(day, shard))
         while page:
             after = page[-1]["first"] + page[-1]["packets"]
             page, _ = await asyncio.gather(self._page(day, shard, after), self._push(day, shard, page))
+
+    async def _published(self, day: date, shard: int) -> int:
+        return int(await self._redis.hget(keys.name(day, shard, "totals"), "published") or 0)
 
     async def _page(self, day: date, shard: int, first: int) -> list[dict[str, Any]]:
         return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)

@@ -233,7 +233,8 @@ class Stage:
         return found
 
     async def packets(self) -> list[int]:
-        return [_whole(text) for text in await self.redis.lrange(self.key("packets"), 0, -1)]
+        pieces = keys.pieces(self.key("packets"), 2 * keys.PIECE)
+        return [_whole(text) for name in pieces for text in await self.redis.lrange(name, 0, -1)]
 
     async def dump(self) -> dict[bytes, tuple[Any, int]]:
         """Every key of the server: its value and when it expires (-1: never)."""

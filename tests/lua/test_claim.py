@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
+from clock.game import keys
 from clock.game.events import Claimed
 from tests.lua.stage import (
     CLOSES,
@@ -108,8 +108,8 @@ async def test_first_result_that_applies_is_the_answer(stage: Stage, case: Case)
         before = await stage.totals()
         assert await stage.claim(1, now=case.now, waited_ms=case.waited_ms, by=case.by) == [CLAIMED]
         assert await stage.totals() == {**before, "claimed": 1, "claimed_fen": 7}
-        assert await stage.new_events() == [Claimed(case.now, case.by, 100, 0, [1], [7])]  # type: ignore[arg-type]
-        assert await stage.packets() == []
+        assert await stage.new_events() == [Claimed(case.now, case.by, 100, [0], [1], [7])]  # type: ignore[arg-type]
+        assert await stage.packets() == [7]
         assert await stage.status(1) == "P"
     else:
         async with stage.nothing_changes():
@@ -123,18 +123,33 @@ async def test_a_round_that_is_not_open_says_so_at_any_time(empty_stage: Stage) 
                 assert await empty_stage.claim(1, 2, now=now, by=by) == ["no_round", "no_round"]
 
 
-async def test_packets_are_given_in_the_order_of_the_manifest(stage: Stage) -> None:
-    await stage.winners(1, 2, 3)
+async def test_a_packet_belongs_to_a_rank_and_not_to_a_moment(stage: Stage) -> None:
+    await stage.winners(1, 2)
+    await stage.winners(3)
     await stage.settled(30, 0, 12)
     await stage.drained()
-    assert await stage.claim(3) == [["claimed", 30, 100]]
-    assert await stage.claim(1, 2) == [["claimed", 0, 100], ["claimed", 12, 100]]
+    assert await stage.claim(3) == [["claimed", 12, 100]]
+    assert await stage.claim(2, 1) == [["claimed", 0, 100], ["claimed", 30, 100]]
     assert await stage.new_events() == [
-        Claimed(SETTLES, "user", 100, 0, [3], [30]),
-        Claimed(SETTLES, "user", 100, 1, [1, 2], [0, 12]),
+        Claimed(SETTLES, "user", 100, [2], [3], [12]),
+        Claimed(SETTLES, "user", 100, [1, 0], [2, 1], [0, 30]),
     ]
     totals = await stage.totals()
     assert (totals["claimed"], totals["claimed_fen"]) == (3, 42) == (totals["published"], totals["published_fen"])
+
+
+async def test_packets_of_every_piece_are_found(stage: Stage) -> None:
+    """At both ends of each list, and one beyond."""
+    count = 2 * keys.PIECE + 1
+    for start in range(1, count + 1, 200):
+        await stage.winners(*range(start, min(start + 200, count + 1)))
+    fens = list(range(count))
+    assert await stage.close() == "closed"
+    for first in range(0, count, 400):
+        assert await stage.publish(first, *fens[first : first + 400]) == "published"
+    assert await stage.settle(count, sum(fens)) == "settled"
+    for rank in (1, keys.PIECE, keys.PIECE + 1, 2 * keys.PIECE, 2 * keys.PIECE + 1):
+        assert await stage.claim(rank) == [["claimed", rank - 1, 100]]
 
 
 async def test_a_retry_gets_the_same_amounts_and_no_second_packet(stage: Stage) -> None:
@@ -145,7 +160,7 @@ async def test_a_retry_gets_the_same_amounts_and_no_second_packet(stage: Stage) 
         assert await stage.claim(1) == [["already_claimed", 30, 100]]
         assert await stage.claim(1, 1, 1) == [["already_claimed", 30, 100]] * 3
         assert await stage.claim(1, by="system", now=MORNING_ENDS) == [["already_claimed", 30, 100]]
-    assert await stage.packets() == [12]
+    assert await stage.packets() == [30, 12]
 
 
 async def test_a_user_twice_or_three_times_in_one_call_gets_one_packet(stage: Stage) -> None:
@@ -159,7 +174,7 @@ async def test_a_user_twice_or_three_times_in_one_call_gets_one_packet(stage: St
         ["already_claimed", 30, 100],
         ["already_claimed", 12, 100],
     ]
-    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, 0, [1, 2], [30, 12])]
+    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, [0, 1], [1, 2], [30, 12])]
     assert (await stage.totals())["claimed"] == 2
 
 
@@ -179,7 +194,7 @@ async def test_each_user_of_a_call_gets_the_own_answer_in_order(stage: Stage) ->
         ["claimed", 12, 100],
         ["already_claimed", 30, 100],
     ]
-    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, 1, [2], [12])]
+    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, [1], [2], [12])]
 
 
 async def test_users_of_one_call_are_judged_by_their_own_arrival(stage: Stage) -> None:
@@ -188,7 +203,7 @@ async def test_users_of_one_call_are_judged_by_their_own_arrival(stage: Stage) -
     users = [tap(1, waited_ms=100), tap(2, waited_ms=99)]
     answers = await stage.call("claim", *users, now=MORNING_ENDS + 99, by="user")
     assert answers == [["claimed", 30, 100], "wrong_round"]
-    assert await stage.packets() == [12]
+    assert await stage.packets() == [30, 12]
 
 
 async def test_a_late_member_who_checked_in_is_a_winner_like_others(stage: Stage) -> None:
@@ -204,8 +219,8 @@ async def test_one_of_many_simultaneous_requests_claims(stage: Stage) -> None:
     await stage.drained()
     answers = await asyncio.gather(*(stage.claim(1) for _ in range(40)))
     assert sorted(answers) == [[["already_claimed", 30, 100]]] * 39 + [[["claimed", 30, 100]]]
-    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, 0, [1], [30])]
-    assert await stage.packets() == [12]
+    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, [0], [1], [30])]
+    assert await stage.packets() == [30, 12]
 
 
 async def test_the_user_and_the_system_at_once_give_one_packet(stage: Stage) -> None:
@@ -224,17 +239,15 @@ async def test_a_full_vector_of_256_users_claims_large_packets(stage: Stage) -> 
     await stage.settled(*packets)
     await stage.drained()
     assert await stage.claim(*uids) == [["claimed", packet, 100] for packet in packets]
-    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, 0, uids, packets)]
+    assert await stage.new_events() == [Claimed(SETTLES, "user", 100, list(range(256)), uids, packets)]
     assert (await stage.totals())["claimed_fen"] == 2**53 - 1
     assert await stage.claim(*uids) == [["already_claimed", packet, 100] for packet in packets]
-    records = await stage.redis.hmget(stage.key("members"), uids)
-    assert all(record.endswith(msgspec.msgpack.encode(packet)) for record, packet in zip(records, packets, strict=True))
 
 
 async def test_fewer_packets_than_winners_is_an_error_that_changes_nothing(stage: Stage) -> None:
     await stage.winners(1, 2)
     await stage.settled(30, 12)
-    await stage.redis.rpop(stage.key("packets"))
+    await stage.redis.rpop(keys.pieces(stage.key("packets"), 1)[0])
     async with stage.nothing_changes():
         with pytest.raises(ResponseError, match="PACKETS"):
             await stage.claim(1, 2)

@@ -5,21 +5,23 @@ from typing import Any
 import msgspec
 import pytest
 
+from clock.audit.contents import RANK
 from tests.lua.stage import Stage, tail_of
 
 
-def record(uid: int, state: str, packet_fen: int | None = None, transaction: str = "T-1") -> bytes:
+def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
     """As the prelude describes it."""
     text = state.encode() + b"".join(msgspec.msgpack.encode(part) for part in (tail_of(uid), uid, f"open-{uid}"))
     if state != "O":
         text += msgspec.msgpack.encode(transaction)
-    if packet_fen is not None:
-        text += msgspec.msgpack.encode(packet_fen)
+    if state in "CP":
+        text += RANK.pack(0xCE, uid)
     return text
 
 
 async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
-    return str((await stage.call("mend", {"uid": uid, "found": found, "right": right, "late": late}))[0])
+    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
+    return str((await stage.call("mend", row))[0])
 
 
 COUNTED: dict[str, dict[str, int]] = {
@@ -35,7 +37,7 @@ COUNTED: dict[str, dict[str, int]] = {
 @pytest.mark.parametrize("right", "OMLCP")
 @pytest.mark.parametrize("found", ["", *"OMLCP"])
 async def test_the_totals_follow_the_record(stage: Stage, found: str, right: str) -> None:
-    records = {state: record(1, state, 7 if state == "P" else None) for state in "OMLCP"} | {"": b""}
+    records = {state: record(1, state) for state in "OMLCP"} | {"": b""}
     assert await mend(stage, 1, b"", records[found] or records["O"]) == "mended"
     if not found:
         await stage.redis.delete(stage.key("members"), stage.key("totals"))
@@ -49,13 +51,12 @@ async def test_that_a_winner_was_late_is_what_the_books_say(stage: Stage) -> Non
     assert (await stage.totals())["late"] == 1
 
 
-async def test_a_packet_that_is_claimed_by_the_books_is_given_to_nobody_else(stage: Stage) -> None:
+async def test_who_has_claimed_by_the_books_has_claimed(stage: Stage) -> None:
     await stage.winners(1, 2, 3)
     await stage.settled(5, 7, 9)
     found = await stage.redis.hget(stage.key("members"), 2)
-    assert await mend(stage, 2, found, b"P" + found[1:] + msgspec.msgpack.encode(7)) == "mended"
-    assert await stage.packets() == [5, 9]
-    assert await stage.claim(2) == [["already_claimed", 7, 100]]
+    assert await mend(stage, 2, found, b"P" + found[1:]) == "mended"
+    assert await stage.claim(2, 3) == [["already_claimed", 7, 100], ["claimed", 9, 100]]
 
 
 async def test_who_has_moved_since_is_left_alone(stage: Stage) -> None:
@@ -69,7 +70,8 @@ async def test_who_has_moved_since_is_left_alone(stage: Stage) -> None:
 
 async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
     await stage.join(2)
-    rows: list[Any] = [{"uid": uid, "found": b"", "right": record(uid, "M"), "late": 0} for uid in range(1, 501)]
+    row = {"found": b"", "late": 0, "packet_fen": 0}
+    rows: list[Any] = [{"uid": uid, "right": record(uid, "M"), **row} for uid in range(1, 501)]
     answers = await stage.call("mend", *rows)
     assert answers == ["mended", "moved", *["mended"] * 498]
     assert (await stage.totals())["members"] == 499

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from clock.game import keys
 from tests.lua.stage import SETTLES, Stage
 
 
@@ -77,7 +78,7 @@ async def test_checking_says_the_same_and_opens_nothing(stage: Stage, round_: st
 
 async def test_a_list_that_lost_a_packet_is_a_mismatch(stage: Stage) -> None:
     await stage.bring("C", "published")
-    await stage.redis.delete(stage.key("packets"))
+    await stage.redis.delete(*keys.pieces(stage.key("packets"), 1))
     async with stage.nothing_changes():
         assert await stage.settle(1, 7) == "mismatch"
 

@@ -8,7 +8,7 @@ import pytest
 
 from clock.domain.outcomes import OUTCOMES
 from clock.files import folder
-from clock.game import events
+from clock.game import events, keys
 from clock.game.scripts import BadScript, load, parse
 
 LUA = folder("lua")
@@ -170,8 +170,13 @@ def test_a_script_never_divides_money(verb: str) -> None:
     assert "math." not in code
 
 
-def test_the_prelude_divides_only_microseconds() -> None:
-    assert code_of("prelude").replace("math.floor(time[2] / 1000)", "").count("/") == 0
+def test_the_prelude_divides_only_microseconds_and_ranks() -> None:
+    code = code_of("prelude").replace("math.floor(time[2] / 1000)", "").replace("math.floor((rank - 1) / PIECE)", "")
+    assert code.count("/") == 0
+
+
+def test_a_piece_of_packets_is_as_long_as_its_readers_think() -> None:
+    assert f"local PIECE = {keys.PIECE}\n" in PRELUDE
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clock.audit import packets
 from clock.books import outbox
 from clock.domain.outcomes import Unavailable
 from clock.domain.shapes import Extra
@@ -117,7 +118,7 @@ async def memory(people: People) -> dict[str, Any]:
         for noun in keys.NOUNS:
             name = keys.name(DAY, shard, noun)
             if noun == "packets":
-                found[name] = await redis.lrange(name, 0, -1)
+                found[name] = await packets.read(redis, DAY, shard)
             elif noun in ("outbox", "position"):
                 assert not await outbox.waiting(redis, DAY, shard, 1)
             else:

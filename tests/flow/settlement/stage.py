@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from clock.audit import packets
 from clock.domain.rounds import Rules
 from clock.domain.shapes import Extra, PaymentCallback
 from clock.domain.split import Split, split
-from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
 from tests.model.model import instant
@@ -146,10 +146,8 @@ async def manifest(service: Service, day: date) -> list[int]:
 
 async def published(service: Service, day: date) -> list[int]:
     """The packets in Redis, shard after shard."""
-    redis: Any = service.redis
     shards = msgspec.convert((await row_of(service, day))["rules"], Rules).shards
-    lists = [await redis.lrange(keys.name(day, shard, "packets"), 0, -1) for shard in range(shards)]
-    return [int(fen) for packets in lists for fen in packets]
+    return [fen for shard in range(shards) for fen in await packets.read(service.redis, day, shard)]
 
 
 async def refunds(service: Service, day: date) -> list[int]:
@@ -187,7 +185,7 @@ async def finished(service: Service, day: date) -> list[dict[str, Any]]:
     claims = await query(service, "SELECT * FROM claims WHERE day = %s ORDER BY shard, index", day)
     assert [claim["packet_fen"] for claim in claims] == await manifest(service, day)
     assert len({claim["uid"] for claim in claims}) == len(claims) == (await row_of(service, day))["winners"]
-    assert await published(service, day) == []
+    assert await published(service, day) == await manifest(service, day)
     return claims
 
 

@@ -142,8 +142,9 @@ async def test_claiming_opens_nowhere_while_a_packet_is_missing_somewhere(
     stop(process, DAY, "08:05")
     await settle_until(process, monkeypatch, "published")
     redis: Any = process.redis
-    assert all([await redis.llen(keys.name(DAY, shard, "packets")) for shard in range(2)])
-    await redis.rpop(keys.name(DAY, 1, "packets"))
+    lists = [keys.pieces(keys.name(DAY, shard, "packets"), 1)[0] for shard in range(2)]
+    assert all([await redis.llen(name) for name in lists])
+    await redis.rpop(lists[1])
     with pytest.raises(BooksDiffer):
         await process.settling.settle(DAY)
     answers = await asyncio.gather(*(process.verbs.claim(uid, arrived()) for uid in CROWD.awake))
