@@ -62,6 +62,12 @@ async def compare(stack: Stack, journal: Journal, day: date) -> str:
     )
 
 
+async def _is_drained(redis: Any, stream: bytes) -> bool:
+    last = await redis.xrevrange(stream, count=1)
+    position = await redis.get(stream.replace(b"outbox", b"position")) or b""
+    return not last or last[0][0] == position.split(b" ")[0]
+
+
 async def _until_ended(stack: Stack, day: date) -> str:
     """Wait until the round is finished, every outbox empty, everything outgoing ended; else what is not."""
     until = time.monotonic() + ENDED_S
@@ -81,10 +87,10 @@ async def _until_ended(stack: Stack, day: date) -> str:
                 )
                 state, waiting = (await cursor.fetchone()) or ("", 0)
             streams = [name async for name in redis.scan_iter("clock:{*}:outbox", count=1000)]
-            depth = sum([await redis.xlen(name) for name in streams])
-            if state == "finished" and not waiting and not depth:
+            undrained = sum([not await _is_drained(redis, name) for name in streams])
+            if state == "finished" and not waiting and not undrained:
                 return ""
-            problem = f"round {day} has not ended: {state}, {depth} in the outbox, {waiting} outgoing"
+            problem = f"round {day} has not ended: {state}, {undrained} outboxes undrained, {waiting} outgoing"
             await asyncio.sleep(0.25)
         return problem
     finally:

@@ -21,7 +21,9 @@ DRAIN_S = 60.0
 
 FORGET = """
 for _, name in ipairs(redis.call('KEYS', 'clock:{*}:outbox')) do
-  if redis.call('XLEN', name) > 0 then return 0 end
+  local last = redis.call('XREVRANGE', name, '+', '-', 'COUNT', 1)[1]
+  local position = redis.call('GET', (string.gsub(name, 'outbox$', 'position'))) or ''
+  if last and last[1] ~= string.match(position, '^%S*') then return 0 end
 end
 local moved = redis.call('GET', KEYS[1])
 redis.call('FLUSHALL')

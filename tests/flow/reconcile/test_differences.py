@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from clock.audit.reconcile import reconcile
@@ -45,11 +44,13 @@ def record(uid: int, value: bytes | None) -> Plant:
 async def another_packet(ended: Ended) -> None:
     """What a user who asks again is told of the packet."""
     redis: Any = ended.people.service.redis
-    [row] = await ended.people.rows("SELECT packet_fen FROM claims WHERE uid = 1")
+    await redis.lset(keys.pieces(keys.name(DAY, 0, "packets"), 1)[0], 0, 99_999)
+
+
+async def another_rank(ended: Ended) -> None:
+    redis: Any = ended.people.service.redis
     old = await redis.hget(MEMBERS, 1)
-    packet = msgspec.msgpack.encode(row["packet_fen"])
-    assert old.endswith(packet)
-    await redis.hset(MEMBERS, 1, old.removesuffix(packet) + msgspec.msgpack.encode(99_999))
+    await redis.hset(MEMBERS, 1, old[:-1] + b"\x63")
 
 
 async def payout_never_queued(ended: Ended) -> None:
@@ -162,7 +163,8 @@ PLANTED: dict[str, tuple[Plant, str, str]] = {
     "a record in Redis is another": (record(4, b"C"), "user_state", "user 4"),
     "a record in Redis is missing": (record(4, None), "user_state", "user 4"),
     "a record in Redis is nobody's": (record(99, b"M"), "user_state", "user 99"),
-    "a packet in Redis is another": (another_packet, "user_state", "user 1"),
+    "a packet in Redis is another": (another_packet, "packets", "shard 0"),
+    "a rank in Redis is another": (another_rank, "user_state", "user 1"),
     "a total in Redis is another": (another_pool, "", "pool_fen"),
     "a payment is not billed": (payment_not_billed, "payment_not_billed", "order {order 4}"),
     "a payment is billed with another amount": (payment_with_another_amount, "payment_amount", "order {order 4}"),
