@@ -43,6 +43,7 @@ def create_app() -> Litestar:
     settings = load(os.environ)
     today, yesterday = (parse_day(os.environ[name]) for name in ("BENCH_TODAY", "BENCH_YESTERDAY"))
     redis: Any = Redis.from_url(settings.redis_url)
+    redis.replicated = False
     signatures = Signatures(settings.webhook_secret)
 
     async def run(script: Any, day: date, fixed: Sequence[Value], user: Sequence[Value]) -> Any:

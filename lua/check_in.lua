@@ -31,7 +31,7 @@ for i = 1, count do
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
     writes[2 * fresh - 1] = uid
-    writes[2 * fresh] = 'C' .. sub(record, 2) .. pack_rank(winners + fresh)
+    writes[2 * fresh] = with_rank('C', record, winners + fresh)
     checked_in[fresh] = uid + 0
   elseif now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
   elseif round[1] == 'void' then word = 'voided'

@@ -28,7 +28,7 @@ for i = 1, count do
   elseif not settled then replies[i + 1] = 'not_settled'
   elseif state == CHECKED_IN then
     local rank = rank_of(record)
-    local packet = fresh[uid] or packet_of(KEYS[4], rank)
+    local packet = fresh[uid] or rank > 0 and packet_of(KEYS[4], rank)
     if not packet then return redis.error_reply('PACKETS none for a winner') end
     replies[i + 1] = {fresh[uid] and 'already_claimed' or 'claimed', packet, stake}
     if not fresh[uid] then

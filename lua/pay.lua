@@ -54,7 +54,7 @@ for i = 1, count do
     if word == 'paid' then
       members = members + 1
       if what == 'paid_late' then late = late + 1 end
-      record = (what == 'paid' and 'M' or 'L') .. string.sub(record, 2) .. cmsgpack.pack(transaction)
+      record = (what == 'paid' and 'M' or 'L') .. string.sub(record, 2) .. cmsgpack.pack(transaction) .. NO_RANK
       fresh[uid] = record
       writes[#writes + 1] = uid
       writes[#writes + 1] = record

@@ -19,12 +19,26 @@ local function append(key, entry)
 end
 
 -- First byte of a member's record: what the user is in this round.
--- The rest is MessagePack: tail and number of the order, openId, then transactionId, then the rank at check-in.
+-- The rest is MessagePack: tail and number of the order, openId, then for members transactionId and the rank at check-in.
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P
 
--- A rank is written in five bytes, always, so that it can be read from a record's end. From 1, within the shard.
-local function pack_rank(rank) return struct.pack('>BI4', 206, rank) end
-local function rank_of(record) return struct.unpack('>I4', record, #record - 3) end
+-- A rank is written in five bytes, always, and 0 until check-in: a record that grows has to be moved. From 1, within
+-- the shard.
+local NO_RANK = struct.pack('>BI4', 206, 0)
+local high_rank, high_bytes = -1, ''
+local function with_rank(letter, record, rank)
+  local low = rank % 256
+  if rank - low ~= high_rank then
+    high_rank = rank - low
+    high_bytes = string.sub(struct.pack('>BI4', 206, rank), 1, 4)
+  end
+  -- A member who paid under an older version has no place for it.
+  local last = string.byte(record, -5) == 206 and -6 or -1
+  return letter .. string.sub(record, 2, last) .. high_bytes .. string.char(low)
+end
+local function rank_of(record)
+  return string.byte(record, -5) == 206 and struct.unpack('>I4', record, #record - 3) or 0
+end
 
 -- Packets are in lists of so many: a long list could not be looked into at once. The lists' keys have the tag of KEYS[n].
 -- The winner with rank i gets packet i.

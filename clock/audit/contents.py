@@ -14,7 +14,7 @@ from clock.rounds.recorded import Recorded
 
 pack = msgspec.msgpack.encode
 RANK = struct.Struct(">BI")
-"""A rank as the scripts write it: MessagePack's number of four bytes, always."""
+"""A rank as the scripts write it: MessagePack's number of four bytes, always; 0 until check-in."""
 
 IN_REDIS = {
     "closed": "closed",
@@ -84,7 +84,7 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
     state = "O"
     if user["late"] is not None:
         state = "L" if user["late"] else "M"
-        record += pack(user["transaction_id"])
+        record += pack(user["transaction_id"]) + RANK.pack(0xCE, user["rank"] or 0)
         totals["members"] += 1
         totals["pool_fen"] += stake_fen
         totals["late"] += int(user["late"])
@@ -92,7 +92,6 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
             shard.late_uids.add(user["uid"])
     if user["rank"] is not None:
         state = "C"
-        record += RANK.pack(0xCE, user["rank"])
         totals["winners"] += 1
     if user["packet_fen"] is not None:
         state = "P"

@@ -24,7 +24,7 @@ from clock.game.totals import Totals
 
 Pays = Literal["once", "repeated", "dev", "twice", "never", "after_midnight", "in_the_morning"]
 
-FIELDS_OF = {"O": 3, "M": 4, "L": 4, "C": 5, "P": 5}
+FIELDS_OF = {"O": 3, "M": 5, "L": 5, "C": 5, "P": 5}
 """How many MessagePack values follow the state byte of a member's record (``lua/prelude.lua``)."""
 
 

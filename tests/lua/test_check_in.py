@@ -7,7 +7,19 @@ import pytest
 
 from clock.game.events import CheckedIn
 from tests.conftest import at
-from tests.lua.stage import CLOSES, EVENING, MAX_UID, MIDNIGHT, MORNING, MORNING_ENDS, OPENS, SETTLES, Stage, tap
+from tests.lua.stage import (
+    CLOSES,
+    EVENING,
+    MAX_UID,
+    MIDNIGHT,
+    MORNING,
+    MORNING_ENDS,
+    OPENS,
+    SETTLES,
+    Stage,
+    payment,
+    tap,
+)
 
 
 @dataclass(frozen=True)
@@ -168,3 +180,26 @@ async def test_windows_are_those_of_the_round(empty_stage: Stage, opens: str, cl
     await empty_stage.members(1, 2)
     assert await empty_stage.check_in(1, now=at(opens, 1)) == ["checked_in"]
     assert await empty_stage.check_in(2, now=at(closes, 1)) == ["too_late"]
+
+
+async def test_a_record_of_an_older_version_gets_its_rank_too(stage: Stage) -> None:
+    """It has no place for it; the order is still known afterwards."""
+    await stage.members(1, 2)
+    for uid in (1, 2):
+        whole = await stage.redis.hget(stage.key("members"), uid)
+        await stage.redis.hset(stage.key("members"), uid, whole[:-5])
+    assert await stage.check_in(2, 1) == ["checked_in", "checked_in"]
+    await stage.settled(30, 12)
+    assert await stage.claim(1, 2) == [["claimed", 12, 100], ["claimed", 30, 100]]
+    assert await stage.call("pay", payment(1)) == ["already_paid"]
+
+
+async def test_a_check_in_leaves_a_record_as_long_as_it_was(stage: Stage) -> None:
+    await stage.members(*range(1, 301))
+    before = await stage.redis.hmget(stage.key("members"), range(1, 301))
+    await stage.check_in(*range(1, 201))
+    await stage.check_in(*range(201, 301))
+    after = await stage.redis.hmget(stage.key("members"), range(1, 301))
+    assert [record[1:-5] for record in before] == [record[1:-5] for record in after]
+    ranks = [int.from_bytes(record[-4:], "big") for record in after]
+    assert (ranks, {record[-5] for record in after}) == (list(range(1, 301)), {0xCE})

@@ -13,9 +13,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
     """As the prelude describes it."""
     text = state.encode() + b"".join(msgspec.msgpack.encode(part) for part in (tail_of(uid), uid, f"open-{uid}"))
     if state != "O":
-        text += msgspec.msgpack.encode(transaction)
-    if state in "CP":
-        text += RANK.pack(0xCE, uid)
+        text += msgspec.msgpack.encode(transaction) + RANK.pack(0xCE, uid if state in "CP" else 0)
     return text
 
 
