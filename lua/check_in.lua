@@ -20,8 +20,9 @@ local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 -- Preallocated for all users: growing the lists would cost as much as filling them.
 local replies, writes, checked_in, seen = {now, unpack(uids)}, {unpack(uids)}, {unpack(uids)}, {}
-local byte, sub, fresh = string.byte, string.sub, 0
+local byte, sub, char, fresh = string.byte, string.sub, string.char, 0
 local winners = opened and tonumber(redis.call('HGET', KEYS[3], 'winners')) or 0
+local high, low = rank_bytes(winners)
 for i = 1, count do
   local uid, record = uids[i], records[i]
   local state = seen[uid] or (record and byte(record))
@@ -31,7 +32,10 @@ for i = 1, count do
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
     writes[2 * fresh - 1] = uid
-    writes[2 * fresh] = with_rank('C', record, winners + fresh)
+    local last = byte(record, -5) == 206 and -6 or -1
+    low = low + 1
+    if low > 255 then high, low = rank_bytes(winners + fresh) end
+    writes[2 * fresh] = 'C' .. sub(record, 2, last) .. high .. char(low)
     checked_in[fresh] = uid + 0
   elseif now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
   elseif round[1] == 'void' then word = 'voided'

@@ -23,19 +23,10 @@ end
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P
 
 -- A rank is written in five bytes, always, and 0 until check-in: a record that grows has to be moved. From 1, within
--- the shard.
+-- the shard. A member who paid under an older version has no place for it.
 local NO_RANK = struct.pack('>BI4', 206, 0)
-local high_rank, high_bytes = -1, ''
-local function with_rank(letter, record, rank)
-  local low = rank % 256
-  if rank - low ~= high_rank then
-    high_rank = rank - low
-    high_bytes = string.sub(struct.pack('>BI4', 206, rank), 1, 4)
-  end
-  -- A member who paid under an older version has no place for it.
-  local last = string.byte(record, -5) == 206 and -6 or -1
-  return letter .. string.sub(record, 2, last) .. high_bytes .. string.char(low)
-end
+-- The first four bytes of a rank, and the number in the last: consecutive ranks mostly differ in that alone.
+local function rank_bytes(rank) return string.sub(struct.pack('>BI4', 206, rank), 1, 4), rank % 256 end
 local function rank_of(record)
   return string.byte(record, -5) == 206 and struct.unpack('>I4', record, #record - 3) or 0
 end
