@@ -123,12 +123,13 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
     new: Rows = defaultdict(list)
     for event in entries:
         rows_of(day.isoformat() if day else None, shard, event, new)
-    if day is not None and new["members"]:
-        await one_stake_each(connection, day, new)
-    for table in COLUMNS:
-        if new[table]:
-            assert day is not None
-            await _insert(connection, day, shard, table, new[table])
+    if day is not None:
+        try:
+            async with connection.transaction():
+                await _insert_all(connection, day, shard, new)
+        except _KnownMember:
+            await one_stake_each(connection, day, new)
+            await _insert_all(connection, day, shard, new, known=True)
     if new["profiles"]:
         given = zip(PROFILE, arrays("profiles", PROFILE, _latest(new["profiles"])), strict=True)
         await rows(connection, "upsert_profiles", **dict(given))
@@ -167,13 +168,24 @@ def type_of(table: str, column: str) -> LiteralString:
     return TYPES.get(f"{table}.{column}") or TYPES.get(column, "text")
 
 
-async def _insert(connection: Connection, day: date, shard: int, table: str, rows: list[tuple[Any, ...]]) -> None:
-    await connection.execute(insertion(table, day, shard), arrays(table, COLUMNS[table], rows))
+class _KnownMember(Exception):
+    """A member is in the books already: by an entry that was read before, or by another payment."""
+
+
+async def _insert_all(connection: Connection, day: date, shard: int, new: Rows, *, known: bool = False) -> None:
+    """Raises :class:`_KnownMember`, unless members may be ``known``: looking for them beforehand would cost a tenth of
+    the drain."""
+    for table in COLUMNS:
+        if new[table]:
+            values = arrays(table, COLUMNS[table], new[table])
+            added = await (await connection.execute(insertion(table, day, shard), values)).fetchone()
+            if table == "members" and not known and added and added["added"] < len(new[table]):
+                raise _KnownMember
 
 
 def insertion(table: str, day: date, shard: int) -> sql.Composed:
-    """Insert new rows, their transfers, and the payouts and refunds that they owe. Takes :func:`arrays`: a temporary
-    table would belong to a session.
+    """Insert new rows, their transfers, and the payouts and refunds that they owe; how many rows. Takes
+    :func:`arrays`: a temporary table would belong to a session.
 
     One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
     look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.
@@ -189,7 +201,7 @@ def insertion(table: str, day: date, shard: int) -> sql.Composed:
         follow.append(_counted(added, day, shard, STEP_OF[table]))
     parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
     parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
-    return sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(parts))
+    return sql.SQL("WITH {} SELECT count(*) AS added FROM added").format(sql.SQL(", ").join(parts))
 
 
 def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:
