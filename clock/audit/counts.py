@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 EVERY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
+"""For all rounds together, within a job's time."""
 MOST = 100
 """Differences that are shown."""
 COUNTERS = tuple(step.counter for step in STEPS)
@@ -61,19 +62,20 @@ class Counting:
         if found != self._servers:
             self._again.clear()
         self._servers, self._looked_at = found, now
+        until = now + DRAIN_SECONDS
         differing: list[Difference] = []
         for round_ in await live_rounds(self._service):
             if round_.finished_at is None:
-                differing += await self._compare(round_)
+                differing += await self._compare(round_, until)
         for one in differing:
             log.error("counts_differ", **msgspec.structs.asdict(one))
         text = msgspec.json.encode(differing[:MOST])
         await self._service.redis.set(keys.DIFFERING, text, px=keys.DIFFERING_MS)
         return differing
 
-    async def _compare(self, round_: Recorded) -> list[Difference]:
+    async def _compare(self, round_: Recorded, until: float) -> list[Difference]:
         await outbox.align(self._service.store, self._service.redis, round_.day, list(round_.shards))
-        found = await differences(self._service, round_)
+        found = await differences(self._service, round_, until)
         lost = {one.shard for one in found if one.behind == "books"}
         lost -= {shard for day, shard in self._again if day == round_.day}
         if not lost:
@@ -82,14 +84,13 @@ class Counting:
             self._again.add((round_.day, shard))
             await outbox.go_back(self._service.redis, round_.day, shard)
         log.warning("drained_again", day=str(round_.day), shards=sorted(lost))
-        return await differences(self._service, round_)
+        return await differences(self._service, round_, until)
 
 
-async def differences(service: Service, round_: Recorded) -> list[Difference]:
-    """Every shard and step of a round. Shards that are not drained in :data:`DRAIN_SECONDS` are left out: their
-    backlog has an alarm of its own. Raises :class:`~clock.domain.outcomes.Unavailable` and a ``RedisError``."""
+async def differences(service: Service, round_: Recorded, until: float) -> list[Difference]:
+    """Every shard and step of a round. Shards that are not drained ``until`` then, in monotonic seconds, are left out:
+    their backlog has an alarm of its own. Raises :class:`~clock.domain.outcomes.Unavailable` and a ``RedisError``."""
     before = {shard: await _counted(service, round_, shard) for shard in round_.shards}
-    until = monotonic() + DRAIN_SECONDS
     drained = [shard for shard in round_.shards if await _drained(service, round_, shard, until)]
     books = {
         (row["shard"], row["step"]): row["count"] for row in await service.store.all("count_steps", day=round_.day)

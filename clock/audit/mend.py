@@ -18,7 +18,7 @@ from clock.books.store import SETTLEMENT_LOCK, rows
 from clock.domain.rounds import PUBLISHED_STATES
 from clock.game import keys
 from clock.game.client import call
-from clock.game.scripts import load, of_users
+from clock.game.scripts import Value, load, of_users
 from clock.rounds.recorded import Recorded, find
 from clock.service import Service
 
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 MEND = load("mend")
 
-PASSES = 10
+PASSES = 5
 FORWARD = ("open", "closed", "settled", "finished")
 """States of a shard; mending never takes one back."""
 STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
@@ -61,9 +61,9 @@ async def mend(service: Service, day: date) -> Mended | None:
         for _ in range(PASSES):
             done.ranks += await _ranks(service, round_)
             books = await contents_of(service.store, round_)
-            mended, done.left = await _users(service, round_, books)
-            done.users += mended
-            if not mended:
+            words, done.left = await _users(service, round_, books)
+            done.users += words.count(b"mended")
+            if not words and not done.left:  # those left may only have been on their way into the books
                 break
         closed = {one["shard"]: one for one in await service.store.all("closed_shards", day=day)}
         for shard in round_.shards:
@@ -90,34 +90,34 @@ async def _ranks(service: Service, round_: Recorded) -> int:
     return len(changed)
 
 
-async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[int, list[int]]:
-    """Correct records; how many, and users whom Redis has further than the books."""
-    mended, ahead = 0, []
+async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[list[bytes], list[int]]:
+    """Correct records of users whom the books have as far as Redis or further; a word for each, ``mended`` or
+    ``moved``. And users whom Redis has further, in shards of which all is in the books."""
+    words: list[bytes] = []
+    ahead: list[int] = []
     for shard, content in books.items():
         name = keys.name(round_.day, shard, "members")
         found = {int(uid): record async for uid, record in service.redis.hscan_iter(name, count=1_000)}
-        if await outbox.waiting(service.redis, round_.day, shard, 1):
-            await outbox.drain(service.store, service.redis, round_.day, shard)
-            mended += 1  # what came meanwhile is in the books now: look again
-            continue
         differing = [uid for uid in found.keys() | content.members.keys() if found.get(uid) != content.members.get(uid)]
-        ahead += [uid for uid in differing if _stage(found.get(uid)) > _stage(content.members.get(uid))]
-        wrong = [uid for uid in differing if _stage(found.get(uid)) <= _stage(content.members.get(uid))]
-        for start in range(0, len(wrong), CHUNK):
-            users = [
-                (
-                    uid,
-                    found.get(uid, b""),
-                    content.members[uid],
-                    int(uid in content.late_uids),
-                    content.packets_fen.get(uid, 0),
-                )
-                for uid in wrong[start : start + CHUNK]
-            ]
-            names = keys.names(round_.day, shard, MEND.nouns)
-            words = (await call(service.redis, MEND, names, ["", *of_users(MEND, users)]))[1:]
-            mended += len(words)
-    return mended, ahead
+        further = {uid for uid in differing if _stage(found.get(uid)) > _stage(content.members.get(uid))}
+        if further and not await outbox.waiting(service.redis, round_.day, shard, 1):
+            ahead += further
+        words += await _mend(service, round_, shard, content, found, [uid for uid in differing if uid not in further])
+        await outbox.drain(service.store, service.redis, round_.day, shard)
+    return words, ahead
+
+
+async def _mend(
+    service: Service, round_: Recorded, shard: int, content: Shard, found: dict[int, bytes], uids: list[int]
+) -> list[bytes]:
+    names, words = keys.names(round_.day, shard, MEND.nouns), []
+    for start in range(0, len(uids), CHUNK):
+        users: list[tuple[Value, ...]] = []
+        for uid in uids[start : start + CHUNK]:
+            late, packet_fen = int(uid in content.late_uids), content.packets_fen.get(uid, 0)
+            users.append((uid, found.get(uid, b""), content.members[uid], late, packet_fen))
+        words += (await call(service.redis, MEND, names, ["", *of_users(MEND, users)]))[1:]
+    return words
 
 
 def _stage(record: bytes | None) -> int:

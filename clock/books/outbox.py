@@ -53,17 +53,21 @@ def lease_of(day: Day, shard: int) -> int:
 
 
 async def drain(store: Store, redis: Commands, day: Day, shard: int) -> int:
-    """Move every entry that the books miss, also after Postgres has lost some, or until another process drains the
-    shard; how many were moved. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    """Move every entry of now that the books miss, also after Postgres has lost some, or until another process drains
+    the shard; how many were moved. Raises :class:`~clock.domain.outcomes.Unavailable`."""
     await align(store, redis, day, [shard])
     return await drain_new(store, redis, day, shard)
 
 
 async def drain_new(store: Store, redis: Commands, day: Day, shard: int) -> int:
-    """Move the entries after Redis' position until there are none, or another process drains the shard; how many."""
+    """Move the entries after Redis' position, as many as there are now, or until another process drains the shard; how
+    many. Those that come meanwhile are left: under a steady load there would be no end."""
+    last = await redis.xrevrange(keys.name(day, shard, "outbox"), count=1)
     moved = 0
-    while some := await drain_some(store, redis, day, shard):
+    while last and (some := await drain_some(store, redis, day, shard)):
         moved += some
+        if (await position(redis, day, shard)).number >= number(last[0][0]):
+            break
     return moved
 
 

@@ -1,5 +1,6 @@
 """What is lost is found within a minute, or at once when another server answers; books are written again unasked."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -180,6 +181,30 @@ async def test_people_play_while_it_is_mended(shared: Settings, monkeypatch: pyt
         await people.check_in(5, 6, 7, 8)
         totals = await read(service.redis, DAY, service.settings.shards)
         assert (totals.members, totals.winners, totals.orders) == (8, 6, 8)
+
+
+async def test_it_is_mended_under_a_load_that_does_not_stop(shared: Settings) -> None:
+    """The outbox is never empty while it is mended."""
+    async with new_world(shared) as service:
+        people = People(service)
+        await forgets(Server(people), people, range(1, 9), range(9, 17))
+        forget(people)
+        stopped, came = asyncio.Event(), list(range(100, 100_000))
+
+        async def keep_joining() -> None:
+            while not stopped.is_set():
+                await people.join(came.pop())
+                await asyncio.sleep(0)
+
+        joining = asyncio.create_task(keep_joining())
+        done = await mend(service, DAY)
+        stopped.set()
+        await joining
+        assert done is not None
+        assert done.users == 8
+        await people.drain()
+        assert await Counting(service).look() == []
+        await six_o_clock(people, range(1, 17))
 
 
 async def test_a_round_that_never_was_is_not_mended(shared: Settings) -> None:

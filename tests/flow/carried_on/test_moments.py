@@ -10,6 +10,8 @@ from tests.flow.carried_on.stage import MOMENTS, Books, Server, counted, to_the_
 from tests.flow.stage import People, Scripted, forget
 from tests.model.world import new_world
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("shards", [1, 8])
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -24,6 +24,8 @@ from tests.conftest import DAY, Api, at, serving
 from tests.flow.servers.stage import as_role
 from tests.raw import Redis, plain
 
+pytestmark = pytest.mark.long
+
 RULE = re.compile(r"^ACL SETUSER clock on >PASSWORD (.+)$", re.MULTILINE)
 TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
 

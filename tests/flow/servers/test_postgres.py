@@ -22,6 +22,8 @@ from tests import servers
 from tests.conftest import Servers
 from tests.flow.servers.stage import as_role, refusal
 
+pytestmark = pytest.mark.long
+
 
 async def run(url: str, *statements: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:

@@ -21,6 +21,8 @@ from tests import servers
 from tests.flow.servers.stage import as_role, refusal
 from tests.raw import Redis
 
+pytestmark = pytest.mark.long
+
 WRONG = {
     "appendonly": "no",
     "appendfsync": "everysec",

@@ -16,6 +16,8 @@ from clock.runtime.start_check import start_check
 from tests.conftest import Servers
 from tests.flow.servers.stage import as_role, refusal
 
+pytestmark = pytest.mark.long
+
 DAY = date(2031, 1, 1)
 REPEATED = "0005_outbox_positions"
 """A migration that changes a table."""

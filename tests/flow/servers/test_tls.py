@@ -22,7 +22,7 @@ from clock.service import Service
 from tests import servers
 from tests.flow.servers.stage import refusal
 
-pytestmark = [servers.needs_redis, servers.needs_postgres]
+pytestmark = [pytest.mark.long, servers.needs_redis, servers.needs_postgres]
 
 
 SIGNS = x509.KeyUsage(
