@@ -115,7 +115,11 @@ class Address:
         self._forgotten.update(self._open)
 
     async def _serve(self, here: asyncio.StreamReader, to_here: asyncio.StreamWriter) -> None:
-        there, to_there = await asyncio.open_connection("127.0.0.1", self.to_port)
+        try:
+            there, to_there = await asyncio.open_connection("127.0.0.1", self.to_port)
+        except OSError:  # nobody is there
+            to_here.transport.abort()
+            return
         self._open += (to_here, to_there)
         for reader, writer in ((here, to_there), (there, to_here)):
             self._links.add(asyncio.create_task(self._carry(reader, writer)))

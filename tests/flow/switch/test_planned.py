@@ -5,78 +5,24 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as NoReply
 
-from clock.config import Settings
 from clock.game import keys
 from clock.game.client import COMMAND_SECONDS, Client, connect
 from clock.game.pipe import PROBE_SECONDS, Pipe
-from clock.runtime import embedded
-from clock.runtime.ports import free_port
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api
-from tests.flow.pair import Address, Pair, pair
+from tests.conftest import DAY, Api
+from tests.flow.pair import Address, Pair
 from tests.flow.stage import working
+from tests.flow.switch.stage import books_have, is_primary, says, seconds_until
 
 pytestmark = pytest.mark.long
 
 SECONDS = 6.0
 """Two are meant. The machine may be busy."""
-
-
-@pytest.fixture
-async def two() -> AsyncIterator[Pair]:
-    with embedded.scratch() as data_dir:
-        async with pair(data_dir) as both:
-            yield both
-
-
-@pytest.fixture
-async def address(two: Pair) -> AsyncIterator[Address]:
-    async with Address(two.primary.port).serving() as address:
-        yield address
-
-
-@pytest.fixture
-def url(two: Pair, address: Address) -> str:
-    return f"redis://:{two.primary.password}@127.0.0.1:{address.port}/0"
-
-
-@pytest.fixture
-def redis() -> None:
-    """The settings' Redis is the pair, not the session's."""
-
-
-@pytest.fixture
-def durability() -> str:
-    return "fsync"
-
-
-@pytest.fixture
-def settings(url: str, durability: Any, database_url: str, tmp_path: Path) -> Settings:
-    return Settings(
-        env="dev",
-        port=free_port(),
-        data_dir=tmp_path,
-        redis_url=url,
-        database_url=database_url,
-        jwt_secret=JWT_SECRET,
-        webhook_secret=WEBHOOK_SECRET,
-        durability=durability,
-    )
-
-
-async def seconds_until(holds: Callable[[], Awaitable[Any]], most: float) -> float:
-    began = time.monotonic()
-    async with asyncio.timeout(most):
-        while not await holds():
-            await asyncio.sleep(0.02)
-    return time.monotonic() - began
 
 
 async def by_failover(two: Pair) -> None:
@@ -88,22 +34,6 @@ async def by_failover(two: Pair) -> None:
 async def by_replicaof(two: Pair) -> None:
     await two.copy.execute_command("REPLICAOF", "NO", "ONE")
     await two.redis.execute_command("REPLICAOF", "127.0.0.1", two.replica.port)
-
-
-async def is_primary(redis: Any) -> bool:
-    return bool((await redis.info("replication"))["role"] == "master")
-
-
-async def books_have(settings: Settings, table: str, uid: int) -> bool:
-    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
-        found = await connection.execute(f"SELECT FROM {table} WHERE uid = %s".encode(), [uid])
-        return await found.fetchone() is not None
-
-
-async def says(api: Api, path: str, uid: int, **body: Any) -> str:
-    """The answer's code; ``unavailable`` included."""
-    reply = await api.send("POST", path, {"uid": uid, **body}, api.token(uid))
-    return str(reply[1]["code"])
 
 
 async def play_to_six(api: Api, uids: range) -> None:

@@ -1,0 +1,55 @@
+"""A primary and its replica behind one address, which the service is given."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clock.config import Settings
+from clock.runtime import embedded
+from clock.runtime.ports import free_port
+from tests.conftest import JWT_SECRET, WEBHOOK_SECRET
+from tests.flow.pair import Address, Pair, pair
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Pair]:
+    with embedded.scratch() as data_dir:
+        async with pair(data_dir) as both:
+            yield both
+
+
+@pytest.fixture
+async def address(two: Pair) -> AsyncIterator[Address]:
+    async with Address(two.primary.port).serving() as address:
+        yield address
+
+
+@pytest.fixture
+def url(two: Pair, address: Address) -> str:
+    return f"redis://:{two.primary.password}@127.0.0.1:{address.port}/0"
+
+
+@pytest.fixture
+def redis() -> None:
+    """The settings' Redis is the pair, not the session's."""
+
+
+@pytest.fixture
+def durability() -> str:
+    return "fsync"
+
+
+@pytest.fixture
+def settings(url: str, durability: Any, database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        env="dev",
+        port=free_port(),
+        data_dir=tmp_path,
+        redis_url=url,
+        database_url=database_url,
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+        durability=durability,
+    )
