@@ -1,6 +1,6 @@
 """Who calls: bearer tokens, verified once and remembered until they expire. Always by the real clock.
 
-PyJWT decides; :mod:`clock.hs256` is a fast path for valid HS256 tokens of a known issuer.
+PyJWT decides; :mod:`clock.hs256` is a fast path for valid HS256 tokens whose header PyJWT has accepted before.
 """
 
 import time

@@ -1,4 +1,4 @@
--- publish: appends a chunk of the manifest into the shard's packets. Repeatable: a published chunk is skipped.
+-- publish: appends a chunk of the manifest to the shard's packets. Repeatable: a published chunk is skipped.
 -- KEYS    round totals packets
 -- ARGV    clock first_index fens
 -- RETURNS now_ms word

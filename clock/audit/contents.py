@@ -13,8 +13,6 @@ from clock.game import keys
 from clock.rounds.recorded import Recorded
 
 pack = msgspec.msgpack.encode
-RANK = struct.Struct(">BI")
-"""A rank as the scripts write it: MessagePack's number of four bytes, always; 0 until check-in."""
 
 IN_REDIS = {
     "closed": "closed",
@@ -77,6 +75,11 @@ async def contents_of(store: Store, round_: Recorded) -> dict[int, Shard]:
     return contents
 
 
+def packed_rank(rank: int) -> bytes:
+    """A rank as the scripts write it: MessagePack's number of four bytes, always; 0 until check-in."""
+    return struct.pack(">BI", 0xCE, rank)
+
+
 def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: int) -> None:
     """A user's record, as the scripts' prelude describes it, and what it adds to the totals."""
     number, totals = user["order_id"] - first_order_id, shard.totals
@@ -84,7 +87,7 @@ def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: in
     state = "O"
     if user["late"] is not None:
         state = "L" if user["late"] else "M"
-        record += pack(user["transaction_id"]) + RANK.pack(0xCE, user["rank"] or 0)
+        record += pack(user["transaction_id"]) + packed_rank(user["rank"] or 0)
         totals["members"] += 1
         totals["pool_fen"] += stake_fen
         totals["late"] += int(user["late"])

@@ -5,6 +5,7 @@ drained, the books must have; what the books have, Redis must have counted after
 Postgres (an asynchronous standby was promoted, a backup was restored) or by Redis (a replica that lagged was promoted).
 """
 
+import asyncio
 from datetime import date
 from time import monotonic
 from typing import Literal
@@ -23,6 +24,7 @@ log = structlog.get_logger()
 EVERY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
 """For all rounds together, within a job's time."""
+PAUSE_SECONDS = 0.1
 MOST = 100
 """Differences that are shown."""
 COUNTERS = tuple(step.counter for step in STEPS)
@@ -32,7 +34,7 @@ Behind = Literal["books", "redis"]
 Servers = tuple[str, str, str]
 
 
-class Difference(msgspec.Struct, frozen=True):
+class Lag(msgspec.Struct, frozen=True):
     """``behind`` misses ``count`` users of a shard at a step."""
 
     day: str
@@ -52,7 +54,7 @@ class Counting:
         self._again: set[tuple[date, int]] = set()
         """Shards that these servers have drained from the beginning of the stream: once is enough."""
 
-    async def look(self) -> list[Difference] | None:
+    async def look(self) -> list[Lag] | None:
         """Compare every round that is not over, if it is time to, or another server answers, and say in Redis what
         differs; ``None`` if it is not time yet. Books that are behind are written again from what the streams keep."""
         now = monotonic()
@@ -63,7 +65,7 @@ class Counting:
             self._again.clear()
         self._servers, self._looked_at = found, now
         until = now + DRAIN_SECONDS
-        differing: list[Difference] = []
+        differing: list[Lag] = []
         for round_ in await live_rounds(self._service):
             if round_.finished_at is None:
                 differing += await self._compare(round_, until)
@@ -73,9 +75,9 @@ class Counting:
         await self._service.redis.set(keys.DIFFERING, text, px=keys.DIFFERING_MS)
         return differing
 
-    async def _compare(self, round_: Recorded, until: float) -> list[Difference]:
+    async def _compare(self, round_: Recorded, until: float) -> list[Lag]:
         await outbox.align(self._service.store, self._service.redis, round_.day, list(round_.shards))
-        found = await differences(self._service, round_, until)
+        found = await lags(self._service, round_, until)
         lost = {one.shard for one in found if one.behind == "books"}
         lost -= {shard for day, shard in self._again if day == round_.day}
         if not lost:
@@ -84,10 +86,10 @@ class Counting:
             self._again.add((round_.day, shard))
             await outbox.go_back(self._service.redis, round_.day, shard)
         log.warning("drained_again", day=str(round_.day), shards=sorted(lost))
-        return await differences(self._service, round_, until)
+        return await lags(self._service, round_, until)
 
 
-async def differences(service: Service, round_: Recorded, until: float) -> list[Difference]:
+async def lags(service: Service, round_: Recorded, until: float) -> list[Lag]:
     """Every shard and step of a round. Shards that are not drained ``until`` then, in monotonic seconds, are left out:
     their backlog has an alarm of its own. Raises :class:`~clock.domain.outcomes.Unavailable` and a ``RedisError``."""
     before = {shard: await _counted(service, round_, shard) for shard in round_.shards}
@@ -101,9 +103,9 @@ async def differences(service: Service, round_: Recorded, until: float) -> list[
         for step, low, high in zip(STEPS, before[shard], after, strict=True):
             has = books.get((shard, step.name), 0)
             if has < low:
-                found.append(Difference(round_.day.isoformat(), shard, step.name, "books", low - has))
+                found.append(Lag(round_.day.isoformat(), shard, step.name, "books", low - has))
             elif has > high:
-                found.append(Difference(round_.day.isoformat(), shard, step.name, "redis", has - high))
+                found.append(Lag(round_.day.isoformat(), shard, step.name, "redis", has - high))
     return found
 
 
@@ -117,9 +119,10 @@ async def _drained(service: Service, round_: Recorded, shard: int, until: float)
     """Whether everything that is in the outbox now comes into the books in time."""
     last = await service.redis.xrevrange(keys.name(round_.day, shard, "outbox"), count=1)
     while last and (await outbox.position(service.redis, round_.day, shard)).number < outbox.number(last[0][0]):
-        await outbox.drain_some(service.store, service.redis, round_.day, shard)
         if monotonic() > until:
             return False
+        if not await outbox.drain_some(service.store, service.redis, round_.day, shard):
+            await asyncio.sleep(PAUSE_SECONDS)  # another process drains it
     return True
 
 

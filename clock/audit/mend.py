@@ -15,7 +15,7 @@ from clock.audit.contents import Shard, contents_of, state_in_redis
 from clock.audit.rebuild import CHUNK, rebuild_round
 from clock.books import outbox
 from clock.books.store import SETTLEMENT_LOCK, rows
-from clock.domain.rounds import PUBLISHED_STATES
+from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES
 from clock.game import keys
 from clock.game.client import call
 from clock.game.scripts import Value, load, of_users
@@ -34,16 +34,19 @@ STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
 
 
 class Mended(msgspec.Struct):
-    """What was done: shards that were recreated, winners whose rank was corrected, users whose record was
-    corrected, shards whose closing totals were;
-    ``left``: users of whom Redis knows more than the books, which the streams do not have any more."""
+    """What was done."""
 
     day: str
     rebuilt: list[str]
+    """Shards that were not in Redis."""
     ranks: int = 0
+    """Winners whose rank was corrected in the books."""
     users: int = 0
+    """Users whose record was corrected in Redis."""
     closings: int = 0
+    """Shards whose totals at closing were corrected."""
     left: list[int] = []
+    """Users of whom Redis knows more than the books; the streams do not have it any more."""
 
 
 async def mend(service: Service, day: date) -> Mended | None:
@@ -65,7 +68,7 @@ async def mend(service: Service, day: date) -> Mended | None:
             done.users += words.count(b"mended")
             if not words and not done.left:  # those left may only have been on their way into the books
                 break
-        closed = {one["shard"]: one for one in await service.store.all("closed_shards", day=day)}
+        closed = {one["shard"] for one in await service.store.all("closed_shards", day=day)}
         for shard in round_.shards:
             await _shard(service, round_, shard, books[shard], shard in closed)
             done.closings += await _closing(service, round_, shard, books[shard], shard in closed)
@@ -76,7 +79,7 @@ async def mend(service: Service, day: date) -> Mended | None:
 async def _ranks(service: Service, round_: Recorded) -> int:
     """Give ranks anew, in the order of check-in, where two servers have given the same one; how many have changed. Once
     the round is split each belongs to a packet, and stays."""
-    if round_.state not in ("open", "closed", "voiding"):
+    if round_.state not in UNSPLIT_STATES:
         return 0
     given: dict[int, int] = defaultdict(int)
     changed: dict[int, int] = {}
@@ -147,7 +150,7 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
 
 async def _closing(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> int:
     """Until the round is split, a shard has said when it closed what the books have; 1 where that was corrected."""
-    if not closed or round_.state not in ("open", "closed", "voiding"):
+    if not closed or round_.state not in UNSPLIT_STATES:
         return 0
     figures = {name: content.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
     return len(await service.store.all("correct_closing", day=round_.day, shard=shard, **figures))

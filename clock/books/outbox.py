@@ -64,22 +64,21 @@ async def drain_new(store: Store, redis: Commands, day: Day, shard: int) -> int:
     many. Those that come meanwhile are left: under a steady load there would be no end."""
     last = await redis.xrevrange(keys.name(day, shard, "outbox"), count=1)
     moved = 0
-    while last and (some := await drain_some(store, redis, day, shard)):
-        moved += some
-        if (await position(redis, day, shard)).number >= number(last[0][0]):
+    while last and (await position(redis, day, shard)).number < number(last[0][0]):
+        some = await drain_some(store, redis, day, shard)
+        if not some:
             break
+        moved += some
     return moved
 
 
 async def drain_some(store: Store, redis: Commands, day: Day, shard: int) -> int | None:
     """Move up to :data:`ENTRIES_AT_ONCE` entries; how many, or ``None`` while another process drains this shard.
 
-    The books never have what a replica, where one is asked for, does not have: promoted, it would give the packet
-    of a claim that it never saw to somebody else.
+    The books never have what a replica, where one is asked for, does not have: promoted, it would not know a member
+    whom the books know, and give a rank twice.
     """
     stream = keys.name(day, shard, "outbox")
-    if not await waiting(redis, day, shard, 1):
-        return 0
     async with store.transaction() as connection:
         lease = await one(connection, "try_lease", lock=OUTBOX_LOCK, shard=lease_of(day, shard))
         if not lease["ours"]:

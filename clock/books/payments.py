@@ -27,10 +27,7 @@ async def one_stake_each(connection: Connection, day: date, new: dict[str, list[
     a round is refunded in full. ``new``: the rows to be written, by table; each of ``members`` belongs to an accepted
     payment."""
     uids = [row[1] for row in new["members"]]
-    known = [row["uid"] for row in await rows(connection, "members_among", day=day, uids=uids)]
-    if not known and len(set(uids)) == len(uids):
-        return
-    found = await rows(connection, "accepted_payments", day=day, uids=known)
+    found = await rows(connection, "accepted_payments", day=day, uids=uids)
     stakes = {row["uid"]: (row["order_no"], row["transaction_id"]) for row in found}
     members = iter(new["members"])
     payments, new["payments"], new["members"] = new["payments"], [], []

@@ -43,7 +43,7 @@ RELEASE_LOCK = 0x636C6F67
 """Advisory lock of whoever decides about a quarantined callback."""
 
 OUTBOX_LOCK = 0x636C6F65
-"""First of the two numbers of a shard's drain lease; the second is a hash of day and shard."""
+"""First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 
 NO_SESSION: dict[str, Any] = {"prepare_threshold": None}
 """No prepared statements: behind PgBouncer in transaction mode the next transaction has another server connection,
@@ -55,12 +55,13 @@ NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
 
 @cache
 def queries() -> dict[str, LiteralString]:
-    """The named queries of ``sql/queries.sql``: ``-- name: sentence``, then the statement."""
-    text = (folder("sql") / "queries.sql").read_text("utf-8")
-    found = {}
-    for part in re.split(r"^-- (?=\w+: )", text, flags=re.MULTILINE)[1:]:
-        name, _, body = part.partition(":")
-        found[name] = cast(LiteralString, body.partition("\n")[2].strip())
+    """The named queries of ``sql/queries/``: ``-- name: sentence``, then the statement."""
+    found: dict[str, LiteralString] = {}
+    for file in sorted((folder("sql") / "queries").glob("*.sql")):
+        for part in re.split(r"^-- (?=\w+: )", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            name, _, body = part.partition(":")
+            assert name not in found, f"two queries are called {name}"
+            found[name] = cast(LiteralString, body.partition("\n")[2].strip())
     return found
 
 

@@ -20,6 +20,9 @@ UNSETTLED_STATES: tuple[State, ...] = ("open", "closed", "split", "published")
 VOID_STATES: tuple[State, ...] = ("voiding", "void")
 """Called off."""
 
+UNSPLIT_STATES: tuple[State, ...] = ("open", "closed", "voiding")
+"""No packet belongs to anybody, and none was."""
+
 SPLIT_STATES: tuple[State, ...] = ("split", "published", "settled", "finished")
 """The manifest is written."""
 

@@ -1,7 +1,6 @@
 """The Redis commands that the service uses, typed as this client answers them: bytes, without decoding.
 
-redis-py annotates a reply with every type that any of its settings may give, and with sync and async at once. The list
-is also what a Redis user needs rights for.
+redis-py annotates a reply with every type that any of its settings may give, and with sync and async at once.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -98,8 +97,6 @@ class Commands(Protocol):
     def hscan_iter(self, name: str, *, count: int) -> AsyncIterator[tuple[bytes, bytes]]: ...
 
     # -- lists
-
-    async def llen(self, name: str) -> int: ...
 
     async def lrange(self, name: str, start: int, end: int) -> list[bytes]: ...
 

@@ -28,7 +28,7 @@ PROBE_SECONDS = 1.0
 
 
 def of_a_replica(error: Exception) -> bool:
-    """Whether a server answers so that is no primary (any more): its name may mean another server by now."""
+    """Whether the error says that the server is no primary: its name may mean another server by now."""
     return isinstance(error, ReadOnlyError) or str(error).startswith("MASTERDOWN")
 
 

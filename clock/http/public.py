@@ -66,7 +66,7 @@ async def board(service: Service, page: int, limit: int) -> Answer:
 
 
 async def figures(service: Service, day: date) -> Answer:
-    """A round; sums in fen, ``None`` until they are final. The number of claims is secret (docs/decisions/0010)."""
+    """A round; sums in fen, ``None`` until they are final."""
     row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("not_found")

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily
 from redis.exceptions import RedisError
 
-from clock.audit.counts import Difference
+from clock.audit.counts import Lag
 from clock.books import outbox
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import STEPS, UNSETTLED_STATES, Calendar, phase, previous
@@ -44,7 +44,7 @@ class Watched(msgspec.Struct, kw_only=True):
     replicas_wanted: int = 0
     outbox_entries: int = 0
     outbox_oldest_ms: int = 0
-    differing: list[Difference] = []
+    differing: list[Lag] = []
     """Where Redis and the books count differently, by the worker's last comparison."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))
     """Of all API processes, by :func:`clock.operators.live.traffic`."""
@@ -118,7 +118,7 @@ class Watch:
         seen.outbox_entries, seen.outbox_oldest_ms = backlog["entries"], backlog["oldest_ms"]
         seen.traffic = await traffic(redis)
         differing = await redis.get(keys.DIFFERING)
-        seen.differing = msgspec.json.decode(differing or b"[]", type=list[Difference])
+        seen.differing = msgspec.json.decode(differing or b"[]", type=list[Lag])
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()

@@ -3,8 +3,8 @@
 *tally*, when the round is settled: a check-in extends the streak, a missed one ends it, and every member has a result
 to see. Rounds are tallied in the order of their days, since a streak follows from the round before.
 
-*credit*, when every packet has been claimed: the packets count as income. Not earlier: incomes that change with each
-claim would reveal the number of claims and so, as the seed is public, the next packet (docs/decisions/0010).
+*credit*, when every packet has been claimed: the packets count as income. Not earlier: the board would change with
+each claim.
 """
 
 from datetime import date

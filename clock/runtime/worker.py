@@ -124,7 +124,7 @@ async def trim(context: dict[str, Any]) -> None:
 
 
 @resilient
-async def count_again(context: dict[str, Any]) -> None:
+async def compare_counts(context: dict[str, Any]) -> None:
     """See whether Redis and the books still count the same."""
     await context["counting"].look()
 
@@ -239,7 +239,7 @@ def build(service: Service) -> Worker:
             keep_result=0,
             run_at_startup=True,
         )
-        for job in (drain, count_again, beat, rewrite, settle, count, remind, send, ask, compare)
+        for job in (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, compare)
     ]
     jobs.append(cron(trim, name="trim", second=30, timeout=JOB_SECONDS, keep_result=0))  # type: ignore[arg-type]
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too

@@ -1,6 +1,6 @@
 """Proxies between the service and its servers, which lose what they are told to lose.
 
-A fault is armed for a *call*: a script by its verb, a Redis command by its name (``xdel``), or Postgres'
+A fault is armed for a *call*: a script by its verb, a Redis command by its name (``xrange``), or Postgres'
 ``commit``. The next such call is hit, wherever it comes from.
 """
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from clock.game.scripts import load
 
-VERBS = ("join", "pay", "check_in", "claim", "status", "order", "profile", "quarantine")
+VERBS = ("join", "pay", "check_in", "claim", "status", "order", "profile", "quarantine", "drained")
 STEPS = ("open", "close", "publish", "settle", "finish")
 
 VERB_OF_SHA = {load(verb).sha.encode(): verb for verb in VERBS + STEPS}

@@ -15,10 +15,10 @@ PHASES: tuple[Phase, ...] = ("evening", "midnight", "morning", "claims")
 """Of each round, in the order in which they are played; at midnight the round before is finished."""
 
 CALLS: dict[Phase, tuple[str, ...]] = {
-    "evening": ("join", "pay", "status", "profile", "xdel", "commit", "order"),
-    "midnight": ("claim", "finish", "commit", "xdel", "xrange"),
-    "morning": ("check_in", "pay", "status", "commit", "xdel"),
-    "claims": ("claim", "close", "publish", "settle", "commit", "xdel", "xrange"),
+    "evening": ("join", "pay", "status", "profile", "drained", "commit", "order"),
+    "midnight": ("claim", "finish", "commit", "drained", "xrange"),
+    "morning": ("check_in", "pay", "status", "commit", "drained"),
+    "claims": ("claim", "close", "publish", "settle", "commit", "drained", "xrange"),
 }
 """The calls whose requests and replies are lost in a phase, because they happen in it."""
 

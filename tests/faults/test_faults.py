@@ -5,8 +5,9 @@
 
 import pytest
 
+from tests.faults.proxy import VERB_OF_SHA
 from tests.faults.report import play, text_of
-from tests.faults.schedule import PHASES, SMALL, schedule
+from tests.faults.schedule import CALLS, PHASES, SMALL, schedule
 from tests.faults.stack import NAMES
 
 SEED = 20261123
@@ -24,6 +25,11 @@ async def test_nothing_acknowledged_is_lost_or_paid_twice_in_a_round_of_faults()
     assert line.endswith("compared"), said
     for answer in ("join ordered", "pay paid", "pay refund_due", "check-in checked_in", "claim claimed"):
         assert played.journal.acknowledged[answer] >= 10, said
+
+
+def test_what_is_lost_is_a_call_that_the_service_makes() -> None:
+    """A script, by its verb; or what the drain reads and commits."""
+    assert {call for calls in CALLS.values() for call in calls} <= {*VERB_OF_SHA.values(), "xrange", "commit"}
 
 
 def test_a_seed_always_makes_the_same_schedule() -> None:

@@ -86,7 +86,7 @@ async def test_a_round_from_its_first_visitor_to_its_last_fen(settings: Settings
         figures = await tuesday_mei_is_credited_without_her(town)
         every_fen_is_in_one_place(figures)
         recomputed = anybody_can_recompute_the_packets(promised, figures)
-        assert packets == recomputed[:2]  # Lin's and Chen's: they claimed first and second
+        assert packets == recomputed[:2]  # Lin's and Chen's: they checked in first and second
         await mei_finds_hers_in_her_history(town, recomputed[2:])
 
 

@@ -1,4 +1,4 @@
-"""check_in: each result of RULES.md in its order, at its boundaries, once a user."""
+"""check_in: each result of docs/rules.md in its order, at its boundaries, once a user."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""claim: each result of RULES.md in its order, one packet a winner, by the user or by the system."""
+"""claim: each result of docs/rules.md in its order, one packet a winner, by the user or by the system."""
 
 import asyncio
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock.audit.contents import RANK
+from clock.audit.contents import packed_rank
 from tests.lua.stage import Stage, tail_of
 
 
@@ -13,7 +13,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
     """As the prelude describes it."""
     text = state.encode() + b"".join(msgspec.msgpack.encode(part) for part in (tail_of(uid), uid, f"open-{uid}"))
     if state != "O":
-        text += msgspec.msgpack.encode(transaction) + RANK.pack(0xCE, uid if state in "CP" else 0)
+        text += msgspec.msgpack.encode(transaction) + packed_rank(uid if state in "CP" else 0)
     return text
 
 

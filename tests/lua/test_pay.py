@@ -1,4 +1,4 @@
-"""pay: the checks of RULES.md in their order, repeated payments, and what a callback carries."""
+"""pay: the checks of docs/rules.md in their order, repeated payments, and what a callback carries."""
 
 import asyncio
 from dataclasses import dataclass

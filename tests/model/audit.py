@@ -4,7 +4,7 @@ It reads decoded stream entries and the provider's own books. What settlement de
 packets it takes as they were claimed, and it does not look at the ledger or at any table.
 
 A stake that was accepted is in exactly one place: returned to its winner, in a packet, in the fee, refunded or
-carried (RULES.md, *What must always hold*).
+carried (docs/ledger.md).
 """
 
 from collections import Counter

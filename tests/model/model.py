@@ -1,9 +1,9 @@
-"""A second, simple clock to audit the real one: RULES.md in plain Python, one request at a time, nothing shared.
+"""A second, simple clock to audit the real one: docs/rules.md in plain Python, one request at a time, nothing shared.
 
 It knows nothing of scripts, shards, streams or tables, and takes the few things that are random (order numbers,
 which packet a winner draws) from the answers of the real one, after checking that they are possible.
 
-Where RULES.md is silent the choice is marked ``(silent)``.
+Where docs/rules.md is silent the choice is marked ``(silent)``.
 """
 
 from collections import Counter
@@ -91,7 +91,7 @@ class Round:
     pot_fen: int = 0
     carried_out_fen: int = 0
     packets: Counter[int] = field(default_factory=Counter)
-    """Packets that nobody has claimed yet; known once the real round has published them."""
+    """Packets of those who have not claimed yet; known once the real round has published them."""
 
     def __post_init__(self) -> None:
         morning = self.day + timedelta(days=1)

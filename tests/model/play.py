@@ -341,6 +341,8 @@ class Table:
         assert sorted(members) == sorted((uid, stake, uid in round_.late) for uid in round_.members)
         check_ins = [row["uid"] for row in await self.select("check_ins", day)]
         assert sorted(check_ins) == sorted(round_.winners)
+        ranks = {row["uid"]: row["rank"] for row in await self.select("check_ins", day)}
+        assert all(row["index"] == ranks[row["uid"]] - 1 for row in await self.select("claims", day))
         claims = [(r["uid"], r["packet_fen"], r["stake_fen"], r["by"]) for r in await self.select("claims", day)]
         assert sorted(claims) == sorted((uid, packet, stake, by) for uid, (packet, by) in round_.claims.items())
 

@@ -217,6 +217,11 @@ def test_a_file_holds_one_idea_and_a_function_fits_on_a_screen(path: Path) -> No
     assert [found for found in functions_of(path) if found[1] >= MOST_FUNCTION_LINES] == []
 
 
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("lua/*"), *ROOT.glob("sql/*/*")]), ids=lambda path: path.name)
+def test_a_script_and_a_file_of_queries_hold_one_idea(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) < MOST_LINES / 2
+
+
 def test_what_tests_share_stands_in_no_test_file() -> None:
     for path in ALL_FILES:
         for full in imports_of(path):

@@ -1,4 +1,4 @@
-"""The named statements of ``sql/queries.sql``: each is used, and each that is used exists."""
+"""The named statements of ``sql/queries/``: each is used, and each that is used exists."""
 
 import ast
 import os

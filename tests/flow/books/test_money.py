@@ -52,7 +52,7 @@ async def test_what_follows_from_a_row_happens_once_beside_rows_that_are_new(pro
 
 
 async def test_a_packet_that_two_users_claim_is_paid_to_the_first(process: Service) -> None:
-    """Redis has lost a claim and given its packet again: the books keep what they have, and reconciling will say it."""
+    """Two servers gave one rank: the books keep what they have, and reconciling will say it."""
     claims: list[Entry] = [["claimed", at("22:00", n), "user", 100, 0, [uid], [5]] for n, uid in enumerate((1, 2))]
     await add(process, claims)
     await outbox.drain(process.store, process.redis, DAY, SHARD)

@@ -79,7 +79,6 @@ async def test_books_that_went_back_get_again_what_they_lost(process: Service) -
         for table in (*COLUMNS, "transfers", "outgoing", "outbox_positions"):
             await connection.execute(f"DELETE FROM {table}".encode())
         await connection.execute("INSERT INTO outbox_positions TABLE before")
-    await add(process, [])
     assert await outbox.align(process.store, process.redis, DAY, [SHARD]) == [SHARD]
     assert await outbox.depth(process.redis, DAY, 1) == len(entries) - 3
     await outbox.go_back(process.redis, DAY, SHARD)

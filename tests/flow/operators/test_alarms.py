@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock.audit.counts import Difference
+from clock.audit.counts import Lag
 from clock.operators import watch
 from clock.operators.watch import Watched, alarms
 from clock.runtime import worker
@@ -25,8 +25,8 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"worker": False}, "worker_away"),
         ({"replicas_wanted": 1}, "replica_short"),
         ({"replicas_wanted": 1, "replicas": 1}, None),
-        ({"differing": [Difference("2026-07-01", 0, "paid", "redis", 3)]}, "redis_behind"),
-        ({"differing": [Difference("2026-07-01", 0, "paid", "books", 3)]}, "books_behind"),
+        ({"differing": [Lag("2026-07-01", 0, "paid", "redis", 3)]}, "redis_behind"),
+        ({"differing": [Lag("2026-07-01", 0, "paid", "books", 3)]}, "books_behind"),
         ({"differences": 1}, "books_differ"),
         ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS}, None),
         ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS + 1}, "settlement_late"),

@@ -1,0 +1,66 @@
+-- Rebuilding, reconciling, counting. Parameters are psycopg's.
+
+-- rebuild_users: The users of a round, for Redis.
+SELECT o.uid, o.order_no, o.order_id, o.open_id, p.transaction_id, m.late, c.rank, l.packet_fen
+FROM orders o
+LEFT JOIN members m ON m.day = o.day AND m.uid = o.uid
+LEFT JOIN payments p ON p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late')
+LEFT JOIN check_ins c ON c.day = o.day AND c.uid = o.uid
+LEFT JOIN claims l ON l.day = o.day AND l.uid = o.uid
+WHERE o.day = %(day)s ORDER BY o.uid
+
+-- rebuild_payments: Refunded payments of existing orders, for Redis.
+SELECT p.uid, p.order_no, p.transaction_id, p.outcome FROM payments p
+JOIN orders o ON o.day = p.day AND o.uid = p.uid AND o.order_no = p.order_no
+WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
+
+-- rebuild_packets: Every packet of a round, in the order of ranks, for Redis.
+SELECT shard, fen FROM packets WHERE day = %(day)s ORDER BY shard, index
+
+-- flags_used: Whether Redis must have flags of users: there is a switch, an acknowledgement, or a result.
+SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0) AS used
+
+-- rebuild_flags: The flags of all users, for Redis.
+SELECT coalesce(f.uid, s.uid) AS uid, coalesce(f.remind, false) AS remind, s.last_day, f.acked_day
+FROM flags f FULL JOIN standings s ON s.uid = f.uid
+
+-- count_steps: How many users of each shard took which step of a round.
+SELECT shard, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2
+
+-- server_name: Which server answers: it is another one after a restart, a promotion or a restore.
+SELECT pg_postmaster_start_time() AS started, inet_server_addr() AS address, inet_server_port() AS port
+
+-- unreconciled: Rounds that ended within a week and were not reconciled for a day, or for an hour if the bill was missing.
+SELECT r.day FROM rounds r WHERE r.finished_at > now() - make_interval(days => 7)
+  AND NOT EXISTS (SELECT FROM reconciliations c WHERE c.day = r.day AND c.at >= r.finished_at AND c.at > now()
+      - make_interval(hours => CASE WHEN c.differences @> '[{"what": "bill_missing"}]' THEN 1 ELSE 24 END))
+ORDER BY r.day
+
+-- save_reconciliation: Stores the result of a reconciliation.
+INSERT INTO reconciliations (day, differences, mended) VALUES (%(day)s, %(differences)s::jsonb, %(mended)s::jsonb)
+
+-- stray_claims: Claims of another packet than that of the winner's rank, or with another sum than the manifest has.
+SELECT c.uid, c.packet_fen, p.fen FROM claims c
+LEFT JOIN check_ins i ON i.day = c.day AND i.uid = c.uid
+LEFT JOIN packets p ON p.day = c.day AND p.shard = c.shard AND p.index = i.rank - 1
+WHERE c.day = %(day)s AND (p.fen IS DISTINCT FROM c.packet_fen OR c.index <> p.index) ORDER BY c.uid LIMIT %(limit)s
+
+-- payments_of_round: Every payment of a round, with any outcome.
+SELECT order_no, transaction_id, amount_fen, paid_at_ms FROM payments WHERE day = %(day)s
+
+-- outgoing_numbers: Every payout and refund of a round.
+SELECT no, kind, state, amount_fen, ended_at FROM outgoing WHERE day = %(day)s
+
+-- money_dates: The dates on which a round's money may have moved.
+SELECT DISTINCT (to_timestamp(paid_at_ms / 1000) AT TIME ZONE %(zone)s)::date AS date FROM payments WHERE day = %(day)s
+UNION
+SELECT generate_series(first, least(last, first + 60), '1 day')::date FROM (
+    SELECT DISTINCT (created_at AT TIME ZONE %(zone)s)::date AS first,
+           (coalesce(ended_at, now()) AT TIME ZONE %(zone)s)::date AS last FROM outgoing WHERE day = %(day)s) AS spans
+
+-- unqueued: Payouts and refunds that are owed but not queued, and queued but not owed.
+SELECT coalesce(b.no, o.no) AS no, b.fen AS owed, o.amount_fen AS queued FROM (
+    SELECT 'P' || to_char(day, 'YYYYMMDD') || uid AS no, stake_fen + packet_fen AS fen FROM claims WHERE day = %(day)s
+    UNION ALL SELECT refund_no, amount_fen FROM refunds WHERE day = %(day)s) AS b
+FULL JOIN (SELECT no, amount_fen FROM outgoing WHERE day = %(day)s) AS o ON o.no = b.no
+WHERE b.fen IS DISTINCT FROM o.amount_fen ORDER BY 1 LIMIT %(limit)s

@@ -1,0 +1,67 @@
+-- Money on its way: unpaid orders, payouts and refunds. Parameters are psycopg's.
+
+-- unpaid_orders_due: Orders without a payment that are due for a query to the channel.
+SELECT o.order_no FROM orders o LEFT JOIN order_questions q ON q.day = o.day AND q.order_no = o.order_no
+WHERE o.day = %(day)s AND o.at_ms <= %(now_ms)s - %(first)s AND coalesce(q.next_at_ms, 0) <= %(now_ms)s
+  AND NOT EXISTS (SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no)
+ORDER BY coalesce(q.next_at_ms, o.at_ms) LIMIT %(limit)s
+
+-- unpaid_orders: All orders of a round without a payment.
+SELECT o.order_no FROM orders o
+WHERE o.day = %(day)s AND NOT EXISTS (SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no)
+ORDER BY o.order_no
+
+-- note_questions: Records the channel's answers; the delay of the next query doubles up to six hours, but ends at again_ms.
+INSERT INTO order_questions (day, order_no, asked, next_at_ms, answer)
+SELECT %(day)s, order_no, 1, least(%(now_ms)s + 240000, %(again_ms)s::bigint), answer
+FROM unnest(%(order_nos)s::text[], %(answers)s::text[]) AS said (order_no, answer)
+ON CONFLICT (day, order_no) DO UPDATE SET asked = order_questions.asked + 1, answer = excluded.answer,
+    next_at_ms = least(%(again_ms)s::bigint,
+        %(now_ms)s + least(21600000, 120000 * (2 ^ least(order_questions.asked + 1, 10))::bigint))
+
+-- list_unanswered: Unpaid orders whose payment state the channel has not confirmed.
+SELECT order_no, asked, next_at_ms FROM order_questions WHERE day = %(day)s AND answer = 'unknown'
+ORDER BY order_no LIMIT %(limit)s OFFSET %(offset)s
+
+-- mark_swept: The channel has been queried about the round's unpaid orders.
+UPDATE rounds SET swept_at = now(), unanswered_orders = %(unanswered)s WHERE day = %(day)s
+
+-- find_order: A user's order in a round.
+SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s
+
+-- find_payment: Whether a payment is in the books.
+SELECT 1 AS found FROM payments WHERE day = %(day)s AND order_no = %(order_no)s AND transaction_id = %(transaction_id)s
+
+-- take_outgoing: Leases rows that are due to be sent or queried to this process.
+WITH due AS (
+    SELECT day, no, state AS was FROM outgoing
+    WHERE state IN ('owed', 'unknown', 'processing') AND next_at <= now()
+    ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s),
+    state = CASE due.was WHEN 'owed' THEN 'unknown' ELSE due.was END
+FROM due WHERE o.day = due.day AND o.no = due.no
+RETURNING o.day, o.no, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
+    (SELECT open_id FROM orders r WHERE r.day = o.day AND r.uid = o.uid) AS open_id,
+    CASE o.kind WHEN 'refund' THEN
+        (SELECT p.channel FROM payments p
+         WHERE p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
+    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
+         WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+
+-- end_outgoing: Records a final state.
+UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
+WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed')
+
+-- delay_outgoing: Records a state that is not final, and when to retry.
+UPDATE outgoing SET state = %(state)s, reason = %(reason)s, next_at = now() + make_interval(secs => %(seconds)s)
+WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed')
+
+-- count_outgoing: Count and sum of each state.
+SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM outgoing
+WHERE %(day)s::date IS NULL OR day = %(day)s GROUP BY kind, state ORDER BY kind, state
+
+-- list_outgoing: Rows in one state, newest first; "stuck" means tried for a long time.
+SELECT day, no, kind, uid, amount_fen, state, attempts, reason, order_no FROM outgoing
+WHERE (%(day)s::date IS NULL OR day = %(day)s)
+  AND (state = %(state)s OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
+ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s

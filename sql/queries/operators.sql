@@ -1,0 +1,43 @@
+-- What operators watch, and the check of the server at the start. Parameters are psycopg's.
+
+-- steps: How many users took which step of a round, minute by minute.
+SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2 ORDER BY 1, 2
+
+-- watch: Figures for operators over all rounds; each reads a partial index or a few days.
+SELECT
+    (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
+    (SELECT count(*) FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s) AS outgoing_stuck,
+    (SELECT count(*) FROM reminders WHERE state = 'due') AS reminders_due,
+    (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (
+        SELECT DISTINCT ON (day) day, differences FROM reconciliations
+        WHERE day >= %(today)s::date - 7 ORDER BY day, at DESC) AS newest) AS differences
+
+-- watch_outgoing: Money on its way, and failed, over all rounds.
+SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen,
+       (extract(epoch FROM now() - min(created_at)))::bigint AS oldest_seconds
+FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') GROUP BY 1, 2
+UNION ALL
+SELECT kind, state, count(*), coalesce(sum(amount_fen), 0)::bigint, (extract(epoch FROM now() - min(created_at)))::bigint
+FROM outgoing WHERE state = 'failed' GROUP BY 1, 2
+ORDER BY 1, 2
+
+-- watch_rounds: The rounds that are not over.
+SELECT * FROM rounds WHERE finished_at IS NULL ORDER BY day LIMIT 100
+
+-- migrations: What has been applied to this database.
+SELECT name, checksum FROM migrations
+
+-- server: What the start check judges: the server, its settings in effect here, and where this role may create tables.
+SELECT current_setting('server_version_num')::int AS version_num, current_setting('server_version') AS version,
+       pg_is_in_recovery() AS standby, current_setting('server_encoding') AS server_encoding,
+       current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_user::text AS role, current_database()::text AS database, current_schema()::text AS schema,
+       current_setting('search_path') AS search_path,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create
+
+-- rights: Of each table: whether this role may read and write it, and whether it has the rights of its owner.
+SELECT name, pg_get_userbyid(relowner)::text AS owner, pg_has_role(relowner, 'USAGE') AS owns,
+       has_table_privilege(pg_class.oid, 'SELECT') AND has_table_privilege(pg_class.oid, 'INSERT')
+       AND has_table_privilege(pg_class.oid, 'UPDATE') AND has_table_privilege(pg_class.oid, 'DELETE') AS may_write
+FROM unnest(%(tables)s::text[]) AS name JOIN pg_class ON pg_class.oid = to_regclass(name)

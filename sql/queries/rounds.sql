@@ -1,0 +1,74 @@
+-- Rounds: their rows, states and figures, and what is carried between them. Parameters are psycopg's.
+
+-- create_round: The round of a day with its rules and seed, unless it exists.
+INSERT INTO rounds (day, rules, seed, seed_hash)
+VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s))
+ON CONFLICT (day) DO NOTHING
+
+-- get_round: The row of a round.
+SELECT * FROM rounds WHERE day = %(day)s
+
+-- live_rounds: Rounds whose keys may still be in Redis, oldest first.
+SELECT * FROM rounds
+WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %(keep_seconds)s)
+ORDER BY day
+
+-- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished.
+SELECT pg_advisory_xact_lock(%(lock)s)
+
+-- set_state: Moves a round from its current state to the next.
+UPDATE rounds SET state = %(to)s WHERE day = %(day)s AND state = %(from)s RETURNING day
+
+-- count_books: Members and winners as the books have them.
+SELECT (SELECT count(*) FROM members WHERE day = %(day)s) AS members,
+       (SELECT count(*) FROM members WHERE day = %(day)s AND late) AS late,
+       (SELECT coalesce(sum(stake_fen), 0)::bigint FROM members WHERE day = %(day)s) AS pool_fen,
+       (SELECT count(*) FROM check_ins WHERE day = %(day)s) AS winners,
+       (SELECT count(*) FROM members m WHERE day = %(day)s AND late AND NOT EXISTS
+           (SELECT FROM check_ins c WHERE c.day = m.day AND c.uid = m.uid)) AS late_sleepers
+
+-- take_carried: Takes the sums carried out of earlier rounds for this round's pot; each once.
+WITH taken AS (
+    UPDATE rounds SET carried_to = %(day)s
+    WHERE day < %(day)s AND carried_out_fen > 0 AND carried_to IS NULL AND state IN ('settled', 'finished')
+    RETURNING carried_out_fen)
+SELECT coalesce(sum(carried_out_fen), 0)::bigint AS fen FROM taken
+
+-- give_carried_back: Returns the sums that a void round had carried in, for the next round.
+UPDATE rounds SET carried_to = NULL WHERE carried_to = %(day)s
+
+-- save_split: The figures of the split, together with the manifest.
+UPDATE rounds SET state = 'split', members = %(members)s, winners = %(winners)s, late = %(late)s,
+    pool_fen = %(pool_fen)s, refunded_fen = %(refunded_fen)s, forfeited_fen = %(forfeited_fen)s, fee_fen = %(fee_fen)s,
+    carried_in_fen = %(carried_in_fen)s, pot_fen = %(pot_fen)s, carried_out_fen = %(carried_out_fen)s,
+    smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
+WHERE day = %(day)s AND state = 'closed' RETURNING day
+
+-- mark_settled: Claiming is open.
+UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND state = 'published'
+
+-- mark_finished: Every winner has been credited; keys expire from here on.
+UPDATE rounds SET state = CASE state WHEN 'settled' THEN 'finished' ELSE state END, finished_at = now()
+WHERE day = %(day)s AND state IN ('settled', 'void') AND finished_at IS NULL
+
+-- start_voiding: From any state before claiming could open.
+UPDATE rounds SET state = 'voiding', void_reason = %(reason)s
+WHERE day = %(day)s AND state IN ('open', 'closed', 'split') RETURNING day
+
+-- mark_void: Every stake is owed back.
+UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,
+    pool_fen = %(pool_fen)s, refunded_fen = %(pool_fen)s, forfeited_fen = 0, fee_fen = 0, carried_in_fen = 0, pot_fen = 0,
+    carried_out_fen = 0, smallest_fen = NULL, largest_fen = NULL
+WHERE day = %(day)s AND state = 'voiding'
+
+-- packets_page: A page of a round's packets in the order of the split; each shard has a contiguous range of places.
+SELECT p.fen FROM (
+    SELECT shard, winners, (sum(winners) OVER (ORDER BY shard) - winners)::bigint AS first FROM closings WHERE day = %(day)s) AS s
+JOIN packets p ON p.day = %(day)s AND p.shard = s.shard
+    AND p.index >= %(offset)s::bigint - s.first AND p.index < %(offset)s::bigint + %(limit)s::bigint - s.first
+WHERE s.first < %(offset)s::bigint + %(limit)s::bigint AND s.first + s.winners > %(offset)s::bigint
+ORDER BY p.shard, p.index
+
+-- last_reconciliation: The latest reconciliation of a round.
+SELECT (extract(epoch FROM at) * 1000)::bigint AS at_ms, differences, mended FROM reconciliations
+WHERE day = %(day)s ORDER BY at DESC LIMIT 1

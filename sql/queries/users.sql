@@ -1,0 +1,135 @@
+-- What users see of themselves and of each other: sums, history, standings, talents, the board, reminders. Parameters are psycopg's.
+
+-- me: A user's sums in fen from the ledger, and days from the standings. A check-in that is not in the standings yet counts as a morning.
+WITH own AS (SELECT kind, amount_fen, from_account, to_account FROM transfers WHERE uid = %(uid)s),
+standing AS (SELECT * FROM standings WHERE uid = %(uid)s),
+fresh AS (SELECT count(*) AS mornings FROM rounds r
+          CROSS JOIN LATERAL (SELECT FROM check_ins c WHERE c.day = r.day AND c.uid = %(uid)s LIMIT 1) AS c
+          WHERE r.tallied_at IS NULL AND r.state NOT IN ('voiding', 'void')
+            AND NOT EXISTS (SELECT FROM standing s WHERE s.last_day >= r.day)),
+latest AS (SELECT max(day) AS day FROM rounds WHERE tallied_at IS NOT NULL AND day < %(today)s)
+SELECT (SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund' THEN -amount_fen END), 0)::bigint FROM own) AS spend_money,
+       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS income_money,
+       (SELECT coalesce(max(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS max_money,
+       (SELECT count(*) FROM own WHERE kind = 'stake') AS join_num,
+       (SELECT mornings FROM fresh) + coalesce((SELECT mornings FROM standing), 0) AS clock_day_num,
+       coalesce((SELECT longest FROM standing), 0) AS long_day_num,
+       coalesce((SELECT streak FROM standing, latest WHERE last_day >= day), 0) AS streak_day_num,
+       (SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint
+        FROM own) AS balance
+
+-- history: A user's money events, newest first; payouts and refunds with their state.
+SELECT t.kind, t.amount_fen, t.day, t.at_ms, o.state
+FROM transfers t LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
+    AND (t.kind = 'payout' AND o.kind = 'payout'
+         OR t.kind IN ('refund', 'unwanted') AND o.kind = 'refund' AND o.order_no || ':' || o.transaction_id = t.cause)
+WHERE t.uid = %(uid)s AND t.kind NOT IN ('payout_sent', 'refund_sent')
+ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause LIMIT %(limit)s OFFSET %(offset)s
+
+-- count_history: The number of a user's money events.
+SELECT count(*) AS total FROM transfers WHERE uid = %(uid)s AND kind NOT IN ('payout_sent', 'refund_sent')
+
+-- round_before: The previous round for a streak; void rounds are skipped.
+SELECT max(day) AS day FROM rounds WHERE day < %(day)s AND state NOT IN ('voiding', 'void')
+
+-- tally_waits_for: An earlier round with members that is not in the standings yet.
+SELECT r.day FROM rounds r CROSS JOIN LATERAL (SELECT FROM members m WHERE m.day = r.day LIMIT 1) AS played
+WHERE r.day < %(day)s AND r.tallied_at IS NULL AND r.state <> 'void' LIMIT 1
+
+-- tally_page: Members after a uid, in order.
+SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
+
+-- tally: Updates the standings of some members by a round; a round that is older than the standing changes nothing.
+INSERT INTO standings (uid, last_day, streak, longest, mornings)
+SELECT m.uid, m.day, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int
+FROM members m LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = m.uid
+WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s ORDER BY m.uid
+ON CONFLICT (uid) DO UPDATE SET
+    last_day = excluded.last_day,
+    mornings = standings.mornings + excluded.mornings,
+    streak = CASE WHEN standings.last_day = %(previous)s THEN standings.streak * excluded.streak + excluded.streak ELSE excluded.streak END,
+    longest = greatest(standings.longest,
+        CASE WHEN standings.last_day = %(previous)s THEN standings.streak * excluded.streak + excluded.streak ELSE excluded.streak END)
+WHERE standings.last_day < excluded.last_day
+
+-- save_tally: The last member of a round who is in the standings.
+UPDATE rounds SET tallied_uid = %(last)s WHERE day = %(day)s
+
+-- save_talents: The longest streak and the first check-in of a round; ties go to the earlier check-in.
+INSERT INTO talents (day, longest_uid, longest_days, earliest_uid, earliest_ms)
+SELECT %(day)s, longest.uid, longest.streak, earliest.uid, earliest.at_ms FROM (SELECT 1) AS one
+LEFT JOIN (SELECT c.uid, s.streak FROM check_ins c JOIN standings s ON s.uid = c.uid AND s.last_day = c.day
+           WHERE c.day = %(day)s ORDER BY s.streak DESC, c.at_ms, c.rank, c.uid LIMIT 1) AS longest ON true
+LEFT JOIN (SELECT uid, at_ms FROM check_ins WHERE day = %(day)s ORDER BY at_ms, rank, uid LIMIT 1) AS earliest ON true
+ON CONFLICT (day) DO UPDATE SET longest_uid = excluded.longest_uid, longest_days = excluded.longest_days,
+    earliest_uid = excluded.earliest_uid, earliest_ms = excluded.earliest_ms
+
+-- mark_tallied: The whole round is in the standings.
+UPDATE rounds SET tallied_at = now() WHERE day = %(day)s AND tallied_at IS NULL
+
+-- uncounted: Settled rounds that are not in the standings or the incomes yet, oldest first.
+SELECT day FROM rounds WHERE state IN ('settled', 'finished') AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
+
+-- credit_page: Winners after a uid, in order.
+SELECT uid FROM claims WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
+
+-- credit: Adds the packets of some winners to their incomes.
+INSERT INTO incomes (uid, income_fen)
+SELECT uid, packet_fen FROM claims WHERE day = %(day)s AND uid > %(after)s AND uid <= %(last)s AND packet_fen > 0 ORDER BY uid
+ON CONFLICT (uid) DO UPDATE SET income_fen = incomes.income_fen + excluded.income_fen
+
+-- save_credit: The last winner of a round who is in the incomes.
+UPDATE rounds SET credited_uid = %(last)s WHERE day = %(day)s
+
+-- save_luckiest: The largest packet of a round, if it is above 0; ties go to the earlier check-in.
+INSERT INTO talents (day, luckiest_uid, luckiest_fen)
+SELECT l.day, l.uid, l.packet_fen FROM claims l JOIN check_ins c ON c.day = l.day AND c.uid = l.uid
+WHERE l.day = %(day)s AND l.packet_fen > 0 ORDER BY l.packet_fen DESC, c.at_ms, c.rank, c.uid LIMIT 1
+ON CONFLICT (day) DO UPDATE SET luckiest_uid = excluded.luckiest_uid, luckiest_fen = excluded.luckiest_fen
+
+-- mark_credited: The whole round is in the incomes.
+UPDATE rounds SET credited_at = now() WHERE day = %(day)s AND credited_at IS NULL
+
+-- talents: Those of the last settled round before a day.
+SELECT t.*, l.nickname AS longest_nickname, l.mobile AS longest_mobile, e.nickname AS earliest_nickname,
+    e.mobile AS earliest_mobile, k.nickname AS luckiest_nickname, k.mobile AS luckiest_mobile
+FROM rounds r JOIN talents t ON t.day = r.day
+LEFT JOIN profiles l ON l.uid = t.longest_uid
+LEFT JOIN profiles e ON e.uid = t.earliest_uid
+LEFT JOIN profiles k ON k.uid = t.luckiest_uid
+WHERE r.tallied_at IS NOT NULL AND r.day < %(today)s ORDER BY r.day DESC LIMIT 1
+
+-- board: Users by income, largest first.
+SELECT i.uid, i.income_fen, p.nickname, p.mobile
+FROM (SELECT uid, income_fen FROM incomes ORDER BY income_fen DESC, uid LIMIT %(limit)s OFFSET %(offset)s) AS i
+LEFT JOIN profiles p ON p.uid = i.uid ORDER BY i.income_fen DESC, i.uid
+
+-- count_board: The number of users on the board, up to its last place.
+SELECT count(*) AS total FROM (SELECT FROM incomes LIMIT %(depth)s) AS shown
+
+-- queue_reminders: Queues members with the switch on and no check-in in the books, each once.
+INSERT INTO reminders (day, uid)
+SELECT m.day, m.uid FROM members m JOIN flags f ON f.uid = m.uid AND f.remind
+WHERE m.day = %(day)s AND NOT EXISTS (SELECT FROM check_ins c WHERE c.day = m.day AND c.uid = m.uid)
+ON CONFLICT DO NOTHING
+
+-- mark_reminded: The round's reminders are queued.
+UPDATE rounds SET reminded_at = now() WHERE day = %(day)s AND state = 'open' AND reminded_at IS NULL RETURNING day
+
+-- take_reminders: Leases reminders that are due to this process.
+WITH due AS (
+    SELECT day, uid FROM reminders WHERE day = %(day)s AND state = 'due' AND next_at <= now()
+    ORDER BY next_at, uid LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+UPDATE reminders r SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s)
+FROM due WHERE r.day = due.day AND r.uid = due.uid
+RETURNING r.day, r.uid, r.attempts, (SELECT open_id FROM orders o WHERE o.day = r.day AND o.uid = r.uid) AS open_id
+
+-- end_reminders: Records a final state of some reminders.
+UPDATE reminders SET state = %(state)s WHERE day = %(day)s AND uid = ANY(%(uids)s) AND state = 'due'
+
+-- delay_reminder: Records when to retry a reminder.
+UPDATE reminders SET next_at = now() + make_interval(secs => %(seconds)s) WHERE day = %(day)s AND uid = %(uid)s AND state = 'due'
+
+-- expire_reminders: Expires unsent reminders of past rounds, and deletes old ones.
+WITH gone AS (DELETE FROM reminders WHERE day < %(day)s - 30)
+UPDATE reminders SET state = 'expired' WHERE day < %(day)s AND state = 'due'
