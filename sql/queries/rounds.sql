@@ -1,4 +1,4 @@
--- Rounds: their rows, states and figures, and what is carried between them. Parameters are psycopg's.
+-- Rounds, their rows, states and figures, and what is carried between them. Parameters are psycopg's.
 
 -- create_round: The round of a day with its rules and seed, unless it exists.
 INSERT INTO rounds (day, rules, seed, seed_hash)
