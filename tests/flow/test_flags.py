@@ -1,7 +1,6 @@
 """The reminder switch and the popup: set, shown, acknowledged, and the same after Redis was lost."""
 
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,15 +12,9 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.service import Service
-from tests.conftest import DAY, Api, Servers, at
-from tests.flow.stage import People, forget, one_database
+from tests.conftest import DAY, Api, at
+from tests.flow.stage import People, forget
 from tests.model.world import new_world
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("flags")) as settings:
-        yield settings
 
 
 async def shown(service: Service, uid: int) -> tuple[int, int]:

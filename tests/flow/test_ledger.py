@@ -14,16 +14,10 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.rounds.settling import Settling
-from tests.conftest import DAY, Servers
-from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People, one_database
+from tests.conftest import DAY
+from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People
 from tests.model.world import new_world
 from tests.raw import raw
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("ledger")) as settings:
-        yield settings
 
 
 @pytest.fixture

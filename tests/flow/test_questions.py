@@ -14,18 +14,12 @@ from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.operators import money, rounds
 from clock.payments import questions
 from clock.runtime import worker
-from tests.conftest import DAY, Servers, at
-from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted, one_database
+from tests.conftest import DAY, at
+from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted
 from tests.model.world import new_world
 
 ORDERED_AT = at("20:00", milliseconds=10)
 TWO_MINUTES = 120_000
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("questions")) as settings:
-        yield settings
 
 
 class Provider(Scripted):

@@ -20,15 +20,9 @@ from clock.dev.sandbox import Provider
 from clock.game import keys
 from clock.runtime.ports import free_port
 from clock.runtime.worker import remind
-from tests.conftest import DAY, WEBHOOK_SECRET, Servers
-from tests.flow.stage import IN_TIME, People, one_database
+from tests.conftest import DAY, WEBHOOK_SECRET
+from tests.flow.stage import IN_TIME, People
 from tests.model.world import new_world
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("reminders")) as settings:
-        yield settings
 
 
 class Receiver:

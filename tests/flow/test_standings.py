@@ -14,16 +14,9 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.http import me
 from clock.rounds import standings
-from tests.conftest import Servers
-from tests.flow.stage import People, begin, one_database, play, work
+from tests.flow.stage import People, begin, play, work
 from tests.model.world import new_world
 from tests.raw import raw
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("standings")) as settings:
-        yield settings
 
 
 @pytest.fixture

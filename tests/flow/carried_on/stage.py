@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clock.audit.counts import Counting
+from clock.audit.reconcile import reconcile
 from clock.domain.outcomes import Unavailable
 from clock.rounds.settling import Settling
 from tests.conftest import DAY
@@ -149,6 +150,14 @@ async def to_the_end(people: People) -> None:
     for uid in (*WINNERS, *LATE_COMERS):
         await people.service.verbs.claim(uid, 0.0)
     await people.finish()
+
+
+async def agree(people: People) -> None:
+    """Everything that is recorded says the same, but for the bill that a scripted provider does not send."""
+    report = await reconcile(people.service, DAY)
+    assert report is not None
+    assert [one for one in report.differences if one.what != "bill_missing"] == []
+    assert await people.balance(f"pool:{DAY}") == 0
 
 
 async def counted(people: People) -> list[Any]:

@@ -9,12 +9,11 @@ from clock.audit import counts
 from clock.audit.contents import contents_of
 from clock.audit.counts import Counting
 from clock.audit.mend import mend
-from clock.audit.reconcile import reconcile
 from clock.config import Settings
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
 from tests.conftest import DAY
-from tests.flow.carried_on.stage import LATE_COMERS, Books, Server, evening, forgets, six_o_clock, to_the_end
+from tests.flow.carried_on.stage import LATE_COMERS, Books, Server, agree, evening, forgets, six_o_clock, to_the_end
 from tests.flow.stage import IN_TIME, People, Scripted, forget
 from tests.model.world import new_world
 
@@ -105,9 +104,7 @@ async def test_each_lost_something_else(shared: Settings, shards: int) -> None:
         await mend(service, DAY)
         assert await Counting(service).look() == []
         await to_the_end(people)
-        report = await reconcile(service, DAY)
-        assert report is not None
-        assert [one for one in report.differences if one.what != "bill_missing"] == []
+        await agree(people)
         assert await people.rows("SELECT count(*) AS members FROM members") == [{"members": 16}]
 
 
@@ -149,10 +146,7 @@ async def test_who_paid_again_because_redis_forgot_gets_the_second_payment_back(
         await people.settle()
         await people.claim(*range(1, 8))
         await people.finish()
-        report = await reconcile(service, DAY)
-        assert report is not None
-        assert [one for one in report.differences if one.what != "bill_missing"] == []
-        assert await people.balance(f"pool:{DAY}") == 0
+        await agree(people)
 
 
 async def test_people_play_while_it_is_mended(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

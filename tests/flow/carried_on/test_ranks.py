@@ -3,20 +3,12 @@
 import pytest
 
 from clock.audit.mend import mend
-from clock.audit.reconcile import reconcile
 from clock.config import Settings
 from clock.rounds.ending import BooksDiffer
 from tests.conftest import DAY
-from tests.flow.carried_on.stage import LATE_COMERS, Server, evening, six_o_clock, to_the_end
+from tests.flow.carried_on.stage import LATE_COMERS, Server, agree, evening, six_o_clock, to_the_end
 from tests.flow.stage import People, Scripted, forget
 from tests.model.world import new_world
-
-
-async def agree(people: People) -> None:
-    report = await reconcile(people.service, DAY)
-    assert report is not None
-    assert [one for one in report.differences if one.what != "bill_missing"] == []
-    assert await people.balance(f"pool:{DAY}") == 0
 
 
 @pytest.mark.parametrize("mended", ["while people check in", "when it is settled"])

@@ -6,16 +6,9 @@ import pytest
 
 from clock.config import Settings
 from clock.payments import outgoing
-from tests.conftest import Servers
 from tests.flow.reconcile.stage import Ended, play
-from tests.flow.stage import People, one_database, sandbox
+from tests.flow.stage import People, sandbox
 from tests.model.world import new_world
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("reconcile")) as settings:
-        yield settings
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from clock.config import Settings
-from tests.conftest import Servers
-from tests.flow.stage import People, Sandbox, one_database, sandbox
+from tests.flow.stage import People, Sandbox, sandbox
 from tests.model.world import new_world
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("release")) as settings:
-        yield settings
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One database for the tests of a file."""
+"""One database for the tests of a file: each begins with ``new_world``, which empties it."""
 
 from collections.abc import AsyncIterator
 
@@ -11,5 +11,5 @@ from tests.flow.stage import one_database
 
 @pytest.fixture(scope="module")
 async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("carried_on")) as settings:
+    async with one_database(servers, tmp_path_factory.mktemp("shared")) as settings:
         yield settings
