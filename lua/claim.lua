@@ -21,17 +21,17 @@ for i = 1, count do
   local uid, arrived = uids[i], now - waited_ms[i]
   local record = records[i]
   local state = record and string.byte(record)
+  local rank = (state == CHECKED_IN or state == CLAIMED) and rank_of(record) or 0
   if by == 'user' and (now < morning_starts or arrived >= morning_ends) then replies[i + 1] = 'wrong_round'
   elseif round[1] == 'void' then replies[i + 1] = 'voided'
-  elseif state == CLAIMED then replies[i + 1] = {'already_claimed', packet_of(KEYS[4], rank_of(record)), stake}
+  elseif state == CLAIMED and rank > 0 then replies[i + 1] = {'already_claimed', packet_of(KEYS[4], rank), stake}
   elseif now < closes then replies[i + 1] = 'too_early'
   elseif not settled then replies[i + 1] = 'not_settled'
-  elseif state == CHECKED_IN then
-    local rank = rank_of(record)
+  elseif state == CHECKED_IN or state == CLAIMED then
     local packet = fresh[uid] or rank > 0 and packet_of(KEYS[4], rank)
-    if not packet then return redis.error_reply('PACKETS none for a winner') end
-    replies[i + 1] = {fresh[uid] and 'already_claimed' or 'claimed', packet, stake}
-    if not fresh[uid] then
+    -- Without a rank or a packet this user alone waits, until the books have given it (clock rebuild DAY).
+    replies[i + 1] = packet and {fresh[uid] and 'already_claimed' or 'claimed', packet, stake} or 'not_settled'
+    if packet and not fresh[uid] then
       fresh[uid] = packet
       sum = sum + packet
       indexes[#indexes + 1], claimed[#claimed + 1], packets[#packets + 1] = rank - 1, tonumber(uid), packet

@@ -1,17 +1,23 @@
 -- mend: makes users' records what the books say, each only while it is still the one that was compared.
 -- KEYS    round members totals
--- ARGV    clock | uid found right late packet_fen
+-- ARGV    clock last_number | uid found right late packet_fen
 -- RETURNS now_ms | word
 -- WORDS   no_round moved mended
 local WIDTH = 5
 local now, count = clock_ms(ARGV[1]), 0
-local stake = tonumber(redis.call('HGET', KEYS[1], 'stake_fen'))
+local round = redis.call('HMGET', KEYS[1], 'stake_fen', 'last_number')
+local stake = tonumber(round[1])
 local uids = {}
-for at = 2, #ARGV, WIDTH do
+for at = 3, #ARGV, WIDTH do
   count = count + 1
   uids[count] = ARGV[at]
 end
 if not stake then return all(now, count, 'no_round') end
+if tonumber(round[2] or 0) < tonumber(ARGV[2]) then
+  -- No server has this name: the next order skips numbers, as after any change of server.
+  redis.call('HSET', KEYS[1], 'last_number', ARGV[2], 'server', '')
+end
+if count == 0 then return {now} end
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local NAMES = {'orders', 'members', 'winners', 'late', 'pool_fen', 'claimed', 'claimed_fen'}
@@ -32,7 +38,7 @@ end
 
 local replies, sums = {now}, {0, 0, 0, 0, 0, 0, 0}
 for i = 1, count do
-  local at = 2 + (i - 1) * WIDTH
+  local at = 3 + (i - 1) * WIDTH
   local found, right, late, packet_fen = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   if (records[i] or '') ~= found then replies[i + 1] = 'moved'
   else

@@ -63,7 +63,6 @@ class Counting:
             return None
         if found != self._servers:
             self._again.clear()
-        self._servers, self._looked_at = found, now
         until = now + DRAIN_SECONDS
         differing: list[Lag] = []
         for round_ in await live_rounds(self._service):
@@ -73,6 +72,7 @@ class Counting:
             log.error("counts_differ", **msgspec.structs.asdict(one))
         text = msgspec.json.encode(differing[:MOST])
         await self._service.redis.set(keys.DIFFERING, text, px=keys.DIFFERING_MS)
+        self._servers, self._looked_at = found, now
         return differing
 
     async def _compare(self, round_: Recorded, until: float) -> list[Lag]:
@@ -121,7 +121,11 @@ async def _drained(service: Service, round_: Recorded, shard: int, until: float)
     while last and (await outbox.position(service.redis, round_.day, shard)).number < outbox.number(last[0][0]):
         if monotonic() > until:
             return False
-        if not await outbox.drain_some(service.store, service.redis, round_.day, shard):
+        try:
+            moved = await outbox.drain_some(service.store, service.redis, round_.day, shard)
+        except outbox.UNREADABLE:  # the drain says so; it stops its own shard only
+            return False
+        if not moved:
             await asyncio.sleep(PAUSE_SECONDS)  # another process drains it
     return True
 

@@ -11,10 +11,11 @@ import msgspec
 import structlog
 
 from clock.audit import packets
-from clock.audit.contents import Shard, contents_of, state_in_redis
-from clock.audit.rebuild import CHUNK, rebuild_round
+from clock.audit.contents import Shard, contents_of, packed_rank, state_in_redis
+from clock.audit.rebuild import CHUNK, rebuild_round, refuse_contradictions
+from clock.audit.retell import retell
 from clock.books import outbox
-from clock.books.store import SETTLEMENT_LOCK, rows
+from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, rows
 from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES
 from clock.game import keys
 from clock.game.client import call
@@ -45,14 +46,17 @@ class Mended(msgspec.Struct):
     """Users whose record was corrected in Redis."""
     closings: int = 0
     """Shards whose totals at closing were corrected."""
+    told: int = 0
+    """Entries that were written anew from Redis' records, since the streams did not hold them any more."""
     left: list[int] = []
-    """Users of whom Redis knows more than the books; the streams do not have it any more."""
+    """Users of whom Redis knows more than the books, and always will: they have given back what made them members."""
 
 
 async def mend(service: Service, day: date) -> Mended | None:
-    """``None`` if there is no such round. Raises :class:`~clock.rounds.ending.BooksDiffer`, ``Unavailable``."""
+    """``None`` if there is no such round. Raises :class:`BooksDiffer` and ``Unavailable``."""
     async with service.store.transaction() as connection:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
+        await rows(connection, "lock_releases", lock=RELEASE_LOCK)  # an order that comes back changes what is released
         if await find(service.store, day) is None:
             return None
         done = Mended(day.isoformat(), await rebuild_round(service, connection, day))
@@ -61,19 +65,35 @@ async def mend(service: Service, day: date) -> Mended | None:
         for shard in round_.shards:
             await outbox.go_back(service.redis, day, shard)
             await outbox.drain(service.store, service.redis, day, shard)
-        for _ in range(PASSES):
-            done.ranks += await _ranks(service, round_)
-            books = await contents_of(service.store, round_)
-            words, done.left = await _users(service, round_, books)
-            done.users += words.count(b"mended")
-            if not words and not done.left:  # those left may only have been on their way into the books
-                break
+        books = await _until_they_agree(service, round_, done)
         closed = {one["shard"] for one in await service.store.all("closed_shards", day=day)}
         for shard in round_.shards:
-            await _shard(service, round_, shard, books[shard], shard in closed)
-            done.closings += await _closing(service, round_, shard, books[shard], shard in closed)
+            state = await service.redis.hget(keys.name(day, shard, "round"), "state")
+            if state is None:  # expired
+                continue
+            await _shard(service, round_, shard, books[shard], state.decode(), shard in closed)
+            if shard in closed and not done.left:
+                done.closings += await _closing(service, round_, shard, books[shard])
+        if round_.finished_at is not None:
+            await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)
     log.info("round_mended", **{**msgspec.structs.asdict(done), "left": len(done.left)})
     return done
+
+
+async def _until_they_agree(service: Service, round_: Recorded, done: Mended) -> dict[int, Shard]:
+    """Correct ranks and records until nothing differs, or as often as :data:`PASSES`; the books at the end."""
+    for number in range(PASSES):
+        done.ranks += await _ranks(service, round_)
+        books = await contents_of(service.store, round_)
+        refuse_contradictions(round_.day, books)
+        before = done.left
+        words, done.left = await _users(service, round_, books)
+        done.users += words.count(b"mended")
+        if not words and (not done.left or (number > 1 and done.left == before)):
+            break
+        for shard in {keys.shard_of(uid, round_.rules.shards) for uid in done.left}:
+            done.told += await retell(service, round_, shard, done.left)  # or they were only on their way
+    return books
 
 
 async def _ranks(service: Service, round_: Recorded) -> int:
@@ -95,62 +115,81 @@ async def _ranks(service: Service, round_: Recorded) -> int:
 
 async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[list[bytes], list[int]]:
     """Correct records of users whom the books have as far as Redis or further; a word for each, ``mended`` or
-    ``moved``. And users whom Redis has further, in shards of which all is in the books."""
+    ``moved``. And users whom Redis has further, in shards of which all is in the books.
+
+    Refused payments first, so that none of them is taken once its order is back. Records that raise somebody last: the
+    counts differ until all is done, also if this ends half-way.
+    """
     words: list[bytes] = []
     ahead: list[int] = []
     for shard, content in books.items():
-        name = keys.name(round_.day, shard, "members")
-        found = {int(uid): record async for uid, record in service.redis.hscan_iter(name, count=1_000)}
+        await _payments(service, round_, shard, content)
+        members, name = keys.names(round_.day, shard, ("members", "round"))
+        claiming = await service.redis.hget(name, "state") in (b"settled", b"finished")
+        found = {int(uid): record async for uid, record in service.redis.hscan_iter(members, count=1_000)}
         differing = [uid for uid in found.keys() | content.members.keys() if found.get(uid) != content.members.get(uid)]
+        if claiming:
+            differing = [uid for uid in differing if not _other_rank(found.get(uid), content.members.get(uid))]
         further = {uid for uid in differing if _stage(found.get(uid)) > _stage(content.members.get(uid))}
         if further and not await outbox.waiting(service.redis, round_.day, shard, 1):
-            ahead += further
-        words += await _mend(service, round_, shard, content, found, [uid for uid in differing if uid not in further])
+            ahead += sorted(further)
+        wrong = [uid for uid in differing if uid not in further]
+        wrong.sort(key=lambda uid: _stage(found.get(uid)) < _stage(content.members.get(uid)))
+        words += await _mend(service, round_, shard, content, found, wrong)
         await outbox.drain(service.store, service.redis, round_.day, shard)
     return words, ahead
+
+
+async def _payments(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
+    payments, totals = keys.names(round_.day, shard, ("payments", "totals"))
+    for name, outcome in content.payments.items():
+        if await service.redis.hsetnx(payments, name, outcome):
+            await service.redis.hincrby(totals, "refused_payments", 1)
 
 
 async def _mend(
     service: Service, round_: Recorded, shard: int, content: Shard, found: dict[int, bytes], uids: list[int]
 ) -> list[bytes]:
     names, words = keys.names(round_.day, shard, MEND.nouns), []
-    for start in range(0, len(uids), CHUNK):
+    for start in range(0, max(1, len(uids)), CHUNK):
         users: list[tuple[Value, ...]] = []
         for uid in uids[start : start + CHUNK]:
             late, packet_fen = int(uid in content.late_uids), content.packets_fen.get(uid, 0)
             users.append((uid, found.get(uid, b""), content.members[uid], late, packet_fen))
-        words += (await call(service.redis, MEND, names, ["", *of_users(MEND, users)]))[1:]
+        words += (await call(service.redis, MEND, names, ["", content.last_number, *of_users(MEND, users)]))[1:]
     return words
+
+
+def _other_rank(found: bytes | None, right: bytes | None) -> bool:
+    """Whether two records differ in nothing but the rank, by which packets are claimed already."""
+    if found is None or right is None:
+        return False
+    none = packed_rank(0)
+    return found[:-4] == right[:-4] and found[-5] == none[0] and found[-5:] != none
 
 
 def _stage(record: bytes | None) -> int:
     return STAGES.get(record[:1], 0) if record else 0
 
 
-async def _shard(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> None:
-    """What a shard holds besides its users: refused payments, order numbers, packets, its state."""
+async def _shard(service: Service, round_: Recorded, shard: int, content: Shard, here: str, closed: bool) -> None:
+    """What a shard in the state ``here`` holds besides its users and its totals: packets, and its state."""
     redis, day = service.redis, round_.day
-    round_name, payments, totals = keys.names(day, shard, ("round", "payments", "totals"))
-    known = {name.decode() for name in await redis.hgetall(payments)}
-    missing = {name: outcome for name, outcome in content.payments.items() if name not in known}
-    if missing:
-        await redis.hset(payments, mapping=missing)
-        await redis.hincrby(totals, "refused_payments", len(missing))
-    state, last_number = await redis.hmget(round_name, ("state", "last_number"))
-    if int(last_number or 0) < content.last_number:
-        await redis.hset(round_name, items=["last_number", content.last_number, "server", "lost"])
-    here, right = (state or b"open").decode(), state_in_redis(round_.state, closed)
+    name, totals = keys.names(day, shard, ("round", "totals"))
+    right = state_in_redis(round_.state, closed)
     if round_.state in PUBLISHED_STATES and here in ("open", "closed"):  # nobody claims here
         await packets.write(redis, day, shard, content.packets)
-        for name in ("published", "published_fen"):
-            await redis.hset(totals, name, content.totals.get(name, 0))
+        for counter in ("published", "published_fen"):
+            await redis.hset(totals, counter, content.totals.get(counter, 0))
     if right == "void" or (here in FORWARD and right in FORWARD and FORWARD.index(right) > FORWARD.index(here)):
-        await redis.hset(round_name, "state", right)
+        await redis.hset(name, "state", right)
 
 
-async def _closing(service: Service, round_: Recorded, shard: int, content: Shard, closed: bool) -> int:
-    """Until the round is split, a shard has said when it closed what the books have; 1 where that was corrected."""
-    if not closed or round_.state not in UNSPLIT_STATES:
-        return 0
+async def _closing(service: Service, round_: Recorded, shard: int, content: Shard) -> int:
+    """A closed shard counts what the books have; until the round is split, it has also said so when it closed. 1 where
+    that was corrected."""
     figures = {name: content.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
+    await service.redis.hset(keys.name(round_.day, shard, "totals"), mapping=figures)
+    if round_.state not in UNSPLIT_STATES:
+        return 0
     return len(await service.store.all("correct_closing", day=round_.day, shard=shard, **figures))

@@ -79,14 +79,20 @@ async def rebuild_round(service: Service, connection: Connection, day: date) -> 
     if not lost:
         return []
     contents = await contents_of(service.store, round_)
+    refuse_contradictions(day, {shard: contents[shard] for shard in lost})
     closed = {one["shard"] for one in await service.store.all("closed_shards", day=day)}
     for shard in lost:
-        wrong = [uid for uid, record in contents[shard].members.items() if record.startswith(INCONSISTENT.encode())]
-        if wrong:
-            raise BooksDiffer(f"the books of {day} contradict themselves about users {wrong[:10]}")
         await _write(service, round_, shard, contents[shard], state_in_redis(round_.state, shard in closed))
         log.info("shard_rebuilt", day=str(day), shard=shard, members=len(contents[shard].members))
     return [f"{day}.{shard}" for shard in lost]
+
+
+def refuse_contradictions(day: date, contents: dict[int, Shard]) -> None:
+    """Raises :class:`BooksDiffer` for users of whom the books contradict themselves."""
+    for content in contents.values():
+        wrong = [uid for uid, record in content.members.items() if record.startswith(INCONSISTENT.encode())]
+        if wrong:
+            raise BooksDiffer(f"the books of {day} contradict themselves about users {wrong[:10]}")
 
 
 async def _recorded(service: Service, day: date) -> Recorded:

@@ -127,7 +127,7 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
         try:
             async with connection.transaction():
                 await _insert_all(connection, day, shard, new)
-        except _KnownMember:
+        except _Known:
             await one_stake_each(connection, day, new)
             await _insert_all(connection, day, shard, new, known=True)
     if new["profiles"]:
@@ -168,19 +168,26 @@ def type_of(table: str, column: str) -> LiteralString:
     return TYPES.get(f"{table}.{column}") or TYPES.get(column, "text")
 
 
-class _KnownMember(Exception):
-    """A member is in the books already: by an entry that was read before, or by another payment."""
+class _Known(Exception):
+    """A payment or a member is in the books already: by an entry that was read before, or by another payment."""
 
 
 async def _insert_all(connection: Connection, day: date, shard: int, new: Rows, *, known: bool = False) -> None:
-    """Raises :class:`_KnownMember`, unless members may be ``known``: looking for them beforehand would cost a tenth of
-    the drain."""
+    """Raises :class:`_Known`, unless payments and members may be ``known``: looking for them beforehand would cost a
+    tenth of the drain. Orders and ranks that a server gave anew, because it had forgotten the first, take their place.
+    """
     for table in COLUMNS:
         if new[table]:
             values = arrays(table, COLUMNS[table], new[table])
             added = await (await connection.execute(insertion(table, day, shard), values)).fetchone()
-            if table == "members" and not known and added and added["added"] < len(new[table]):
-                raise _KnownMember
+            if added and added["added"] < len(new[table]):
+                if table in ("payments", "members") and not known:
+                    raise _Known
+                given = {**dict(zip(COLUMNS[table], values, strict=True)), "day": day}
+                if table == "orders":
+                    await rows(connection, "renew_orders", **given)
+                elif table == "check_ins":
+                    await rows(connection, "renew_ranks", **given)
 
 
 def insertion(table: str, day: date, shard: int) -> sql.Composed:

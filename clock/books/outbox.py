@@ -10,6 +10,8 @@ promoted, a backup is restored). Its position then lies behind, and :func:`align
 
 from typing import NamedTuple
 
+from psycopg import DataError, IntegrityError
+
 from clock.books import entries
 from clock.books.store import OUTBOX_LOCK, Store, one, rows
 from clock.domain.rounds import day_number
@@ -22,6 +24,9 @@ from clock.game.scripts import load
 DRAINED = load("drained")
 
 ENTRIES_AT_ONCE = 200
+
+UNREADABLE = (ValueError, DataError, IntegrityError)
+"""What :func:`drain_some` raises for an entry that cannot be decoded, or that Postgres refuses."""
 
 KEPT_BYTES = 64 << 20
 """Drained entries of a shard are kept while its stream takes no more memory than this."""

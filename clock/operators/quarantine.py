@@ -94,12 +94,12 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
         kept = await service.store.one("get_quarantined", digest=digest)
         if kept is None:
             return Answer("quarantined_not_found")
-        await _drain_all(service)
-        place = await service.incoming.place_of(kept["order_no"])
-        if place is not None and await service.incoming.order(place) is None:
-            place = None
         async with service.store.transaction() as connection:
             await rows(connection, "lock_releases", lock=RELEASE_LOCK)
+            await _drain_all(service)  # and no order comes back into Redis until it is decided
+            place = await service.incoming.place_of(kept["order_no"])
+            if place is not None and await service.incoming.order(place) is None:
+                place = None
             (row,) = await rows(connection, "get_quarantined", digest=digest)
             if not row["action"]:
                 await _decide(service, connection, row, place, Decision(action, reason, by_whom))

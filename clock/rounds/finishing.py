@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime
 
 import structlog
 
+from clock.books.store import rows
 from clock.game import keys
 from clock.game.scripts import load, of_users
-from clock.rounds.ending import BooksDiffer, Ending
+from clock.rounds.ending import BooksDiffer, Ending, owe_refunds
 from clock.rounds.recorded import Recorded
 from clock.rounds.standings import Standings
 
@@ -51,6 +52,8 @@ class Finishing:
         if round_.state == "settled":
             await self._credit_unclaimed(round_)
             await self._standings.credit(day)
+        else:
+            await self._give_back(day)
         left_fen = (await self._store.all("pool_balance", day=day))[0]["fen"]
         if left_fen:
             raise BooksDiffer(f"the pool of {day} still holds {left_fen} fen")
@@ -63,6 +66,12 @@ class Finishing:
         await self._store.all("mark_finished", day=day)
         log.info("round_finished", day=str(day))
         return True
+
+    async def _give_back(self, day: date) -> None:
+        """What was paid into a void round after its voiding, because Redis had forgotten it."""
+        async with self._store.transaction() as connection:
+            await rows(connection, "refund_members", day=day, reason="void", at_ms=self._ending.time.now_ms())
+            await owe_refunds(connection, day)
 
     async def _credit_unclaimed(self, round_: Recorded) -> None:
         """Claim for every winner without a claim, until the books have all claims."""

@@ -79,11 +79,21 @@ class Opener:
         async with self._store.transaction() as connection:
             found = await rows(connection, "get_round", day=day)
             if not found:
+                await self._require_new(day)
                 seed = os.urandom(32)
                 rules = msgspec.json.encode(self._rules).decode()
                 await rows(connection, "create_round", day=day, rules=rules, seed=seed)
                 found = await rows(connection, "get_round", day=day)
             return recorded(found[0])
+
+    async def _require_new(self, day: date) -> None:
+        """Raises :class:`Unavailable` for a round that Redis has: another seed would not have its published hash."""
+        try:
+            known = await self._redis.exists(keys.name(day, 0, "round"))
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis cannot open round {day}: {error}") from error
+        if known:
+            raise Unavailable(f"Redis has round {day} and the books do not: its seed is in a newer backup")
 
     async def _open_shard(self, day: date, shard: int, fields: list[Value], used: bool) -> None:
         name = keys.name(day, shard, "round")

@@ -8,6 +8,7 @@ from datetime import date
 import structlog
 
 from clock.books.store import one, rows
+from clock.game import keys
 from clock.rounds.ending import Ending, owe_refunds
 from clock.rounds.recorded import Recorded
 
@@ -29,10 +30,17 @@ class Voiding:
                 return "round_not_found"
             if round_.state == "void":
                 return "ok"
+            if round_.state != "voiding" and await self._claiming(round_):
+                return "round_settled"
             if round_.state != "voiding" and not await self._store.all("start_voiding", day=day, reason=reason):
                 return "round_settled"
             await self._give_back(round_)
             return "ok"
+
+    async def _claiming(self, round_: Recorded) -> bool:
+        """Whether claiming is open in Redis: books that went back may not know it."""
+        names = [keys.name(round_.day, shard, "round") for shard in round_.shards]
+        return any([await self._ending.redis.hget(name, "state") in (b"settled", b"finished") for name in names])
 
     async def _give_back(self, round_: Recorded) -> None:
         day = round_.day

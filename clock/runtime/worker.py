@@ -16,7 +16,6 @@ import structlog
 from arq.connections import ArqRedis
 from arq.cron import cron
 from arq.worker import Worker
-from psycopg import DataError, IntegrityError
 from redis.exceptions import RedisError, ResponseError
 
 from clock import logs
@@ -76,15 +75,11 @@ def resilient(job: Job) -> Job:
     return run
 
 
-UNREADABLE = (ValueError, DataError, IntegrityError)
-"""What an entry raises that cannot be decoded, or that Postgres refuses."""
-
-
 async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
     """An entry that cannot be read stops its own shard, and says so until somebody looks."""
     try:
         return await outbox.drain_new(service.store, service.redis, day, shard)
-    except UNREADABLE as error:
+    except outbox.UNREADABLE as error:
         log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
         return 0
 
@@ -93,10 +88,10 @@ async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
 async def drain(context: dict[str, Any]) -> None:
     """Carry every shard's stream into Postgres."""
     service: Service = context["service"]
-    until = time.monotonic() + DRAIN_SECONDS
     for day, shards in await _outboxes(service):
         if behind := await outbox.align(service.store, service.redis, day, list(shards)):
             log.warning("drained_again", day=str(day), shards=behind)
+    until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
         moved = await _drain_shard(service, keys.USERS, 0)
         for round_ in await live_rounds(service):
@@ -119,6 +114,7 @@ async def trim(context: dict[str, Any]) -> None:
     """Let go of drained entries that nobody will want any more, once a minute."""
     service: Service = context["service"]
     for day, shards in await _outboxes(service):
+        await outbox.align(service.store, service.redis, day, list(shards))  # or what the books have just lost would go
         for shard in shards:
             await outbox.trim(service.redis, day, shard, service.time.now_ms())
 
@@ -169,7 +165,7 @@ async def settle(context: dict[str, Any]) -> None:
                 await service.settling.settle(day)
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
                 await service.finishing.finish(day)
-        except UNREADABLE as error:
+        except outbox.UNREADABLE as error:
             log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
         except BooksDiffer as error:
             log.error("books_differ", day=str(day), error=str(error))

@@ -20,6 +20,24 @@ SELECT shard FROM outbox_positions WHERE day = %(day)s
 SELECT uid, order_no, transaction_id FROM payments
 WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[]) AND outcome IN ('paid', 'paid_late')
 
+-- refused_payments: Those of some payments that the books have with another outcome than a membership.
+SELECT p.order_no, p.transaction_id FROM payments p
+JOIN unnest(%(order_nos)s::text[], %(transaction_ids)s::text[]) AS s (order_no, transaction_id)
+    ON s.order_no = p.order_no AND s.transaction_id = p.transaction_id
+WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
+
+-- renew_orders: Orders that users got after Redis had forgotten their first ones, which nobody has paid.
+UPDATE orders o SET order_no = s.order_no, order_id = s.order_id, open_id = s.open_id, at_ms = s.at_ms
+FROM unnest(%(uid)s::bigint[], %(order_no)s::text[], %(order_id)s::bigint[], %(open_id)s::text[], %(at_ms)s::bigint[])
+    AS s (uid, order_no, order_id, open_id, at_ms)
+WHERE o.day = %(day)s AND o.uid = s.uid AND o.order_no <> s.order_no AND s.at_ms >= o.at_ms AND NOT EXISTS (
+    SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late'))
+
+-- renew_ranks: Ranks of winners who checked in again after Redis had forgotten it; none once the round is split.
+UPDATE check_ins c SET rank = s.rank FROM unnest(%(uid)s::bigint[], %(rank)s::int[]) AS s (uid, rank)
+WHERE c.day = %(day)s AND c.uid = s.uid AND c.rank <> s.rank
+  AND EXISTS (SELECT FROM rounds r WHERE r.day = c.day AND r.state IN ('open', 'closed', 'voiding'))
+
 -- upsert_profiles: Updates users' profiles from arrays; an empty text changes nothing.
 INSERT INTO profiles (uid, open_id, mobile, nickname, at_ms)
 SELECT * FROM unnest(%(uid)s::bigint[], %(open_id)s::text[], %(mobile)s::text[], %(nickname)s::text[], %(at_ms)s::bigint[])

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from clock.audit.contents import packed_rank
-from tests.lua.stage import Stage, tail_of
+from clock.domain import order_no
+from tests.conftest import DAY
+from tests.lua.stage import Stage, order, tail_of
 
 
 def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
@@ -19,7 +21,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
 
 async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
     row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
-    return str((await stage.call("mend", row))[0])
+    return str((await stage.call("mend", row, last_number=0))[0])
 
 
 COUNTED: dict[str, dict[str, int]] = {
@@ -70,7 +72,7 @@ async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
     await stage.join(2)
     row = {"found": b"", "late": 0, "packet_fen": 0}
     rows: list[Any] = [{"uid": uid, "right": record(uid, "M"), **row} for uid in range(1, 501)]
-    answers = await stage.call("mend", *rows)
+    answers = await stage.call("mend", *rows, last_number=0)
     assert answers == ["mended", "moved", *["mended"] * 498]
     assert (await stage.totals())["members"] == 499
 
@@ -78,3 +80,11 @@ async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
 async def test_a_round_that_is_not_there_says_so(empty_stage: Stage) -> None:
     async with empty_stage.nothing_changes():
         assert await mend(empty_stage, 1, b"", record(1, "M")) == "no_round"
+
+
+async def test_the_last_number_is_raised_and_never_lowered(stage: Stage) -> None:
+    await stage.join(1, 2, 3)
+    assert await stage.call("mend", last_number=2) == []
+    assert (await stage.call("join", order(4)))[0][1] == order_no.first_order_id(DAY, 0) + 4
+    assert await stage.call("mend", last_number=1_000) == []
+    assert (await stage.call("join", order(5)))[0][1] == order_no.first_order_id(DAY, 0) + 1_001 + 65_536

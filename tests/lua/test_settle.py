@@ -11,11 +11,11 @@ from tests.lua.stage import SETTLES, Stage
 @pytest.mark.parametrize(
     "user, round_, packets, fen, word",
     [
-        # already_settled before mismatch
+        # settled already, with the same packets or with others
         ("C", "settled", 1, 7, "already_settled"),
         ("P", "settled", 1, 7, "already_settled"),
         ("P", "finished", 1, 7, "already_settled"),
-        ("P", "settled", 2, 9, "already_settled"),
+        ("P", "settled", 2, 9, "mismatch"),
         # not_closed before mismatch
         ("C", "open", 1, 7, "not_closed"),
         ("C", "open", 2, 9, "not_closed"),
@@ -64,7 +64,8 @@ async def test_claiming_opens_with_it_and_not_before(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "round_, packets, word",
     [
-        ("settled", 2, "already_settled"),
+        ("settled", 2, "mismatch"),
+        ("settled", 1, "already_settled"),
         ("open", 1, "not_closed"),
         ("published", 2, "mismatch"),
         ("published", 1, "matches"),
