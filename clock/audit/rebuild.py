@@ -113,7 +113,7 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
         await redis.hset(totals, mapping=dict(content.totals))
     await packets.write(redis, day, shard, content.packets)
     fields: list[Value] = ["state", state, "first_order_id", order_no.first_order_id(day, shard)]
-    fields += ["last_number", content.last_number, "server", "lost"]
+    fields += ["last_number", content.last_number, "server", ""]  # no server has this name
     fields += round_fields(round_)
     await redis.hset(name, items=fields)
     if round_.finished_at is not None:

@@ -17,8 +17,9 @@ from clock.game.commands import Commands
 from clock.game.pipe import Pipe, of_a_replica
 from clock.game.scripts import Script, Value
 
-COMMAND_SECONDS = 2.0
-"""How long a command of the pool may take, and connecting."""
+COMMAND_SECONDS = 1.0
+"""How long a command of the pool may take, and connecting: what it asks for is read in milliseconds. A connection that
+somebody in between has forgotten is left behind after this."""
 
 SCRIPT_SECONDS = 5.0
 """How long a call of a script may take: the server may be slow, and everybody's call waits on the same connection."""

@@ -44,7 +44,7 @@ DRAIN_SECONDS = 10.0
 SEND_SECONDS = 15.0
 PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
-RESTART_SECONDS = 0.5
+RESTART_SECONDS = 0.2
 
 STOP_SECONDS = 10
 """How long the process takes to let go of its servers; then the kernel ends it."""

@@ -1,0 +1,116 @@
+"""Three Sentinels with the lines of docs/servers.md replace a primary that dies; an address follows what they name."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from clock.game import keys
+from clock.game.client import connect
+from clock.runtime import directory, embedded
+from clock.runtime.processes import stop
+from tests import servers
+from tests.conftest import DAY, Api
+from tests.flow.pair import Address, Pair, Replica
+from tests.flow.stage import working
+from tests.flow.switch.stage import books_have, says, seconds_until
+
+pytestmark = pytest.mark.long
+
+TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
+LINES = re.findall(r"^sentinel .+$", TEXT, re.MULTILINE)
+DOWN_MS = 1_000
+"""The documented value is five times as long."""
+
+SECONDS = 30.0
+MEMBERS = range(1, 5)
+
+
+@pytest.fixture
+def durability() -> str:
+    return "replica"
+
+
+def lines_for(primary: embedded.Valkey) -> tuple[str, ...]:
+    """The documented lines, with this primary in the places of theirs."""
+    text = "\n".join(LINES).replace("10.0.0.1 6379", f"127.0.0.1 {primary.port}")
+    return tuple(text.replace("PASSWORD", primary.password).replace("5000", str(DOWN_MS)).splitlines())
+
+
+@asynccontextmanager
+async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[list[Any]]:
+    """A second replica, and three Sentinels that know of each other; their clients."""
+    second = Replica(data_dir / "second", primary_port=two.primary.port, primary_password=two.primary.password)
+    guards = [
+        servers.Configured(
+            data_dir / f"guard{n}", lines=("appendonly no", *lines_for(two.primary)), arguments=("--sentinel",)
+        )
+        for n in range(3)
+    ]
+    for server in (second, *guards):
+        directory.create(server.data_dir)
+        directory.write_private(server.data_dir / "valkey.password", two.primary.password)
+    async with AsyncExitStack() as running:
+        for server in (second, *guards):
+            await running.enter_async_context(embedded.started(server))
+        clients = [connect(server.url) for server in guards]
+        for client in clients:
+            running.push_async_callback(client.aclose)
+
+        async def all_known() -> bool:
+            found = [await client.execute_command("SENTINEL", "MASTER", "clock") for client in clients]
+            return all(
+                b"num-slaves" in one and of(one, b"num-slaves") == 2 == of(one, b"num-other-sentinels") for one in found
+            )
+
+        await seconds_until(all_known, SECONDS)
+        yield clients
+
+
+def of(fields: list[bytes], name: bytes) -> int:
+    return int(fields[fields.index(name) + 1])
+
+
+async def follow(address: Address, guards: list[Any]) -> None:
+    """What a proxy does that asks the Sentinels."""
+    while True:
+        for guard in guards:
+            with suppress(RedisError, OSError):
+                _, port = await guard.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
+                address.to_port = int(port)
+        await asyncio.sleep(0.1)
+
+
+async def test_a_primary_that_dies_at_five_is_replaced_and_nobody_is_lost(
+    api: Api, two: Pair, address: Address, tmp_path: Path
+) -> None:
+    assert len(LINES) == 4
+    async with guarded(two, tmp_path) as guards, working(api.settings):
+        following = asyncio.create_task(follow(address, guards))
+        await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"})
+        for uid in MEMBERS:
+            await api.member(uid)
+        await api.send("PUT", "/dev/time", {"now": "2026-11-23T05:00:00+08:00"})
+        assert await says(api, "/api/check-in", MEMBERS[0]) == "checked_in"
+        await stop(two.first, signal.SIGKILL)
+
+        async def checked_in() -> bool:
+            return await says(api, "/api/check-in", MEMBERS[1]) in ("checked_in", "already_checked_in")
+
+        print("away for", round(await seconds_until(checked_in, SECONDS), 1), "s")
+        assert address.to_port != two.primary.port
+        for uid in MEMBERS[2:]:
+            assert await says(api, "/api/check-in", uid) == "checked_in"
+        assert await says(api, "/api/check-in", MEMBERS[0]) == "already_checked_in"
+        for uid in MEMBERS:
+            await seconds_until(lambda uid=uid: books_have(api.settings, "check_ins", uid), SECONDS)  # type: ignore[misc]
+        following.cancel()
+        now = connect(two.primary.url.replace(str(two.primary.port), str(address.to_port)))
+        assert await now.hget(keys.name(DAY, 0, "totals"), "winners") == b"4"
+        await now.aclose()
