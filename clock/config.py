@@ -2,6 +2,8 @@
 
 import base64
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -13,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
-from clock.domain.rounds import Rules
+from clock.domain.rounds import IN_ORDER, Rules, days_of_change, empty_window, previous
 
 PREFIX = "CLOCK_"
 
@@ -167,23 +169,25 @@ def _is_base64(text: str) -> bool:
         return False
 
 
+YEARS = 10
+"""So far ahead windows are checked against the days on which clocks change."""
+
+
 def _check_windows(settings: Settings) -> None:
-    order = [
-        ("check_in_opens", "check_in_closes"),
-        ("check_in_closes", "settle_at"),
-        ("settle_at", "claim_closes"),
-    ]
-    for earlier, later in order:
-        if getattr(settings, earlier) >= getattr(settings, later):
-            raise BadSetting(
-                f"CLOCK_{later.upper()}={getattr(settings, later)} must be after "
-                f"CLOCK_{earlier.upper()}={getattr(settings, earlier)}"
-            )
+    """Raises :class:`BadSetting` for windows that are empty on any day, or on one on which the clocks change."""
+    rules, today = rules_of(settings), datetime.now(UTC).date()
     if settings.reminder_url and settings.remind_at >= settings.check_in_closes:
         raise BadSetting(
             f"CLOCK_REMIND_AT={settings.remind_at} must be before CLOCK_CHECK_IN_CLOSES={settings.check_in_closes}"
         )
-    if settings.join_opens >= settings.join_closes:
-        raise BadSetting(
-            f"CLOCK_JOIN_CLOSES={settings.join_closes} must be after CLOCK_JOIN_OPENS={settings.join_opens}"
-        )
+    for names in IN_ORDER:
+        for earlier, later in pairwise(names):
+            if getattr(rules, earlier) >= getattr(rules, later):
+                raise BadSetting(
+                    f"CLOCK_{later.upper()}={getattr(rules, later)} must be after "
+                    f"CLOCK_{earlier.upper()}={getattr(rules, earlier)}"
+                )
+    for changing in days_of_change(rules.timezone, today, today.replace(year=today.year + YEARS, day=1)):
+        for day in (previous(changing), changing):
+            if why := empty_window(day, rules):
+                raise BadSetting(f"the windows do not fit {rules.timezone}, where clocks change: {why}")

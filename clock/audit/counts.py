@@ -16,6 +16,7 @@ import structlog
 from clock.books import outbox
 from clock.domain.rounds import STEPS
 from clock.game import keys
+from clock.rounds.ending import isolated
 from clock.rounds.recorded import Recorded
 from clock.service import Service, live_rounds
 
@@ -67,7 +68,8 @@ class Counting:
         differing: list[Lag] = []
         for round_ in await live_rounds(self._service):
             if round_.finished_at is None:
-                differing += await self._compare(round_, until)
+                with isolated(round_.day):
+                    differing += await self._compare(round_, until)
         for one in differing:
             log.error("counts_differ", **msgspec.structs.asdict(one))
         text = msgspec.json.encode(differing[:MOST])

@@ -20,7 +20,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class OrderState(msgspec.Struct, frozen=True):
-    """A channel's reply about an order; ``payment`` if it is paid, as the callback would have it."""
+    """A channel's reply about an order; ``payment`` if it is paid, as the callback would have it. Paid without it says
+    too little: the order stays unanswered."""
 
     state: Literal["paid", "unpaid", "closed", "unknown"]
     payment: PaymentCallback | None = None

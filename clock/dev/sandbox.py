@@ -155,7 +155,9 @@ class Provider:
             reply = action(body)
             if self._happens(self.trouble.time_out_after):
                 return self._hang_up(request)
-            return web.json_response(reply, status=200 if reply is not None else 404)
+            if reply is None:
+                return web.json_response({"state": "not_found"}, status=404)
+            return web.json_response(reply)
 
         return handle
 

@@ -4,8 +4,10 @@ A round is named by the local date ``D`` on which people join it. Instants are i
 the epoch; the local calendar appears only here. Windows are half-open: the first instant is in, the last is out.
 """
 
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -127,12 +129,26 @@ def day_of_number(number: int) -> date:
 
 
 def instant_ms(day: date, time_of_day: str, timezone: str) -> int:
-    """The instant at which the wall clock of ``timezone`` shows ``HH:MM`` (up to ``24:00``) on ``day``."""
+    """The instant at which the wall clock of ``timezone`` shows ``HH:MM`` (up to ``24:00``) on ``day``; the first of
+    two. Where clocks go forward past it, the instant at which they do."""
     hours, minutes = int(time_of_day[:2]), int(time_of_day[3:])
     if hours == 24:
         day, hours = following(day), 0
     local = datetime(day.year, day.month, day.day, hours, minutes, tzinfo=ZoneInfo(timezone))
-    return round(local.timestamp()) * 1000
+    first, second = round(local.timestamp()), round(local.replace(fold=1).timestamp())
+    return (first if first <= second else _change_of_offset(second, first, local.tzinfo)) * 1000
+
+
+def _change_of_offset(before: int, after: int, zone: tzinfo | None) -> int:
+    """The second between these two at which the zone's offset changes."""
+    offset = datetime.fromtimestamp(before, zone).utcoffset()
+    while after - before > 1:
+        middle = (before + after) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return after
 
 
 @lru_cache(maxsize=64)
@@ -153,6 +169,33 @@ def windows(day: date, rules: Rules) -> Windows:
         claim_closes_ms=at(morning, rules.claim_closes),
         morning_ends_ms=at(morning, "24:00"),
     )
+
+
+IN_ORDER = ("join_opens", "join_closes"), ("check_in_opens", "check_in_closes", "settle_at", "claim_closes")
+"""Rules whose instants follow each other."""
+
+
+def empty_window(day: date, rules: Rules) -> str:
+    """Why the rules leave a window of the round of ``day`` without an instant; empty where each has one. Windows that
+    the clock's change swallows are empty on that day alone."""
+    for names in IN_ORDER:
+        which = day if names[0] == "join_opens" else following(day)
+        for earlier, later in pairwise(names):
+            begin, end = getattr(rules, earlier), getattr(rules, later)
+            if instant_ms(which, begin, rules.timezone) >= instant_ms(which, end, rules.timezone):
+                return f"{later}={end} is not after {earlier}={begin} on {which}"
+    return ""
+
+
+def days_of_change(zone: str, first: date, last: date) -> Iterator[date]:
+    """Days from the first to the last in which the zone's offset changes."""
+    info, before = ZoneInfo(zone), None
+    for number in range((last - first).days + 2):
+        day = first + timedelta(days=number)
+        offset = datetime(day.year, day.month, day.day, tzinfo=info).utcoffset()
+        if before not in (None, offset):
+            yield previous(day)
+        before = offset
 
 
 class Calendar:

@@ -62,9 +62,19 @@ class Questions:
         return unknown
 
     async def _ask(self, number: str) -> str:
+        """The channel's state of the order. An unexpected error is logged and counts as unknown; the others go on."""
+        try:
+            return await self._answer(number)
+        except Exception as error:
+            log.error("question_broke", order_no=number, exc_info=error)
+            return "unknown"
+
+    async def _answer(self, number: str) -> str:
         async with self._in_flight:
             order = await self._channel.query_order(number)
-            if order.state == "paid" and order.payment is not None:
+            if order.state == "paid":
+                if order.payment is None:
+                    return "unknown"
                 raw = msgspec.json.encode(order.payment)
                 try:
                     answer = await self._incoming.pay(order.payment, self._channel.name, raw, time.monotonic())

@@ -2,11 +2,12 @@
 closed, refunds owed."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from typing import Any
 
+import structlog
 from redis.exceptions import RedisError
 
 from clock.books import ledger, outbox, owed
@@ -21,6 +22,8 @@ from clock.game.scripts import Value, load
 from clock.rounds.opening import Opener
 from clock.rounds.recorded import Recorded, recorded
 
+log = structlog.get_logger()
+
 CLOSE = load("close")
 
 DRAIN_SECONDS = 20.0
@@ -28,6 +31,23 @@ DRAIN_SECONDS = 20.0
 
 class BooksDiffer(Exception):
     """Redis and Postgres disagree about a round: settlement stops, and a person must investigate."""
+
+
+@contextmanager
+def isolated(day: date) -> Iterator[None]:
+    """What goes wrong in one round is said, and does not stop the others. A server that is away stops all of them."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError):
+        raise
+    except outbox.UNREADABLE as error:
+        log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
+    except BooksDiffer as error:
+        log.error("books_differ", day=str(day), error=str(error))
+    except Unavailable as error:
+        log.warning("round_waits", day=str(day), error=str(error))
+    except Exception as error:
+        log.error("round_failed", day=str(day), exc_info=error)
 
 
 class Ending:

@@ -11,7 +11,7 @@ from clock.books.store import Store, add_partitions, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Rules, following, previous
+from clock.domain.rounds import Rules, empty_window, following, previous
 from clock.game import keys
 from clock.game.client import call
 from clock.game.commands import Commands
@@ -80,6 +80,8 @@ class Opener:
             found = await rows(connection, "get_round", day=day)
             if not found:
                 await self._require_new(day)
+                if why := empty_window(day, self._rules):  # as when the zone's rules have changed since the start
+                    raise Unavailable(f"round {day} cannot be opened: {why}")
                 seed = os.urandom(32)
                 rules = msgspec.json.encode(self._rules).decode()
                 await rows(connection, "create_round", day=day, rules=rules, seed=seed)

@@ -28,7 +28,7 @@ from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.game.client import Pool
 from clock.payments import outgoing
-from clock.rounds.ending import BooksDiffer
+from clock.rounds.ending import isolated
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
         return await outbox.drain_new(service.store, service.redis, day, shard)
     except outbox.UNREADABLE as error:
         log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
-        return 0
+    return 0
 
 
 @resilient
@@ -158,19 +158,13 @@ async def settle(context: dict[str, Any]) -> None:
     for round_ in await live_rounds(service):
         day, at = round_.day, round_.at
         now_ms = service.time.now_ms()
-        try:
+        with isolated(day):
             if round_.state == "voiding":
                 await service.voiding.void(day, "")
             elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
                 await service.settling.settle(day)
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
                 await service.finishing.finish(day)
-        except outbox.UNREADABLE as error:
-            log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
-        except BooksDiffer as error:
-            log.error("books_differ", day=str(day), error=str(error))
-        except Unavailable as error:
-            log.warning("round_waits", day=str(day), error=str(error))
 
 
 @resilient
@@ -178,7 +172,8 @@ async def count(context: dict[str, Any]) -> None:
     """Carry settled rounds into standings and incomes, oldest first."""
     service: Service = context["service"]
     for row in await service.store.all("uncounted"):
-        await service.standings.count(row["day"])
+        with isolated(row["day"]):
+            await service.standings.count(row["day"])
 
 
 @resilient
@@ -210,7 +205,8 @@ async def ask(context: dict[str, Any]) -> None:
         return
     for round_ in await live_rounds(service):
         if round_.finished_at is None:
-            await service.questions.ask_some(round_.day, service.time.now_ms())
+            with isolated(round_.day):
+                await service.questions.ask_some(round_.day, service.time.now_ms())
 
 
 @resilient
@@ -218,9 +214,10 @@ async def compare(context: dict[str, Any]) -> None:
     """Reconcile each round when it has ended, and daily for a week: money goes on moving after its end."""
     service: Service = context["service"]
     for row in await service.store.all("unreconciled"):
-        report = await reconcile(service, row["day"])
-        if report is not None:
-            log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
+        with isolated(row["day"]):
+            report = await reconcile(service, row["day"])
+            if report is not None:
+                log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
 
 
 def build(service: Service) -> Worker:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from clock.channels import OrderState
 from clock.config import Settings
@@ -317,3 +318,33 @@ async def test_a_settlement_that_goes_on_after_the_gate_does_not_ask_again(
     assert len(provider.asked()) == 1
     await people.settle()
     assert provider.asked() == []
+
+
+async def test_an_order_that_cannot_be_asked_about_stops_no_other(people: People, provider: Provider) -> None:
+    await people.join(1, 2, 3)
+
+    async def answer(number: str) -> OrderState:
+        if number == people.orders[2]:
+            raise RuntimeError("nobody foresaw this")
+        return OrderState("unpaid")
+
+    provider.order = answer
+    with capture_logs() as logged:
+        assert await ask(people, at("20:30")) == 3
+    assert [line["order_no"] for line in logged if line["event"] == "question_broke"] == [people.orders[2]]
+    found = await people.rows("SELECT uid, answer FROM order_questions JOIN orders USING (day, order_no)")
+    assert {row["uid"]: row["answer"] for row in found} == {1: "unpaid", 2: "unknown", 3: "unpaid"}
+
+
+async def test_paid_without_a_payment_is_no_answer(people: People, provider: Provider) -> None:
+    await people.members(1, 2)
+    await people.join(3)
+    await people.morning(winners=1)
+
+    async def answer(_: str) -> OrderState:
+        return OrderState("paid")
+
+    provider.order = answer
+    await people.settle()
+    [row] = await people.rows("SELECT unanswered_orders FROM rounds WHERE day = %s", people.day)
+    assert row["unanswered_orders"] == 1

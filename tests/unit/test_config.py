@@ -188,3 +188,13 @@ def test_the_queue_is_in_the_same_redis_unless_it_has_its_own() -> None:
 def test_settings_never_change() -> None:
     with pytest.raises(AttributeError):
         Settings().stake_fen = 1  # type: ignore[misc]
+
+
+def test_windows_that_vanish_when_the_clocks_go_forward_are_refused_before_that_day() -> None:
+    times = {"CLOCK_TIMEZONE": "America/New_York", "CLOCK_CHECK_IN_OPENS": "02:30", "CLOCK_CHECK_IN_CLOSES": "03:00"}
+    with pytest.raises(
+        BadSetting, match="do not fit America/New_York, where clocks change: check_in_closes=03:00 is not"
+    ):
+        load(times)
+    load({**times, "CLOCK_TIMEZONE": "Asia/Shanghai"})
+    load({**times, "CLOCK_CHECK_IN_CLOSES": "03:01"})

@@ -12,6 +12,7 @@ from clock.game import gametime, keys
 from clock.game.client import call
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.scripts import load
+from clock.service import end
 from tests.conftest import DAY, at
 from tests.raw import Redis, plain
 
@@ -58,9 +59,7 @@ async def followed(*processes: Process) -> AsyncIterator[None]:
     """The processes follow moves by themselves."""
     tasks = [asyncio.create_task(process.moved.follow()) for process in processes]
     yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await end(tasks)
 
 
 def wall_ms() -> int:

@@ -16,6 +16,8 @@ from clock.domain.rounds import (
     State,
     day_number,
     day_of_number,
+    days_of_change,
+    empty_window,
     following,
     instant_ms,
     parse_day,
@@ -115,6 +117,46 @@ def test_a_day_is_as_long_as_the_zone_makes_it(zone: str, day: date, hours: int)
     length = instant_ms(day, "24:00", zone) - instant_ms(day, "00:00", zone)
     assert length == hours * 3_600_000
     assert instant_ms(day, "24:00", zone) == instant_ms(following(day), "00:00", zone)
+
+
+@pytest.mark.parametrize(
+    "zone, day, time_of_day, instant",
+    [
+        ("America/New_York", date(2019, 3, 10), "01:59", "2019-03-10T06:59+00:00"),
+        ("America/New_York", date(2019, 3, 10), "02:00", "2019-03-10T07:00+00:00"),
+        ("America/New_York", date(2019, 3, 10), "02:30", "2019-03-10T07:00+00:00"),
+        ("America/New_York", date(2019, 3, 10), "02:59", "2019-03-10T07:00+00:00"),
+        ("America/New_York", date(2019, 3, 10), "03:00", "2019-03-10T07:00+00:00"),
+        ("America/New_York", date(2019, 3, 10), "03:01", "2019-03-10T07:01+00:00"),
+        ("Asia/Beirut", date(2019, 3, 31), "00:30", "2019-03-30T22:00+00:00"),
+        ("Australia/Lord_Howe", date(2019, 10, 6), "02:15", "2019-10-05T15:30+00:00"),
+        ("America/New_York", date(2019, 11, 3), "01:30", "2019-11-03T05:30+00:00"),  # twice: the first
+    ],
+)
+def test_an_instant_that_the_clocks_leave_out_is_the_one_at_which_they_go_forward(
+    zone: str, day: date, time_of_day: str, instant: str
+) -> None:
+    assert instant_ms(day, time_of_day, zone) == ms(instant)
+
+
+def test_a_window_that_the_clocks_leave_out_is_found_on_its_day_alone() -> None:
+    rules = msgspec.structs.replace(RULES, timezone="America/New_York", check_in_opens="02:30", check_in_closes="03:00")
+    assert (
+        empty_window(date(2019, 3, 9), rules) == "check_in_closes=03:00 is not after check_in_opens=02:30 on 2019-03-10"
+    )
+    assert not empty_window(date(2019, 3, 8), rules)
+    assert not empty_window(date(2019, 3, 10), rules)
+    rules = msgspec.structs.replace(
+        rules, join_opens="02:00", join_closes="02:59", check_in_opens="05:00", check_in_closes="08:00"
+    )
+    assert empty_window(date(2019, 3, 10), rules) == "join_closes=02:59 is not after join_opens=02:00 on 2019-03-10"
+
+
+def test_the_days_on_which_clocks_change_are_found() -> None:
+    year = date(2019, 1, 1), date(2019, 12, 31)
+    assert list(days_of_change("America/New_York", *year)) == [date(2019, 3, 10), date(2019, 11, 3)]
+    assert list(days_of_change("Asia/Shanghai", *year)) == []
+    assert list(days_of_change("Asia/Beirut", *year)) == [date(2019, 3, 31), date(2019, 10, 26)]
 
 
 def test_a_check_in_in_summer_time_opens_by_the_wall_clock() -> None:

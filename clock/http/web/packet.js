@@ -75,7 +75,7 @@ function reveal(assign) {
   find("packet").dataset.step = "open";
   find("packet-open").hidden = true;
   find("packet-sum").hidden = find("packet-done").hidden = false;
-  put(find("packet-text"), assign.money ? t("packet_got") : t("packet_nobody"));
+  put(find("packet-text"), assign.money ? t("packet_got") : t("packet_none"));
   put(find("packet-parts"), t("packet_parts", price(assign.money), price(assign.stake), price(assign.total)));
   roll(find("packet-money"), 0, yuan);
   roll(find("packet-money"), assign.money, yuan);

@@ -15,6 +15,7 @@ from clock.game import keys
 from clock.game.client import connect
 from clock.runtime import directory, embedded
 from clock.runtime.processes import stop
+from clock.service import end
 from tests import servers
 from tests.conftest import DAY, Api
 from tests.flow.pair import Address, Pair, Replica
@@ -110,7 +111,7 @@ async def test_a_primary_that_dies_at_five_is_replaced_and_nobody_is_lost(
         assert await says(api, "/api/check-in", MEMBERS[0]) == "already_checked_in"
         for uid in MEMBERS:
             await seconds_until(lambda uid=uid: books_have(api.settings, "check_ins", uid), SECONDS)  # type: ignore[misc]
-        following.cancel()
+        await end([following])
         now = connect(two.primary.url.replace(str(two.primary.port), str(address.to_port)))
         assert await now.hget(keys.name(DAY, 0, "totals"), "winners") == b"4"
         await now.aclose()
