@@ -13,6 +13,7 @@ from bench.check_in import ratios
 from bench.measure import Line, Plot, Result, Scale, spread, target
 from bench.scene import MORNING, VECTOR, Cpu, Scene, staged
 from clock.game import keys
+from clock.game.gametime import SKEW_MS
 from clock.game.pipe import packed as command
 from clock.game.scripts import load, of_users
 
@@ -67,11 +68,11 @@ async def _check_ins(scene: Scene, users: int, vector: int, costs: list[float]) 
     await scene.forget_outbox()
     script = load("check_in")
     names = keys.names(scene.yesterday, 0, script.nouns)
-    packed = []
+    packed, expected_ms = [], scene.service.time.now_ms()
     for start in range(0, users, vector):
         waited_ms = 0
         args = of_users(script, [(uid, waited_ms) for uid in uids[start : start + vector]])
-        packed.append(command("EVALSHA", script.sha, len(names), *names, "", *args))
+        packed.append(command("EVALSHA", script.sha, len(names), *names, "", expected_ms, SKEW_MS, *args))
     return await _timed(scene, packed, 1, users, costs)
 
 

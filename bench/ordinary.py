@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
+from time import time
 from typing import Any
 
 from litestar import Litestar, Request, post
@@ -21,6 +22,7 @@ from clock.domain.rounds import parse_day
 from clock.domain.shapes import PaymentCallback
 from clock.game import keys
 from clock.game.client import call
+from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Value, of_users
 from clock.game.scripts import load as load_script
 from clock.game.totals import read
@@ -28,6 +30,11 @@ from clock.http.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest
 from clock.payments.incoming import instant_of, readable
 
 CHECK_IN, CLAIM, JOIN, PAY = (load_script(verb) for verb in ("check_in", "claim", "join", "pay"))
+
+
+def expected_ms() -> int:
+    """The game's time; this service takes its own clock for Redis'."""
+    return int(time() * 1000)
 
 
 def reply(verb: str, word: str, data: dict[str, Any]) -> Envelope:
@@ -48,7 +55,7 @@ def create_app() -> Litestar:
 
     async def run(script: Any, day: date, fixed: Sequence[Value], user: Sequence[Value]) -> Any:
         names = keys.names(day, 0, script.nouns)
-        return (await call(redis, script, names, ["", *fixed, *of_users(script, [user])]))[1]
+        return (await call(redis, script, names, ["", expected_ms(), SKEW_MS, *fixed, *of_users(script, [user])]))[1]
 
     @post("/api/check-in", status_code=200)
     async def check_in(request: Request[int, Token, Any], data: CheckInRequest) -> Envelope:

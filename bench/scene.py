@@ -22,6 +22,7 @@ from clock.domain import order_no
 from clock.domain.rounds import Windows, previous, windows
 from clock.game import keys
 from clock.game.client import call
+from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Script, Value, load, of_users
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
@@ -151,7 +152,8 @@ class Scene:
         self, script: Script, day: date, rows: list[Sequence[Value]], now_ms: int, fixed: Sequence[Value]
     ) -> list[Any]:
         names = keys.names(day, 0, script.nouns)
-        return (await call(self.redis, script, names, [f"={now_ms}", *fixed, *of_users(script, rows)]))[1:]
+        clock: list[Value] = [f"={now_ms}", *((now_ms, SKEW_MS) if "expected_ms" in script.fixed else ())]
+        return (await call(self.redis, script, names, [*clock, *fixed, *of_users(script, rows)]))[1:]
 
     async def join(self, day: date, uids: Sequence[int]) -> list[str]:
         """Users with an open order; the order numbers."""

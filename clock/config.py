@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     durability: Literal["fsync", "replica"] = "fsync"
     redis_durability: Literal["checked", "trusted"] = "checked"
     """``trusted``: whoever runs Redis has set what its CONFIG command does not show us."""
+    skew_ms: Annotated[int, msgspec.Meta(ge=1_000, le=60_000)] = 5_000
+    """How far the clocks of Redis, Postgres and the worker may be apart before settlement and money wait."""
     user_rate: Annotated[int, msgspec.Meta(ge=1)] = 200
     """Rate limit: requests a second by one user to one API process."""
 

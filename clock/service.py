@@ -20,6 +20,7 @@ from clock.game.profiles import Profiles
 from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.questions import Questions
+from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
 from clock.rounds.finishing import Finishing
 from clock.rounds.opening import Opener
@@ -38,7 +39,7 @@ class Service:
         self.settings = settings
         self.redis = connect(settings.redis_url, replicated=settings.durability == "replica")
         self.store = Store(settings.database_url)
-        self.time = GameTime()
+        self.time = GameTime(settings.skew_ms)
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
@@ -51,7 +52,8 @@ class Service:
         self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels[settings.channel])
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
-        ending = Ending(self.store, self.redis, self.time, self.opener)
+        self.clocks = Clocks(self.store, self.redis, self.time, settings.skew_ms)
+        ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
         self.settling = Settling(ending, self.questions, self.standings)
         self.voiding = Voiding(ending)

@@ -1,21 +1,21 @@
 -- check_in: marks members as checked in, each once.
 -- KEYS    round members totals outbox
--- ARGV    clock rows | uid
+-- ARGV    clock expected_ms skew_ms rows | uid
 -- ROW     waited_ms
 -- RETURNS now_ms | word
--- WORDS   no_round wrong_round voided already_checked_in too_early too_late not_joined checked_in
+-- WORDS   no_round clock_moved wrong_round voided already_checked_in too_early too_late not_joined checked_in
 -- ENTRY   checked_in at_ms first_rank uids
-local now, count = clock_ms(ARGV[1]), #ARGV - 2
+local now, count = clock_ms(ARGV[1]), #ARGV - 4
 local round = redis.call('HMGET', KEYS[1],
   'state', 'morning_starts_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'morning_ends_ms')
 if not round[1] then return all(now, count, 'no_round') end
 local morning_starts, opens = tonumber(round[2]), tonumber(round[3])
 local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
-local open = round[1] == 'open'
+local open, moved = round[1] == 'open', has_moved(now, ARGV[2], ARGV[3])
 local opened, after_close = open and now >= opens and now >= morning_starts, now >= closes
 
-local uids = {unpack(ARGV, 3)}
-local waited_ms = after_close and cmsgpack.unpack(ARGV[2])
+local uids = {unpack(ARGV, 5)}
+local waited_ms = after_close and cmsgpack.unpack(ARGV[4])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 -- Preallocated for all users: growing the lists would cost as much as filling them.
@@ -37,9 +37,10 @@ for i = 1, count do
     if low > 255 then high, low = rank_bytes(winners + fresh) end
     writes[2 * fresh] = 'C' .. sub(record, 2, last) .. high .. char(low)
     checked_in[fresh] = uid + 0
-  elseif now < morning_starts or arrived >= morning_ends then word = 'wrong_round'
+  elseif now < morning_starts or arrived >= morning_ends then word = moved and 'clock_moved' or 'wrong_round'
   elseif round[1] == 'void' then word = 'voided'
   elseif state == CHECKED_IN or state == CLAIMED then word = 'already_checked_in'
+  elseif moved then word = 'clock_moved'
   elseif now < opens then word = 'too_early'
   elseif arrived >= closes or not open then word = 'too_late'
   else word = 'not_joined'

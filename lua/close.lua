@@ -1,14 +1,17 @@
 -- close: ends changes to a shard's members and winners; the entry has the totals that the books must match. Repeatable.
 -- KEYS    round totals outbox
--- ARGV    clock why grace_ms
+-- ARGV    clock expected_ms skew_ms why grace_ms
 -- RETURNS now_ms word
--- WORDS   no_round not_due already_closed closed
+-- WORDS   no_round clock_moved not_due already_closed closed
 -- ENTRY   closed at_ms why members winners late pool_fen
-local now, why = clock_ms(ARGV[1]), ARGV[2]
+local now, why = clock_ms(ARGV[1]), ARGV[4]
 local round = redis.call('HMGET', KEYS[1], 'state', 'check_in_closes_ms')
 if not round[1] then return {now, 'no_round'} end
 if round[1] ~= 'open' and not (why == 'void' and round[1] == 'closed') then return {now, 'already_closed'} end
-if why == 'settle' and now < tonumber(round[2]) + tonumber(ARGV[3]) then return {now, 'not_due'} end
+if why == 'settle' then
+  if has_moved(now, ARGV[2], ARGV[3]) then return {now, 'clock_moved'} end
+  if now < tonumber(round[2]) + tonumber(ARGV[5]) then return {now, 'not_due'} end
+end
 local totals = redis.call('HMGET', KEYS[2], 'members', 'winners', 'late', 'pool_fen')
 for i = 1, 4 do totals[i] = tonumber(totals[i] or 0) end
 redis.call('HSET', KEYS[1], 'state', why == 'void' and 'void' or 'closed')

@@ -1,19 +1,21 @@
 -- pay: accepts successful payments; each makes a member, or is refunded. Checks in the order of docs/rules.md, Paying.
 -- KEYS    round members totals payments outbox
--- ARGV    clock rows | uid
+-- ARGV    clock expected_ms skew_ms rows | uid
 -- ROW     waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
 -- RETURNS now_ms | word
--- WORDS   no_round order_not_found already_paid amount_mismatch transaction_missing buyer_mismatch refund_due paid
+-- WORDS   no_round clock_moved order_not_found already_paid amount_mismatch transaction_missing buyer_mismatch refund_due paid
 -- ENTRY   payment at_ms rows
 local WIDTH = 9
-local now, count = clock_ms(ARGV[1]), #ARGV - 2
+local now, count = clock_ms(ARGV[1]), #ARGV - 4
 local round = redis.call('HMGET', KEYS[1],
   'state', 'join_closes_ms', 'check_in_opens_ms', 'check_in_closes_ms', 'stake_fen')
 if not round[1] then return all(now, count, 'no_round') end
 local join_closes, opens, closes = tonumber(round[2]), tonumber(round[3]), tonumber(round[4])
 local stake = tonumber(round[5])
 
-local uids, said, payments = {unpack(ARGV, 3)}, cmsgpack.unpack(ARGV[2]), {}
+local moved = has_moved(now, ARGV[2], ARGV[3])
+
+local uids, said, payments = {unpack(ARGV, 5)}, cmsgpack.unpack(ARGV[4]), {}
 for i = 1, count do
   local at = (i - 1) * WIDTH
   payments[i] = said[at + 2] .. ':' .. said[at + 5]
@@ -25,6 +27,7 @@ local refused = redis.call('HMGET', KEYS[4], unpack(payments))
 local function outcome(state, paid_at, arrived)
   if round[1] == 'void' then return 'refund_due', 'refund_void' end
   if state ~= ORDERED then return 'refund_due', 'refund_second' end
+  if moved then return 'clock_moved' end
   if paid_at >= join_closes then return 'refund_due', 'refund_late' end
   if round[1] ~= 'open' or arrived >= closes then return 'refund_due', 'refund_closed' end
   if arrived >= opens then return 'paid', 'paid_late' end
@@ -58,12 +61,14 @@ for i = 1, count do
       fresh[uid] = record
       writes[#writes + 1] = uid
       writes[#writes + 1] = record
-    else
+    elseif word == 'refund_due' then
       refunds = refunds + 1
       repaid[payments[i]] = true
       redis.call('HSET', KEYS[4], payments[i], what)
     end
-    rows[#rows + 1] = {tonumber(uid), said[at + 2], transaction, stake, paid_at, what, said[at + 8], said[at + 9]}
+    if what then
+      rows[#rows + 1] = {tonumber(uid), said[at + 2], transaction, stake, paid_at, what, said[at + 8], said[at + 9]}
+    end
   end
   replies[i + 1] = word
 end

@@ -7,6 +7,9 @@ local function clock_ms(setting)
   return time[1] * 1000 + math.floor(time[2] / 1000) + (tonumber(setting) or 0)
 end
 
+-- Whether the clock is not where the caller expects it, who goes by a monotonic one. Then nobody is refused by time.
+local function has_moved(now, expected_ms, skew_ms) return math.abs(now - expected_ms) > tonumber(skew_ms) end
+
 -- The same answer for every user of the call.
 local function all(now, count, word)
   local replies = {now}

@@ -102,7 +102,9 @@ class Asking:
     async def _call(self, script: Script, day: keys.Day, shard: int, args: Sequence[Value]) -> list[Any]:
         """Run a script for the batcher, for users: a script with an argument ``by`` gets ``user``."""
         await self._redis.open()  # so that the server's name is that of the connection on which the script is sent
-        fixed = [self.time.setting]
+        fixed: list[Value] = [self.time.setting]
+        if "expected_ms" in script.fixed:
+            fixed += [self.time.expected_ms(), self.time.skew_ms]
         if "by" in script.fixed:
             fixed.append("user")
         if "server" in script.fixed:
@@ -119,6 +121,8 @@ class Asking:
         """One user's result and the script's time; opens the round if the shard does not have it yet."""
         for _ in range(2):
             now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
+            if result == b"clock_moved":
+                raise Unavailable("Redis' clock has jumped: nobody is refused by it")
             if result != b"no_round":
                 return now_ms, result
             self.rounds.pop(round_.day, None)

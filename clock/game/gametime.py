@@ -1,12 +1,16 @@
 """The game's clock as a process sees it: an estimate of Redis' ``TIME``, moved in development.
 
-Only scripts decide by the clock. A process uses its estimate to choose the round's keys and for countdowns.
+Only scripts decide by the clock. A process uses its estimate to choose the round's keys and for countdowns, and tells
+it to the scripts: where their clock is further from it than the allowed skew, nobody is refused by time (docs/rules.md,
+*Clocks*). The estimate goes on by the monotonic clock where Redis' time jumps, until it comes back or a worker has seen
+that three clocks agree.
 """
 
 import asyncio
 import os
 from time import monotonic
 
+import msgspec
 import structlog
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
@@ -18,7 +22,7 @@ log = structlog.get_logger()
 
 SYNC_SECONDS = 5.0
 UNKNOWN_SECONDS = 0.2
-"""Interval of queries while the time is unknown."""
+"""Interval of queries while the time is unknown or in doubt."""
 FOLLOW_SECONDS = 0.02
 SEEN_MS = 2_000
 SEEN_AGAIN_SECONDS = 0.5
@@ -30,10 +34,34 @@ return version
 """
 
 
+SKEW_MS = 5_000
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a worker has found when it compared three clocks."""
+
+    by: str
+    at_ms: int
+    """By Redis' clock."""
+    ahead_ms: dict[str, int]
+    """How far ``redis``, ``postgres`` and ``worker`` are ahead of the one in the middle."""
+    off: list[str]
+    """Clocks that stand alone; empty where all agree."""
+
+
 class GameTime:
-    def __init__(self) -> None:
+    """``skew_ms``: by how much Redis' time may move against the monotonic clock (``CLOCK_SKEW_MS``)."""
+
+    def __init__(self, skew_ms: int = SKEW_MS) -> None:
+        self.skew_ms = skew_ms
         self._ahead_ms = 0.0
-        """Redis' clock minus this process' monotonic clock, moves included."""
+        """Redis' clock minus this process' monotonic clock."""
+        self._moved_ms = 0
+        """Development: how far the game's clock is ahead of Redis'."""
+        self._doubted: bytes | None = None
+        """While Redis' time has jumped: the verdict of before."""
+        self._off = False
+        """Whether a worker says that Redis' clock is off."""
         self.setting = ""
         """The scripts' argument ``clock``: empty, ``+ms`` moved, ``=ms`` stopped (tests)."""
         self.known = False
@@ -51,25 +79,57 @@ class GameTime:
             return int(self.setting[1:])
         if not (self.known and self.follows):
             raise NoConnection("Redis has not said yet what time it is")
-        return int(instant * 1000 + self._ahead_ms)
+        return int(instant * 1000 + self._ahead_ms + self._moved_ms)
+
+    def expected_ms(self) -> int:
+        """What a script's clock should say now; 0 where Redis' clock is known to be wrong."""
+        return 0 if self._off and not self.setting.startswith("=") else self.now_ms()
+
+    def agrees(self, now_ms: int) -> bool:
+        """Whether a script's clock was where it is expected."""
+        return abs(now_ms - self.expected_ms()) <= self.skew_ms
+
+    def of_redis_ms(self, at_ms: int) -> int:
+        """The game's time at an instant of Redis' clock."""
+        return int(self.setting[1:]) if self.setting.startswith("=") else at_ms + self._moved_ms
 
     def stop_at(self, now_ms: int) -> None:
         """Tests only: stop the clock."""
         self.setting = f"={now_ms}"
 
     def move(self, offset_ms: int) -> None:
-        old = int(self.setting) if self.setting else 0
         self.setting = f"+{offset_ms}" if offset_ms > 0 else str(offset_ms) if offset_ms else ""
-        self._ahead_ms += offset_ms - old
+        self._moved_ms = offset_ms
 
     async def sync(self, redis: Commands) -> None:
-        """Read Redis' time; half the round trip is taken as the age of the answer."""
+        """Read Redis' time, half the round trip being the answer's age, and what a worker says of the clocks."""
         before = monotonic()
         seconds, micros = await redis.time()
-        middle = (before + monotonic()) / 2
-        offset = int(self.setting) if self.setting and self.setting[0] != "=" else 0
-        self._ahead_ms = seconds * 1000 + micros / 1000 + offset - middle * 1000
-        self.known = True
+        after = monotonic()
+        said = await redis.get(keys.CLOCKS)
+        ahead_ms = seconds * 1000 + micros / 1000 - (before + after) * 500
+        self._take(ahead_ms, (after - before) * 500, said)
+
+    def _take(self, ahead_ms: float, error_ms: float, said: bytes | None) -> None:
+        verdict = msgspec.json.decode(said, type=Verdict) if said else None
+        self._off = verdict is not None and "redis" in verdict.off
+        jumped_ms = ahead_ms - self._ahead_ms
+        if self.known and abs(jumped_ms) > self.skew_ms + error_ms:
+            if self._doubted is None:
+                log.error("clock_jumped", ms=round(jumped_ms))
+                self._doubted = said or b""
+            # A verdict of before the jump says nothing about it.
+            if verdict is None or verdict.off or said == self._doubted:
+                return
+            if abs(verdict.at_ms - (monotonic() * 1000 + ahead_ms)) > self.skew_ms:
+                return
+            log.warning("clock_followed", ms=round(jumped_ms))
+        self._doubted, self._ahead_ms, self.known = None, ahead_ms, True
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether Redis' time has jumped, or is known to be wrong."""
+        return self._doubted is not None or self._off
 
     async def keep_in_sync(self, redis: Commands) -> None:
         """Runs as long as the process, also without traffic, so that the estimate does not drift."""
@@ -78,7 +138,7 @@ class GameTime:
                 await self.sync(redis)
             except (RedisError, OSError) as error:
                 log.warning("clock_not_synced", error=str(error))
-            await asyncio.sleep(SYNC_SECONDS if self.known else UNKNOWN_SECONDS)
+            await asyncio.sleep(SYNC_SECONDS if self.known and not self.in_doubt else UNKNOWN_SECONDS)
 
 
 class MovedTime:

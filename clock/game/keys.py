@@ -35,6 +35,12 @@ DIFFERING = "clock:worker:differing"
 
 DIFFERING_MS = 180_000
 
+CLOCKS = "clock:worker:clocks"
+"""String, expires by itself: JSON of how far Redis', Postgres' and a worker's clock are apart
+(:class:`clock.game.gametime.Verdict`)."""
+
+CLOCKS_MS = 10_000
+
 LIVE = "clock:live"
 """Hash, expires by itself: process → what it did in the last moment (:mod:`clock.operators.live`)."""
 

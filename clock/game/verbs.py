@@ -61,7 +61,10 @@ class Verbs:
         if self._asking.time.now_ms() > round_.at.settle_ms + UNSETTLED_MS:
             return False
         now_ms, state, round_ = await self._asking.ask_user(STATUS, day, uid, arrived)
-        return now_ms < round_.at.settle_ms and state[0] in MEMBER_STATES
+        unsettled = now_ms < round_.at.settle_ms and state[0] in MEMBER_STATES
+        if unsettled and not self._asking.time.agrees(now_ms):
+            raise Unavailable("Redis' clock has jumped: nobody is refused by it")
+        return unsettled
 
     async def check_in(self, uid: int, arrived: float) -> Answer:
         asking = self._asking

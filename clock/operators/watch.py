@@ -15,6 +15,7 @@ from clock.books import outbox
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import STEPS, UNSETTLED_STATES, Calendar, phase, previous
 from clock.game import keys, totals
+from clock.game.gametime import Verdict
 from clock.game.totals import Totals
 from clock.operators.live import add_up, traffic
 from clock.payments.outgoing import STUCK_ATTEMPTS
@@ -46,6 +47,8 @@ class Watched(msgspec.Struct, kw_only=True):
     outbox_oldest_ms: int = 0
     differing: list[Lag] = []
     """Where Redis and the books count differently, by the worker's last comparison."""
+    clocks: Verdict | None = None
+    """How far the clocks are apart, by a worker's last comparison."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))
     """Of all API processes, by :func:`clock.operators.live.traffic`."""
     rounds: dict[str, Totals] = {}
@@ -119,6 +122,8 @@ class Watch:
         seen.traffic = await traffic(redis)
         differing = await redis.get(keys.DIFFERING)
         seen.differing = msgspec.json.decode(differing or b"[]", type=list[Lag])
+        verdict = await redis.get(keys.CLOCKS)
+        seen.clocks = msgspec.json.decode(verdict, type=Verdict) if verdict else None
 
     async def _postgres(self, seen: Watched) -> None:
         store, now_ms = self._service.store, self._service.time.now_ms()
@@ -151,6 +156,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (not seen.postgres, {"code": "postgres_away"}),
         (seen.redis and not seen.worker, {"code": "worker_away"}),
         (seen.redis and seen.replicas < seen.replicas_wanted, {"code": "replica_short", "replicas": seen.replicas}),
+        (bool(seen.clocks and seen.clocks.off), {"code": "clocks_differ", "clocks": _off(seen.clocks)}),
         *(_behind(seen, part) for part in ("redis", "books")),
         (seen.differences > 0, {"code": "books_differ", "count": seen.differences}),
         (
@@ -169,6 +175,11 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
     return [alarm for rings, alarm in found if rings]
+
+
+def _off(verdict: Verdict | None) -> dict[str, int]:
+    """By how many ms each clock that stands alone is ahead."""
+    return {name: verdict.ahead_ms[name] for name in verdict.off} if verdict else {}
 
 
 def _behind(seen: Watched, part: str) -> tuple[bool, dict[str, Any]]:
@@ -202,6 +213,16 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         for part in ("redis", "books"):
             users = _behind(seen, part)[1]["count"]
             yield _gauge(f"clock_{part}_behind", f"Users of a step that {part} miss", users)
+        if seen.clocks:
+            ahead = GaugeMetricFamily(
+                "clock_ahead_seconds", "How far a clock is ahead of the middle one", labels=["of"]
+            )
+            for name, ms in seen.clocks.ahead_ms.items():
+                ahead.add_metric([name], ms / 1000)
+            yield ahead
+            yield _gauge(
+                "clock_clocks_off", "Clocks that stand alone: what cannot be taken back waits", len(seen.clocks.off)
+            )
         yield from _of_rounds(seen)
     if seen.postgres:
         late_s = seen.settlement_late_ms / 1000

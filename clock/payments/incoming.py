@@ -92,6 +92,8 @@ class Incoming:
         )
         for _ in range(2):
             _, result = await self._asking.batcher.submit(PAY, place.day, place.shard, args, arrived)
+            if result == b"clock_moved":
+                raise Unavailable("Redis' clock has jumped: no payment is judged by it")
             if result != b"no_round":
                 return str(result.decode())
             if not await self._opener.reopen(place.day):

@@ -19,6 +19,7 @@ from clock.game.client import call
 from clock.game.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
+from clock.rounds.clocks import Clocks
 from clock.rounds.opening import Opener
 from clock.rounds.recorded import Recorded, recorded
 
@@ -53,10 +54,11 @@ def isolated(day: date) -> Iterator[None]:
 class Ending:
     """The connections and the shared steps of everything that ends a round."""
 
-    def __init__(self, store: Store, redis: Commands, time: GameTime, opener: Opener) -> None:
+    def __init__(self, store: Store, redis: Commands, time: GameTime, clocks: Clocks, opener: Opener) -> None:
         self.store = store
         self.redis = redis
         self.time = time
+        self.clocks = clocks
         self.opener = opener
         self._turn = asyncio.Lock()
         """Waiting for Postgres' lock occupies a connection, so only one task of this process waits."""
@@ -95,10 +97,10 @@ class Ending:
         """Close every shard, drain it into the books, and compare. Raises :class:`BooksDiffer`."""
         day = round_.day
         for shard in round_.shards:
-            word = await self.word(CLOSE, day, shard, why, WAIT_CAP_MS)
+            word = await self._close(day, shard, why)
             if word == "no_round":
                 await self.opener.open_round(day)
-                word = await self.word(CLOSE, day, shard, why, WAIT_CAP_MS)
+                word = await self._close(day, shard, why)
             if word not in ("closed", "already_closed"):
                 raise Unavailable(f"shard {shard} of {day} does not close: {word}")
         await self.drain(round_)
@@ -111,6 +113,9 @@ class Ending:
         strays = (await self.store.all("stray_ranks", day=day))[0]["ranks"]
         if strays and why == "settle":
             raise BooksDiffer(f"{strays} ranks of {day} were given twice, or not at all")
+
+    async def _close(self, day: date, shard: int, why: str) -> str:
+        return await self.word(CLOSE, day, shard, self.time.expected_ms(), self.time.skew_ms, why, WAIT_CAP_MS)
 
 
 async def owe_refunds(connection: Connection, day: date) -> None:

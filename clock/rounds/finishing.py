@@ -35,7 +35,7 @@ class Finishing:
         async with self._ending.alone(day) as round_:
             if round_ is None or round_.state not in ("settled", "void"):
                 return False
-            if self._ending.time.now_ms() < round_.at.claim_closes_ms:
+            if await self._ending.clocks.agreed_now_ms() < round_.at.claim_closes_ms:
                 return False
             return await self._finish(round_)
 
@@ -93,4 +93,6 @@ class Finishing:
             for start in range(0, len(own), CREDIT_CHUNK):
                 waited_ms = 0
                 users = [(uid, waited_ms) for uid in own[start : start + CREDIT_CHUNK]]
-                await self._ending.reply(CLAIM, day, shard, "system", *of_users(CLAIM, users))
+                time = self._ending.time
+                fixed = (time.expected_ms(), time.skew_ms, "system")
+                await self._ending.reply(CLAIM, day, shard, *fixed, *of_users(CLAIM, users))

@@ -59,8 +59,8 @@ class Settling:
                 return "round_not_found"
             if round_.state in VOID_STATES:
                 return "round_void"
-            await self._time.sync(self._redis)
-            if self._time.now_ms() < round_.at.settle_ms and round_.state in ("open", "closed"):
+            now_ms = await self._ending.clocks.agreed_now_ms()
+            if now_ms < round_.at.settle_ms and round_.state in ("open", "closed"):
                 return "not_due"
             steps = {
                 "open": self._close,

@@ -9,13 +9,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import count as count_up
 from typing import Any
 
 import msgspec
 import structlog
 from arq.connections import ArqRedis
-from arq.cron import cron
-from arq.worker import Worker
+from arq.worker import Worker, func
 from redis.exceptions import RedisError, ResponseError
 
 from clock import logs
@@ -28,6 +28,7 @@ from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.game.client import Pool
 from clock.payments import outgoing
+from clock.rounds.clocks import said
 from clock.rounds.ending import isolated
 from clock.service import Service, end, live_rounds
 
@@ -48,6 +49,9 @@ RESTART_SECONDS = 0.2
 
 STOP_SECONDS = 10
 """How long the process takes to let go of its servers; then the kernel ends it."""
+
+MOST_QUEUED = 100
+"""Jobs that wait; beyond it nothing is asked for."""
 
 ASKING_MS = 60_000
 """When to ask again, where nobody knows whether Redis heard it."""
@@ -130,6 +134,9 @@ async def beat(context: dict[str, Any]) -> None:
     """Say that the worker lives, and keep the rounds open that verbs may name."""
     service: Service = context["service"]
     await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
+    verdict = await service.clocks.announce()
+    if verdict.off:
+        log.error("clocks_differ", clocks=said(verdict))
     await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
 
 
@@ -154,10 +161,9 @@ async def rewrite(context: dict[str, Any]) -> None:
 async def settle(context: dict[str, Any]) -> None:
     """Settle, finish and end the voiding of what is due, oldest first."""
     service: Service = context["service"]
-    await service.time.sync(service.redis)
+    now_ms = service.time.now_ms()  # an estimate; each step that cannot be taken back compares three clocks itself
     for round_ in await live_rounds(service):
         day, at = round_.day, round_.at
-        now_ms = service.time.now_ms()
         with isolated(day):
             if round_.state == "voiding":
                 await service.voiding.void(day, "")
@@ -183,8 +189,10 @@ async def remind(context: dict[str, Any]) -> None:
     if not service.settings.reminder_url:
         return
     until = time.monotonic() + SEND_SECONDS
-    while time.monotonic() < until and await service.reminders.send_some():
-        pass
+    while time.monotonic() < until:
+        await service.clocks.agreed_now_ms()  # a wrong clock would let them expire
+        if not await service.reminders.send_some():
+            break
 
 
 @resilient
@@ -192,8 +200,10 @@ async def send(context: dict[str, Any]) -> None:
     """Send payouts and refunds that are owed, and ask about those whose outcome is not known."""
     service: Service = context["service"]
     until = time.monotonic() + SEND_SECONDS
-    while time.monotonic() < until and await outgoing.send_some(service.store, service.channels):
-        pass
+    while time.monotonic() < until:
+        await service.clocks.agreed_now_ms()
+        if not await outgoing.send_some(service.store, service.channels):
+            break
 
 
 @resilient
@@ -220,21 +230,22 @@ async def compare(context: dict[str, Any]) -> None:
                 log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
 
 
+JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, compare)
+"""Asked for every second."""
+
+
+async def ring(queue: ArqRedis) -> None:
+    """The alarm clock: asks for every job once a second of the monotonic clock, as long as somebody does them. arq's
+    own goes by the wall clock, and is silent for an hour where that is set back by one."""
+    for second in count_up():
+        if await queue.zcard(QUEUE) < MOST_QUEUED:
+            for job in JOBS if second % 60 else (*JOBS, trim):
+                await queue.enqueue_job(job.__name__)
+        await asyncio.sleep(1)
+
+
 def build(service: Service) -> Worker:
-    """An arq worker with our jobs, one second apart, in MessagePack."""
-    every_second = set(range(60))
-    jobs = [
-        cron(
-            job,  # type: ignore[arg-type]
-            name=job.__name__,
-            second=every_second,
-            timeout=JOB_SECONDS,
-            keep_result=0,
-            run_at_startup=True,
-        )
-        for job in (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, compare)
-    ]
-    jobs.append(cron(trim, name="trim", second=30, timeout=JOB_SECONDS, keep_result=0))  # type: ignore[arg-type]
+    """An arq worker with our jobs, in MessagePack."""
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
     queue = ArqRedis(
         Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
@@ -243,8 +254,7 @@ def build(service: Service) -> Worker:
         default_queue_name=QUEUE,
     )
     return Worker(
-        functions=[],
-        cron_jobs=jobs,
+        functions=[func(job, name=job.__name__, keep_result=0, timeout=JOB_SECONDS) for job in (*JOBS, trim)],  # type: ignore[arg-type]
         redis_pool=queue,
         queue_name=QUEUE,
         ctx={"service": service, "counting": Counting(service)},
@@ -298,12 +308,12 @@ async def _work(service: Service, stopping: asyncio.Event) -> None:
     stop = asyncio.create_task(stopping.wait())
     try:
         worker = build(service)
-        work = asyncio.create_task(worker.async_run())
-        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            work.result()
-        else:
-            await end([work])
+        parts = [asyncio.create_task(worker.async_run()), asyncio.create_task(ring(worker.pool))]
+        await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)
+        ended = [part for part in parts if part.done()]
+        await end(parts)
+        for part in ended:
+            part.result()
     except (RedisError, OSError, TimeoutError) as error:
         log.error("worker_lost_redis", error=str(error))
         await asyncio.sleep(RESTART_SECONDS)

@@ -16,6 +16,9 @@ ORDER BY day
 -- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished.
 SELECT pg_advisory_xact_lock(%(lock)s)
 
+-- clock_ms: Postgres' clock.
+SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms
+
 -- set_state: Moves a round from its current state to the next.
 UPDATE rounds SET state = %(to)s WHERE day = %(day)s AND state = %(from)s RETURNING day
 

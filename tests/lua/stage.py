@@ -12,6 +12,7 @@ from clock.domain import order_no
 from clock.domain.rounds import Rules, windows
 from clock.game import events, keys
 from clock.game.events import Event
+from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Value, load, of_users
 from tests.conftest import DAY, at, run_script
 from tests.raw import Redis
@@ -93,7 +94,7 @@ class Stage:
         """What the script answers after its time: a result per row, or word and more. Arguments go by the names
         that the script's header gives them."""
         script = load(verb)
-        fixed = {"server": "one server", **fixed}
+        fixed = {"server": "one server", "expected_ms": now, "skew_ms": SKEW_MS, **fixed}
         args = [fixed[name] for name in script.fixed if name not in ("clock", "rows")]
         args += of_users(script, [[row[name] for name in (*script.per_user, *script.row)] for row in rows])
         if self._forgets_scripts:

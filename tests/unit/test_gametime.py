@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from time import monotonic, time
 from typing import Any
 
+import msgspec
 import pytest
 
 from clock.game import gametime, keys
 from clock.game.client import call
-from clock.game.gametime import GameTime, MovedTime
+from clock.game.gametime import SKEW_MS, GameTime, MovedTime, Verdict
 from clock.game.scripts import load
 from clock.service import end
 from tests.conftest import DAY, at
@@ -82,10 +83,63 @@ async def test_an_instant_of_the_past_has_its_time(one: Process) -> None:
     assert one.time.at_ms(now) - one.time.at_ms(now - 1.5) in (1_499, 1_500, 1_501)
 
 
-async def test_an_estimate_follows_a_jump_of_redis_clock(redis: Redis, one: Process) -> None:
-    one.time._ahead_ms -= 3_600_000
+HOUR_MS = 3_600_000
+
+
+async def say(redis: Redis, time: GameTime, off: list[str], number: int, at_ms: int = 0) -> None:
+    """A worker's verdict, as of Redis' time."""
+    seconds, micros = await redis.time()
+    verdict = Verdict("a worker", at_ms or seconds * 1000 + micros // 1000, {"redis": number}, off)
+    await redis.set(keys.CLOCKS, msgspec.json.encode(verdict))
+    await time.sync(redis)
+
+
+@pytest.mark.parametrize("jump_ms", [-HOUR_MS, -SKEW_MS - CLOSE_MS, SKEW_MS + CLOSE_MS, HOUR_MS])
+async def test_an_estimate_does_not_follow_a_jump_of_redis_clock_and_is_believed_again_when_it_is_back(
+    redis: Redis, one: Process, jump_ms: int
+) -> None:
+    right = one.time._ahead_ms
+    one.time._ahead_ms = right - jump_ms  # as if Redis had jumped since
+    for _ in range(3):
+        await one.time.sync(redis)
+        assert (one.time.in_doubt, near(one.time.now_ms(), wall_ms() - jump_ms)) == (True, True)
+        assert not one.time.agrees(wall_ms()) and one.time.agrees(one.time.expected_ms())
+    one.time._ahead_ms = right
     await one.time.sync(redis)
+    assert (one.time.in_doubt, True) == (False, True)
+    assert one.time.agrees(wall_ms())
+
+
+@pytest.mark.parametrize("jump_ms", [-SKEW_MS + CLOSE_MS, SKEW_MS - CLOSE_MS])
+async def test_an_estimate_follows_what_is_no_jump(redis: Redis, one: Process, jump_ms: int) -> None:
+    one.time._ahead_ms -= jump_ms
+    await one.time.sync(redis)
+    assert (one.time.in_doubt, True) == (False, True)
     assert near(one.time.now_ms(), wall_ms())
+
+
+async def test_a_jump_is_followed_once_a_worker_has_since_seen_three_clocks_agree(redis: Redis, one: Process) -> None:
+    await say(redis, one.time, [], 1)
+    one.time._ahead_ms -= HOUR_MS
+    await one.time.sync(redis)
+    await one.time.sync(redis)
+    assert one.time.in_doubt, "this verdict is of before"
+    await say(redis, one.time, ["postgres"], 2)
+    assert one.time.in_doubt
+    await say(redis, one.time, [], 3, at_ms=wall_ms() - HOUR_MS)
+    assert one.time.in_doubt, "this one was begun before"
+    await say(redis, one.time, [], 4)
+    assert (one.time.in_doubt, True) == (False, True)
+    assert near(one.time.now_ms(), wall_ms())
+
+
+async def test_who_starts_with_a_wrong_redis_clock_hears_it_from_a_worker(redis: Redis, one: Process) -> None:
+    assert one.time.agrees(wall_ms())
+    await say(redis, one.time, ["redis"], 1)
+    assert one.time.in_doubt and one.time.expected_ms() == 0 and not one.time.agrees(wall_ms())
+    await say(redis, one.time, ["postgres"], 2)
+    assert (one.time.in_doubt, True) == (False, True)
+    assert one.time.agrees(wall_ms())
 
 
 async def test_all_processes_and_their_scripts_are_on_the_new_time_when_the_move_answers(

@@ -6,7 +6,7 @@ import { lasting, t } from "/web/ops-texts.js";
 import { number, price } from "/web/texts.js";
 
 const REMEMBERED = 90;
-const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "redis_behind", "books_behind", "books_differ", "settlement_late", "money_failed"]);
+const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "clocks_differ", "redis_behind", "books_behind", "books_differ", "settlement_late", "money_failed"]);
 const SECTIONS = { quarantine: "quarantine-name", money_failed: "money-name", money_stuck: "money-name", books_differ: "round-name" };
 
 const past = { rate: [], p99: [], outbox: [] };
@@ -19,6 +19,7 @@ function remember(name, value) {
 
 const WORDS = {
   replica_short: (one) => [t("replica_short"), t("replica_short_text", one.replicas)],
+  clocks_differ: (one) => [t("clocks_differ", Object.entries(one.clocks).map(([name, ms]) => `${name} ${ms > 0 ? "+" : "−"}${lasting(Math.abs(ms) / 1000)}`).join(", ")), t("clocks_differ_text")],
   redis_behind: (one) => [t("redis_behind", one.day, number(one.count)), t("redis_behind_text", one.day)],
   books_behind: (one) => [t("books_behind", one.day, number(one.count)), t("books_behind_text", one.day)],
   books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from clock.audit.counts import Lag
+from clock.game.gametime import Verdict
 from clock.operators import watch
 from clock.operators.watch import Watched, alarms
 from clock.runtime import worker
@@ -25,6 +26,8 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"worker": False}, "worker_away"),
         ({"replicas_wanted": 1}, "replica_short"),
         ({"replicas_wanted": 1, "replicas": 1}, None),
+        ({"clocks": Verdict("a", 0, {"redis": 0, "postgres": 9, "worker": -9}, [])}, None),
+        ({"clocks": Verdict("a", 0, {"redis": 6_000, "postgres": 0, "worker": -9}, ["redis"])}, "clocks_differ"),
         ({"differing": [Lag("2026-07-01", 0, "paid", "redis", 3)]}, "redis_behind"),
         ({"differing": [Lag("2026-07-01", 0, "paid", "books", 3)]}, "books_behind"),
         ({"differences": 1}, "books_differ"),
