@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -318,13 +318,15 @@ async def work(people: People) -> None:
 
 
 @asynccontextmanager
-async def working(settings: Settings, log: Path = Path(os.devnull)) -> AsyncIterator[asyncio.subprocess.Process]:
+async def working(
+    settings: Settings, log: Path = Path(os.devnull), env: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """``python -m clock worker``; killed at the end if it has not ended by then."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "clock", "worker"),
-            env=environment(settings),
+            env={**environment(settings), **(env or {})},
             cwd=Path(__file__).parents[2],
             stdout=output,
         )
