@@ -190,6 +190,17 @@ def void(day: date, reason: str) -> None:
 
 
 @cli.command()
+@click.argument("day", type=Day())
+@click.option("--minutes", required=True, type=click.IntRange(1, 60))
+@click.option("--reason", required=True, help="Published with the round.")
+def extend(day: date, minutes: int, reason: str) -> None:
+    """Make the check-in of the round of DAY longer, while it is open. The same again is the same extension."""
+    from clock.operators import rounds
+
+    show(with_service(lambda service: rounds.extend(service.extending, day, minutes, reason, "command")))
+
+
+@cli.command()
 @click.argument("day", type=Day(), required=False)
 def reconcile(day: date | None) -> None:
     """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""

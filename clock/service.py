@@ -17,11 +17,13 @@ from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home
 from clock.game.profiles import Profiles
+from clock.game.touching import Touching
 from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.questions import Questions
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
+from clock.rounds.extending import Extending
 from clock.rounds.finishing import Finishing
 from clock.rounds.opening import Opener
 from clock.rounds.recorded import Recorded, recorded
@@ -44,6 +46,7 @@ class Service:
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
         self.asking = Asking(settings, self.redis, self.time, self.opener)
+        self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
         self.flags = Flags(self.asking.batcher, self.opener)
         profiles = Profiles(self.asking)
         self.verbs = Verbs(self.asking, profiles)
@@ -57,6 +60,7 @@ class Service:
         self.standings = Standings(ending)
         self.settling = Settling(ending, self.questions, self.standings)
         self.voiding = Voiding(ending)
+        self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -14,6 +14,11 @@ local closes, morning_ends = tonumber(round[4]), tonumber(round[5])
 local open, moved = round[1] == 'open', has_moved(now, ARGV[2], ARGV[3])
 local opened, after_close = open and now >= opens and now >= morning_starts, now >= closes
 
+if after_close and open and not moved then -- before anybody is refused
+  closes = lengthen(KEYS[1], KEYS[3], KEYS[4], now)
+  after_close = now >= closes
+end
+
 local uids = {unpack(ARGV, 5)}
 local waited_ms = after_close and cmsgpack.unpack(ARGV[4])
 local records = redis.call('HMGET', KEYS[2], unpack(uids))

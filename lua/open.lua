@@ -5,5 +5,5 @@
 -- WORDS   opened already_open
 local now = clock_ms(ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 1 then return {now, 'already_open'} end
-redis.call('HSET', KEYS[1], 'state', 'open', unpack(ARGV, 2))
+redis.call('HSET', KEYS[1], 'state', 'open', 'touched_ms', real_ms(), unpack(ARGV, 2))
 return {now, 'opened'}

@@ -15,6 +15,7 @@ local stake = tonumber(round[5])
 
 local moved = has_moved(now, ARGV[2], ARGV[3])
 
+if round[1] == 'open' and now >= closes and not moved then closes = lengthen(KEYS[1], KEYS[3], KEYS[5], now) end
 local uids, said, payments = {unpack(ARGV, 5)}, cmsgpack.unpack(ARGV[4]), {}
 for i = 1, count do
   local at = (i - 1) * WIDTH

@@ -21,6 +21,44 @@ local function append(key, entry)
   return redis.call('XADD', key, '*', 'e', cmsgpack.pack(entry))
 end
 
+-- Redis' TIME in ms, also where the game's clock is moved: so moving that is no outage.
+local function real_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- docs/rules.md, Outages. No touch for longer than SILENT_MS of the window of check-in: nobody could check in, and the
+-- window becomes longer by as much, in whole minutes, together by MOST_MS at most. Answers when check-in closes.
+-- ENTRY   extended at_ms cause since_ms by_ms closes_ms asleep reason by_whom
+-- Round fields: touched_ms, by Redis' TIME; granted_ms, for the silence since then; extended_ms, in all.
+local SILENT_MS, MINUTE_MS, MOST_MS = 5000, 60000, 3600000
+
+-- By how much it can still become longer: settlement, as long after closing as the rules say, comes before claiming closes.
+local function room_ms(round)
+  local said = redis.call('HMGET', round, 'extended_ms', 'settle_ms', 'claim_closes_ms')
+  return math.min(MOST_MS, said[3] - said[2]) - (said[1] or 0)
+end
+
+local function extend(round, totals, outbox, now, by_ms, cause, since_ms, reason, by_whom)
+  local closes = redis.call('HINCRBY', round, 'check_in_closes_ms', by_ms)
+  redis.call('HINCRBY', round, 'extended_ms', by_ms)
+  local counted = redis.call('HMGET', totals, 'members', 'winners')
+  local asleep = (counted[1] or 0) - (counted[2] or 0)
+  append(outbox, {'extended', now, cause, since_ms, by_ms, closes, asleep, reason, by_whom})
+  return closes
+end
+
+local function lengthen(round, totals, outbox, now)
+  local said = redis.call('HMGET', round, 'state', 'check_in_opens_ms', 'check_in_closes_ms', 'touched_ms', 'granted_ms')
+  local opens, closes, granted = tonumber(said[2]), tonumber(said[3]), tonumber(said[5] or 0)
+  local since = math.max(opens, said[4] and now - (real_ms() - said[4]) or opens)
+  if said[1] ~= 'open' or since >= closes - granted or now - since <= SILENT_MS then return closes end
+  local due = math.min(room_ms(round), math.ceil((now - since) / MINUTE_MS) * MINUTE_MS - granted)
+  if due <= 0 then return closes end
+  redis.call('HINCRBY', round, 'granted_ms', due)
+  return extend(round, totals, outbox, now, due, 'outage', since, '', '')
+end
+
 -- First byte of a member's record: what the user is in this round.
 -- The rest is MessagePack: tail and number of the order, openId, then for members transactionId and the rank at check-in.
 local ORDERED, MEMBER, LATE, CHECKED_IN, CLAIMED = 79, 77, 76, 67, 80 -- O M L C P

@@ -38,6 +38,8 @@ class Shard(msgspec.Struct):
     packets_fen: dict[int, int] = msgspec.field(default_factory=dict)
     """What users have claimed."""
     late_uids: set[int] = msgspec.field(default_factory=set)
+    extended_ms: int = 0
+    """By how much its check-in is longer than the rules say."""
     last_number: int = 0
     """Of the orders; the next one gets a higher one."""
 
@@ -64,6 +66,8 @@ async def contents_of(store: Store, round_: Recorded) -> dict[int, Shard]:
         content = contents[keys.shard_of(payment["uid"], shards)]
         content.payments[f"{payment['order_no']}:{payment['transaction_id']}"] = payment["outcome"]
         content.totals["refused_payments"] += 1
+    for row in await store.all("extended_shards", day=day):
+        contents[row["shard"]].extended_ms = row["extended_ms"]
     kept = await store.one("count_quarantine_of", day=day) or {"total": 0}
     contents[0].totals["quarantined"] = kept["total"]
     if round_.state in PUBLISHED_STATES:

@@ -16,7 +16,7 @@ from clock.audit.rebuild import CHUNK, rebuild_round, refuse_contradictions
 from clock.audit.retell import retell
 from clock.books import outbox
 from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, rows
-from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES
+from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES, windows
 from clock.game import keys
 from clock.game.client import call
 from clock.game.scripts import Value, load, of_users
@@ -72,6 +72,7 @@ async def mend(service: Service, day: date) -> Mended | None:
             if state is None:  # expired
                 continue
             await _shard(service, round_, shard, books[shard], state.decode(), shard in closed)
+            await _extend(service, round_, shard, books[shard])
             if shard in closed and not done.left:
                 done.closings += await _closing(service, round_, shard, books[shard])
         if round_.finished_at is not None:
@@ -183,6 +184,14 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
             await redis.hset(totals, counter, content.totals.get(counter, 0))
     if right == "void" or (here in FORWARD and right in FORWARD and FORWARD.index(right) > FORWARD.index(here)):
         await redis.hset(name, "state", right)
+
+
+async def _extend(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
+    """A check-in that was made longer stays so, where Redis has forgotten it."""
+    name = keys.name(round_.day, shard, "round")
+    if int(await service.redis.hget(name, "extended_ms") or 0) < content.extended_ms:
+        closes_ms = windows(round_.day, round_.rules).check_in_closes_ms + content.extended_ms
+        await service.redis.hset(name, mapping={"check_in_closes_ms": closes_ms, "extended_ms": content.extended_ms})
 
 
 async def _closing(service: Service, round_: Recorded, shard: int, content: Shard) -> int:

@@ -14,6 +14,7 @@ from clock.audit.contents import INCONSISTENT, Shard, contents_of, flags_of, sta
 from clock.books import outbox
 from clock.books.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain import order_no
+from clock.domain.rounds import windows
 from clock.game import keys
 from clock.game.commands import Commands
 from clock.game.scripts import Value
@@ -115,6 +116,13 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     fields: list[Value] = ["state", state, "first_order_id", order_no.first_order_id(day, shard)]
     fields += ["last_number", content.last_number, "server", ""]  # no server has this name
     fields += round_fields(round_)
+    if content.extended_ms:
+        closes_ms = windows(day, round_.rules).check_in_closes_ms + content.extended_ms
+        fields += ["check_in_closes_ms", closes_ms, "extended_ms", content.extended_ms]
+    # Since then nobody could check in: the window becomes longer by as much.
+    drained = {row["shard"]: row["ms"] for row in await service.store.all("last_drained_ms", day=day)}
+    if shard in drained:
+        fields += ["touched_ms", drained[shard]]
     await redis.hset(name, items=fields)
     if round_.finished_at is not None:
         await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)

@@ -39,11 +39,24 @@ COLUMNS: dict[str, tuple[LiteralString, ...]] = {
     "refunds": ("day", "order_no", "transaction_id", "refund_no", "uid", "amount_fen", "reason", "at_ms"),
     "quarantine": ("digest", "day", "at_ms", "channel", "reason", "order_no", "raw"),
     "closings": ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen"),
+    "extensions": (
+        "day",
+        "shard",
+        "at_ms",
+        "cause",
+        "since_ms",
+        "by_ms",
+        "closes_ms",
+        "asleep",
+        "reason",
+        "by_whom",
+    ),
 }
 """The columns written to each table, in the order of writing."""
 
 TYPES: dict[str, LiteralString] = {
     **dict.fromkeys(("uid", "order_id", "at_ms", "paid_at_ms", "members", "winners"), "bigint"),
+    **dict.fromkeys(("since_ms", "by_ms", "closes_ms", "asleep"), "bigint"),
     **dict.fromkeys(("amount_fen", "stake_fen", "packet_fen", "pool_fen"), "bigint"),
     **dict.fromkeys(("rank", "shard", "index"), "int"),
     "day": "date",
@@ -102,6 +115,9 @@ def rows_of(day: str | None, shard: int, event: events.Event, rows: Rows) -> Non
                 rows["quarantine"].append((digest, day, at_ms, channel, reason, order_no, raw))
         case events.Closed(why=why, members=members, winners=winners, late=late, pool_fen=pool_fen):
             rows["closings"].append((day, shard, at_ms, why, members, winners, late, pool_fen))
+        case events.Extended(cause=cause, since_ms=since_ms, by_ms=by_ms, closes_ms=closes_ms, asleep=asleep):
+            told = (cause, since_ms, by_ms, closes_ms, asleep, event.reason, event.by_whom)
+            rows["extensions"].append((day, shard, at_ms, *told))
         case _:
             assert_never(event)
 
@@ -130,6 +146,8 @@ async def write(connection: Connection, day: Day, shard: int, entries: list[even
         except _Known:
             await one_stake_each(connection, day, new)
             await _insert_all(connection, day, shard, new, known=True)
+        if new["extensions"]:
+            await rows(connection, "note_extension", day=day)
     if new["profiles"]:
         given = zip(PROFILE, arrays("profiles", PROFILE, _latest(new["profiles"])), strict=True)
         await rows(connection, "upsert_profiles", **dict(given))

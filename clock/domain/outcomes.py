@@ -74,6 +74,12 @@ OUTCOMES: dict[str, Outcome] = {
     "not_due": _no("还没到结算时间", "Settlement is not due yet"),
     "round_void": _no("本轮已取消", "This round is void"),
     "round_settled": _no("本轮已结算，不能取消", "This round is settled and cannot be voided"),
+    "extended": _yes("打卡时间已延长", "Check-in is longer"),
+    "check_in_closed": _no("打卡已经结束，不能再延长", "Check-in is over and is not opened again"),
+    "too_long": _no(
+        "一轮最多一共延长 60 分钟，并且要在领取结束前结算",
+        "A round becomes at most 60 minutes longer in all, and is settled before claiming closes",
+    ),
     "round_not_found": _no("没有这一轮", "No such round", 404),
     "released": _yes("已处理", "Released"),
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),

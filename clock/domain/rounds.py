@@ -171,6 +171,13 @@ def windows(day: date, rules: Rules) -> Windows:
     )
 
 
+def extended(at: Windows, by_ms: int) -> Windows:
+    """With a check-in that closes later, and settlement as long after it as before."""
+    if not by_ms:
+        return at
+    return msgspec.structs.replace(at, check_in_closes_ms=at.check_in_closes_ms + by_ms, settle_ms=at.settle_ms + by_ms)
+
+
 IN_ORDER = ("join_opens", "join_closes"), ("check_in_opens", "check_in_closes", "settle_at", "claim_closes")
 """Rules whose instants follow each other."""
 

@@ -53,6 +53,8 @@ class Asking:
         self._opener = opener
         self.rounds: dict[date, Round] = {}
         """Rounds cached in this process. A verb looks here before it awaits :meth:`round`."""
+        self._closes: dict[date, list[int]] = {}
+        """When check-in closes in each shard, of rounds in which one closes later than the rules say."""
         self.time = time
         self.calendar = Calendar(settings.timezone)
         self.batcher = Batcher(self._call)
@@ -81,6 +83,25 @@ class Asking:
             return None
         rules = msgspec.json.decode(text, type=Rules)
         return Round(day, rules, windows(day, rules), seed_hash.decode())
+
+    def closes(self, day: date, closes_ms: list[int]) -> None:
+        """Note when check-in closes in each shard of a round."""
+        round_ = self.rounds.get(day)
+        if round_ is not None and max(closes_ms) > round_.at.check_in_closes_ms:
+            if len(self._closes) > ROUNDS_REMEMBERED:
+                self._closes.clear()
+            self._closes[day] = closes_ms
+
+    def check_in_closes_ms(self, round_: Round, uid: int | None) -> int:
+        """When check-in closes for this user; without one, when it closes last."""
+        known = self._closes.get(round_.day)
+        if known is None:
+            return round_.at.check_in_closes_ms
+        return max(known) if uid is None else known[keys.shard_of(uid, len(known))]
+
+    def settle_ms(self, round_: Round) -> int:
+        """When settlement is due: as long after the last shard has closed as the rules say."""
+        return round_.at.settle_ms + self.check_in_closes_ms(round_, None) - round_.at.check_in_closes_ms
 
     async def existing(self, day: date) -> Round | None:
         """The round of a day; ``None`` if there was none or its keys have expired."""

@@ -72,6 +72,20 @@ class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
     pool_fen: int
 
 
+class Extended(msgspec.Struct, frozen=True, array_like=True, tag="extended"):
+    """The shard's check-in closes ``by_ms`` later, at ``closes_ms``: nobody could check in since ``since_ms``, or an
+    operator said so. ``asleep``: members who had not checked in."""
+
+    at_ms: int
+    cause: Literal["outage", "operator"]
+    since_ms: int
+    by_ms: int
+    closes_ms: int
+    asleep: int
+    reason: str
+    by_whom: str
+
+
 class Reminded(msgspec.Struct, frozen=True, array_like=True, tag="reminded"):
     """Rows ``[uid, 1 or 0]``: the reminder switch."""
 
@@ -86,11 +100,11 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledg
     rows: list[tuple[int, int]]
 
 
-Event = Ordered | Payment | Quarantined | CheckedIn | Claimed | Profiled | Closed | Reminded | Acknowledged
+Event = Ordered | Payment | Quarantined | CheckedIn | Claimed | Profiled | Closed | Extended | Reminded | Acknowledged
 
 BY_TAG: dict[str, type[Event]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Ordered, Payment, Quarantined, CheckedIn, Claimed, Profiled, Closed, Reminded, Acknowledged)
+    for kind in (Ordered, Payment, Quarantined, CheckedIn, Claimed, Profiled, Closed, Extended, Reminded, Acknowledged)
 }
 
 decode = msgspec.msgpack.Decoder(Event).decode

@@ -3,12 +3,12 @@
 from typing import Any
 
 from clock.domain.outcomes import Answer
+from clock.domain.records import MEMBER_STATES, clock_status
 from clock.domain.rounds import previous
 from clock.domain.shapes import Extra
 from clock.game.asking import Asking, Round
 from clock.game.flags import Flags
 from clock.game.profiles import Profiles
-from clock.game.records import MEMBER_STATES, clock_status
 from clock.game.scripts import load
 from clock.game.totals import Totals
 
@@ -43,22 +43,39 @@ class Home:
         yesterday = asking.rounds.get(day) or await asking.round(day)
         totals = asking.totals.known(day) or await asking.totals_of(yesterday)
         yest_money = totals.pool_fen
-        if now_ms < yesterday.at.settle_ms and (uid is not None or totals.members):
+        settle_ms = asking.settle_ms(yesterday)
+        if now_ms < settle_ms and (uid is not None or totals.members):
             home = home_of(yesterday, totals, yest_money, now_ms)
+            home["rules"] = self._rules(yesterday, uid)
             if uid is None:
                 return home
-            red_time = _seconds(yesterday.at.settle_ms - now_ms)
+            red_time = _seconds(settle_ms - now_ms)
             state = (await asking.ask_user(STATUS, day, uid, arrived))[1][0]
             if state in MEMBER_STATES:
                 home["clock_status"], home["red_time"] = clock_status(state), red_time
                 return home
         totals = asking.totals.known(today.day) or await asking.totals_of(today)
         home = home_of(today, totals, yest_money, now_ms)
+        home["rules"] = self._rules(today, uid)
         home["zero_time"] = _seconds(today.at.join_closes_ms - now_ms)
         home["is_start"] = int(today.at.join_opens_ms <= now_ms < today.at.join_closes_ms and totals.state != "void")
         if uid is not None:
             home["clock_status"] = clock_status((await asking.ask_user(STATUS, today.day, uid, arrived))[1][0])
         return home
+
+    def _rules(self, shown: Round, uid: int | None) -> dict[str, int]:
+        """What a client may compute from: instants of the shown round, check-in as it is for this user's shard."""
+        at, closes_ms = shown.at, self._asking.check_in_closes_ms(shown, uid)
+        return {
+            "stake_fen": shown.rules.stake_fen,
+            "join_opens_ms": at.join_opens_ms,
+            "join_closes_ms": at.join_closes_ms,
+            "check_in_opens_ms": at.check_in_opens_ms,
+            "check_in_closes_ms": closes_ms,
+            "extended_s": (closes_ms - at.check_in_closes_ms) // 1000,
+            "settle_ms": self._asking.settle_ms(shown),
+            "claim_closes_ms": at.claim_closes_ms,
+        }
 
 
 def home_of(shown: Round, totals: Totals, yest_money: int, now_ms: int) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from datetime import date
 
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.records import CHECKED_IN_STATES, MEMBER_STATES, clock_status, red_status
 from clock.domain.rounds import previous
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import ASK_AGAIN, Asking
 from clock.game.profiles import Profiles
-from clock.game.records import CHECKED_IN_STATES, MEMBER_STATES, clock_status, red_status
 from clock.game.scripts import load
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
@@ -58,10 +58,11 @@ class Verbs:
     async def _is_unsettled_member(self, uid: int, day: date, arrived: float) -> bool:
         """Whether the user is a member of the round of ``day`` and its settlement is not due yet."""
         round_ = await self._asking.round(day)
-        if self._asking.time.now_ms() > round_.at.settle_ms + UNSETTLED_MS:
+        settle_ms = self._asking.settle_ms(round_)
+        if self._asking.time.now_ms() > settle_ms + UNSETTLED_MS:
             return False
-        now_ms, state, round_ = await self._asking.ask_user(STATUS, day, uid, arrived)
-        unsettled = now_ms < round_.at.settle_ms and state[0] in MEMBER_STATES
+        now_ms, state, _ = await self._asking.ask_user(STATUS, day, uid, arrived)
+        unsettled = now_ms < settle_ms and state[0] in MEMBER_STATES
         if unsettled and not self._asking.time.agrees(now_ms):
             raise Unavailable("Redis' clock has jumped: nobody is refused by it")
         return unsettled

@@ -64,7 +64,11 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         await service.start()
         openapi.describe(app)
         collect_seldom()
-        beside = [asyncio.create_task(live.keep_saying(service.redis)), asyncio.create_task(end_with_parent())]
+        await service.touching.touch()  # whoever is asked now must know when the shards close
+        beside = [
+            asyncio.create_task(work)
+            for work in (live.keep_saying(service.redis), service.touching.keep_touching(), end_with_parent())
+        ]
         yield
         await end(beside)
         await service.stop()

@@ -10,7 +10,7 @@ from litestar.types import ControllerRouterHandler
 
 from clock.domain.outcomes import Answer
 from clock.http.ordinary import RESPONSES, Limit, Page, day_of, entry_of, reply, require_operator, signed_in
-from clock.http.wire import Envelope, ReleaseRequest, VoidRequest
+from clock.http.wire import Envelope, ExtendRequest, ReleaseRequest, VoidRequest
 from clock.operators import money, quarantine, rounds
 from clock.operators.watch import Watch
 from clock.service import Service
@@ -58,7 +58,7 @@ def of_round(
 
 
 def round_routes(service: Service) -> list[ControllerRouterHandler]:
-    """One round: its figures, its steps, settling, voiding and reconciling it."""
+    """One round: its figures, its steps, settling, voiding, extending and reconciling it."""
 
     @of_round(post, "/ops/rounds/{day:str}/settle", "settle")
     async def settle(day: date) -> Answer:
@@ -71,6 +71,20 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
         of = day_of(day)
         require_operator(request)
         return reply(request, "void", await rounds.void(service.voiding, of, data.reason))
+
+    @post(
+        "/ops/rounds/{day:str}/extend",
+        status_code=200,
+        responses=RESPONSES,
+        description="Make the check-in of a round that is still open longer, in all shards. The same minutes with the "
+        "same reason are the same extension.",
+    )
+    async def extend(
+        request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ExtendRequest]
+    ) -> Response[Envelope]:
+        of = day_of(day)
+        by_whom = f"operator {require_operator(request)}"
+        return reply(request, "extend", await rounds.extend(service.extending, of, data.minutes, data.reason, by_whom))
 
     @of_round(get, "/ops/rounds/{day:str}", "round")
     async def round_figures(day: date) -> Answer:
@@ -89,7 +103,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     async def reconcile(day: date) -> Answer:
         return await rounds.reconcile_rounds(service, day)
 
-    return [settle, void, round_figures, steps, reconcile]
+    return [settle, void, extend, round_figures, steps, reconcile]
 
 
 def money_routes(service: Service) -> list[ControllerRouterHandler]:

@@ -88,6 +88,10 @@ async def figures(service: Service, day: date) -> Answer:
             "pool": counted["pool_fen"],
             **{name: row[f"{name}_fen"] if ended else None for name in sums},
             "packets": (0 if row["state"] == "void" else row["winners"]) if ended else None,
+            "extensions": [
+                {name: one[name] for name in ("cause", "reason", "since_ms", "by_ms", "shards", "asleep")}
+                for one in await service.store.all("list_extensions", day=day)
+            ],
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if ended else None,
         },

@@ -45,6 +45,11 @@ class VoidRequest(msgspec.Struct, frozen=True):
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
 
 
+class ExtendRequest(msgspec.Struct, frozen=True):
+    minutes: Annotated[int, msgspec.Meta(ge=1, le=60)]
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+
+
 class ReleaseRequest(msgspec.Struct, frozen=True):
     """The decision about a quarantined callback: its payment is refunded, or dismissed."""
 

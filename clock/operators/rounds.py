@@ -16,6 +16,7 @@ from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, phase
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
+from clock.rounds.extending import Extending
 from clock.rounds.recorded import recorded
 from clock.rounds.settling import Settling
 from clock.rounds.voiding import Voiding
@@ -66,6 +67,7 @@ async def figures(service: Service, day: date) -> Answer:
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if row["state"] in ENDED_STATES else None,
             "void_reason": row["void_reason"],
+            "extensions": await service.store.all("list_extensions", day=day),
             "reconciled": compared,
         },
     )
@@ -100,6 +102,11 @@ async def settle(settling: Settling, day: date) -> Answer:
 async def void(voiding: Voiding, day: date, reason: str) -> Answer:
     """Call a round off: every stake is owed back."""
     return await _ended(day, voiding.void(day, reason))
+
+
+async def extend(extending: Extending, day: date, minutes: int, reason: str, by_whom: str) -> Answer:
+    """Make the check-in of a round that is still open longer."""
+    return Answer(await extending.extend(day, minutes, reason, by_whom), {"day": day.isoformat()})
 
 
 async def _ended(day: date, work: Awaitable[str]) -> Answer:

@@ -25,7 +25,7 @@ from clock.rounds.recorded import Recorded, recorded
 
 log = structlog.get_logger()
 
-CLOSE = load("close")
+CLOSE, EXTEND = load("close"), load("extend")
 
 DRAIN_SECONDS = 20.0
 
@@ -49,6 +49,10 @@ def isolated(day: date) -> Iterator[None]:
         log.warning("round_waits", day=str(day), error=str(error))
     except Exception as error:
         log.error("round_failed", day=str(day), exc_info=error)
+
+
+class NotDue(Exception):
+    """A shard's check-in is still open: its window has become longer."""
 
 
 class Ending:
@@ -93,14 +97,22 @@ class Ending:
                         break
                     await asyncio.sleep(0.05)
 
+    async def extend(self, round_: Recorded, asked: dict[str, Any], how: str = "extend") -> set[str]:
+        """Have every shard carry out, or ``check``, what an operator said; the words that they answer."""
+        args = (how, asked["number"], asked["minutes"] * 60_000, asked["reason"], asked["by_whom"])
+        expected = (self.time.expected_ms(), self.time.skew_ms)
+        return {await self.word(EXTEND, round_.day, shard, *expected, *args) for shard in round_.shards}
+
     async def close_shards(self, round_: Recorded, why: str) -> None:
-        """Close every shard, drain it into the books, and compare. Raises :class:`BooksDiffer`."""
+        """Close every shard, drain it into the books, and compare. Raises :class:`BooksDiffer` and :class:`NotDue`."""
         day = round_.day
         for shard in round_.shards:
             word = await self._close(day, shard, why)
             if word == "no_round":
                 await self.opener.open_round(day)
                 word = await self._close(day, shard, why)
+            if word == "not_due":
+                raise NotDue
             if word not in ("closed", "already_closed"):
                 raise Unavailable(f"shard {shard} of {day} does not close: {word}")
         await self.drain(round_)

@@ -11,7 +11,7 @@ from clock.books.store import Store, add_partitions, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Rules, empty_window, following, previous
+from clock.domain.rounds import Rules, empty_window, following, previous, windows
 from clock.game import keys
 from clock.game.client import call
 from clock.game.commands import Commands
@@ -115,9 +115,9 @@ def _is_over(round_: Recorded) -> bool:
 
 
 def round_fields(round_: Recorded) -> list[Value]:
-    """A shard's round hash without its state and the first order id, as field, value, …"""
+    """A shard's round hash without its state, the first order id and extensions, as field, value, …"""
     fields: list[Value] = ["rules", msgspec.json.encode(round_.rules), "seed_hash", round_.seed_hash.hex()]
     fields += ["stake_fen", round_.rules.stake_fen]
-    for name, value in msgspec.structs.asdict(round_.at).items():
+    for name, value in msgspec.structs.asdict(windows(round_.day, round_.rules)).items():
         fields += [name, value]
     return fields

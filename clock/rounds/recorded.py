@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from clock.books.store import Store
-from clock.domain.rounds import Rules, State, Windows, windows
+from clock.domain.rounds import Rules, State, Windows, extended, windows
 from clock.domain.split import Split
 
 
@@ -28,9 +28,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     credited_uid: int
     finished_at: datetime | None
 
+    extended_ms: int
+
     @property
     def at(self) -> Windows:
-        return windows(self.day, self.rules)
+        """With the check-in of the shard that closes last."""
+        return extended(windows(self.day, self.rules), self.extended_ms)
 
     @property
     def packet_rules(self) -> Split:

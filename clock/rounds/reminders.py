@@ -18,12 +18,12 @@ from clock.books.store import Store, rows
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
+from clock.domain.records import ASLEEP_STATES
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous
 from clock.game import keys
 from clock.game.client import call
 from clock.game.commands import Commands
 from clock.game.gametime import GameTime
-from clock.game.records import ASLEEP_STATES
 from clock.game.scripts import load
 from clock.rounds.recorded import Recorded, find
 

@@ -25,7 +25,7 @@ from clock.domain.split import fee, split
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
-from clock.rounds.ending import BooksDiffer, Ending, owe_refunds
+from clock.rounds.ending import BooksDiffer, Ending, NotDue, owe_refunds
 from clock.rounds.recorded import Recorded
 from clock.rounds.standings import Standings
 
@@ -69,13 +69,18 @@ class Settling:
                 "published": self._open_claiming,
             }
             state: str = round_.state
-            while step := steps.get(state):
-                state = await step(round_)
-                log.info("settlement_step", day=str(day), state=state)
+            try:
+                while step := steps.get(state):
+                    state = await step(round_)
+                    log.info("settlement_step", day=str(day), state=state)
+            except NotDue:
+                return "not_due"
             await self._standings.tally(day)
             return "settled"
 
     async def _close(self, round_: Recorded) -> str:
+        for asked in await self._store.all("asked_extensions", day=round_.day):
+            await self._ending.extend(round_, asked)  # as far as the process that was asked did not come
         await self._ending.close_shards(round_, "settle")
         await self._step(round_, "open", "closed")
         return "closed"

@@ -19,6 +19,30 @@ SELECT pg_advisory_xact_lock(%(lock)s)
 -- clock_ms: Postgres' clock.
 SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms
 
+-- note_extension: By how much the check-in of the shard that closes last is longer.
+UPDATE rounds SET extended_ms = (SELECT max(of_shard.by_ms) FROM (
+    SELECT sum(by_ms) AS by_ms FROM extensions WHERE day = %(day)s GROUP BY shard) AS of_shard)
+WHERE day = %(day)s
+
+-- extended_shards: By how much each shard's check-in is longer.
+SELECT shard, sum(by_ms)::bigint AS extended_ms FROM extensions WHERE day = %(day)s GROUP BY shard
+
+-- list_extensions: A round's extensions: those of one cause, in all shards, that began in the same minute together.
+SELECT cause, reason, by_whom, min(since_ms) AS since_ms, max(by_ms)::bigint AS by_ms, count(*) AS shards, sum(asleep)::bigint AS asleep
+FROM (SELECT shard, cause, reason, by_whom, since_ms, sum(by_ms) AS by_ms, min(asleep) AS asleep
+      FROM extensions WHERE day = %(day)s GROUP BY shard, cause, reason, by_whom, since_ms) AS of_shard
+GROUP BY cause, reason, by_whom, since_ms / 60000 ORDER BY 4 LIMIT 100
+
+-- ask_extension: Notes what an operator says.
+INSERT INTO extensions_by_hand (day, number, minutes, reason, by_whom)
+VALUES (%(day)s, %(number)s, %(minutes)s, %(reason)s, %(by_whom)s)
+
+-- asked_extensions: What operators have said of a round, in order.
+SELECT number, minutes, reason, by_whom FROM extensions_by_hand WHERE day = %(day)s ORDER BY number
+
+-- last_drained_ms: When each shard's outbox was drained last, by Postgres' clock.
+SELECT shard, (extract(epoch FROM drained_at) * 1000)::bigint AS ms FROM outbox_positions WHERE day = %(day)s
+
 -- set_state: Moves a round from its current state to the next.
 UPDATE rounds SET state = %(to)s WHERE day = %(day)s AND state = %(from)s RETURNING day
 

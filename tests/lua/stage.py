@@ -33,7 +33,7 @@ GRACE_MS = 5_000
 
 RULES = rules_of(Settings())
 
-SINGLE = ("open", "close", "publish", "settle", "finish", "order", "alert", "release", "drained")
+SINGLE = ("touch", "extend", "open", "close", "publish", "settle", "finish", "order", "alert", "release", "drained")
 """Scripts with one word for the whole call."""
 
 

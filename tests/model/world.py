@@ -1,8 +1,10 @@
 """A service on emptied servers, whose clock stands still and whose requests have waited exactly as long as asked."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import msgspec
 import psycopg
@@ -12,7 +14,8 @@ import structlog
 from clock.config import Settings
 from clock.game import batch, totals
 from clock.game.client import connect
-from clock.service import Service
+from clock.game.touching import Touching
+from clock.service import Service, end
 from tests.raw import raw
 
 EMPTY = """
@@ -72,21 +75,27 @@ async def empty(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def service_with(settings: Settings, **changes: object) -> AsyncIterator[Service]:
-    """A process' parts under changed settings; nobody else moves its clock."""
+async def service_with(settings: Settings, *, touched: bool = True, **changes: Any) -> AsyncIterator[Service]:
+    """A process' parts under changed settings; nobody else moves its clock. People can check in all the time, unless
+    the test says itself when it is ``touched``."""
     service = Service(msgspec.structs.replace(settings, env="prod", **changes))
+    service.touching = Touching(service.asking, service.redis, always=True)
     await service.start()
+    tasks = [asyncio.create_task(service.touching.keep_touching())] if touched else []
     try:
         yield service
     finally:
+        await end(tasks)
         await service.stop()
 
 
 @asynccontextmanager
-async def new_world(settings: Settings, **changes: object) -> AsyncIterator[Service]:
+async def new_world(settings: Settings, *, touched: bool = True, **changes: Any) -> AsyncIterator[Service]:
     """The same on emptied servers."""
     await empty(settings)
+    redis = raw(connect(settings.redis_url))
+    await redis.flushall()
+    await redis.aclose()
     with quiet():
-        async with service_with(settings, **changes) as service:
-            await raw(service.redis).flushall()
+        async with service_with(settings, touched=touched, **changes) as service:
             yield service

@@ -33,3 +33,6 @@ WITH added AS (INSERT INTO "quarantine" ("digest", "day", "at_ms", "channel", "r
 
 -- closings
 WITH added AS (INSERT INTO "closings" ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen") SELECT "day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen" FROM unnest(%s::date[], %s::int[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS source ("day", "shard", "at_ms", "why", "members", "winners", "late", "pool_fen") WHERE true ON CONFLICT DO NOTHING RETURNING *) SELECT count(*) AS added FROM added
+
+-- extensions
+WITH added AS (INSERT INTO "extensions" ("day", "shard", "at_ms", "cause", "since_ms", "by_ms", "closes_ms", "asleep", "reason", "by_whom") SELECT "day", "shard", "at_ms", "cause", "since_ms", "by_ms", "closes_ms", "asleep", "reason", "by_whom" FROM unnest(%s::date[], %s::int[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]) AS source ("day", "shard", "at_ms", "cause", "since_ms", "by_ms", "closes_ms", "asleep", "reason", "by_whom") WHERE true ON CONFLICT DO NOTHING RETURNING *) SELECT count(*) AS added FROM added

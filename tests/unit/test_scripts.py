@@ -22,6 +22,7 @@ INTERNAL = {"no_round", "wrong_round", "clock_moved"}
 ROUND_FIELDS = {
     *("state", "stake_fen", "first_order_id", "day_starts_ms", "morning_starts_ms", "morning_ends_ms"),
     *("join_opens_ms", "join_closes_ms", "check_in_opens_ms", "check_in_closes_ms", "last_number", "server"),
+    *("settle_ms", "claim_closes_ms", "touched_ms", "granted_ms", "extended_ms", "by_hand"),
 }
 TOTALS = {
     *("orders", "members", "winners", "late", "pool_fen", "published", "published_fen"),
@@ -29,7 +30,7 @@ TOTALS = {
 }
 STATES = {"open", "closed", "settled", "finished", "void"}
 OUTCOMES_OF_PAYMENTS = set(get_args(events.PaymentOutcome))
-ARGUMENTS = {"check", "user", "settle", "void"}
+ARGUMENTS = {"check", "user", "settle", "void", "operator"}
 """What ``by``, ``why`` and ``how`` may say."""
 
 
@@ -170,9 +171,18 @@ def test_a_script_never_divides_money(verb: str) -> None:
     assert "math." not in code
 
 
-def test_the_prelude_divides_only_microseconds_and_ranks() -> None:
-    code = code_of("prelude").replace("math.floor(time[2] / 1000)", "").replace("math.floor((rank - 1) / PIECE)", "")
+def test_the_prelude_divides_only_times_and_ranks() -> None:
+    code = code_of("prelude")
+    for known in ("time[2] / 1000", "(rank - 1) / PIECE", "(now - since) / MINUTE_MS"):
+        code = code.replace(known, "")
     assert code.count("/") == 0
+
+
+def test_the_entry_that_the_prelude_appends_is_an_event() -> None:
+    named = re.search(r"^-- ENTRY +(\w+) (.*)$", PRELUDE, re.MULTILINE)
+    assert named and tuple(named[2].split()) == events.BY_TAG[named[1]].__struct_fields__
+    appended = re.search(rf"append\(outbox, \{{'{named[1]}', (.*)\}}\)", PRELUDE)
+    assert appended and len(appended[1].split(", ")) == len(named[2].split())
 
 
 def test_a_piece_of_packets_is_as_long_as_its_readers_think() -> None:

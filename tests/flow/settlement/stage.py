@@ -20,7 +20,14 @@ from tests.model.world import arrived
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
 STAKE = 100
 
-RICH = {"shards": 2, "nobody": "carry", "fee_bps": 1_000, "packet_cap_fen": 150, "lucky_count": 1, "lucky_bps": 2_000}
+RICH: dict[str, Any] = {
+    "shards": 2,
+    "nobody": "carry",
+    "fee_bps": 1_000,
+    "packet_cap_fen": 150,
+    "lucky_count": 1,
+    "lucky_bps": 2_000,
+}
 
 
 # -- a round, played
