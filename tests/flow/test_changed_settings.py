@@ -30,7 +30,7 @@ async def open_rounds(service: Service) -> None:
         await service.opener.open_round(DAY + timedelta(days=days))
 
 
-OTHER = {
+OTHER: dict[str, Any] = {
     "stake_fen": 777,
     "split": "equal",
     "nobody": "carry",

@@ -35,6 +35,7 @@ FIELDS = {
         "winners",
         "late",
         "pool",
+        "extensions",
         "refunded",
         "forfeited",
         "fee",
@@ -94,6 +95,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
         "pot": 100,
         "carried_out": 0,
         "packets": 2,
+        "extensions": [],
     }
     assert shown["seed_hash"] == seed_hash == hashlib.sha256(bytes.fromhex(shown["seed"])).hexdigest()
     assert shown["smallest"] + shown["largest"] == 100

@@ -123,7 +123,8 @@ async def memory(people: People) -> dict[str, Any]:
                 assert not await outbox.waiting(redis, DAY, shard, 1)
             else:
                 found[name] = await redis.hgetall(name)
-                found[name].pop(b"server", None)
+                for other in (b"server", b"touched_ms"):
+                    found[name].pop(other, None)
             if noun == "totals":
                 found[name] = {field: count for field, count in found[name].items() if count != b"0"}
     users = keys.name(keys.USERS, 0, "flags")

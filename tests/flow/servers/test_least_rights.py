@@ -121,7 +121,7 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
         await start_check(replace(api.settings, durability=durability))
     service.time.stop_at(at("04:00", 1))
     arq = worker.build(service)
-    working = asyncio.create_task(arq.async_run())
+    working = [asyncio.create_task(arq.async_run()), asyncio.create_task(worker.ring(arq.pool))]
     try:
         async with asyncio.timeout(20):
             while not await administrator.exists(keys.REWRITTEN):
@@ -135,7 +135,7 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
         await seen(api, administrator)
         await worker.trim({"service": service})
     finally:
-        await end([working])
+        await end(working)
         await worker._close(arq)
     assert (await reconcile_rounds(service, DAY)).word == "books_agree"
     await administrator.flushall()
