@@ -61,4 +61,20 @@ class Operate:
     back: int = 1
 
 
-Command = Join | Pay | PayUnknown | CheckIn | Claim | Look | Operate
+@dataclass(frozen=True)
+class Outage:
+    """For so long nobody can reach the service; then somebody does the first thing."""
+
+    lost_ms: int
+    first: CheckIn | Pay | Look | Operate
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Redis' clock is ahead by so much while somebody does something."""
+
+    ahead_ms: int
+    during: CheckIn | Claim
+
+
+Command = Join | Pay | PayUnknown | CheckIn | Claim | Look | Operate | Outage | Jump

@@ -14,6 +14,8 @@ from typing import Literal
 SHANGHAI = timezone(timedelta(hours=8))
 WAIT_CAP_MS = 5_000
 MINUTE_MS = 60_000
+SILENT_MS = 5_000
+MOST_MS = 60 * MINUTE_MS
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,18 @@ class Round:
         self.check_in_closes = instant(morning, "08:00")
         self.settle_due = instant(morning, "08:05")
         self.claim_closes = instant(morning, "24:00")
+        self.morning_starts = instant(morning, "00:00")
+        self.extended_ms = 0
+
+    def extend(self, since_ms: int, now_ms: int) -> None:
+        """Nobody could check in since then."""
+        since_ms = max(since_ms, self.check_in_opens)
+        if self.state != "open" or since_ms >= self.check_in_closes or now_ms - since_ms <= SILENT_MS:
+            return
+        by_ms = min(-(-(now_ms - since_ms) // MINUTE_MS) * MINUTE_MS, MOST_MS - self.extended_ms)
+        self.extended_ms += by_ms
+        self.check_in_closes += by_ms
+        self.settle_due += by_ms
 
     @property
     def pool_fen(self) -> int:
@@ -214,7 +228,38 @@ class Model:
             return "member"
         return "late" if received < round_.check_in_closes else "refund"
 
+    def outage(self, lost_ms: int) -> None:
+        """It ends now, later than it began."""
+        since_ms, self.now_ms = self.now_ms, self.now_ms + lost_ms
+        for round_ in self.rounds.values():
+            round_.extend(since_ms, self.now_ms)
+
     # -- the morning
+
+    def check_in_while_redis_is(self, ahead_ms: int, uid: int, waited_ms: int) -> str:
+        """Nobody is refused by a clock that has jumped; who can check in by it, may."""
+        round_, now_ms = self.waking(), self.now_ms + ahead_ms
+        arrived_ms = now_ms - min(waited_ms, WAIT_CAP_MS)
+        mine = uid in round_.members and uid not in round_.winners and round_.state == "open"
+        if mine and round_.check_in_opens <= now_ms and arrived_ms < round_.check_in_closes:
+            round_.winners.append(uid)
+            return "checked_in"
+        if not (round_.morning_starts <= now_ms and arrived_ms < round_.claim_closes):
+            return "unavailable"
+        if round_.state == "void":
+            return "voided"
+        return "already_checked_in" if uid in round_.winners else "unavailable"
+
+    def claim_while_redis_is(self, ahead_ms: int, uid: int) -> str:
+        round_, now_ms = self.waking(), self.now_ms + ahead_ms
+        if not round_.morning_starts <= now_ms < round_.claim_closes:
+            return "unavailable"
+        word = self.claim(uid)
+        if word in ("voided", "already_claimed"):
+            return word
+        if now_ms < round_.check_in_closes:
+            return "unavailable"
+        return "not_settled" if word == "too_early" else word
 
     def check_in(self, uid: int, waited_ms: int) -> str:
         round_ = self.waking()

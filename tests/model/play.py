@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from clock.books import outbox
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.shapes import Extra, PaymentCallback
 from clock.domain.split import Split, split
 from clock.game import totals
+from clock.game.gametime import GameTime
 from clock.service import Service
 from tests.model import model as m
-from tests.model.commands import CheckIn, Claim, Command, Join, Look, Operate, Pay, PayUnknown
+from tests.model.commands import CheckIn, Claim, Command, Join, Jump, Look, Operate, Outage, Pay, PayUnknown
 from tests.model.world import arrived
 
 
@@ -35,6 +36,22 @@ def encode(callback: m.Callback, notify_time: str | None) -> tuple[PaymentCallba
     return msgspec.json.decode(raw, type=PaymentCallback), raw
 
 
+async def answered(asked: Awaitable[Answer]) -> Answer:
+    try:
+        return await asked
+    except Unavailable:
+        return Answer("unavailable")
+
+
+class Jumped(GameTime):
+    """The process goes by its monotonic clock, the scripts by Redis', which is ahead."""
+
+    ahead_ms = 0
+
+    def at_ms(self, instant: float) -> int:
+        return super().at_ms(instant) - self.ahead_ms
+
+
 class Table:
     """Plays a command on both sides and compares what can be seen."""
 
@@ -47,9 +64,13 @@ class Table:
         self.law = law
 
     async def play(self, now_ms: int, command: Command) -> None:
-        assert now_ms >= self.model.now_ms
-        self.model.now_ms = now_ms
-        self.service.time.stop_at(now_ms)
+        self.model.now_ms = max(now_ms, self.model.now_ms)  # an outage may have lasted until after it was due
+        self.service.time.stop_at(self.model.now_ms)
+        await self.service.touching.touch()
+        await self._do(command)
+        await self.compare_totals()
+
+    async def _do(self, command: Command) -> None:
         verbs: dict[type, Callable[[Any], Awaitable[None]]] = {
             Join: self._join,
             Pay: self._pay,
@@ -58,9 +79,10 @@ class Table:
             Claim: self._claim,
             Look: self._look,
             Operate: self._operate,
+            Outage: self._outage,
+            Jump: self._jump,
         }
         await verbs[type(command)](command)
-        await self.compare_totals()
 
     def _round(self, back: int) -> m.Round:
         day = self.model.joining().day - timedelta(days=back)
@@ -78,6 +100,34 @@ class Table:
             words[uid][1].append(other)
         for uid, (real, modelled) in words.items():
             assert sorted(real) == sorted(modelled), f"user {uid}: {real}, the model says {modelled}"
+
+    # -- what goes wrong
+
+    async def _outage(self, command: Outage) -> None:
+        """Touches go by the real clock: nobody has touched for so long."""
+        redis: Any = self.service.redis
+        async for name in redis.scan_iter("clock:{*}:round", count=1_000):
+            await redis.hincrby(name, "touched_ms", -command.lost_ms)
+        self.model.outage(command.lost_ms)
+        self.service.time.stop_at(self.model.now_ms)
+        if isinstance(command.first, Look):  # a home page goes by what the process was told
+            await self.service.touching.touch()
+        await self._do(command.first)
+        await self.service.touching.touch()
+
+    async def _jump(self, command: Jump) -> None:
+        time: Any = self.service.time
+        now_ms, time.__class__ = self.model.now_ms, Jumped
+        time.stop_at(now_ms + command.ahead_ms)
+        time.ahead_ms = command.ahead_ms
+        try:
+            if isinstance(command.during, CheckIn):
+                await self._check_in(command.during, command.ahead_ms)
+            else:
+                await self._claim(command.during, command.ahead_ms)
+        finally:
+            time.__class__ = GameTime
+            time.stop_at(now_ms)
 
     # -- users
 
@@ -100,26 +150,35 @@ class Table:
                 expected = {"order_id": order.order_id, "order_no": order.number, "amount": self.law.stake_fen}
                 assert answer.data == expected
 
-    async def _check_in(self, command: CheckIn) -> None:
-        waited = arrived(command.waited_ms)
-        answers = await self._burst(command.uids, lambda uid: self.verbs.check_in(uid, waited))
-        expected = [self.model.check_in(uid, command.waited_ms) for uid in command.uids]
+    async def _check_in(self, command: CheckIn, ahead_ms: int = 0) -> None:
+        waited, model = arrived(command.waited_ms), self.model
+        answers = await self._burst(command.uids, lambda uid: answered(self.verbs.check_in(uid, waited)))
+        expected = [
+            model.check_in_while_redis_is(ahead_ms, uid, command.waited_ms)
+            if ahead_ms
+            else model.check_in(uid, command.waited_ms)
+            for uid in command.uids
+        ]
         self._same(command.uids, [answer.word for answer in answers], expected)
         done = {"money": self.model.waking().pool_fen}
         for answer in answers:
             assert answer.data == (done if answer.word in ("checked_in", "already_checked_in") else {})
 
-    async def _claim(self, command: Claim) -> None:
+    async def _claim(self, command: Claim, ahead_ms: int = 0) -> None:
         round_ = self.model.waking()
-        answers = await self._burst(command.uids, lambda uid: self.verbs.claim(uid, arrived()))
+        answers = await self._burst(command.uids, lambda uid: answered(self.verbs.claim(uid, arrived())))
+
+        def claim(uid: int) -> str:
+            return self.model.claim_while_redis_is(ahead_ms, uid) if ahead_ms else self.model.claim(uid)
+
         for uid, answer in zip(command.uids, answers, strict=True):
             if answer.word == "claimed":
-                word = self.model.claim(uid)
+                word = claim(uid)
                 assert word == "claimed", f"the model says {word}"
                 round_.credit(uid, answer.data["assign"]["money"], "user")
         for uid, answer in zip(command.uids, answers, strict=True):
             if answer.word != "claimed":
-                assert answer.word == self.model.claim(uid)
+                assert answer.word == claim(uid)
             if answer.word in ("claimed", "already_claimed"):
                 packet, stake = round_.claims[uid][0], self.law.stake_fen
                 assert answer.data == {"assign": {"money": packet, "stake": stake, "total": packet + stake}}
@@ -150,6 +209,9 @@ class Table:
             "server_time": model.now_ms,
         }
         assert {name: summary[name] for name in expected} == expected
+        rules = {"check_in_closes_ms": shown.check_in_closes, "settle_ms": shown.settle_due}
+        rules |= {"extended_s": shown.extended_ms // 1000, "claim_closes_ms": shown.claim_closes}
+        assert {name: summary["rules"][name] for name in rules} == rules
 
     def _seconds_to(self, instant_ms: int) -> int:
         return max(0, -(-(instant_ms - self.model.now_ms) // 1000))

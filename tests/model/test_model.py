@@ -18,7 +18,7 @@ from clock.config import Settings
 from clock.service import Service
 from tests.conftest import DAY
 from tests.model import model as m
-from tests.model.commands import CheckIn, Claim, Command, Join, Look, Operate, Paid, Pay, PayUnknown
+from tests.model.commands import CheckIn, Claim, Command, Join, Jump, Look, Operate, Outage, Paid, Pay, PayUnknown
 from tests.model.play import Table
 from tests.model.world import exact_waits, forgetful, new_world
 
@@ -136,6 +136,42 @@ commands: st.SearchStrategy[Command] = st.one_of(
     ),
 )
 
+outages = st.builds(
+    Outage,
+    # A second less than whole minutes: the test takes some ms of it.
+    lost_ms=st.sampled_from([4_000, *(minutes * 60_000 - 1_000 for minutes in (1, 5, 30, 59, 60, 90, 240))]),
+    first=st.one_of(
+        st.builds(CheckIn, uids=taps, waited_ms=st.sampled_from(WAITS)),
+        st.builds(Pay, uid=uid, back=st.just(1), paid=st.just("in time")),
+        st.builds(Look, uid=uid),
+        st.builds(Operate, verb=st.just("settle")),
+    ),
+)
+
+jumps = st.builds(
+    Jump,
+    ahead_ms=st.sampled_from((-86_400_000, -28_800_000, -90_000, -5_001, 5_001, 90_000, 28_800_000, 86_400_000)),
+    during=st.one_of(st.builds(CheckIn, uids=taps, waited_ms=st.sampled_from(WAITS)), st.builds(Claim, uids=taps)),
+)
+
+troubles = st.one_of(
+    st.builds(
+        Extra,
+        day=st.sampled_from((1, 1, 2)),
+        boundary=st.sampled_from(("05:00", "08:00", "08:00", "08:05")),
+        # Never at the very boundary: touches go by the real clock, which goes on meanwhile.
+        offset_ms=st.sampled_from((-3_600_000, -1_800_000, -30_000, -10_000, 30_000, 1_800_000)),
+        command=outages,
+    ),
+    st.builds(
+        Extra,
+        day=st.sampled_from((1, 1, 2)),
+        boundary=st.sampled_from(BOUNDARIES),
+        offset_ms=st.sampled_from((-60_000, -1, 0, 60_000)),
+        command=jumps,
+    ),
+)
+
 extras = st.builds(
     Extra,
     day=st.sampled_from((0, 1, 1, 2, 2, 3)),
@@ -148,7 +184,9 @@ games = st.builds(
     Game,
     law=laws,
     days=st.lists(days, min_size=2, max_size=DAYS).map(tuple),
-    extras=st.lists(extras, max_size=24).map(tuple),
+    extras=st.tuples(st.lists(extras, max_size=20), st.lists(troubles, max_size=4)).map(
+        lambda both: (*both[0], *both[1])
+    ),
 )
 
 Script = list[tuple[int, Command]]
@@ -220,7 +258,7 @@ async def test_every_answer_every_total_and_every_table_is_the_models(
         return
     exact_waits(monkeypatch)
     try:
-        async with forgetful(settings), new_world(settings, **asdict(game.law)) as service:
+        async with forgetful(settings), new_world(settings, touched=False, **asdict(game.law)) as service:
             await play(service, game)
     except BaseException:
         budget.failed = True
