@@ -197,7 +197,7 @@ def extend(day: date, minutes: int, reason: str) -> None:
     """Make the check-in of the round of DAY longer, while it is open. The same again is the same extension."""
     from clock.operators import rounds
 
-    show(with_service(lambda service: rounds.extend(service.extending, day, minutes, reason, "command")))
+    show(with_service(lambda service: rounds.extend(service, day, minutes, reason, "command")))
 
 
 @cli.command()

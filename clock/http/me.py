@@ -1,6 +1,11 @@
 """A user's own money and mornings, from the ledger in Postgres."""
 
+from datetime import date
+
 from clock.domain.outcomes import Answer, Language
+from clock.domain.rounds import SETTLED_STATES
+from clock.game import keys
+from clock.rounds.recorded import find
 from clock.service import Service
 
 TITLES = {
@@ -19,6 +24,18 @@ TITLES = {
 async def info(service: Service, uid: int) -> Answer:
     today = service.asking.calendar.day_at(service.time.now_ms())
     return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
+
+
+async def place(service: Service, uid: int, day: date) -> Answer:
+    """Which packet of a settled round's list is the user's, from 1; ``None`` without a check-in."""
+    round_ = await find(service.store, day)
+    if round_ is None:
+        return Answer("not_found")
+    if round_.state not in SETTLED_STATES:
+        return Answer("not_settled")
+    shard = keys.shard_of(uid, round_.rules.shards)
+    found = await service.store.one("place", day=day, uid=uid, shard=shard)
+    return Answer("ok", {"place": found["place"] if found else None})
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:

@@ -84,7 +84,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     ) -> Response[Envelope]:
         of = day_of(day)
         by_whom = f"operator {require_operator(request)}"
-        return reply(request, "extend", await rounds.extend(service.extending, of, data.minutes, data.reason, by_whom))
+        return reply(request, "extend", await rounds.extend(service, of, data.minutes, data.reason, by_whom))
 
     @of_round(get, "/ops/rounds/{day:str}", "round")
     async def round_figures(day: date) -> Answer:

@@ -125,7 +125,12 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         answer = await service.verbs.yesterday(whose(request, uid), monotonic())
         return reply(request, "yesterday", answer)
 
-    return signed_in(service.tokens, my_info, my_history, my_yesterday)
+    @get("/api/me/place/{day:str}", responses=RESPONSES)
+    async def my_place(request: Request[Any, Any, Any], day: FromPath[str], uid: AskedUid = None) -> Response[Envelope]:
+        of = day_of(day)
+        return reply(request, "public_round", await me.place(service, whose(request, uid), of))
+
+    return signed_in(service.tokens, my_info, my_history, my_yesterday, my_place)
 
 
 def public_routes(service: Service) -> list[ControllerRouterHandler]:

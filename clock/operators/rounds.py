@@ -16,7 +16,6 @@ from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, phase
 from clock.game.totals import read
 from clock.rounds.ending import BooksDiffer
-from clock.rounds.extending import Extending
 from clock.rounds.recorded import recorded
 from clock.rounds.settling import Settling
 from clock.rounds.voiding import Voiding
@@ -104,9 +103,11 @@ async def void(voiding: Voiding, day: date, reason: str) -> Answer:
     return await _ended(day, voiding.void(day, reason))
 
 
-async def extend(extending: Extending, day: date, minutes: int, reason: str, by_whom: str) -> Answer:
+async def extend(service: Service, day: date, minutes: int, reason: str, by_whom: str) -> Answer:
     """Make the check-in of a round that is still open longer."""
-    return Answer(await extending.extend(day, minutes, reason, by_whom), {"day": day.isoformat()})
+    word = await service.extending.extend(day, minutes, reason, by_whom)
+    await service.touching.touch()  # this process knows it at once, others within a second
+    return Answer(word, {"day": day.isoformat()})
 
 
 async def _ended(day: date, work: Awaitable[str]) -> Answer:

@@ -18,6 +18,10 @@ SELECT (SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund'
        (SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint
         FROM own) AS balance
 
+-- place: Which packet of a round's list belongs to a user: the shards' parts follow each other.
+SELECT (c.rank + coalesce((SELECT sum(s.winners) FROM closings s WHERE s.day = c.day AND s.shard < %(shard)s), 0))::bigint AS place
+FROM check_ins c WHERE c.day = %(day)s AND c.uid = %(uid)s
+
 -- history: A user's money events, newest first; payouts and refunds with their state.
 SELECT t.kind, t.amount_fen, t.day, t.at_ms, o.state
 FROM transfers t LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid

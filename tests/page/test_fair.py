@@ -76,7 +76,9 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await page.locator("#round-card summary").click()
     await page.locator("#fair-check").click()
     await expect(page.locator("#fair-said")).to_have_text("It agrees to the cent")
-    assert await steps(page) == [*GOOD, f"Your {mine} is among the packets"]
+    place = (await house.send("GET", f"/api/me/place/{day}", None, await house.token(uid)))["data"]["place"]
+    assert 1 <= place <= 3
+    assert await steps(page) == [*GOOD, f"By your rank, packet {place} is yours: {mine}"]
     await visitor.accessible("a round that agrees")
     await page.locator("#tongue").click()
     await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")

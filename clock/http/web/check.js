@@ -11,6 +11,7 @@ const MOST_NOTED = 14;
 
 let round = null;
 let mine = null;
+let asks = false;
 let asked = 0;
 let found = null;
 
@@ -25,10 +26,11 @@ export function note(day, fingerprint) {
   localStorage.setItem(NOTED, JSON.stringify({ ...Object.fromEntries(days.map((one) => [one, seeds[one]])), [day]: fingerprint }));
 }
 
-/** The round that can be checked, and the packet in it that is known to be the player's, or null. */
-export function offer(published, packet) {
+/** The round that can be checked, the packet in it that is known to be the player's, or null, and whether there is a
+ *  player whose place can be asked for. */
+export function offer(published, packet, signedIn) {
   if (round?.day !== published.day) [asked, found] = [asked + 1, null];
-  [round, mine] = [published, packet];
+  [round, mine, asks] = [published, packet, signedIn];
   find("fair-check").hidden = !(published.seed && published.packets);
   show();
 }
@@ -48,7 +50,8 @@ async function run() {
   found = { said: ["fair_running"], steps: [] };
   show();
   const packets = await published(one, turn);
-  const steps = packets && (await compare(one, own, packets));
+  const reply = packets && asks && (await orNull(send("GET", `/api/me/place/${one.day}`)));
+  const steps = packets && (await compare(one, own, packets, reply?.data?.place ?? null));
   if (turn !== asked) return;
   const bad = !steps || steps.some(([good]) => good === false);
   found = { steps: steps ?? [], bad, said: [!steps ? "gave_up" : bad ? "fair_differs" : "fair_agrees"] };
@@ -68,7 +71,7 @@ async function published({ day, packets }, turn) {
 }
 
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
-async function compare(one, own, packets) {
+async function compare(one, own, packets, place) {
   const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, pot, carried_out } = one;
   const seed = Uint8Array.from(one.seed.match(/../g), (byte) => parseInt(byte, 16));
   const before = noted()[one.day];
@@ -88,8 +91,16 @@ async function compare(one, own, packets) {
       ? [true, "fair_packets", count(winners)]
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
-    ...(own === null ? [] : [packets.includes(own) ? [true, "fair_mine", money(own)] : [false, "fair_not_mine", money(own)]]),
+    ...ofMine(own, packets, place),
   ];
+}
+
+/** My packet is the one at my place: I have got it, or it is waiting for me. */
+function ofMine(own, packets, place) {
+  if (place === null) return [];
+  const there = packets[place - 1];
+  const good = there !== undefined && (own === null || own === there);
+  return [[good, good ? "fair_mine" : "fair_not_mine", () => number(place), () => price(there ?? 0)]];
 }
 
 find("fair-check").addEventListener("click", run);

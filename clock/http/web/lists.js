@@ -131,6 +131,10 @@ function showRound(round) {
     figure("largest", price(round.largest ?? 0)),
     figure("smallest", price(round.smallest ?? 0)),
   );
+  const longest = Math.max(0, ...round.extensions.map((one) => one.by_ms));
+  find("round-extended").hidden = !longest;
+  const [first] = round.extensions.filter((one) => one.by_ms === longest);
+  put(find("round-extended"), longest ? t(first.cause === "outage" ? "round_outage" : "round_operator", servertime.timeOf(first.since_ms).slice(0, 5), Math.round(longest / 60_000), first.reason) : "");
   put(find("seed-hash"), round.seed_hash);
   put(find("seed"), round.seed ?? "–");
 }

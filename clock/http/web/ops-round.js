@@ -11,6 +11,8 @@ import { number, price } from "/web/texts.js";
 
 const WAY = ["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished"];
 const HOUR_MS = 3600_000;
+const MINUTE_MS = 60_000;
+const EXTEND_MINUTES = 10;
 
 export let day = "";
 let shown = null;
@@ -65,6 +67,10 @@ function showFigures() {
   );
   find("void-reason").hidden = !shown.void_reason;
   put(find("void-reason"), t("void_reason", shown.void_reason));
+  find("extensions").replaceChildren(...shown.extensions.map((one) => make("li", "", t(
+    one.cause === "outage" ? "extended_outage" : "extended_operator", clockOf(one.since_ms), number(Math.round(one.by_ms / MINUTE_MS)), number(one.shards), number(one.asleep), one.reason, one.by_whom,
+  ))));
+  find("extend").disabled = !["joining", "waiting", "checking_in"].includes(shown.state);
   progress("packets", shown.packets_published, shown.packets);
   progress("claims", shown.packets_claimed, shown.packets_published);
   find("settle").disabled = !["closed", "settling"].includes(shown.state);
@@ -160,6 +166,11 @@ async function act(path, body) {
 find("settle").addEventListener("click", () => confirm({
   title: t("ask_settle", day), lines: [t("ask_settle_1"), t("ask_settle_2")], action: t("settle"),
   yes: () => act(`/ops/rounds/${day}/settle`, {}),
+}));
+
+find("extend").addEventListener("click", () => confirm({
+  title: t("ask_extend", day, EXTEND_MINUTES), action: t("extend"), reason: true, lines: [t("ask_extend_1"), t("ask_extend_2")],
+  yes: (reason) => act(`/ops/rounds/${day}/extend`, { minutes: EXTEND_MINUTES, reason }),
 }));
 
 find("void").addEventListener("click", () => confirm({

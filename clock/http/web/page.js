@@ -67,7 +67,7 @@ const profile = () => {
 function take(summary, morning) {
   const news = view.summary?.round !== summary.round || view.summary.is_alert !== summary.is_alert;
   stale = false;
-  Object.assign(view, { summary, morning, at: instants(summary, rules), signedIn: caller !== null });
+  Object.assign(view, { summary, morning, at: instants(summary), signedIn: caller !== null });
   check.note(summary.round, summary.seed_hash);
   put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
   const late = view.order?.paying && view.order.round !== summary.round && !summary.clock_status;
@@ -252,7 +252,7 @@ function showResult() {
       : unseen();
   put(find("result-title"), title);
   put(find("result-text"), text);
-  if (past.round) check.offer(past.round, won && isOfThisMorning(past.round) ? won.money : null);
+  if (past.round) check.offer(past.round, won && isOfThisMorning(past.round) ? won.money : null, caller !== null);
 }
 
 const isOfThisMorning = (round) => view.morning.day === servertime.dayOf(Date.parse(round.day) + 36 * 3600_000);
@@ -291,7 +291,7 @@ async function switchRemind() {
 function render({ said = false } = {}) {
   const now = servertime.now();
   const state = stateOf(view, now);
-  showState(state, rules, doing, now);
+  showState(state, view.summary, doing, now);
   if (!servertime.known()) return;
   put(find("now"), servertime.timeOf(now));
   if (state.kind === last || doing) return;

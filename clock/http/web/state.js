@@ -1,21 +1,15 @@
 /** Which state the player is in: one pure function of what the service said and of its clock. */
 
-import { dayOf, sinceMidnight } from "/web/servertime.js";
+import { dayOf } from "/web/servertime.js";
 
-/** A summary's countdowns, which are whole seconds rounded up, as instants; 0 where it says nothing of them. Windows
- *  open on whole seconds. Closing and settlement are told of rounds that the caller is in. */
-export function instants(summary, rules) {
-  const at = (left) => (left > 0 ? Math.floor((summary.server_time + left * 1000) / 1000) * 1000 : 0);
-  const after = (from, to) => sinceMidnight(rules[to]) - sinceMidnight(rules[from]);
-  const settles = summary.clock_status && summary.clock_time
-    ? at(summary.clock_time) + after("check_in_opens", "settle_at")
-    : at(summary.red_time);
+/** The instants of the shown round, as the summary has them: a window may have become longer since it was opened. */
+export function instants({ rules }) {
   return {
-    opens: at(summary.clock_time) || (settles && settles - after("check_in_opens", "settle_at")),
-    closes: settles && settles - after("check_in_closes", "settle_at"),
-    settles,
-    joinCloses: at(summary.zero_time),
-    joinOpens: at(summary.zero_time) && at(summary.zero_time) - after("join_opens", "join_closes"),
+    opens: rules.check_in_opens_ms,
+    closes: rules.check_in_closes_ms,
+    settles: rules.settle_ms,
+    joinCloses: rules.join_closes_ms,
+    joinOpens: rules.join_opens_ms,
   };
 }
 

@@ -8,7 +8,7 @@ const ZH = {
   pay: "去支付 {0}", pay_hint: "订单已生成，支付后才算参加", confirming: "确认支付中", confirming_hint: "钱到账以后，这里会马上更新",
   no_payer: "请在 App 里支付", wait: "打卡倒计时", wait_hint: "已参加。{0} 开始打卡，别睡过头",
   check_in: "打卡", check_in_hint: "还剩 {0}，点一下就好",
-  counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
+  round_outage: "{0} 起服务中断过，打卡延长了 {1} 分钟", round_operator: "打卡延长了 {1} 分钟：{2}", extended_hint: "服务中断过，打卡延长到 {0}，还剩 {1}", counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
   packet: "拆红包", packet_hint: "早起的红包到了", closed: "现在不能参加", closed_hint: "每天 {0} 开始报名",
   sending: "稍等", again: "人有点多，正在排队重试（第 {0} 次）", lost: "网络断开了，连上后自动更新", away: "服务暂时没有回应，恢复后自动更新",
   lost_retry: "网络断开了，正在重试（第 {0} 次）", away_retry: "服务没有回应，正在重试（第 {0} 次）", gave_up: "没有成功，请再点一次", signed_out: "登录已过期，请从 App 重新打开",
@@ -48,8 +48,8 @@ const ZH = {
   fair_noted: "指纹和本机在结算前记下的一样", fair_not_noted: "指纹和本机在结算前记下的不一样", fair_never_noted: "结算前本机没有打开过这一轮，没有记下指纹",
   fair_seed: "种子的 SHA-256 就是公布的指纹", fair_not_seed: "种子的 SHA-256 不是公布的指纹", fair_no_digest: "浏览器只在 https 页面上计算 SHA-256，这一项没有验",
   fair_pot: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3}", fair_packets: "由种子重算的 {0} 个红包，和公布的逐个相同",
-  fair_not_packets: "第 {0} 个红包和重算的不同", fair_sum: "红包合计 {0}，加上转入下一轮的 {1}，等于奖金", fair_mine: "你的 {0} 在公布的红包里",
-  fair_not_mine: "你的 {0} 不在公布的红包里", seed_next: "正在进行的一轮，种子的 SHA-256",
+  fair_not_packets: "第 {0} 个红包和重算的不同", fair_sum: "红包合计 {0}，加上转入下一轮的 {1}，等于奖金", fair_mine: "你的打卡名次对应第 {0} 个红包，{1}",
+  fair_not_mine: "第 {0} 个红包是 {1}，和你拿到的不同", seed_next: "正在进行的一轮，种子的 SHA-256",
 };
 
 const EN = {
@@ -61,7 +61,8 @@ const EN = {
   confirming_hint: "This page changes as soon as the payment has arrived",
   no_payer: "Please pay inside the app", wait: "Opens in", wait_hint: "You are in. Check-in opens at {0}: sleep well",
   check_in: "Check in", check_in_hint: "{0} left: one tap is enough",
-  counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
+  round_outage: "The service was away from {0}: check-in was {1} minutes longer", round_operator: "Check-in was {1} minutes longer: {2}",
+  extended_hint: "The service was away: check-in is open until {0}, {1} left", counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
   overslept: "Overslept", overslept_hint: "You can join today's round from {0} on",
   packet: "Open it", packet_hint: "Your red packet is here", closed: "Joining is closed", closed_hint: "It opens at {0} every day",
   sending: "One moment", again: "Many people are here: trying again ({0})", lost: "You are offline. This page updates when you are back",
@@ -114,8 +115,8 @@ const EN = {
   fair_pot: "Shared {0} = forfeited stakes {1} − fee {2} + carried in {3}",
   fair_packets: "All {0} packets, computed from the seed, are those published",
   fair_not_packets: "Packet {0} is not the one that follows from the seed",
-  fair_sum: "The packets, {0}, and what is carried on, {1}, are all that was shared", fair_mine: "Your {0} is among the packets",
-  fair_not_mine: "Your {0} is not among the packets", seed_next: "SHA-256 of the seed of the round that goes on now",
+  fair_sum: "The packets, {0}, and what is carried on, {1}, are all that was shared", fair_mine: "By your rank, packet {0} is yours: {1}",
+  fair_not_mine: "Packet {0}, which is yours by your rank, is {1}; you got another one", seed_next: "SHA-256 of the seed of the round that goes on now",
 };
 
 const SAVED = "clock.language";

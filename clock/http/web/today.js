@@ -25,7 +25,8 @@ export function showFigures(summary) {
 }
 
 /** The button in a state; `doing` is what it says while a tap is being worked on. */
-export function showState(state, rules, doing, now) {
+export function showState(state, summary, doing, now) {
+  const rules = summary?.rules;
   const button = find("act");
   if (button.dataset.kind !== state.kind) button.dataset.kind = state.kind;
   const busy = doing !== "";
@@ -33,21 +34,24 @@ export function showState(state, rules, doing, now) {
   if (idle !== (button.getAttribute("aria-disabled") === "true")) button.setAttribute("aria-disabled", String(idle));
   button.disabled = false; // what cannot be tapped says so, and keeps the focus
   button.classList.toggle("busy", busy);
-  put(find("act-text"), busy ? t("sending") : t(state.kind, price(rules.stake_fen)));
+  put(find("act-text"), busy ? t("sending") : t(state.kind, rules ? price(rules.stake_fen) : ""));
   put(find("act-time"), !busy && TIMED.has(state.kind) ? span(state.until - now) : "");
   put(find("hint"), doing || hint(state, rules, now));
   ring(state, now);
-  sky(now, rules);
+  if (rules) sky(now, rules);
 }
 
 function hint(state, rules, now) {
+  const at = (name) => servertime.timeOf(rules[name]).slice(0, 5);
   switch (state.kind) {
-    case "join": return t("join_hint", rules.check_in_opens, rules.check_in_closes);
-    case "wait": return t("wait_hint", rules.check_in_opens);
-    case "check_in": return t("check_in_hint", span(state.until - now));
-    case "counting": return t("counting_hint", rules.settle_at);
-    case "overslept": return t("overslept_hint", rules.settle_at);
-    case "closed": case "called_off": return t(`${state.kind}_hint`, rules.join_opens);
+    case "join": return t("join_hint", at("check_in_opens_ms"), at("check_in_closes_ms"));
+    case "wait": return t("wait_hint", at("check_in_opens_ms"));
+    case "check_in": return rules.extended_s
+      ? t("extended_hint", at("check_in_closes_ms"), span(state.until - now))
+      : t("check_in_hint", span(state.until - now));
+    case "counting": return t("counting_hint", at("settle_ms"));
+    case "overslept": return t("overslept_hint", at("settle_ms"));
+    case "closed": case "called_off": return t(`${state.kind}_hint`, at("join_opens_ms"));
     case "loading": return "";
     default: return t(`${state.kind}_hint`);
   }
@@ -62,7 +66,7 @@ function ring(state, now) {
 /** Night until an hour before check-in opens, dawn until it is over, then day, and night again from the evening. */
 function sky(now, rules) {
   const time = servertime.sinceMidnight(servertime.timeOf(now));
-  const dawn = servertime.sinceMidnight(rules.check_in_opens) - HOUR_MS;
-  const day = servertime.sinceMidnight(rules.check_in_closes);
+  const dawn = servertime.sinceMidnight(servertime.timeOf(rules.check_in_opens_ms)) - HOUR_MS;
+  const day = servertime.sinceMidnight(servertime.timeOf(rules.check_in_closes_ms));
   find("sky").dataset.sky = time < dawn || time >= 18 * HOUR_MS ? "night" : time < day ? "dawn" : "day";
 }
