@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from clock.domain.rounds import Rules, windows
+from clock.domain.rounds import Rules, extended, windows
 from tests.faults.books import Books, Provider, read_books, read_provider, read_states
 from tests.faults.crowd import STAKE_FEN
 from tests.faults.journal import Journal, Told
@@ -219,7 +219,8 @@ def _unlike(books: Books, states: dict[int, str]) -> Iterator[str]:
 
 def _windows(books: Books) -> Iterator[str]:
     """Nobody came through a closed door."""
-    at = windows(books.round["day"], msgspec.convert(books.round["rules"], Rules))
+    rules = msgspec.convert(books.round["rules"], Rules)
+    at = extended(windows(books.round["day"], rules), books.round["extended_ms"])
     for uid, row in books.check_ins.items():
         if not at.check_in_opens_ms <= row["at_ms"] < at.check_in_closes_ms + LATE_MS:
             yield f"user {uid} checked in at {row['at_ms']}"

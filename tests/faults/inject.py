@@ -54,6 +54,8 @@ class Injector:
                 await self._kill(fault.what, fault.seconds)
             case "postgres_away":
                 await self._kill("postgres", fault.seconds, "postgres away")
+            case "api_away":
+                await self._kill("api", fault.seconds, "all API processes away")
             case "kill_api_process":
                 await self._kill_api_process()
             case "cut":

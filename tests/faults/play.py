@@ -6,10 +6,12 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import aiohttp
+from redis.exceptions import RedisError
 
-from clock.domain.rounds import following, instant_ms
+from clock.domain.rounds import following, instant_ms, previous
 from tests.faults import audit
 from tests.faults.crowd import Client, Crowd
 from tests.faults.inject import Injector
@@ -107,15 +109,34 @@ class Play:
         if number in self.schedule.absent:
             await self._move(morning, "09:00")
             await self.stack.heal()
+            await self._move(morning, "09:06")  # an hour longer is the most that check-in can become
         claimers = [told for told in users if told.is_member and not told.forgets]
         now = [told for told in claimers if self.chance.random() < 0.8]
         await self._phase(number, "claims", [(told, self._claim) for told in now], self._due(morning, number))
 
     async def _due(self, morning: date, number: int) -> None:
         """What is armed at the beginning of the phase meets the settlement itself."""
-        if number not in self.schedule.absent:
-            await asyncio.sleep(0.2)
-            await self._move(morning, "08:05")
+        if number in self.schedule.absent:
+            return
+        await asyncio.sleep(0.2)
+        await self._move(morning, "08:05")
+        until = time.monotonic() + ACTORS_S
+        while (longer := await self._still_open(previous(morning))) and time.monotonic() < until:
+            await self._move(morning, f"{8 + (5 + longer) // 60:02}:{(5 + longer) % 60:02}")
+            await asyncio.sleep(0.5)
+
+    async def _still_open(self, day: date) -> int:
+        """By how many minutes a check-in that is not closed has become longer, because nobody could reach it; 0 where
+        all are closed, or Valkey is away."""
+        redis: Any = self.stack.redis()
+        try:
+            names = [name async for name in redis.scan_iter(f"clock:{{{day}.*}}:round", count=1_000)]
+            found = [await redis.hmget(name, ("state", "extended_ms")) for name in names]
+        except (RedisError, OSError):
+            return 1
+        finally:
+            await redis.aclose()
+        return max((1 + int(by_ms or 0) // 60_000 for state, by_ms in found if state == b"open"), default=0)
 
     async def _phase(
         self, number: int, phase: Phase, acts: Sequence[tuple[Told, Act]], also: Awaitable[None] | None = None

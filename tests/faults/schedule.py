@@ -88,6 +88,8 @@ def schedule(seed: int, size: Size) -> Schedule:
         for place in _spread(chance, places, size.others):
             lasts = chance.uniform(5.5, 7) if kind == "freeze_valkey" else chance.uniform(0.5, 2)
             put(place, kind, seconds=round(lasts, 3))
+    for place in _spread(chance, [one for one in places if one[1] == "morning"], max(1, size.others // 2)):
+        put(place, "api_away", seconds=round(chance.uniform(6, 9), 3))
     for place in _spread(chance, [one for one in places if one[1] in ("evening", "morning")], 1):
         phases[place].append(Fault(1, "postgres_away", seconds=size.away_s))
     for place in _spread(chance, places, max(1, size.others // 3)):
