@@ -7,9 +7,12 @@ import psycopg
 import pytest
 
 from clock.channels import Result
+from clock.config import Settings
+from clock.http import me, public
 from clock.payments import outgoing
 from tests.conftest import DAY, Api, Servers
 from tests.flow.stage import IN_TIME, People, Scripted
+from tests.model.world import new_world
 
 INFO = {
     "spend_money",
@@ -195,10 +198,45 @@ async def test_pages_hold_every_line_once(api: Api, people: People) -> None:
         assert (status, reply["code"]) == (400, "bad_request"), query
 
 
+# -- the place in the list
+
+
+async def test_who_checked_in_can_look_up_the_own_packet(api: Api, people: People) -> None:
+    await people.members(1, 2, 3)
+    assert (await api.send("GET", f"/api/me/place/{DAY}", headers=api.token(1)))[1]["code"] == "not_settled"
+    people.it_is("06:00", 1)
+    await people.check_in(2)
+    await people.check_in(1)
+    await people.settle()
+    found = {}
+    for uid in (1, 2, 3):
+        status, reply = await api.send("GET", f"/api/me/place/{DAY}", headers=api.token(uid))
+        assert (status, reply["code"]) == (200, "ok")
+        found[uid] = reply["data"]["place"]
+    assert found == {1: 2, 2: 1, 3: None}
+    packets = (await api.send("GET", f"/api/rounds/{DAY}/packets"))[1]["data"]["items"]
+    assert await people.claim(1, 2) == [packets[found[1] - 1], packets[found[2] - 1]]
+    assert (await api.send("GET", "/api/me/place/2027-01-01", headers=api.token(1)))[0] == 404
+    assert (await api.send("GET", "/api/me/place/nonsense", headers=api.token(1)))[0] == 400
+
+
+async def test_the_places_of_the_shards_follow_each_other(shared: Settings) -> None:
+    async with new_world(shared, shards=8) as service:
+        people = People(service)
+        await people.members(*range(1, 25))
+        await people.morning(winners=20)
+        await people.settle()
+        answers = {uid: await me.place(service, uid, DAY) for uid in range(1, 25)}
+        places = {uid: answer.data["place"] for uid, answer in answers.items() if answer.data["place"]}
+        assert sorted(places.values()) == list(range(1, 21))
+        packets = (await public.packets(service, DAY, 1, 100)).data["items"]
+        assert await people.claim(*places) == [packets[place - 1] for place in places.values()]
+
+
 # -- who may read
 
 
-@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday"])
+@pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday", f"/api/me/place/{DAY}"])
 async def test_only_the_user_and_services_read_it(api: Api, people: People, path: str) -> None:
     await people.members(1)
     await people.drain()
