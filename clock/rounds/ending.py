@@ -97,6 +97,12 @@ class Ending:
                         break
                     await asyncio.sleep(0.05)
 
+    async def settle_ms(self, round_: Recorded) -> int:
+        """When settlement is due: the books may not have the newest extension yet."""
+        names = [keys.name(round_.day, shard, "round") for shard in round_.shards]
+        longest_ms = max([int(await self.redis.hget(name, "extended_ms") or 0) for name in names])
+        return round_.at.settle_ms + max(0, longest_ms - round_.extended_ms)
+
     async def extend(self, round_: Recorded, asked: dict[str, Any], how: str = "extend") -> set[str]:
         """Have every shard carry out, or ``check``, what an operator said; the words that they answer."""
         args = (how, asked["number"], asked["minutes"] * 60_000, asked["reason"], asked["by_whom"])

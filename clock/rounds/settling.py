@@ -60,7 +60,7 @@ class Settling:
             if round_.state in VOID_STATES:
                 return "round_void"
             now_ms = await self._ending.clocks.agreed_now_ms()
-            if now_ms < round_.at.settle_ms and round_.state in ("open", "closed"):
+            if round_.state in ("open", "closed") and now_ms < await self._ending.settle_ms(round_):
                 return "not_due"
             steps = {
                 "open": self._close,

@@ -101,8 +101,9 @@ class Table(Compared):
     # -- what goes wrong
 
     async def _outage(self, command: Outage) -> None:
-        """Touches go by the real clock: nobody has touched for so long."""
+        """Touches go by the real clock: nobody has touched for so long. The worker has opened the rounds before."""
         redis: Any = self.service.redis
+        await self.service.opener.open_around(m.day_at(self.model.now_ms))
         async for name in redis.scan_iter("clock:{*}:round", count=1_000):
             await redis.hincrby(name, "touched_ms", -command.lost_ms)
         self.model.outage(command.lost_ms)
