@@ -16,7 +16,7 @@ from tests.conftest import DAY, at
 from tests.flow.clocks.conftest import Clocks
 from tests.flow.clocks.faked import Clock, needs_faketime
 from tests.flow.stage import People, Scripted
-from tests.model.world import new_world
+from tests.model.world import new_world, service_with
 
 pytestmark = [needs_faketime, pytest.mark.long]
 
@@ -186,3 +186,29 @@ async def test_a_clock_that_is_wrong_for_good_rings_and_is_set_right(wrong: Sett
         assert service.time.agrees(service.time.now_ms())
         people.it_is("06:00", 1)
         assert await answer(people, 3) == "not_joined"
+
+
+@pytest.mark.parametrize("time_of_day, days", [("06:00", 1), ("07:59", 1), ("23:59", 1)])
+async def test_a_worker_that_starts_while_redis_is_wrong_ends_nothing(
+    wrong: Settings, clocks: Clocks, time_of_day: str, days: int
+) -> None:
+    """It has never known another time."""
+    async with new_world(wrong, platform_url="http://127.0.0.1:9") as service:
+        people = Running(service)
+        await world_at(people, "06:00", 1)
+        if time_of_day == "23:59":
+            people.it_is("08:06", 1)
+            await work(service)
+        people.it_is(time_of_day, days)
+        before, moved_ms = await state(people), service.time.setting
+        await jump_to(service, clocks.redis, HOURS_8)
+        async with service_with(wrong, platform_url="http://127.0.0.1:9") as other:
+            other.time.move(int(moved_ms))
+            await other.time.sync(other.redis)
+            await work(other)
+            assert await state(people) == before
+            with pytest.raises(Unavailable, match="redis \\+28800"):
+                await other.settling.settle(DAY)
+            with pytest.raises(Unavailable, match="redis \\+28800"):
+                await other.finishing.finish(DAY) or await other.settling.settle(DAY)
+        await jump_to(service, clocks.redis, 0)
