@@ -45,6 +45,8 @@ async def history(service: Service, uid: int, page: int, limit: int, language: L
     items = []
     for row in found:
         sign, zh, en = TITLES[row["kind"]]
+        if row["kind"] in ("refund", "unwanted") and row["state"] == "failed":
+            sign = 0  # it did not arrive; the next line has it, in the balance
         items.append(
             {
                 "title": zh if language == "zh" else en,

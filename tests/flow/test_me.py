@@ -122,6 +122,23 @@ async def test_a_transfer_that_lapses_is_in_the_balance(api: Api, people: People
     assert (payout["money"], payout["state"]) == (-200, "failed")
 
 
+async def test_a_refund_that_fails_is_in_the_balance_and_counted_once(api: Api, people: People) -> None:
+    channel = Scripted()
+    people.use(channel)
+    await people.members(1)
+    assert await people.service.voiding.void(DAY, "an outage") == "ok"
+
+    async def refused(_action: str, _no: str) -> Result:
+        return Result("failed", "account closed")
+
+    channel.result = refused
+    await outgoing.send_some(people.service.store, people.service.channels)
+    _, items = await history(api, 1)
+    assert {item["kind"]: item["money"] for item in items} == {"stake": -100, "refund": 0, "refund_failed": 100}
+    assert sum(item["money"] for item in items) == 0
+    assert (await info(api, 1))["balance"] == 100
+
+
 # -- the history
 
 
