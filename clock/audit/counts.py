@@ -5,7 +5,6 @@ drained, the books must have; what the books have, Redis must have counted after
 Postgres (an asynchronous standby was promoted, a backup was restored) or by Redis (a replica that lagged was promoted).
 """
 
-import asyncio
 from datetime import date
 from time import monotonic
 from typing import Literal
@@ -25,7 +24,6 @@ log = structlog.get_logger()
 EVERY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
 """For all rounds together, within a job's time."""
-PAUSE_SECONDS = 0.1
 MOST = 100
 """Differences that are shown."""
 COUNTERS = tuple(step.counter for step in STEPS)
@@ -119,17 +117,10 @@ async def _counted(service: Service, round_: Recorded, shard: int) -> list[int]:
 
 async def _drained(service: Service, round_: Recorded, shard: int, until: float) -> bool:
     """Whether everything that is in the outbox now comes into the books in time."""
-    last = await service.redis.xrevrange(keys.name(round_.day, shard, "outbox"), count=1)
-    while last and (await outbox.position(service.redis, round_.day, shard)).number < outbox.number(last[0][0]):
-        if monotonic() > until:
-            return False
-        try:
-            moved = await outbox.drain_some(service.store, service.redis, round_.day, shard)
-        except outbox.UNREADABLE:  # the drain says so; it stops its own shard only
-            return False
-        if not moved:
-            await asyncio.sleep(PAUSE_SECONDS)  # another process drains it
-    return True
+    try:
+        return await outbox.drain_until(service.store, service.redis, round_.day, shard, until)
+    except outbox.UNREADABLE:  # the drain says so; it stops its own shard only
+        return False
 
 
 async def servers(service: Service) -> Servers:

@@ -8,6 +8,8 @@ Entries stay in the stream after they are drained: Postgres may lose what it has
 promoted, a backup is restored). Its position then lies behind, and :func:`align` has the rest drained again.
 """
 
+import asyncio
+from time import monotonic
 from typing import NamedTuple
 
 from psycopg import DataError, IntegrityError
@@ -24,6 +26,7 @@ from clock.game.scripts import load
 DRAINED = load("drained")
 
 ENTRIES_AT_ONCE = 200
+PAUSE_SECONDS = 0.1
 
 UNREADABLE = (ValueError, DataError, IntegrityError)
 """What :func:`drain_some` raises for an entry that cannot be decoded, or that Postgres refuses."""
@@ -75,6 +78,17 @@ async def drain_new(store: Store, redis: Commands, day: Day, shard: int) -> int:
             break
         moved += some
     return moved
+
+
+async def drain_until(store: Store, redis: Commands, day: Day, shard: int, until: float) -> bool:
+    """Whether everything that is in the outbox now is in the books by then, in monotonic seconds, whoever drains it."""
+    last = await redis.xrevrange(keys.name(day, shard, "outbox"), count=1)
+    while last and (await position(redis, day, shard)).number < number(last[0][0]):
+        if monotonic() > until:
+            return False
+        if not await drain_some(store, redis, day, shard):
+            await asyncio.sleep(PAUSE_SECONDS)  # another process drains it
+    return True
 
 
 async def drain_some(store: Store, redis: Commands, day: Day, shard: int) -> int | None:

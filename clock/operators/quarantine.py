@@ -6,6 +6,7 @@ later callback of the same payment is refused; if the order is not in Redis, eve
 """
 
 from datetime import date
+from time import monotonic
 from typing import Any, Literal
 
 import msgspec
@@ -31,6 +32,8 @@ NOBODY = 0
 """The uid for a payment of an unknown order number."""
 
 MOST_FEN = 2**53 - 1
+
+DRAIN_SECONDS = 10.0
 
 
 class CannotRelease(Exception):
@@ -112,10 +115,14 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
 
 
 async def _drain_all(service: Service) -> None:
-    """Drain every shard, so that everything accepted until now is in the books."""
+    """Drain every shard, so that everything accepted until now is in the books, also where another process is at it.
+    Raises :class:`Unavailable` where that takes too long."""
+    until = monotonic() + DRAIN_SECONDS
     for round_ in await live_rounds(service):
+        await outbox.align(service.store, service.redis, round_.day, list(round_.shards))
         for shard in round_.shards:
-            await outbox.drain(service.store, service.redis, round_.day, shard)
+            if not await outbox.drain_until(service.store, service.redis, round_.day, shard, until):
+                raise Unavailable(f"the outbox of {round_.day} is not drained in {DRAIN_SECONDS:g} s")
 
 
 def decision(entry: str, row: dict[str, Any]) -> dict[str, Any]:

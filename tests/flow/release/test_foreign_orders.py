@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from clock.books import outbox
+from clock.books.store import OUTBOX_LOCK, one
+from clock.domain.outcomes import Unavailable
 from clock.operators import quarantine
 from tests.conftest import DAY
 from tests.flow.release.stage import NEVER_ISSUED, NOT_OURS, OF_NO_ROUND, agree, call_back, decide, kept, only, refused
@@ -45,6 +47,34 @@ async def test_a_transaction_that_made_a_member_is_not_given_back_under_another_
     for row in await kept(people):
         await refused(people, str(row["id"]), "accepted")
     await agree(people)
+
+
+async def test_a_release_waits_for_who_drains_the_outbox_meanwhile(people: People, provider: Sandbox) -> None:
+    """The books do not know yet that the payment has made a member."""
+    await people.join(1)
+    assert await call_back(people, NOT_OURS) == "order_not_found"
+    entry = await only(people)
+    assert await call_back(people, people.orders[1]) == "paid"
+    async with people.service.store.transaction() as connection:
+        lease = await one(connection, "try_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(DAY, 0))
+        assert lease["ours"]
+        release = asyncio.create_task(decide(people, entry))
+        await asyncio.sleep(0.5)
+        assert not release.done()
+    answer = await release
+    assert (answer.word, answer.data) == ("cannot_release", {"why": "accepted"})
+
+
+async def test_a_release_does_not_wait_for_ever(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "DRAIN_SECONDS", 0.3)
+    assert await call_back(people, NOT_OURS) == "order_not_found"
+    entry = await only(people)
+    await people.join(1)
+    async with people.service.store.transaction() as connection:
+        await one(connection, "try_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(DAY, 0))
+        with pytest.raises(Unavailable, match="not drained"):
+            await decide(people, entry)
+    assert (await decide(people, entry)).word == "released"
 
 
 async def test_a_very_late_copy_of_an_accepted_callback_gives_nothing_back(people: People, provider: Sandbox) -> None:
