@@ -28,10 +28,19 @@ STUCK_ATTEMPTS = 12
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:
     """Send, or query, the rows that are due; returns their number."""
-    due = await store.all("take_outgoing", limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
+    due = await take(store)
     results = await asyncio.gather(*(_tried(channels.get(row["channel"]), row) for row in due))
     await _record(store, list(zip(due, results, strict=True)))
     return len(due)
+
+
+async def take(store: Store) -> list[dict[str, Any]]:
+    """Lease rows that are due to this process."""
+    async with store.transaction() as connection:
+        due = await rows(connection, "lock_due_outgoing", limit=AT_ONCE)
+        days, nos, states = ([row[name] for row in due] for name in ("day", "no", "was"))
+        lease = {"days": days, "nos": nos, "states": states, "lease_seconds": LEASE_SECONDS}
+        return await rows(connection, "take_outgoing", **lease) if due else []
 
 
 async def _tried(channel: Channel | None, row: dict[str, Any]) -> Result:

@@ -61,10 +61,18 @@ class Reminders:
             return 0
         if round_.reminded_at is None and self._time.now_ms() < round_.at.check_in_closes_ms:
             await self._queue(day)
-        due = await self._store.all("take_reminders", day=day, limit=AT_ONCE, lease_seconds=LEASE_SECONDS)
+        due = await self._take(day)
         if due:
             await self._send_batch(round_, due)
         return len(due)
+
+    async def _take(self, day: date) -> list[dict[str, Any]]:
+        """Lease reminders that are due to this process."""
+        async with self._store.transaction() as connection:
+            due = await rows(connection, "lock_due_reminders", day=day, limit=AT_ONCE)
+            uids = [row["uid"] for row in due]
+            lease = {"day": day, "uids": uids, "lease_seconds": LEASE_SECONDS}
+            return await rows(connection, "take_reminders", **lease) if due else []
 
     async def _queue(self, day: date) -> None:
         """Queue the reminders and mark the round as queued, in one transaction."""

@@ -32,14 +32,17 @@ SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s
 -- find_payment: Whether a payment is in the books.
 SELECT 1 AS found FROM payments WHERE day = %(day)s AND order_no = %(order_no)s AND transaction_id = %(transaction_id)s
 
--- take_outgoing: Leases rows that are due to be sent or queried to this process.
-WITH due AS (
-    SELECT day, no, state AS was FROM outgoing
-    WHERE state IN ('owed', 'unknown', 'processing') AND next_at <= now()
-    ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+-- lock_due_outgoing: Rows that are due to be sent or queried, locked. Postgres 18.4 crashes where this and the update are
+-- one statement, and other transactions change the rows meanwhile.
+SELECT day, no, state AS was FROM outgoing
+WHERE state IN ('owed', 'unknown', 'processing') AND next_at <= now()
+ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+
+-- take_outgoing: Leases locked rows to this process.
 UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s),
     state = CASE due.was WHEN 'owed' THEN 'unknown' ELSE due.was END
-FROM due WHERE o.day = due.day AND o.no = due.no
+FROM unnest(%(days)s::date[], %(nos)s::text[], %(states)s::text[]) AS due (day, no, was)
+WHERE o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
     (SELECT open_id FROM orders r WHERE r.day = o.day AND r.uid = o.uid) AS open_id,
     CASE o.kind WHEN 'refund' THEN

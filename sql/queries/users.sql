@@ -120,12 +120,13 @@ ON CONFLICT DO NOTHING
 -- mark_reminded: The round's reminders are queued.
 UPDATE rounds SET reminded_at = now() WHERE day = %(day)s AND state = 'open' AND reminded_at IS NULL RETURNING day
 
--- take_reminders: Leases reminders that are due to this process.
-WITH due AS (
-    SELECT day, uid FROM reminders WHERE day = %(day)s AND state = 'due' AND next_at <= now()
-    ORDER BY next_at, uid LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+-- lock_due_reminders: Reminders that are due, locked. See lock_due_outgoing.
+SELECT uid FROM reminders WHERE day = %(day)s AND state = 'due' AND next_at <= now()
+ORDER BY next_at, uid LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+
+-- take_reminders: Leases locked reminders to this process.
 UPDATE reminders r SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s)
-FROM due WHERE r.day = due.day AND r.uid = due.uid
+WHERE r.day = %(day)s AND r.uid = ANY(%(uids)s)
 RETURNING r.day, r.uid, r.attempts, (SELECT open_id FROM orders o WHERE o.day = r.day AND o.uid = r.uid) AS open_id
 
 -- end_reminders: Records a final state of some reminders.

@@ -23,7 +23,7 @@ from tests.flow.stage import People, Sandbox, Scripted, send
 
 async def test_a_crash_between_marking_and_sending_is_asked_about_then_sent(people: People, provider: Sandbox) -> None:
     await owe_a_payout(people)
-    marked = await people.service.store.all("take_outgoing", limit=50, lease_seconds=60)  # and nothing more
+    marked = await outgoing.take(people.service.store)  # and nothing more
     assert [row["no"] for row in marked] == [PAYOUT]
     assert await outgoing.send_some(people.service.store, people.service.channels) == 0  # still somebody's
     await send(people)
@@ -48,6 +48,8 @@ async def test_a_crash_between_sending_and_recording_is_asked_about_and_not_sent
     assert provider.asked == ["transfer", "query_transfer"]
     assert (await state(people), len(provider.movements())) == ("done", 1)
 
+
+ROUNDS_OF_TAKERS = 150
 
 SENDER = """
 import asyncio, os
@@ -119,6 +121,24 @@ async def test_two_senders_at_once_never_send_the_same(people: People, provider:
     assert provider.asked == ["transfer"] * 60
     assert len(provider.movements()) == 60
     assert await people.balances() == {}
+
+
+@pytest.mark.long
+async def test_many_takers_at_once_never_take_the_same_and_end_no_server(people: People, provider: Sandbox) -> None:
+    """Postgres 18.4 crashed now and then where rows were locked and updated by one statement at the same time."""
+    uids = range(1, 61)
+    await people.members(*uids)
+    await people.morning(winners=60)
+    await people.settle()
+    await people.claim(*uids)
+    await people.drain()
+    started = await people.rows("SELECT pg_postmaster_start_time() AS at, count(*) FROM outgoing")
+    for _ in range(ROUNDS_OF_TAKERS):
+        await people.tamper("UPDATE outgoing SET next_at = now() - interval '1 second'")
+        takers = (outgoing.take(people.service.store) for _ in range(6))
+        taken = [row["no"] for rows in await asyncio.gather(*takers) for row in rows]
+        assert len(taken) == len(set(taken)) == 60
+    assert await people.rows("SELECT pg_postmaster_start_time() AS at, count(*) FROM outgoing") == started
 
 
 @pytest.mark.parametrize("ended", ["done", "failed"])
