@@ -2,6 +2,7 @@
 
 import sys
 
+from clock.config import Settings
 from clock.http.server import serve
 
 APPS = {"bare": "bench.bare:create_app", "ordinary": "bench.ordinary:create_app"}
@@ -9,7 +10,7 @@ APPS = {"bare": "bench.bare:create_app", "ordinary": "bench.ordinary:create_app"
 
 def main() -> None:
     which, port, workers = sys.argv[1:]
-    serve(APPS[which], "127.0.0.1", int(port), int(workers))
+    serve(APPS[which], Settings(api_workers=int(workers)), int(port))
 
 
 if __name__ == "__main__":

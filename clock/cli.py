@@ -134,7 +134,7 @@ def api() -> None:
         uvloop.run(start_check(settings, queue=False, postgres_may_be_away=True))
         port = free_port(settings.host, settings.port)
         dev = load(os.environ).env == "dev"  # as the processes that serve read it
-        serve(f"clock.{'dev' if dev else 'http'}.app:create_app", settings.host, port, settings.api_workers)
+        serve(f"clock.{'dev' if dev else 'http'}.app:create_app", settings, port)
 
 
 @cli.command()

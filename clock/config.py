@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How far the clocks of Redis, Postgres and the worker may be apart before settlement and money wait."""
     user_rate: Annotated[int, msgspec.Meta(ge=1)] = 200
     """Rate limit: requests a second by one user to one API process."""
+    client_rate: Annotated[int, msgspec.Meta(ge=0)] = 300
+    """Rate limit: requests without a token a second from one address to one API process; 0: none."""
+    proxies: str = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7"
+    """Networks of proxies, separated by spaces: what they say in ``X-Forwarded-For`` is believed."""
+    metrics_token: str = ""
+    """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
+    protocol: Literal["lean", "ordinary"] = "lean"
+    """``ordinary``: no request is answered by the server's protocol itself."""
 
     order_prefix: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,6}$")] = "TTC"
     timezone: str = "Asia/Shanghai"
@@ -121,11 +130,20 @@ def _check(settings: Settings) -> None:
         raise BadSetting(f"CLOCK_TIMEZONE={settings.timezone!r} is not a time zone") from None
     if settings.lucky_bps and not settings.lucky_count:
         raise BadSetting("CLOCK_LUCKY_BPS needs CLOCK_LUCKY_COUNT above 0")
+    _check_proxies(settings.proxies)
     _check_urls(settings)
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
     _check_windows(settings)
+
+
+def _check_proxies(networks: str) -> None:
+    try:
+        for network in networks.split():
+            ip_network(network)
+    except ValueError as error:
+        raise BadSetting(f"CLOCK_PROXIES must be networks separated by spaces: {error}") from None
 
 
 def _redis(url: str) -> None:

@@ -13,6 +13,9 @@ import msgspec
 Role = Literal["user", "service", "operator"]
 ROLES = get_args(Role)
 
+NOT_BEFORE_LEEWAY_S = 60
+"""The issuer's clock may be so far ahead of ours. ``exp`` has no leeway, and ``iat`` decides nothing."""
+
 HEADERS_REMEMBERED = 16
 FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
@@ -24,7 +27,6 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     sub: str
     exp: int
     role: Role = "user"
-    iat: int = 0
     nbf: int = 0
     jti: str = ""
 
@@ -60,7 +62,7 @@ class FastPath:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return None
         now = time.time()
-        return None if claims.exp <= now or claims.iat > now or claims.nbf > now else claims
+        return None if claims.exp <= now or claims.nbf > now + NOT_BEFORE_LEEWAY_S else claims
 
 
 def is_canonical(signature: bytes) -> bool:

@@ -3,6 +3,7 @@
 PyJWT decides; :mod:`clock.hs256` is a fast path for valid HS256 tokens whose header PyJWT has accepted before.
 """
 
+import re
 import time
 
 import jwt
@@ -11,9 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from clock.config import BadSetting, Settings
-from clock.hs256 import ROLES, FastPath, Role, is_canonical
+from clock.hs256 import NOT_BEFORE_LEEWAY_S, ROLES, FastPath, Role, is_canonical
 
 REMEMBERED = 200_000
+
+NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,64}")
+"""The ``sub`` of a service or an operator: text without control characters, which UTF-8 can encode."""
 
 
 class Unauthenticated(Exception):
@@ -22,8 +26,11 @@ class Unauthenticated(Exception):
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
     uid: int
+    """0 if ``sub`` is the name of a service or an operator."""
     role: Role
     expires_s: float
+    name: str
+    """``sub``: names the caller in the records of what was done."""
 
     def may_act_for(self, uid: int) -> bool:
         return self.uid == uid or self.role == "service"
@@ -69,17 +76,20 @@ class Tokens:
                     token,
                     key,  # type: ignore[arg-type]
                     algorithms=algorithms,
-                    options={"require": ["exp", "sub"], "verify_aud": False},
+                    leeway=NOT_BEFORE_LEEWAY_S,
+                    options={"require": ["exp", "sub"], "verify_aud": False, "verify_iat": False},
                 )
             except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
                 continue
             caller = _caller(claims.get("sub"), claims.get("role", "user"), claims.get("exp"))
+            if caller.expires_s <= time.time():  # the leeway is for nbf alone
+                raise Unauthenticated("the token has expired")
             if algorithms == ["HS256"]:
                 self._fast.trust(token.partition(b".")[0])
             return caller
         raise Unauthenticated("the token is not valid")
 
-    def issue(self, uid: int, role: Role = "user", seconds: int = 86_400) -> str:
+    def issue(self, uid: int | str, role: Role = "user", seconds: int = 86_400) -> str:
         """A token signed with ``CLOCK_JWT_SECRET``; raises :class:`BadSetting` without one."""
         if not self._secret:
             raise BadSetting("CLOCK_JWT_SECRET is needed to issue a token")
@@ -90,11 +100,21 @@ class Tokens:
 def _caller(sub: object, role: object, expires: object) -> Caller:
     if role not in ROLES:
         raise Unauthenticated("the token's role is unknown")
-    if not (isinstance(sub, str) and sub.isascii() and sub.isdigit() and len(sub) <= 16 and 0 < int(sub) < 1 << 53):
-        raise Unauthenticated("the token's sub is not a uid")
     if not isinstance(expires, int | float) or not 0 < expires < 1 << 53:
         raise Unauthenticated("the token's exp is not a time")
-    return Caller(int(sub), role, float(expires))  # type: ignore[arg-type]
+    uid = _uid(sub)
+    if role == "user" and not uid:
+        raise Unauthenticated("the token's sub is not a uid")
+    if not uid and not (isinstance(sub, str) and NAME.fullmatch(sub)):
+        raise Unauthenticated("the token's sub is not a text of 1 to 64 characters")
+    return Caller(uid, role, float(expires), sub)  # type: ignore[arg-type]
+
+
+def _uid(sub: object) -> int:
+    """The uid that it is, or 0."""
+    if not (isinstance(sub, str) and sub.isascii() and sub.isdigit() and len(sub) <= 16):
+        return 0
+    return int(sub) if int(sub) < 1 << 53 else 0
 
 
 def _public_key(pem: str) -> PublicKeyTypes:

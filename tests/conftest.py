@@ -28,7 +28,7 @@ from clock.game.client import call, connect
 from clock.game.scripts import load
 from clock.http import openapi
 from clock.http.lane import LeanPath
-from clock.http.server import OPTIONS
+from clock.http.server import options
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service
@@ -237,7 +237,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     """The application of these settings, answering."""
     create_app = clock.dev.app.create_app if settings.env == "dev" else clock.http.app.create_app
     app = create_app(settings)
-    server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **OPTIONS))
+    server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **options(settings)))
     task = asyncio.create_task(server.serve())
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)

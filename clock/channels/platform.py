@@ -14,7 +14,7 @@ import structlog
 
 from clock.channels import BillLine, OrderState, Result
 from clock.channels.webhooks import Signatures
-from clock.domain.shapes import PaymentCallback, PaymentExtra
+from clock.domain.shapes import PaymentCallback, PaymentExtra, signed_decoder
 
 log = structlog.get_logger()
 
@@ -35,6 +35,13 @@ class OrderReply(msgspec.Struct, frozen=True):
 
 class BillReply(msgspec.Struct, frozen=True):
     lines: list[BillLine]
+
+
+_state_reply, _order_reply = signed_decoder(StateReply), signed_decoder(OrderReply)
+_bill_reply = signed_decoder(BillReply)
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What they raise."""
 
 
 class Platform:
@@ -79,8 +86,8 @@ class Platform:
         if status != 200:
             return None
         try:
-            return msgspec.json.decode(raw, type=BillReply).lines
-        except msgspec.DecodeError:
+            return _bill_reply(raw).lines
+        except UNREADABLE:
             log.warning("platform_reply_unreadable", action="bill")
             return None
 
@@ -93,8 +100,8 @@ class Platform:
         if _not_found(status, raw):
             return OrderState("unpaid")
         try:
-            reply = msgspec.json.decode(raw, type=OrderReply) if status == 200 else None
-        except msgspec.DecodeError:
+            reply = _order_reply(raw) if status == 200 else None
+        except UNREADABLE:
             reply = None
         if reply is None or reply.state not in ("paid", "unpaid", "closed"):
             return OrderState("unknown")
@@ -108,8 +115,8 @@ class Platform:
         if _not_found(status, raw):
             return Result("not_found")
         try:
-            reply = msgspec.json.decode(raw, type=StateReply) if status == 200 else None
-        except msgspec.DecodeError:
+            reply = _state_reply(raw) if status == 200 else None
+        except UNREADABLE:
             reply = None
         if reply is None or reply.state not in ("done", "failed", "processing", "again"):
             return Result("unknown", f"HTTP {status}" if status > 0 else raw.decode())
@@ -142,6 +149,6 @@ def _not_found(status: int, raw: bytes) -> bool:
     if status != 404:
         return False
     try:
-        return msgspec.json.decode(raw, type=StateReply).state == "not_found"
-    except msgspec.DecodeError:
+        return _state_reply(raw).state == "not_found"
+    except UNREADABLE:
         return False

@@ -1,8 +1,15 @@
 """Payloads of users and providers, parsed into structs at the edge."""
 
-from typing import Annotated
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Text = Annotated[str, msgspec.Meta(max_length=128, pattern="^[^\x00]*$")]
 
@@ -16,17 +23,61 @@ class Extra(msgspec.Struct, frozen=True):
 
 
 class PaymentExtra(msgspec.Struct, frozen=True):
-    """The provider's data of a successful payment. All fields are optional here; missing ones fail a check later."""
+    """The provider's data of a successful payment. All fields are optional here; missing ones fail a check later. Only
+    amount, buyer and transaction are checked: the others are of any type, or they could fail a payment."""
 
     amount: int | None = None
     buyerId: Text | None = None
-    notify_time: Text | None = None
-    content: str | None = None
-    nickname: str | None = None
-    mobile: str | None = None
+    notify_time: Any = None
+    """When it was paid, if it is a readable text; otherwise the payment counts from its arrival."""
+    content: Any = None
+    nickname: Any = None
+    mobile: Any = None
     transactionId: Text | None = None
 
 
 class PaymentCallback(msgspec.Struct, frozen=True):
     order_no: Annotated[str, msgspec.Meta(max_length=64, pattern="^[^\x00]*$")]
     extra: PaymentExtra = PaymentExtra()
+
+
+def decoder(shape: type[Shape]) -> Callable[[bytes], Shape]:
+    """JSON to struct. Raises :class:`msgspec.DecodeError`, :class:`UnicodeDecodeError` or :class:`RecursionError`.
+
+    Half of a surrogate pair (a text that was cut within an emoji) becomes U+FFFD.
+    """
+    decode = msgspec.json.Decoder(shape).decode
+
+    def decoded(raw: bytes) -> Shape:
+        if not raw.isascii():
+            raw.decode()  # the decoder skips unknown fields without checking that they are UTF-8
+        try:
+            return decode(raw)
+        except msgspec.DecodeError:
+            if b"\\ud" not in raw.lower():
+                raise
+            return decode(_without_halves(raw))
+
+    return decoded
+
+
+def signed_decoder(shape: type[Shape]) -> Callable[[bytes], Shape]:
+    """As :func:`decoder`, for a message of a provider that has been verified. What is not looked at must not make it
+    unreadable: a byte order mark is skipped, and bytes that are not UTF-8 become U+FFFD."""
+    decode = decoder(shape)
+
+    def decoded(raw: bytes) -> Shape:
+        try:
+            return decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return decode(raw.decode("utf-8-sig", "replace").encode())
+
+    return decoded
+
+
+def _without_halves(raw: bytes) -> bytes:
+    try:
+        text = json.dumps(json.loads(raw), ensure_ascii=False)
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
+    return LONE_SURROGATE.sub("\ufffd", text).encode()

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request, Response
@@ -15,15 +14,14 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.routes import HTTPRoute
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
-from litestar_offline_docs import core as offline_docs
 
 from clock import logs, metrics
 from clock.config import Settings, load
 from clock.descriptors import clients
-from clock.domain.outcomes import RETRY_AFTER_SECONDS, Answer
+from clock.domain.outcomes import Answer
 from clock.http import openapi, pages
+from clock.http.edge import Edge
 from clock.http.health_routes import health_routes
 from clock.http.lane import MAX_BODY, Lane, LeanPath
 from clock.http.operator_routes import operator_routes
@@ -36,14 +34,16 @@ from clock.operators.watch import Watch
 from clock.runtime.processes import end_with_parent
 from clock.service import Service, end
 
-OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
-
 
 class Clock(Litestar):
-    """Litestar, plus the paths that the server's protocol answers without it."""
+    """Litestar behind its edge, and the paths that the server's protocol may answer without both."""
 
     lean: Mapping[bytes, LeanPath] = {}
-    """By path, spelt exactly; every other spelling goes through Litestar's router."""
+    """By path."""
+    edge: Edge
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.edge.call(scope, receive, send)
 
 
 MoreRoutes = Callable[[Service], list[ControllerRouterHandler]]
@@ -79,10 +79,9 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         *operator_routes(service, watch),
         *me_routes(service, lane),
         *public_routes(service),
-        *health_routes(service, watch),
+        *health_routes(service, watch, settings.metrics_token),
         *pages.page_routes(settings),
         *more_routes(service),
-        create_static_files_router("/schema/static", [OPENAPI_ASSETS], include_in_schema=False),
     ]
     app = Clock(
         handlers,
@@ -112,6 +111,7 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt
         for path in handler.paths
     }
+    app.edge = Edge(super(Clock, app).__call__, settings, dict(app.lean))
     return app
 
 
@@ -127,19 +127,18 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
     """The envelope for an exception of an ordinary handler."""
     word, detail = refusal(error, path=request.url.path)
     response = reply(request, "", Answer(word), detail)
-    if word in RETRY_AFTER_SECONDS:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS[word])
     if word == "method_not_allowed":
-        response.headers["Allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
+        response.headers["allow"] = ", ".join(sorted(_methods_of(request.app, request.url.path)))
     return response
 
 
 def _methods_of(app: Litestar, path: str) -> set[str]:
     """The methods of the ordinary handlers at that path."""
-    return {
+    methods = {
         method
         for route in app.routes
         if isinstance(route, HTTPRoute) and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route.path), path)
         for method in route.methods
         if method != "OPTIONS"
     }
+    return methods | ({"HEAD"} if "GET" in methods else set())

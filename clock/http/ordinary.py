@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPReceiveMessage,
 from clock import metrics
 from clock.domain.outcomes import OUTCOMES, Answer, language, message
 from clock.domain.rounds import parse_day
-from clock.http.lane import read_body
+from clock.http.lane import head_lines, joined, read_body
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.tokens import Tokens, Unauthenticated
@@ -45,7 +45,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
         scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
         if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
             raise Refused("method_not_allowed")
-        raw = await read_body(receive, dict(scope["headers"]))
+        raw = await read_body(receive)
 
         async def read_already() -> HTTPReceiveMessage:
             return {"type": "http.request", "body": raw, "more_body": False}
@@ -78,7 +78,6 @@ def signed_in(tokens: Tokens, *handlers: ControllerRouterHandler) -> list[Contro
             guards=[token_guard(tokens)],
             request_class=Posted,
             security=[{"bearer": []}],
-            response_headers={"Cache-Control": "no-store"},
         )
     ]
 
@@ -89,7 +88,7 @@ def token_guard(tokens: Tokens) -> Any:
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         try:
-            authorization = connection.headers.get("authorization", "").encode("latin-1")
+            authorization = joined(connection.scope["headers"]).get(b"authorization", b"")
             connection.scope["caller"] = tokens.caller(authorization)  # type: ignore[typeddict-unknown-key]
         except Unauthenticated as error:
             raise Refused("unauthenticated", str(error)) from None
@@ -97,31 +96,38 @@ def token_guard(tokens: Tokens) -> Any:
     return guard
 
 
-def require_operator(request: Request[Any, Any, Any]) -> int:
-    """The operator's uid; refuses every other role."""
+def require_operator(request: Request[Any, Any, Any]) -> str:
+    """The operator's name, which is the token's ``sub``; refuses every other role."""
     caller = request.scope["caller"]  # type: ignore[typeddict-item]
     if caller.role != "operator":
         raise Refused("forbidden", "role operator is required")
-    return int(caller.uid)
+    return str(caller.name)
 
 
 def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:
     """The user that a read is about: the token's own, or the one in the query if it is a service token."""
     caller = request.scope["caller"]  # type: ignore[typeddict-item]
     uid = caller.uid if asked is None else asked
+    if not uid:
+        raise Refused("bad_request", "uid is required: the token is not a user's - at `uid`")
     if not caller.may_act_for(uid):
         raise Refused("forbidden", "the token is another user's")
     return int(uid)
 
 
-def reply(request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "") -> Response[Envelope]:
-    """The envelope of an ordinary handler's answer, which is counted in the metrics."""
+def reply(
+    request: Request[Any, Any, Any], verb: str, answer: Answer, detail: str = "", kept_s: int = 0
+) -> Response[Envelope]:
+    """The envelope of an ordinary handler's answer, which is counted in the metrics. ``kept_s``: how long anybody may
+    keep it, if it is a yes."""
     now = monotonic()
     metrics.answered(verb or "other", answer.word, now - request.scope.get("arrived", now))  # type: ignore[operator]
     outcome = OUTCOMES[answer.word]
     text = message(verb, answer.word, language(request.headers.get("accept-language", "")))
     body = Envelope(outcome.status, answer.word, f"{text}: {detail}" if detail else text, answer.data)
-    return Response(body, status_code=outcome.http)
+    _, lines = head_lines(answer.word, kept_s=kept_s if outcome.status else 0)
+    headers = {name.decode(): value.decode() for name, value in lines}
+    return Response(body, status_code=outcome.http, headers=headers)
 
 
 def day_of(text: str) -> date:

@@ -4,18 +4,22 @@ the browser to load anything from other sites, and to run anything but these fil
 import gzip
 import hashlib
 import html
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
-from litestar.params import FromPath
-from litestar.types import ControllerRouterHandler
+from litestar.handlers import asgi
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar_offline_docs import core as offline_docs
 
 from clock.config import Settings, rules_of
+from clock.http.lane import joined
 from clock.http.refusals import Refused
 
 FOLDER = Path(__file__).parent / "web"
+OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
+
+PIECE = 32 * 1024
 
 TYPES = {
     ".html": "text/html",
@@ -94,34 +98,66 @@ def files(settings: Settings) -> dict[str, File]:
     return found
 
 
-def send(request: Request[Any, Any, Any], file: File) -> Response[bytes]:
-    """The file, compressed if the client accepts that, or 304 if the client has it."""
-    headers = {**HEADERS, "etag": file.etag}
-    if request.headers.get("if-none-match") == file.etag:
-        return Response(b"", status_code=304, headers=headers, media_type=file.content_type)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["content-encoding"] = "gzip"
-        return Response(file.zipped, headers=headers, media_type=file.content_type)
-    return Response(file.plain, headers=headers, media_type=file.content_type)
-
-
 def page_routes(settings: Settings) -> list[ControllerRouterHandler]:
-    """Both pages and their files, without a token: personal data comes from ``/api`` and ``/ops/…``, which need one."""
+    """Both pages, their files and those of ``/schema``, without a token: personal data comes from ``/api`` and
+    ``/ops/…``, which need one."""
     known = files(settings)
+    described_by = {path.name: _file(TYPES[path.suffix], path.read_bytes()) for path in _openapi_assets()}
 
-    @get("/", include_in_schema=False)
-    async def players_page(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return send(request, known["/"])
+    def of(path: str, found: Callable[[str], File | None]) -> ControllerRouterHandler:
+        @asgi(path, copy_scope=False)
+        async def page(scope: Scope, receive: Receive, send: Send) -> None:
+            file = found(scope.get("path_params", {}).get("name", ""))
+            if scope["method"] != "GET":  # type: ignore[typeddict-item]
+                raise Refused("method_not_allowed")
+            if file is None:
+                raise Refused("not_found")
+            await _send(send, joined(scope["headers"]), file)
 
-    @get("/ops", include_in_schema=False)
-    async def operators_page(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return send(request, known["/ops"])
+        return page
 
-    @get("/web/{name:str}", include_in_schema=False)
-    async def page_file(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
-        file = known.get(name)
-        if file is None:
-            raise Refused("not_found")
-        return send(request, file)
+    return [
+        of("/", lambda _: known["/"]),
+        of("/ops", lambda _: known["/ops"]),
+        of("/web/{name:str}", known.get),
+        of("/schema/static/{name:str}", described_by.get),
+    ]
 
-    return [players_page, operators_page, page_file]
+
+def _openapi_assets() -> list[Path]:
+    return sorted(path for path in OPENAPI_ASSETS.iterdir() if path.suffix in TYPES)
+
+
+async def _send(send: Send, asked: dict[bytes, bytes], file: File) -> None:
+    """The file, compressed if the client accepts that, or 304 if the client has it; in pieces, each when the one before
+    it has been taken: a client that does not read costs one piece."""
+    status, body, headers = 200, file.plain, {**HEADERS, "content-type": file.content_type, "etag": file.etag}
+    if _has(asked.get(b"if-none-match", b"").decode("latin-1"), file.etag):
+        status, body = 304, b""
+    elif _accepts_gzip(asked.get(b"accept-encoding", b"").decode("latin-1")):
+        body, headers["content-encoding"] = file.zipped, "gzip"
+    if status == 200:
+        headers["content-length"] = str(len(body))
+    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    for start in range(0, len(body), PIECE):
+        await send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _has(if_none_match: str, etag: str) -> bool:
+    """Whether the list names the tag (RFC 9110, 13.1.2: weakly compared), or is ``*``."""
+    named = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
+    return "*" in named or etag.removeprefix("W/") in named
+
+
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Whether ``gzip``, or else ``*``, is named with a weight above 0 (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";q=")
+        try:
+            weights[coding] = float(weight or 1)
+        except ValueError:
+            weights[coding] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0

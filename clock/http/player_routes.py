@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request, Response, Router, get
 from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, QueryParameter
@@ -11,9 +12,9 @@ from litestar.types import ControllerRouterHandler
 
 from clock.channels import BadSignature, Channel
 from clock.domain.outcomes import Answer, language
-from clock.domain.shapes import PaymentCallback
+from clock.domain.shapes import PaymentCallback, signed_decoder
 from clock.http import me, public
-from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, decoder, for_caller, route
+from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, for_caller, route
 from clock.http.ordinary import RESPONSES, Limit, Page, bounded, day_of, reply, signed_in, uid_of
 from clock.http.refusals import Refused
 from clock.http.wire import (
@@ -50,7 +51,7 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             "summary",
             SummaryRequest,
             lambda asked, call: home.summary(asked.uid, asked.extra, call.arrived),
-            GET=Endpoint(lambda call: home.summary(None, None, call.arrived)),
+            GET=Endpoint(lambda call: home.summary(None, None, call.arrived), kept_s=public.SUMMARY_KEPT_S),
         ),
         of("/api/join", "join", JoinRequest, join),
         of(
@@ -82,7 +83,7 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
 
 def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[Answer]]:
     """Verify the signature over the raw body first. Every callback that passes is stored, whatever it contains."""
-    decode = decoder(PaymentCallback)
+    decode = signed_decoder(PaymentCallback)
 
     async def taken(call: Call) -> Answer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
@@ -92,9 +93,9 @@ def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[A
             raise Refused("bad_signature") from None
         try:
             request = decode(call.raw)
-        except Refused:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             await service.incoming.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
-            raise
+            raise Refused("bad_request", str(error)) from None
         return await service.incoming.pay(request, channel.name, call.raw, call.arrived)
 
     return taken
@@ -138,20 +139,22 @@ def public_routes(service: Service) -> list[ControllerRouterHandler]:
 
     @get("/api/talents", responses=public.RESPONSES)
     async def talents(request: Request[Any, Any, Any]) -> Response[Envelope]:
-        return reply(request, "talents", await public.talents(service))
+        return reply(request, "talents", await public.talents(service), kept_s=public.KEPT_S)
 
     @get("/api/board", responses=public.RESPONSES)
     async def board(request: Request[Any, Any, Any], page: Page = 1, limit: Limit = 20) -> Response[Envelope]:
-        return reply(request, "board", await public.board(service, page, limit))
+        return reply(request, "board", await public.board(service, page, limit), kept_s=public.KEPT_S)
 
     @get("/api/rounds/{day:str}", responses=public.RESPONSES)
     async def public_round(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
-        return reply(request, "public_round", await public.figures(service, day_of(day)))
+        answer = await public.figures(service, day_of(day))
+        return reply(request, "public_round", answer, kept_s=public.figures_kept_s(answer))
 
     @get("/api/rounds/{day:str}/packets", responses=public.RESPONSES)
     async def packets(
         request: Request[Any, Any, Any], day: FromPath[str], page: Page = 1, limit: public.PacketLimit = 1000
     ) -> Response[Envelope]:
-        return reply(request, "public_round", await public.packets(service, day_of(day), page, limit))
+        answer = await public.packets(service, day_of(day), page, limit)
+        return reply(request, "public_round", answer, kept_s=public.KEPT_S)
 
     return [Router("/", route_handlers=[talents, board, public_round, packets], middleware=[bounded])]

@@ -16,6 +16,11 @@ from clock.service import Service
 DEPTH = 10_000
 """The last place of the board, which bounds the cost of a page."""
 
+SUMMARY_KEPT_S = 1
+"""The guest's home counts down in seconds."""
+KEPT_S = 60
+"""What changes once a day."""
+
 PacketLimit = Annotated[int, QueryParameter(ge=1, le=10_000)]
 
 RESPONSES = {
@@ -96,6 +101,11 @@ async def figures(service: Service, day: date) -> Answer:
             "seed": row["seed"].hex() if ended else None,
         },
     )
+
+
+def figures_kept_s(answer: Answer) -> int:
+    """How long anybody may keep a round's figures: until it has ended they change with every check-in."""
+    return KEPT_S if answer.data.get("seed") else SUMMARY_KEPT_S
 
 
 async def packets(service: Service, day: date, page: int, limit: int) -> Answer:

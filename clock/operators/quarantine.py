@@ -17,7 +17,7 @@ from clock.books.store import RELEASE_LOCK, Connection, Store, rows
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.shapes import PaymentCallback
+from clock.domain.shapes import PaymentCallback, signed_decoder
 from clock.game import events, keys
 from clock.game.client import call
 from clock.game.scripts import load
@@ -25,6 +25,8 @@ from clock.payments.incoming import instant_of, readable
 from clock.service import Service, live_rounds
 
 RELEASE = load("release")
+
+_decode = signed_decoder(PaymentCallback)
 
 Action = Literal["refund", "dismiss"]
 
@@ -51,13 +53,13 @@ class Payment(msgspec.Struct, frozen=True):
 
     transaction_id: str = ""
     amount_fen: int | None = None
-    notify_time: str | None = None
+    notify_time: Any = None
     why_not: str = ""
 
 
 def payment_of(raw: bytes) -> Payment:
     try:
-        callback = msgspec.json.decode(raw, type=PaymentCallback)
+        callback = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Payment(why_not="unreadable")
     paid, transaction_id = callback.extra, callback.extra.transactionId or ""

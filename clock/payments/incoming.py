@@ -112,9 +112,9 @@ def readable(raw: bytes) -> str:
     return raw.decode(errors="backslashreplace").replace("\x00", "\\x00")
 
 
-def instant_of(text: str | None, timezone: str) -> int:
+def instant_of(text: object, timezone: str) -> int:
     """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 if missing or unreadable."""
-    if not (text and INSTANT.fullmatch(text)):
+    if not (isinstance(text, str) and INSTANT.fullmatch(text)):
         return -1
     try:
         instant = datetime.fromisoformat(text.upper())

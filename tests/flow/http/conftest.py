@@ -1,4 +1,4 @@
-"""What every test of the envelope runs under."""
+"""Every test here runs twice: with the lean protocol, and with all requests going the ordinary way."""
 
 from typing import Any
 
@@ -14,6 +14,11 @@ def changes() -> dict[str, Any]:
     return {}
 
 
+@pytest.fixture(params=["lean", "ordinary"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def settings(settings: Settings, changes: dict[str, Any]) -> Settings:
-    return msgspec.structs.replace(settings, **changes)
+def settings(settings: Settings, changes: dict[str, Any], protocol: str) -> Settings:
+    return msgspec.structs.replace(settings, **{"protocol": protocol, **changes})
