@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -175,6 +175,8 @@ class Api:
     """The service over HTTP, in this process, so that its clock can be stopped to the millisecond."""
 
     lean: Mapping[bytes, LeanPath] = {}
+    connections: Collection[Any] = ()
+    """Of clients, as the server has them."""
 
     def __init__(self, settings: Settings, service: Service, session: aiohttp.ClientSession) -> None:
         self.settings = settings
@@ -242,6 +244,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
         api.lean = app.lean
+        api.connections = server.server_state.connections
         for _ in range(200):
             try:
                 await api.send("GET", "/healthz")

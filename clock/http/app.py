@@ -133,12 +133,12 @@ def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envel
 
 
 def _methods_of(app: Litestar, path: str) -> set[str]:
-    """The methods of the ordinary handlers at that path."""
+    """The methods of the ordinary handlers at that path; the pages' are GET alone."""
     methods = {
         method
         for route in app.routes
         if isinstance(route, HTTPRoute) and re.fullmatch(re.sub(r"\{[^}]*\}", "[^/]+", route.path), path)
         for method in route.methods
         if method != "OPTIONS"
-    }
+    } or {"GET"}
     return methods | ({"HEAD"} if "GET" in methods else set())

@@ -4,7 +4,6 @@ the browser to load anything from other sites, and to run anything but these fil
 import gzip
 import hashlib
 import html
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -87,11 +86,14 @@ def _operators_page(settings: Settings) -> bytes:
 
 
 def files(settings: Settings) -> dict[str, File]:
-    """Every file by its name under ``/web``, and the two pages by their paths."""
+    """Both pages, and every file that they and ``/schema`` load, by path."""
     found = {
-        path.name: _file(TYPES[path.suffix], path.read_bytes())
-        for path in sorted(FOLDER.iterdir())
-        if path.suffix != ".html" and (settings.env == "dev" or not path.name.startswith("dev."))
+        f"{path}/{file.name}": _file(TYPES[file.suffix], file.read_bytes())
+        for path, folder in (("/web", FOLDER), ("/schema/static", OPENAPI_ASSETS))
+        for file in sorted(folder.iterdir())
+        if file.suffix in TYPES
+        and file.suffix != ".html"
+        and (settings.env == "dev" or not file.name.startswith("dev."))
     }
     found["/"] = _file(TYPES[".html"], _players_page(settings))
     found["/ops"] = _file(TYPES[".html"], _operators_page(settings))
@@ -101,31 +103,17 @@ def files(settings: Settings) -> dict[str, File]:
 def page_routes(settings: Settings) -> list[ControllerRouterHandler]:
     """Both pages, their files and those of ``/schema``, without a token: personal data comes from ``/api`` and
     ``/ops/…``, which need one."""
-    known = files(settings)
-    described_by = {path.name: _file(TYPES[path.suffix], path.read_bytes()) for path in _openapi_assets()}
-
-    def of(path: str, found: Callable[[str], File | None]) -> ControllerRouterHandler:
-        @asgi(path, copy_scope=False)
-        async def page(scope: Scope, receive: Receive, send: Send) -> None:
-            file = found(scope.get("path_params", {}).get("name", ""))
-            if scope["method"] != "GET":  # type: ignore[typeddict-item]
-                raise Refused("method_not_allowed")
-            if file is None:
-                raise Refused("not_found")
-            await _send(send, joined(scope["headers"]), file)
-
-        return page
-
-    return [
-        of("/", lambda _: known["/"]),
-        of("/ops", lambda _: known["/ops"]),
-        of("/web/{name:str}", known.get),
-        of("/schema/static/{name:str}", described_by.get),
-    ]
+    return [_route(path, file) for path, file in files(settings).items()]
 
 
-def _openapi_assets() -> list[Path]:
-    return sorted(path for path in OPENAPI_ASSETS.iterdir() if path.suffix in TYPES)
+def _route(path: str, file: File) -> ControllerRouterHandler:
+    @asgi(path, copy_scope=False)
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "GET":  # type: ignore[typeddict-item]
+            raise Refused("method_not_allowed")
+        await _send(send, joined(scope["headers"]), file)
+
+    return page
 
 
 async def _send(send: Send, asked: dict[bytes, bytes], file: File) -> None:

@@ -1,11 +1,14 @@
 """Every test here runs twice: with the lean protocol, and with all requests going the ordinary way."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
 from clock.config import Settings
+from tests.conftest import Api, at
+from tests.flow.http.stage import ME, Phone, call
 
 
 @pytest.fixture
@@ -22,3 +25,12 @@ def protocol(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def settings(settings: Settings, changes: dict[str, Any], protocol: str) -> Settings:
     return msgspec.structs.replace(settings, **{"protocol": protocol, **changes})
+
+
+@pytest.fixture
+async def phone(api: Api) -> AsyncIterator[Phone]:
+    api.service.time.stop_at(at("20:00"))
+    await api.member(ME)
+    phone = await call(api)
+    yield phone
+    phone.writer.close()

@@ -1,5 +1,7 @@
 """Requests, and what of a reply is looked at."""
 
+import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -54,6 +56,60 @@ async def kept(redis: Redis) -> dict[bytes, Any]:
     names = [name async for name in redis.scan_iter("clock:*", count=1000)]
     lasting = [name for name in names if not name.startswith((b"clock:dev:", b"clock:worker:", b"clock:arq:"))]
     return {name: await read[await redis.type(name)](name) for name in lasting}
+
+
+class Phone:
+    """A connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def say(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.writer.write(piece)
+            await self.writer.drain()
+            await asyncio.sleep(0.02)
+
+    async def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Status, headers and decoded body of the next answer."""
+        async with asyncio.timeout(5):
+            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
+            body = await self.reader.readexactly(int(headers["content-length"]))
+        return int(lines[0].split()[1]), headers, msgspec.json.decode(body)
+
+    async def statuses(self) -> list[int]:
+        """Statuses of all answers until the service closes the connection."""
+        async with asyncio.timeout(5):
+            return [int(status) for status in re.findall(rb"HTTP/1.1 (\d{3}) ", await self.reader.read(-1))]
+
+    async def code(self) -> str:
+        return str((await self.answer())[2]["code"])
+
+    async def ended(self) -> bool:
+        """Whether the service closes the connection, soon, without another word."""
+        async with asyncio.timeout(5):
+            return await self.reader.read(1) == b""
+
+
+def request(
+    api: Api,
+    path: str = "/api/check-in/status",
+    body: bytes = b'{"uid":7}',
+    version: str = "1.1",
+    length: bool = True,
+    **headers: str,
+) -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "Host: clock", f"Authorization: {api.token(ME)['authorization']}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body)}"] if length else []
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def call(api: Api) -> Phone:
+    """A new connection."""
+    return Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
 
 
 def json(body: Any) -> bytes:

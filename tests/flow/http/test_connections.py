@@ -1,57 +1,16 @@
 """HTTP as it comes over a socket: however a request is written, cut or heaped up, it gets its answer, in its order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from clock.descriptors import clients
 from clock.http import lane, protocol, server
 from tests.conftest import Api, at
+from tests.flow.http.stage import ME, Phone, request
 from tests.raw import raw
-
-ME = 7
-
-
-class Phone:
-    """A connection, byte by byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def say(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self.writer.write(piece)
-            await self.writer.drain()
-            await asyncio.sleep(0.02)
-
-    async def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
-        """Status, headers and decoded body of the next answer."""
-        async with asyncio.timeout(5):
-            lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
-            headers = dict(line.split(": ", 1) for line in lines[1:] if line)
-            body = await self.reader.readexactly(int(headers["content-length"]))
-        return int(lines[0].split()[1]), headers, msgspec.json.decode(body)
-
-    async def code(self) -> str:
-        return str((await self.answer())[2]["code"])
-
-    async def ended(self) -> bool:
-        """Whether the service closes the connection, soon, without another word."""
-        async with asyncio.timeout(5):
-            return await self.reader.read(1) == b""
-
-
-@pytest.fixture
-async def phone(api: Api) -> AsyncIterator[Phone]:
-    api.service.time.stop_at(at("20:00"))
-    await api.member(ME)
-    phone = Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port))
-    yield phone
-    phone.writer.close()
 
 
 @pytest.fixture
@@ -80,20 +39,6 @@ async def test_a_connection_too_many_is_told_so_and_has_its_turn_later(
     await later.say(request(api))
     assert await later.code() == "ok"
     later.writer.close()
-
-
-def request(
-    api: Api,
-    path: str = "/api/check-in/status",
-    body: bytes = b'{"uid":7}',
-    version: str = "1.1",
-    length: bool = True,
-    **headers: str,
-) -> bytes:
-    lines = [f"POST {path} HTTP/{version}", "Host: clock", f"Authorization: {api.token(ME)['authorization']}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    lines += [f"Content-Length: {len(body)}"] if length else []
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 CHUNKED = b'4\r\n{"ui\r\n5\r\nd":7}\r\n0\r\n\r\n'
