@@ -16,7 +16,7 @@ from clock.domain.outcomes import Answer, envelope
 from clock.http.lane import Inside, LeanPath, Rate, answer, joined, spoken
 from clock.http.refusals import Refused
 
-ONE_SPELLING = re.compile(rb"/|(?:/[A-Za-z0-9_.-]{1,64}){1,6}")
+ONE_SPELLING = re.compile(rb"/|(?:/[A-Za-z0-9_.-]{1,100}){1,6}")
 """No path of ours needs an escape, or a slash at its end: ``/metrics/`` must not get past a proxy's rule for
 ``/metrics``."""
 
@@ -49,8 +49,10 @@ class Edge:
             metrics.answered("other", refused.word, 0.0)
             await _refuse(scope, send, refused.word)
             return
-        if scope["raw_path"] in self._lean or scope["path"].startswith(OPEN):
+        if scope["raw_path"] in self._lean:
             await self._app(scope, receive, send)
+        elif scope["path"].startswith(OPEN):
+            await self._app(scope, receive, _not_kept(send))
         else:
             await self._bounded(scope, receive, send)
 

@@ -21,9 +21,9 @@ OPENAPI_ASSETS = Path(offline_docs.__file__).parent / "static"
 PIECE = 32 * 1024
 
 TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 

@@ -59,7 +59,7 @@ def test_zipped_for_who_takes_it(prod: Client) -> None:
     assert zipped.headers["content-encoding"] == "gzip"
     assert zipped.headers["vary"] == plain.headers["vary"] == "accept-encoding"
     assert zipped.content == plain.content
-    file = files(Settings())["page.js"]
+    file = files(Settings())["/web/page.js"]
     assert gzip.decompress(file.zipped) == file.plain
 
 

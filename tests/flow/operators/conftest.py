@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from clock.config import Settings
+from clock.http import health_routes
 from clock.operators import watch
 
 
@@ -24,3 +25,4 @@ def settings(settings: Settings, changes: dict[str, Any]) -> Settings:
 def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told what was seen a moment ago."""
     monkeypatch.setattr(watch, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(health_routes, "FRESH_SECONDS", -1.0)

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from clock.channels.platform import Platform
+from clock.http import health_routes
 from clock.runtime.ports import free_port
 from tests.conftest import WEBHOOK_SECRET, Api
 from tests.flow.sandbox.stage import AT, DAY_OF_AT, Listener, Sandbox, sandbox_for
@@ -85,8 +87,11 @@ async def test_a_provider_that_is_not_there_has_certainly_done_nothing() -> None
     await channel.close()
 
 
-async def test_the_service_refuses_what_is_forged_and_takes_what_is_not(api: Api, tmp_path: Path) -> None:
+async def test_the_service_refuses_what_is_forged_and_takes_what_is_not(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real service takes the callbacks; each arrives twice, and before it comes its forgery."""
+    monkeypatch.setattr(health_routes, "FRESH_SECONDS", -1.0)
     people = People(api.service)
     await people.join(1)
     async with sandbox_for(api.settings.port, tmp_path) as sandbox:
