@@ -20,12 +20,18 @@ log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 10.0
 
+MOST_REPLY, MOST_BILL = 1 << 20, 1 << 28
+"""Bytes of a reply, and of a day's bill; what is larger is unreadable."""
+
+MOST_REASON = 500
+"""Characters of a reason that are kept."""
+
 
 class StateReply(msgspec.Struct, frozen=True):
-    """The platform's reply about a refund or a transfer."""
+    """The platform's reply about a refund or a transfer. ``reason`` is for people, of any type."""
 
     state: str
-    reason: str = ""
+    reason: Any = ""
 
 
 class OrderReply(msgspec.Struct, frozen=True):
@@ -120,7 +126,7 @@ class Platform:
             reply = None
         if reply is None or reply.state not in ("done", "failed", "processing", "again"):
             return Result("unknown", f"HTTP {status}" if status > 0 else raw.decode())
-        return Result(reply.state, reply.reason)  # type: ignore[arg-type]
+        return Result(reply.state, str(reply.reason).replace("\0", "")[:MOST_REASON])  # type: ignore[arg-type]
 
     async def _send(self, action: str, **body: Any) -> tuple[int, bytes]:
         """HTTP status and body. Status 0: certainly not delivered; -1: unknown whether it was delivered."""
@@ -131,7 +137,7 @@ class Platform:
             async with self._connected().post(
                 f"{self._url}/{action}", data=raw, headers=self._signatures.sign(raw), allow_redirects=False
             ) as reply:  # a redirect would carry the signed body to whoever is named: its status is an unknown outcome
-                return reply.status, await reply.read()
+                return reply.status, await _read(reply, MOST_BILL if action == "bill" else MOST_REPLY)
         except aiohttp.ClientConnectorError:
             return 0, b"no connection"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -142,6 +148,16 @@ class Platform:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout)
         return self._session
+
+
+async def _read(reply: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body, or nothing of one that is too large."""
+    body = bytearray()
+    async for piece in reply.content.iter_any():
+        body += piece
+        if len(body) > most:
+            return b""
+    return bytes(body)
 
 
 def _not_found(status: int, raw: bytes) -> bool:

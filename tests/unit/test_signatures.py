@@ -59,6 +59,17 @@ CHANGES: dict[str, Callable[[Headers], Headers]] = {
     "another version": lambda headers: {**headers, "webhook-signature": "v2" + headers["webhook-signature"][2:]},
     "no signature": lambda headers: {**headers, "webhook-signature": ""},
     "half a signature": lambda headers: {**headers, "webhook-signature": headers["webhook-signature"][:20]},
+    "a bad one and a good one": lambda headers: {
+        **headers,
+        "webhook-signature": "v1,bad " + headers["webhook-signature"],
+    },
+    "one without a comma first": lambda headers: {**headers, "webhook-signature": "v1 " + headers["webhook-signature"]},
+    "blanks around": lambda headers: {**headers, "webhook-signature": f"  {headers['webhook-signature']}   v1,bad"},
+    "two lines, joined": lambda headers: {
+        **headers,
+        "webhook-signature": f"v1,QUJD, {headers['webhook-signature']}, v1a,x",
+    },
+    "too many": lambda headers: {**headers, "webhook-signature": "v1,QUJD " * 16 + headers["webhook-signature"]},
     "not in ASCII": lambda headers: {**headers, "webhook-signature": "v1,ü"},
 }
 
@@ -71,6 +82,16 @@ def test_the_short_way_changes_no_verdict(
     with_it = verdict(signatures, headers)
     monkeypatch.setattr(Signatures, "_plainly_good", lambda *_: False)
     assert verdict(signatures, headers) == with_it
+
+
+@pytest.mark.parametrize(
+    "change", ["one of two", "a bad one and a good one", "one without a comma first", "blanks around"]
+)
+def test_any_good_signature_counts(change: str) -> None:
+    assert verdict(Signatures(WEBHOOK_SECRET), CHANGES[change](signed()))
+    assert verdict(Signatures(WEBHOOK_SECRET), CHANGES["two lines, joined"](signed()))
+    assert not verdict(Signatures(WEBHOOK_SECRET), CHANGES["too many"](signed()))
+    assert not verdict(Signatures(WEBHOOK_SECRET), CHANGES[change](signed(secret=OTHER)))
 
 
 def test_a_body_that_is_no_text_is_not_believed() -> None:

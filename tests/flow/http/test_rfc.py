@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from clock import metrics
+from clock.http import lane
 from tests.conftest import Api
 from tests.flow.http.stage import ME, Phone, call, request
 
@@ -236,11 +238,14 @@ async def test_metrics_can_be_kept_from_strangers(api: Api) -> None:
 
 
 async def test_metrics_are_made_once_a_second_however_many_ask(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clock.http import health_routes
-
     made = []
-    exposition = health_routes.metrics.exposition
-    monkeypatch.setattr(health_routes.metrics, "exposition", lambda more: made.append(1) or exposition(more))
+    exposition = metrics.exposition
+
+    def counted(more: Any) -> bytes:
+        made.append(1)
+        return exposition(more)
+
+    monkeypatch.setattr(metrics, "exposition", counted)
     texts = set()
     for _ in range(30):
         async with api.session.get(api.url + "/metrics") as reply:
@@ -249,9 +254,7 @@ async def test_metrics_are_made_once_a_second_however_many_ask(api: Api, monkeyp
 
 
 async def test_an_ordinary_handler_lets_in_only_so_many(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clock.http.lane import Inside
-
-    monkeypatch.setattr(Inside, "is_full", lambda self: self.most == 1_024)
+    monkeypatch.setattr(lane.Inside, "is_full", lambda self: self.most == 1_024)
     for path, status in {"/api/board": 503, "/healthz": 200, "/readyz": 200, "/api/summary": 200}.items():
         async with api.session.get(api.url + path) as reply:
             assert reply.status == status or path == "/readyz", path
@@ -260,8 +263,6 @@ async def test_an_ordinary_handler_lets_in_only_so_many(api: Api, monkeypatch: p
 async def test_a_full_process_says_so_and_keeps_to_the_connections_life(
     api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clock.http import lane
-
     monkeypatch.setattr(lane.inside, "most", 0)
     await phone.say(request(api, Connection="close"))
     assert (await phone.answer())[0] == 503

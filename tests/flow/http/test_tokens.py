@@ -144,7 +144,56 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "exp endless": {"exp": 10**400},
     "exp a list": {"exp": [int(time.time()) + 3600]},
     "not yet": {"nbf": int(time.time()) + 3600},
+    "a service without a name": {"role": "service", "sub": ""},
+    "an operator with a long name": {"role": "operator", "sub": "x" * 65},
+    "an operator with a name of two lines": {"role": "operator", "sub": "a\nb"},
+    "an operator with a NUL": {"role": "operator", "sub": "a\x00"},
+    "a service with half an emoji": {"role": "service", "sub": "a\ud83d"},
+    "a service whose name is a number": {"role": "service", "sub": 7},
 }
+
+
+async def test_the_issuers_clock_may_be_a_minute_ahead(api: Api) -> None:
+    now = int(time.time())
+    for known in (False, True):
+        for changes in (
+            {"iat": now + 3_000},
+            {"iat": "when"},
+            {"iat": None},
+            {"nbf": now + 50},
+            {"iat": now + 9, "nbf": now + 9},
+        ):
+            assert await code(api, jwt.encode(claims(**changes, jti=f"{known}"), JWT_SECRET)) == "ok", changes
+        assert await code(api, jwt.encode(claims(nbf=now + 90), JWT_SECRET)) == "unauthenticated"
+        assert await code(api, jwt.encode(claims(exp=now - 1), JWT_SECRET)) == "unauthenticated"
+
+
+@pytest.mark.parametrize("public_key", [pem(ED)])
+async def test_leeway_is_the_same_for_public_keys(api: Api, public_key: str) -> None:
+    now = int(time.time())
+    for changes, expected in (
+        ({"iat": now + 99}, "ok"),
+        ({"nbf": now + 50}, "ok"),
+        ({"nbf": now + 90}, "unauthenticated"),
+        ({"exp": now - 1}, "unauthenticated"),
+        ({"exp": now - 30}, "unauthenticated"),
+    ):
+        assert await code(api, jwt.encode(claims(**changes), ED, algorithm="EdDSA")) == expected, changes
+
+
+@pytest.mark.parametrize("name", ["platform-backend", "王 操作员", "x" * 64, "0", "-7", str(2**60), "a@b.c/d:e"])
+async def test_services_and_operators_are_named_by_any_text(api: Api, name: str) -> None:
+    for known in (False, True):
+        service = jwt.encode(claims(sub=name, role="service", jti=str(known)), JWT_SECRET)
+        assert await code(api, service, uid=8) == "ok"
+        status, reply = await api.send("GET", "/api/me?uid=8", headers={"authorization": f"Bearer {service}"})
+        assert (status, reply["code"]) == (200, "ok")
+        status, reply = await api.send("GET", "/api/me", headers={"authorization": f"Bearer {service}"})
+        assert (status, "uid" in reply["message"]) == (400, True)
+        operator = jwt.encode(claims(sub=name, role="operator", jti=str(known)), JWT_SECRET)
+        assert await code(api, operator) == "forbidden"
+        assert (await api.send("GET", "/ops/live", headers={"authorization": f"Bearer {operator}"}))[0] == 200
+        assert await code(api, jwt.encode(claims(sub=name), JWT_SECRET)) == "unauthenticated"
 
 
 async def test_a_token_with_claims_that_make_no_sense_is_nobodys(api: Api) -> None:

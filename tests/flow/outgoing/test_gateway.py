@@ -1,7 +1,8 @@
 """What stands between us and the platform may answer in its place: nothing that it says is taken for the platform's."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -11,7 +12,7 @@ from clock.channels.platform import Platform
 from clock.runtime.ports import free_port
 from tests.conftest import WEBHOOK_SECRET
 
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -68,3 +69,29 @@ async def test_a_redirect_is_not_followed_with_our_signature(status: int) -> Non
         assert await platform.query_order("TTC1") == OrderState("unknown")
         assert await platform.bill("2026-11-22") is None
     assert asked == ["/transfer", "/query_order", "/bill"]
+
+
+@pytest.mark.parametrize("kept", [r'"ab\ud83d"', "7", "false", "null", '{"a": [1]}', r'"x\u0000y"'])
+async def test_what_is_kept_of_a_reply_and_not_looked_at_changes_nothing(kept: str) -> None:
+    extra = f'{{"amount": 100, "buyerId": "b", "transactionId": "T1", "nickname": {kept}, "notify_time": {kept}}}'
+    async with behind(always(200, f'\ufeff{{"state": "paid", "payment": {extra}}}')) as platform:
+        found = await platform.query_order("TTC1")
+        assert found.payment is not None
+        assert (found.state, found.payment.extra.amount, found.payment.extra.transactionId) == ("paid", 100, "T1")
+    async with behind(always(200, f'{{"state": "failed", "reason": {kept}, "more": {kept}}}')) as platform:
+        assert (await platform.query_refund("R1")).state == "failed"
+
+
+async def test_a_reply_without_end_is_unreadable_and_not_kept() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse()
+        await reply.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await reply.write(b"x" * 65_536)
+        return reply
+
+    async with behind(endless) as platform:
+        async with asyncio.timeout(5):
+            assert (await platform.query_refund("R1")).state == "unknown"
+            assert await platform.query_order("TTC1") == OrderState("unknown")
