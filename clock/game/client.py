@@ -3,6 +3,7 @@
 A call is NOSCRIPT-proof: a server that does not know a script is given its text.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -26,6 +27,9 @@ SCRIPT_SECONDS = 5.0
 
 TURN_SECONDS = 5.0
 """How long a command waits for a connection of the pool."""
+
+KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""An idle connection is kept in the memory of firewalls, and a server that has vanished is noticed within 25 s."""
 
 REDIS_CONNECTIONS = 64
 
@@ -88,6 +92,7 @@ class Pool(BlockingConnectionPool):
             socket_connect_timeout=COMMAND_SECONDS,
             retry_on_timeout=False,
             retry_on_error=[],
+            **({} if url.startswith("unix:") else keep_alive()),
         )
 
     def make_connection(self) -> Attentive:
@@ -104,6 +109,12 @@ class Pool(BlockingConnectionPool):
         self.doubts += 1
         if of_a_replica(error):
             self.on_demotion(error)
+
+
+def keep_alive() -> dict[str, Any]:
+    """Options of a TCP connection; not every system has every one of :data:`KEEP_ALIVE`."""
+    options = {getattr(socket, name): seconds for name, seconds in KEEP_ALIVE.items() if hasattr(socket, name)}
+    return {"socket_keepalive": True, "socket_keepalive_options": options}
 
 
 class Client(Redis):

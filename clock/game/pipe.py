@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -25,6 +26,9 @@ from redis.exceptions import TimeoutError as NoReply
 
 PROBE_SECONDS = 1.0
 """How old the oldest call is when the server is asked on a new connection whether it answers, and how often."""
+
+KEEP_SECONDS = 10.0
+"""How often an idle connection is tried, so that the first verb after a quiet night finds one that works."""
 
 
 def of_a_replica(error: Exception) -> bool:
@@ -68,6 +72,8 @@ class Pipe(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._keeper: asyncio.TimerHandle | None = None
+        self._try: asyncio.Task[None] | None = None
 
     async def execute(self, *command: str | int | bytes) -> Any:
         """The reply of one command. Raises a ``RedisError``, after which it may have been done, or not."""
@@ -84,8 +90,9 @@ class Pipe(asyncio.Protocol):
 
     async def aclose(self) -> None:
         self.drop(LostConnection("closed"))
-        if self._probe is not None:
-            self._probe.cancel()
+        for task in (self._probe, self._try, self._keeper):
+            if task is not None:
+                task.cancel()
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 
@@ -120,6 +127,19 @@ class Pipe(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=_error)
         transport.set_protocol(self)
         self._transport = transport
+        if self._keeper is None:
+            self._keeper = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._keep)
+
+    def _keep(self) -> None:
+        """Try the connection while it is idle, and make a new one where there is none."""
+        loop = asyncio.get_running_loop()
+        self._keeper = loop.call_later(KEEP_SECONDS, self._keep)
+        if not self._waiting and (self._try is None or self._try.done()):
+            self._try = loop.create_task(self._ping())
+
+    async def _ping(self) -> None:
+        with suppress(RedisError, OSError):
+            await self.execute("PING")
 
     def data_received(self, data: bytes) -> None:
         self._heard += 1

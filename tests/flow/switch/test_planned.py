@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -12,6 +13,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as NoReply
 
 from clock.game import keys
+from clock.game import pipe as pipe_file
 from clock.game.client import COMMAND_SECONDS, Client, connect
 from clock.game.pipe import PROBE_SECONDS, Pipe
 from tests.conftest import DAY, Api
@@ -179,6 +181,30 @@ async def test_a_forgotten_pipe_is_noticed_by_asking_the_server(pipe: Pipe, addr
         assert isinstance(end, NoReply)
     assert PROBE_SECONDS <= time.monotonic() - began < PROBE_SECONDS + 1
     assert await pipe.execute("ECHO", 2) == b"2"
+
+
+async def test_an_idle_pipe_is_tried_so_that_the_first_call_finds_it_alive(
+    url: str, address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipe_file, "KEEP_SECONDS", 0.2)
+    client: Any = connect(url)
+    await client.eval("return 1", 0)
+    address.forget()
+    await asyncio.sleep(0.2 + PROBE_SECONDS + 0.4)
+    began = time.monotonic()
+    assert await client.eval("return 2", 0) == 2
+    assert time.monotonic() - began < PROBE_SECONDS / 2
+    await client.aclose()
+
+
+async def test_idle_connections_are_kept_alive_by_the_system(client: Any) -> None:
+    await client.eval("return 1", 0)
+    pooled = await client.connection_pool.get_connection()
+    for transport in (client._pipe._transport, pooled._writer.transport):
+        connection = transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+    await client.connection_pool.release(pooled)
 
 
 async def test_a_slow_server_is_waited_for(pipe: Pipe, two: Pair) -> None:
