@@ -28,6 +28,10 @@ class Busy(Exception):
     """The queue is full; nothing was done."""
 
 
+class SlowDown(Exception):
+    """One user asks for too much; nothing was done."""
+
+
 class Unavailable(Exception):
     """Redis or Postgres gave no answer: not done, or done and safe to retry."""
 

@@ -4,7 +4,7 @@ import structlog
 from litestar.exceptions import HTTPException
 from redis.exceptions import RedisError
 
-from clock.domain.outcomes import Busy, Unavailable
+from clock.domain.outcomes import Busy, SlowDown, Unavailable
 
 log = structlog.get_logger()
 
@@ -40,6 +40,8 @@ def refusal(error: Exception, **where: str) -> tuple[str, str]:
             detail = wrong_with(error) if word == "bad_request" else ""
         case Busy():
             word = "busy"
+        case SlowDown():
+            word = "slow_down"
         case Unavailable():
             word = "unavailable"
         case RedisError() | OSError():

@@ -7,6 +7,7 @@ import msgspec
 import psycopg
 
 from clock.books import outbox
+from clock.game.profiles import MOST_CHANGES
 from tests.conftest import DAY, Api, at
 
 FIELDS = {
@@ -182,3 +183,17 @@ async def test_a_profile_that_says_nothing_new_costs_no_outbox_entry(api: Api) -
     entries = await api.service.redis.xrange(f"clock:{{{DAY}.0}}:outbox")
     assert len(entries) == 1
     assert msgspec.msgpack.decode(entries[0][1][b"e"])[0] == "profiled"
+
+
+async def test_one_user_changes_a_profile_only_so_often(api: Api) -> None:
+    """Each change takes a kilobyte of Redis' file."""
+    api.service.time.stop_at(at("20:00"))
+    found = []
+    for number in range(2 * MOST_CHANGES + 1):
+        body = {"uid": 7, "extra": {"nickname": f"name {number}"}}
+        found.append((await api.send("POST", "/api/summary", body, api.token(7)))[0])
+    assert found.count(429) >= 1
+    assert found.count(200) <= 2 * MOST_CHANGES  # a minute may have ended meanwhile
+    same = {"uid": 7, "extra": {"nickname": f"name {found.index(429) - 1}"}}
+    assert (await api.send("POST", "/api/summary", same, api.token(7)))[0] == 200
+    assert (await api.send("POST", "/api/summary", {"uid": 8, "extra": {"nickname": "x"}}, api.token(8)))[0] == 200

@@ -1,101 +1,28 @@
 """The platform channel: who is believed, what is checked in which order, what is kept, what becomes of late money."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import itertools
 import time
 from typing import Any
 
-import msgspec
-import psycopg
 import pytest
 
 from clock.books import outbox
-from clock.config import Settings
 from clock.domain import order_no
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
+from tests.flow.callbacks.stage import (
+    OLD_SECRET,
+    STRANGERS_SECRET,
+    UID,
+    callback,
+    order,
+    quarantine,
+    send,
+    signature,
+    signed,
+    totals,
+)
 from tests.raw import Redis
-
-UID = 7
-OLD_SECRET = "whsec_" + base64.b64encode(b"the secret before the rotation..").decode()
-STRANGERS_SECRET = "whsec_" + base64.b64encode(b"a secret that nobody was given..").decode()
-
-
-def signature(raw: bytes, message_id: str, timestamp: str, secret: str = WEBHOOK_SECRET) -> str:
-    """As the Standard Webhooks specification says, without its library."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + raw, hashlib.sha256).digest()
-    return "v1," + base64.b64encode(digest).decode()
-
-
-def signed(raw: bytes, secret: str = WEBHOOK_SECRET, age_seconds: int = 0) -> dict[str, str]:
-    timestamp = str(int(time.time()) - age_seconds)
-    return {
-        "webhook-id": "msg_1",
-        "webhook-timestamp": timestamp,
-        "webhook-signature": signature(raw, "msg_1", timestamp, secret),
-    }
-
-
-def callback(order_no: str, **changes: Any) -> bytes:
-    """A successful payment of user 7; ``changes`` to its ``extra``, ``None`` to leave a field out."""
-    extra = {
-        "amount": 100,
-        "buyerId": f"open-{UID}",
-        "notify_time": "2026-11-22 20:00:00",
-        "content": "stake",
-        "nickname": "seven",
-        "mobile": "13800000007",
-        "transactionId": f"T{order_no}",
-        **changes,
-    }
-    given = {name: value for name, value in extra.items() if value is not None}
-    return msgspec.json.encode({"order_no": order_no, "extra": given})
-
-
-async def send(api: Api, raw: bytes, headers: dict[str, str] | None = None) -> tuple[int, str]:
-    """Status and code; signed well unless ``headers`` are given."""
-    status, reply = await api.send("POST", "/callbacks/platform", raw, signed(raw) if headers is None else headers)
-    return status, str(reply["code"])
-
-
-async def order(api: Api, uid: int = UID) -> str:
-    return str((await api.join(uid))["data"]["order_no"])
-
-
-async def totals(redis: Redis) -> tuple[int, int]:
-    """Members and pool of the round."""
-    values = await redis.hmget(f"clock:{{{DAY}.0}}:totals", ["members", "pool_fen"])
-    return int(values[0] or 0), int(values[1] or 0)
-
-
-async def quarantine(api: Api) -> list[dict[str, Any]]:
-    """What the operator sees, once the outbox is in the books."""
-    for day in (DAY, DAY.replace(day=DAY.day + 1)):
-        await outbox.drain(api.service.store, api.service.redis, day, 0)
-    status, reply = await api.send("GET", "/ops/quarantine", headers=api.token(99, "operator"))
-    assert (status, reply["code"]) == (200, "ok")
-    assert reply["data"]["total"] == len(reply["data"]["items"])
-    return list(reply["data"]["items"])
-
-
-@pytest.fixture
-def secrets() -> str:
-    return WEBHOOK_SECRET
-
-
-@pytest.fixture
-def settings(settings: Settings, secrets: str) -> Settings:
-    return msgspec.structs.replace(settings, webhook_secret=secrets)
-
-
-@pytest.fixture(autouse=True)
-def evening(api: Api) -> None:
-    """The game's clock stands in the evening of a day that is not today: signatures must not care."""
-    api.service.time.stop_at(at("20:00"))
-
 
 # -- who is believed
 
@@ -251,102 +178,6 @@ async def test_an_order_that_never_was_is_not_found_and_its_money_is_not_lost(ap
         assert await send(api, callback(number)) == (404, "order_not_found"), number
     kept = {(one["reason"], one["order_no"], one["raw"]) for one in await quarantine(api)}
     assert kept == {("order_not_found", number, callback(number).decode()) for number in NEVER_ORDERED}
-
-
-UNREADABLE = (
-    b"{",
-    b"[]",
-    b"null",
-    b"",
-    b"\x00",
-    b"not json at all",
-    b'{"extra": {}}',
-    b'{"order_no": 7, "extra": {}}',
-    b'{"order_no": "TTC1", "extra": []}',
-    b'{"order_no": "TTC1", "extra": {"amount": "100"}}',
-    b'{"order_no": "TTC1", "extra": {"amount": 100.0}}',
-    b'{"order_no": "TTC1", "extra": {"amount": true}}',
-    b'{"order_no": "TTC1", "extra": {"transactionId": "\\u0000"}}',
-)
-
-
-async def test_what_is_signed_but_cannot_be_read_is_a_bad_request_and_kept_too(api: Api) -> None:
-    for raw in UNREADABLE:
-        assert await send(api, raw) == (400, "bad_request"), raw
-    assert {(one["channel"], one["reason"]) for one in await quarantine(api)} == {("platform", "malformed")}
-    async with await psycopg.AsyncConnection.connect(api.settings.database_url) as connection:
-        cursor = await connection.execute("SELECT raw FROM quarantine")
-        assert sorted(raw for (raw,) in await cursor.fetchall()) == sorted(UNREADABLE)
-
-
-KEPT = {
-    "half an emoji": b'"ab\\ud83d"',
-    "another half": b'"\\uDE00ab"',
-    "an emoji in two halves": b'"\\ud83d\\ude00"',
-    "a number": b"13800000007",
-    "a fraction": b"1e3",
-    "no": b"false",
-    "nothing": b"null",
-    "an object": b'{"a": [{"b": "\\ud83d"}]}',
-    "a NUL": b'"\\u0000"',
-    "not UTF-8": '"微信"'.encode("gbk"),
-    "a long text": b'"%b"' % (b"x" * 30_000),
-}
-
-
-@pytest.mark.parametrize("what", KEPT)
-async def test_what_is_kept_and_not_looked_at_never_fails_a_payment(api: Api, redis: Redis, what: str) -> None:
-    for number, field in enumerate(("content", "nickname", "mobile", "notify_time", "unheard_of")):
-        uid = 100 + number
-        order = (await api.join(uid))["data"]["order_no"]
-        raw = (
-            b'{"order_no": "%b", "extra": {"amount": 100, "buyerId": "open-%d", "transactionId": "T%d", "%b": %b}}'
-            % (
-                order.encode(),
-                uid,
-                uid,
-                field.encode(),
-                KEPT[what],
-            )
-        )
-        assert await send(api, raw) == (200, "paid"), field
-        assert await send(api, raw) == (200, "already_paid"), field
-    assert await totals(redis) == (5, 500)
-    assert await quarantine(api) == []
-
-
-async def test_a_byte_order_mark_fails_no_payment_and_half_an_emoji_in_a_buyer_is_a_mismatch(api: Api) -> None:
-    number = await order(api)
-    raw = callback(number, buyerId="open-7x").replace(b"open-7x", b"open-7\\ud83d")
-    assert await send(api, raw) == (200, "buyer_mismatch")
-    (kept,) = await quarantine(api)
-    assert kept["why_not"] == ""
-    assert await send(api, b"\xef\xbb\xbf" + callback(number)) == (200, "paid")
-
-
-async def test_half_an_emoji_in_a_profile_costs_the_half(api: Api) -> None:
-    extra = b'{"mobile": "13800000008", "nickname": "ab\\ud83d", "openId": "open-\\ude008"}'
-    body = b'{"uid": 8, "extra": %b}' % extra
-    status, reply = await api.send("POST", "/api/join", body, api.token(8))
-    assert (status, reply["code"]) == (200, "ordered")
-    paid = callback(reply["data"]["order_no"], buyerId="open-?8").replace(b"open-?8", b"open-\\ude008")
-    assert await send(api, paid) == (200, "paid")
-    status, reply = await api.send("POST", "/api/join", body.replace(b'"ab\\ud83d"', b"7"), api.token(8))
-    assert (status, "nickname" in reply["message"]) == (400, True)
-
-
-async def test_any_good_signature_of_several_lines_counts(api: Api) -> None:
-    raw = callback(await order(api))
-    good = signed(raw)
-    for lines in (
-        ("v1,bad", good["webhook-signature"]),
-        (good["webhook-signature"], "v1,bad"),
-        ("v1,QUJD v2,x", good["webhook-signature"]),
-    ):
-        headers = [(name, value) for name, value in good.items() if name != "webhook-signature"]
-        headers += [("webhook-signature", line) for line in lines]
-        async with api.session.post(api.url + "/callbacks/platform", data=raw, headers=headers) as reply:
-            assert reply.status == 200, lines
 
 
 # -- twice, and many times
