@@ -13,9 +13,10 @@ from clock.books.store import Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.rounds.opening import PREPARED_DAYS
+from clock.runtime import worker
 from clock.runtime.postgres_install import installation
 from clock.service import Service, end
-from tests.conftest import DAY
+from tests.conftest import DAY, at
 from tests.flow.stage import People
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
@@ -119,6 +120,14 @@ async def test_midnight_passes_whatever_is_done_with_the_tables(
     assert await people.rows("SELECT uid FROM members ORDER BY uid") == [{"uid": 1}, {"uid": 2}, {"uid": 3}]
     days = [DAY + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
     assert {partition_of(table, day) for table in PARTITIONED for day in days} <= await partitions(direct_url)
+
+
+async def test_the_worker_prepares_a_week(service: Service, direct_url: str) -> None:
+    assert worker.prepare in worker.SELDOM
+    service.time.stop_at(at("20:00"))
+    await worker.prepare({"service": service})
+    days = [DAY + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
+    assert await partitions(direct_url) == {partition_of(table, day) for table in PARTITIONED for day in days}
 
 
 async def test_many_at_once_make_each_partition_once(settings: Settings, direct_url: str) -> None:

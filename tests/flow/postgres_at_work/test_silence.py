@@ -43,6 +43,7 @@ async def all_reads(api: Api) -> list[tuple[int, float, bytes]]:
     return await asyncio.gather(*(timed(api, path, headers[path.startswith("/ops")]) for path in READS * 3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["stopped", "swallowed", "reset"])
 async def test_a_read_is_unavailable_in_time_and_verbs_do_not_care(
     api: Api, address: Address, postgres: Postgres, how: str
@@ -103,7 +104,7 @@ async def test_readyz_and_metrics_answer_in_time_without_postgres(
 ) -> None:
     away(how, address, postgres)
     for _ in range(3):
-        looks = await asyncio.gather(*(timed(api, path) for path in ("/readyz", "/metrics") * 16))
+        looks = await asyncio.gather(*(timed(api, path) for path in ("/readyz", "/metrics") * 4))
         for status, seconds, body in looks[::2]:
             parts = msgspec.json.decode(body)
             assert (status, parts["redis"]) == (200, True)
