@@ -15,7 +15,7 @@ import psutil
 
 from bench.load import Job, Report
 from clock.books.migrations import migrate
-from clock.books.store import PARTITIONED
+from clock.books.partitions import PARTITIONED
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no
@@ -71,7 +71,7 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
                 user_rate=1_000_000,
                 **changes,
             )
-            service = Service(settings)
+            service = Service(settings, answer_seconds=None)
             await service.start()
             scene = Scene(valkey, {"redis": one.pid, "postgres": two.pid}, settings, service)
             await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or a rewrite hits one half of a ratio

@@ -39,7 +39,7 @@ async def settle(day: str) -> Took:
         raise structlog.DropEvent
 
     structlog.configure(processors=[note])
-    service = Service(load(os.environ))
+    service = Service(load(os.environ), answer_seconds=None)
     await service.start()
     before, began = peak_mib(), monotonic()
     try:

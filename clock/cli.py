@@ -86,7 +86,7 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
     logs.configure("command", to=logs.STDERR)
 
     async def run() -> Any:
-        service = Service(ready_settings())
+        service = Service(ready_settings(), answer_seconds=None)
         await service.start()
         try:
             return await work(service)

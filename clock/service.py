@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from redis.exceptions import RedisError
 
-from clock.books.store import Store
+from clock.books.store import ANSWER_SECONDS, Store
 from clock.channels import Channel
 from clock.channels.platform import Platform
 from clock.config import BadSetting, Settings
@@ -37,10 +38,12 @@ from clock.tokens import Tokens
 class Service:
     """Everything that a process of the service works with."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, answer_seconds: float | None = ANSWER_SECONDS) -> None:
+        """``answer_seconds``: how long whoever asks waits for Postgres; None where nobody does, and work takes as long
+        as it needs."""
         self.settings = settings
         self.redis = connect(settings.redis_url, replicated=settings.durability == "replica")
-        self.store = Store(settings.database_url)
+        self.store = Store(settings.database_url, answer_seconds)
         self.time = GameTime(settings.skew_ms)
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
@@ -62,6 +65,8 @@ class Service:
         self.voiding = Voiding(ending)
         self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)
+        self.looks: dict[str, asyncio.Future[Any]] = {}
+        """Looks at the servers, by name; see :mod:`clock.operators.looks`."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -80,6 +85,7 @@ class Service:
         """Answer what was accepted, then let go."""
         await self.asking.batcher.drain()
         await end(self._tasks)
+        await asyncio.gather(*self.looks.values(), return_exceptions=True)
         for channel in self.channels.values():
             await channel.close()
         await self.reminders.close()

@@ -20,7 +20,8 @@ import uvicorn
 import clock.dev.app
 import clock.http.app
 from clock.books.migrations import migrate
-from clock.books.store import Store, add_partitions
+from clock.books.partitions import add_partitions
+from clock.books.store import Store
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
@@ -84,8 +85,7 @@ async def _fill_template(url: str) -> None:
     await migrate(url)
     store = Store(url)
     await store.open()
-    for days in range(-1, 3):
-        await add_partitions(store, DAY + timedelta(days))
+    await add_partitions(store, [DAY + timedelta(days) for days in range(-1, 3)])
     await store.close()
 
 
@@ -159,7 +159,7 @@ def settings(servers: Servers, redis: Redis, database_url: str, tmp_path: Path) 
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[Service]:
     """A process' parts, without HTTP. Its clock can be stopped: ``service.time.stop_at(at("05:00"))``."""
-    service = Service(msgspec.structs.replace(settings, env="prod"))  # nobody else moves its clock
+    service = Service(msgspec.structs.replace(settings, env="prod"), answer_seconds=None)  # nobody else moves its clock
     await service.start()
     yield service
     await service.stop()

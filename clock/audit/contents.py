@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from clock.books.store import Store, measure
+from clock.books.partitions import measure
+from clock.books.store import Store
 from clock.domain import order_no
 from clock.domain.rounds import PUBLISHED_STATES, State, day_number
 from clock.game import keys

@@ -15,7 +15,8 @@ from clock.audit.contents import Shard, contents_of, packed_rank, state_in_redis
 from clock.audit.rebuild import CHUNK, rebuild_round, refuse_contradictions
 from clock.audit.retell import retell
 from clock.books import outbox
-from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, rows
+from clock.books.leases import held
+from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES, windows
 from clock.game import keys
 from clock.game.client import call
@@ -57,26 +58,31 @@ async def mend(service: Service, day: date) -> Mended | None:
     async with service.store.transaction() as connection:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
         await rows(connection, "lock_releases", lock=RELEASE_LOCK)  # an order that comes back changes what is released
-        if await find(service.store, day) is None:
-            return None
-        done = Mended(day.isoformat(), await rebuild_round(service, connection, day))
-        round_ = await find(service.store, day)
-        assert round_ is not None
-        for shard in round_.shards:
-            await outbox.go_back(service.redis, day, shard)
-            await outbox.drain(service.store, service.redis, day, shard)
-        books = await _until_they_agree(service, round_, done)
-        closed = {one["shard"] for one in await service.store.all("closed_shards", day=day)}
-        for shard in round_.shards:
-            state = await service.redis.hget(keys.name(day, shard, "round"), "state")
-            if state is None:  # expired
-                continue
-            await _shard(service, round_, shard, books[shard], state.decode(), shard in closed)
-            await _extend(service, round_, shard, books[shard])
-            if shard in closed and not done.left:
-                done.closings += await _closing(service, round_, shard, books[shard])
-        if round_.finished_at is not None:
-            await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)
+        async with held(connection):
+            return await _made_whole(service, connection, day)
+
+
+async def _made_whole(service: Service, connection: Connection, day: date) -> Mended | None:
+    if await find(service.store, day) is None:
+        return None
+    done = Mended(day.isoformat(), await rebuild_round(service, connection, day))
+    round_ = await find(service.store, day)
+    assert round_ is not None
+    for shard in round_.shards:
+        await outbox.go_back(service.redis, day, shard)
+        await outbox.drain(service.store, service.redis, day, shard)
+    books = await _until_they_agree(service, round_, done)
+    closed = {one["shard"] for one in await service.store.all("closed_shards", day=day)}
+    for shard in round_.shards:
+        state = await service.redis.hget(keys.name(day, shard, "round"), "state")
+        if state is None:  # expired
+            continue
+        await _shard(service, round_, shard, books[shard], state.decode(), shard in closed)
+        await _extend(service, round_, shard, books[shard])
+        if shard in closed and not done.left:
+            done.closings += await _closing(service, round_, shard, books[shard])
+    if round_.finished_at is not None:
+        await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)
     log.info("round_mended", **{**msgspec.structs.asdict(done), "left": len(done.left)})
     return done
 

@@ -12,6 +12,7 @@ import structlog
 from clock.audit import packets
 from clock.audit.contents import INCONSISTENT, Shard, contents_of, flags_of, state_in_redis
 from clock.books import outbox
+from clock.books.leases import held
 from clock.books.store import OUTBOX_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain import order_no
 from clock.domain.rounds import windows
@@ -33,9 +34,10 @@ async def rebuild_lost(service: Service) -> list[str]:
     rebuilt = []
     async with service.store.transaction() as connection:
         await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
-        for round_ in await live_rounds(service):
-            rebuilt += await rebuild_round(service, connection, round_.day)
-        rebuilt += await _rebuild_flags(service, connection)
+        async with held(connection):
+            for round_ in await live_rounds(service):
+                rebuilt += await rebuild_round(service, connection, round_.day)
+            rebuilt += await _rebuild_flags(service, connection)
     return rebuilt
 
 

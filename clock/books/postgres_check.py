@@ -12,7 +12,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from clock.books.store import NO_ANSWER, PARTITIONED, Connection, one, rows
+from clock.books.partitions import PARTITIONED
+from clock.books.store import NO_ANSWER, Connection, one, rows
 from clock.config import BadSetting
 from clock.domain.outcomes import Unavailable
 

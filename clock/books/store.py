@@ -1,14 +1,17 @@
-"""Postgres: the pool, the named queries of ``sql/``, the partitions of a day."""
+"""Postgres: the pool, transactions that end in time, the named queries of ``sql/``."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import date
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, LiteralString, cast
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -17,27 +20,11 @@ from clock.files import folder
 
 Connection = AsyncConnection[DictRow]
 
-PARTITIONED = (
-    "orders",
-    "payments",
-    "members",
-    "check_ins",
-    "packets",
-    "claims",
-    "refunds",
-    "transfers",
-    "outgoing",
-)
-"""Tables of a round: one partition a day."""
-
 MIGRATION_LOCK = 0x636C6F63
 """Advisory lock under which migrations run."""
 
 SETTLEMENT_LOCK = 0x636C6F64
 """Advisory lock of whoever settles, voids or finishes a round."""
-
-PARTITION_LOCK = 0x636C6F66
-"""Advisory lock under which a partition is added: IF NOT EXISTS alone fails when two look at once."""
 
 RELEASE_LOCK = 0x636C6F67
 """Advisory lock of whoever decides about a quarantined callback."""
@@ -45,11 +32,40 @@ RELEASE_LOCK = 0x636C6F67
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 
+ANSWER_SECONDS = 3.0
+"""How long whoever asks waits for Postgres: for a connection, and for all of a transaction."""
+
+CHECK_SECONDS = 1.0
+"""How long a connection of the pool is asked whether it still works."""
+
+TURN_SECONDS = 5.0
+"""How long a connection is waited for where nobody is in a hurry."""
+
+IDLE_SECONDS = 20
+"""After so long without a statement Postgres ends a transaction, and lets go of its locks: its client has vanished."""
+
+LOCK_SECONDS = 5
+"""How long a statement waits for a lock: others wait behind it. The work is tried again."""
+
+CONNECTING: dict[str, Any] = {
+    "connect_timeout": 2,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""libpq's parameters, unless the URL has them: a server that vanished from the network is noticed within 25 s."""
+
 NO_SESSION: dict[str, Any] = {"prepare_threshold": None}
 """No prepared statements: behind PgBouncer in transaction mode the next transaction has another server connection,
 where the same name may mean another process' statement (docs/decisions/0037)."""
 
-NO_ANSWER = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+NO_ANSWER = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
 """What psycopg raises where Postgres cannot answer now."""
 
 
@@ -65,19 +81,75 @@ def queries() -> dict[str, LiteralString]:
     return found
 
 
+_unhurried: ContextVar[bool] = ContextVar("unhurried", default=False)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Transactions of this task, and of those that it starts, take as long as they need: settling a million takes
+    minutes, whoever has asked for it."""
+    before = _unhurried.set(True)
+    try:
+        yield
+    finally:
+        _unhurried.reset(before)
+
+
+@contextmanager
+def cut_off(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """After so many seconds the connection ends as if the server had closed it, which psycopg reports at once. If the
+    task were cancelled, psycopg would ask the server to cancel the statement, and wait for ten seconds."""
+    if seconds is None:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(max(seconds, 0), _shut_down, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut_down(connection: Connection) -> None:
+    with suppress(OSError, psycopg.Error):  # it is closed already
+        line = socket.socket(fileno=connection.fileno())
+        try:
+            line.shutdown(socket.SHUT_RDWR)
+        finally:
+            line.detach()
+
+
+def _begin() -> bytes:
+    """One message, so no round trip more than BEGIN alone. Postgres gives up a client that has vanished, with its
+    locks: while it waits for a statement by its own clock, while it executes one or sends rows by TCP's. For this
+    transaction alone: behind PgBouncer the next one is another client's."""
+    settings = {
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
+        "lock_timeout": f"{LOCK_SECONDS}s",
+        "client_connection_check_interval": "5s",
+        "tcp_keepalives_idle": "10s",
+        "tcp_keepalives_interval": "5s",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "20s",
+    }
+    return "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())]).encode()
+
+
 class Store:
     """A pool of connections whose rows are dicts."""
 
-    def __init__(self, url: str, max_size: int = 8) -> None:
+    def __init__(self, url: str, answer_seconds: float | None = None, max_size: int = 8) -> None:
+        """``answer_seconds``: the longest that a transaction may take, the wait for a connection included."""
+        given = conninfo_to_dict(url)
+        connecting = {name: value for name, value in CONNECTING.items() if name not in given}
+        self._answer_seconds = answer_seconds
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=max_size,
-            timeout=5.0,
             reconnect_timeout=5.0,  # whoever comes after it tries anew, instead of waiting for a doubled delay
             open=False,
-            kwargs={"row_factory": dict_row, "connect_timeout": 5, **NO_SESSION},
-            check=AsyncConnectionPool.check_connection,
+            kwargs={"row_factory": dict_row, "autocommit": True, **connecting, **NO_SESSION},
+            check=self._check,
         )
 
     async def open(self) -> None:
@@ -86,13 +158,31 @@ class Store:
     async def close(self) -> None:
         await self._pool.close()
 
+    async def _check(self, connection: Connection) -> None:
+        """Where one connection is silent, somebody in between may have forgotten all: none is used again."""
+        try:
+            with cut_off(connection, CHECK_SECONDS):
+                await self._pool.check_connection(connection)
+        except psycopg.OperationalError:
+            await self._pool.drain()
+            raise
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction, committed at the end. Raises :class:`Unavailable` where Postgres is away: the
-        one place that says so."""
+        """A connection in a transaction, committed at the end. Raises :class:`Unavailable` where Postgres is away or
+        takes too long: the one place that says so."""
+        loop = asyncio.get_running_loop()
+        began, limit = loop.time(), None if _unhurried.get() else self._answer_seconds
+        turn = TURN_SECONDS if limit is None else limit - CHECK_SECONDS  # a check may begin when it is over
         try:
-            async with self._pool.connection() as connection:
-                yield connection
+            connection = await self._pool.getconn(turn)
+            try:
+                with cut_off(connection, None if limit is None else began + limit - loop.time()):
+                    async with connection:
+                        await connection.execute(_begin())
+                        yield connection
+            finally:
+                await self._pool.putconn(connection)
         except NO_ANSWER as error:
             raise Unavailable(f"Postgres: {error}") from error
 
@@ -105,7 +195,10 @@ class Store:
         """Rows of a named query, a page at a time: for what may be a million rows. Every row is read, so the plan is
         for all of them: by itself Postgres chooses the one that has a tenth of them soonest."""
         async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
-            await connection.execute("SET LOCAL cursor_tuple_fraction = 1")
+            # Whoever reads may take its time with a page: it holds no lock that others wait for.
+            await connection.execute(
+                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL idle_in_transaction_session_timeout = 0"
+            )
             cursor.itersize = 10_000
             await cursor.execute(queries()[query], parameters)
             async for row in cursor:
@@ -135,34 +228,3 @@ async def one(connection: Connection, query: str, **parameters: object) -> DictR
 def unless_there(insert: sql.Composable) -> sql.Composed:
     """The insert, of those rows only whose keys are not there yet."""
     return sql.SQL("{} ON CONFLICT DO NOTHING").format(insert)
-
-
-async def add_partitions(store: Store, day: date) -> None:
-    """The day's partitions, each in a transaction of its own: no table is locked while waiting for another."""
-    for table in PARTITIONED:
-        name = sql.Identifier(f"{table}_{day:%Y%m%d}")
-        async with store.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [PARTITION_LOCK])
-            found = await connection.execute("SELECT to_regclass(%s) AS found", [name.as_string(connection)])
-            if (await found.fetchone() or {}).get("found"):
-                continue
-            await connection.execute(
-                sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES IN ({})").format(
-                    name, sql.Identifier(table), sql.Literal(day.isoformat())
-                )
-            )
-            if table == "transfers":  # a statement trigger of the parent does not speak for its partitions
-                await connection.execute(
-                    sql.SQL(
-                        "CREATE TRIGGER kept BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-                    ).format(name)
-                )
-
-
-async def measure(store: Store, day: date) -> None:
-    """Tell Postgres how large the day's partitions are. It looks by itself once a minute at most, and plans a join over
-    rows that came since then as if there were a handful: ten thousand take seconds, a hundred thousand minutes."""
-    async with store.transaction() as connection:
-        for table in PARTITIONED:
-            name = sql.Identifier(f"{table}_{day:%Y%m%d}")
-            await connection.execute(sql.SQL("ANALYZE {}").format(name))

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from clock.books import entries, outbox
+from clock.books.leases import held
 from clock.books.owed import refund_no
-from clock.books.store import RELEASE_LOCK, Connection, Store, rows
+from clock.books.store import RELEASE_LOCK, Connection, Store, rows, unhurried
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
@@ -99,21 +100,30 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
         kept = await service.store.one("get_quarantined", digest=digest)
         if kept is None:
             return Answer("quarantined_not_found")
-        async with service.store.transaction() as connection:
-            await rows(connection, "lock_releases", lock=RELEASE_LOCK)
-            await _drain_all(service)  # and no order comes back into Redis until it is decided
-            place = await service.incoming.place_of(kept["order_no"])
-            if place is not None and await service.incoming.order(place) is None:
-                place = None
-            (row,) = await rows(connection, "get_quarantined", digest=digest)
-            if not row["action"]:
-                await _decide(service, connection, row, place, Decision(action, reason, by_whom))
-                (row,) = await rows(connection, "get_quarantined", digest=digest)
+        with unhurried():
+            place, row = await _alone(service, digest, Decision(action, reason, by_whom))
         if place is not None:
             await outbox.drain(service.store, service.redis, place.day, place.shard)
     except CannotRelease as error:
         return Answer("cannot_release", {"why": str(error)})
     return Answer("released" if row["action"] == action else "already_released", decision(entry, row))
+
+
+async def _alone(service: Service, digest: bytes, decided: Decision) -> tuple[Place | None, dict[str, Any]]:
+    """Decide while nobody else does, unless somebody has. The order's place, None if Redis has no such order; the
+    callback with its decision."""
+    async with service.store.transaction() as connection:
+        await rows(connection, "lock_releases", lock=RELEASE_LOCK)
+        async with held(connection):
+            await _drain_all(service)  # and no order comes back into Redis until it is decided
+            (row,) = await rows(connection, "get_quarantined", digest=digest)
+            place = await service.incoming.place_of(row["order_no"])
+            if place is not None and await service.incoming.order(place) is None:
+                place = None
+            if not row["action"]:
+                await _decide(service, connection, row, place, decided)
+                (row,) = await rows(connection, "get_quarantined", digest=digest)
+            return place, row
 
 
 async def _drain_all(service: Service) -> None:

@@ -1,6 +1,7 @@
 """Whether a process should get traffic."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -11,13 +12,14 @@ from clock.books.migrations import UNFIT, schema_fits
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, previous
 from clock.game import keys
+from clock.operators.looks import look
 from clock.operators.redis_check import durability_of
 from clock.service import Service
 
 log = structlog.get_logger()
 
-PING_SECONDS = 2.0
-"""Timeout of the ping to Postgres: a load balancer does not wait much longer."""
+LOOK_SECONDS = 1.5
+"""How long Redis and Postgres are waited for, at the same time: a load balancer does not wait much longer."""
 
 
 async def around(service: Service) -> list[tuple[keys.Day, int]]:
@@ -33,25 +35,37 @@ async def around(service: Service) -> list[tuple[keys.Day, int]]:
 
 async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:
     """Redis, Postgres and the worker, the durability in force, and whether the database's migrations are exactly this
-    version's.
+    version's. Answers in time whichever server is silent.
 
     Only Redis decides: check-ins go on while Postgres or the worker is away, and the outbox keeps what happened.
     """
     parts: dict[str, Any] = {"redis": False, "postgres": False, "schema": False, "worker": False, "durability": {}}
-    try:
-        async with asyncio.timeout(PING_SECONDS):
-            parts["schema"] = await schema_fits(service.store)
-            parts["postgres"] = True
-    except (Unavailable, TimeoutError) as error:
-        log.warning("postgres_not_ready", error=str(error))
-    try:
-        mode = service.settings.durability
-        replicas = (await service.redis.info("replication"))["connected_slaves"]
-        parts["durability"] = {"mode": mode, "replicas": replicas, **await durability_of(service.redis)}
-        parts["outbox"] = await outbox.backlog(service.redis, await around(service))
-        parts["redis"] = mode == "fsync" or replicas > 0
-        parts["worker"] = bool(await service.redis.exists(keys.HEARTBEAT))
-    except (RedisError, OSError, Unavailable, UNFIT) as error:  # UNFIT: a round that is not in Redis was looked up
-        log.warning("redis_not_ready", error=str(error))
+    for seen in await asyncio.gather(_seen(service, "redis", _redis), _seen(service, "postgres", _postgres)):
+        parts |= seen
     ready = parts["redis"]
     return ready, {"ready": ready, **parts}
+
+
+async def _seen(service: Service, server: str, how: Callable[[Service], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What there is to say about a server; nothing if it does not answer."""
+    try:
+        found: dict[str, Any] = await look(service, f"ready_{server}", lambda: how(service), LOOK_SECONDS)
+    except (RedisError, OSError, Unavailable, UNFIT) as error:  # UNFIT: a round that is not in Redis was looked up
+        log.warning(f"{server}_not_ready", error=str(error))
+        return {}
+    return found
+
+
+async def _postgres(service: Service) -> dict[str, Any]:
+    return {"schema": await schema_fits(service.store), "postgres": True}
+
+
+async def _redis(service: Service) -> dict[str, Any]:
+    mode, redis = service.settings.durability, service.redis
+    replicas = (await redis.info("replication"))["connected_slaves"]
+    return {
+        "durability": {"mode": mode, "replicas": replicas, **await durability_of(redis)},
+        "outbox": await outbox.backlog(redis, await around(service)),
+        "redis": mode == "fsync" or replicas > 0,
+        "worker": bool(await redis.exists(keys.HEARTBEAT)),
+    }

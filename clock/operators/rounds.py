@@ -11,7 +11,7 @@ from clock.audit.mend import mend
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
-from clock.books.store import Store
+from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, phase
 from clock.game.totals import read
@@ -122,7 +122,8 @@ async def _ended(day: date, work: Awaitable[str]) -> Answer:
 async def reconcile_rounds(service: Service, day: date | None) -> Answer:
     """Compare one round, or every live one without ``day``; ``books_differ`` lists the differences."""
     days = [day] if day else [round_.day for round_ in await live_rounds(service)]
-    reports = [report for one in days if (report := await reconcile(service, one)) is not None]
+    with unhurried():
+        reports = [report for one in days if (report := await reconcile(service, one)) is not None]
     if not reports:
         return Answer("round_not_found")
     word = "books_differ" if any(report.differences for report in reports) else "books_agree"

@@ -1,7 +1,7 @@
 """The state of the whole service, seen from outside any request: for the operators' page, its alarms, Prometheus."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,7 @@ from clock.game import keys, totals
 from clock.game.gametime import Verdict
 from clock.game.totals import Totals
 from clock.operators.live import add_up, traffic
+from clock.operators.looks import look
 from clock.payments.outgoing import STUCK_ATTEMPTS
 from clock.rounds.recorded import recorded
 from clock.service import Service
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 FRESH_SECONDS = 2.0
 ANSWER_SECONDS = 2.0
-"""How long Postgres is waited for: whoever watches wants to know soon that it is away."""
+"""How long Redis and Postgres are waited for, at the same time: whoever watches wants to know soon that one is away."""
 
 OUTBOX_OLD_MS = 10_000
 SETTLEMENT_LATE_MS = 120_000
@@ -78,7 +79,8 @@ class Watch:
     async def look(self) -> Watched:
         async with self._turn:
             if self._seen is None or monotonic() - self._seen[0] > FRESH_SECONDS:
-                self._seen = (monotonic(), await self._look())
+                seen = await self._look()
+                self._seen = (monotonic(), seen)  # not before: who waited meanwhile would look again, one by one
             return self._seen[1]
 
     async def live(self) -> Answer:
@@ -92,18 +94,29 @@ class Watch:
 
     async def _look(self) -> Watched:
         seen = Watched(replicas_wanted=int(self._service.settings.durability == "replica"))
-        try:
-            await self._redis(seen)
-            seen.redis = True
-        except (RedisError, OSError, Unavailable) as error:
-            log.warning("redis_not_seen", error=str(error))
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._postgres(seen)
-            seen.postgres = True
-        except (Unavailable, TimeoutError, RedisError) as error:
-            log.warning("postgres_not_seen", error=str(error))
+        blank = msgspec.structs.asdict(Watched())
+        for part in await asyncio.gather(self._part("redis", self._redis), self._part("postgres", self._postgres)):
+            for name, value in msgspec.structs.asdict(part).items():
+                if value != blank[name]:
+                    setattr(seen, name, value)
         return seen
+
+    async def _part(self, server: str, fill: Callable[[Watched], Awaitable[None]]) -> Watched:
+        """What one server says; blank if it does not answer in time. The look fills what nobody else has: it goes on
+        after its time."""
+
+        async def filled() -> Watched:
+            part = Watched()
+            await fill(part)
+            setattr(part, server, True)
+            return part
+
+        try:
+            found: Watched = await look(self._service, f"watch_{server}", filled, ANSWER_SECONDS)
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning(f"{server}_not_seen", error=str(error))
+            return Watched()
+        return found
 
     async def _redis(self, seen: Watched) -> None:
         service = self._service

@@ -11,7 +11,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock.books import ledger, outbox, owed
-from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows
+from clock.books.leases import held
+from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows, unhurried
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
@@ -71,10 +72,12 @@ class Ending:
     async def alone(self, day: date) -> AsyncIterator[Recorded | None]:
         """The round as recorded, under the settlement lock; errors of a server become :class:`Unavailable`."""
         try:
-            async with self._turn, self.store.transaction() as connection:
-                await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
-                found = await rows(connection, "get_round", day=day)
-                yield recorded(found[0]) if found else None
+            with unhurried():
+                async with self._turn, self.store.transaction() as connection:
+                    await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
+                    found = await rows(connection, "get_round", day=day)
+                    async with held(connection):
+                        yield recorded(found[0]) if found else None
         except (Unavailable, RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"settlement of {day}: {error}") from error
 

@@ -1,13 +1,14 @@
 """Creating rounds: the snapshot of the rules and the seed in Postgres, then the rules in every shard of Redis."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from clock.books.store import Store, add_partitions, rows
+from clock.books.partitions import add_partitions
+from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
@@ -22,6 +23,9 @@ from clock.rounds.recorded import Recorded, find, recorded
 log = structlog.get_logger()
 
 OPEN = load("open")
+
+PREPARED_DAYS = 7
+"""For so many days after tomorrow the partitions are there: as long may whatever holds them up last."""
 
 
 class Opener:
@@ -38,7 +42,7 @@ class Opener:
         round that was in use: opening it again would lose its members."""
         round_ = await self._record(day)
         rules = round_.rules
-        await add_partitions(self._store, day)
+        await add_partitions(self._store, [day])
         used = {row["shard"] for row in await self._store.all("drained_shards", day=day)}
         fields = round_fields(round_)
         for shard in round_.shards:
@@ -66,6 +70,13 @@ class Opener:
             await self._redis.hsetnx(keys.name(keys.USERS, 0, "flags"), "open", 1)
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
+
+    async def prepare(self, now: date) -> None:
+        """Make the partitions of the rounds of yesterday, today and tomorrow, and of a week after them: at midnight
+        nothing is left to do."""
+        days = [now + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
+        if made := await add_partitions(self._store, days):
+            log.info("partitions_made", tables=made, until=str(days[-1]))
 
     async def open_around(self, now: date) -> None:
         """Open the flags, and the rounds of yesterday, today and tomorrow."""

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from clock.books import ledger
+from clock.books.leases import held
 from clock.books.store import Connection, one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
@@ -96,7 +97,8 @@ class Settling:
             carried_in = int((await one(connection, "take_carried", day=day))["fen"])
             figures = _figures(rules, books, carried_in)
             pot_fen, winners = figures["pot_fen"], figures["winners"]
-            result = await asyncio.to_thread(split, round_.seed, pot_fen, winners, round_.packet_rules)
+            async with held(connection):
+                result = await asyncio.to_thread(split, round_.seed, pot_fen, winners, round_.packet_rules)
             figures["carried_out_fen"] = result.carried_fen
             figures["smallest_fen"] = min(result.packets_fen, default=None)
             figures["largest_fen"] = max(result.packets_fen, default=None)

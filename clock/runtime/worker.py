@@ -141,6 +141,13 @@ async def beat(context: dict[str, Any]) -> None:
 
 
 @resilient
+async def prepare(context: dict[str, Any]) -> None:
+    """Have everything in Postgres that the rounds of the next days need, once a minute."""
+    service: Service = context["service"]
+    await service.opener.prepare(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+
+
+@resilient
 async def rewrite(context: dict[str, Any]) -> None:
     """Have Redis rewrite its append-only file in the quiet before check-in. Otherwise it might at five, when that
     halves what it can do: a fork, a fault for the first write to each page, a second process (docs/decisions/0029)."""
@@ -233,13 +240,16 @@ async def compare(context: dict[str, Any]) -> None:
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, compare)
 """Asked for every second."""
 
+SELDOM = (trim, prepare)
+"""Asked for once a minute."""
+
 
 async def ring(queue: ArqRedis) -> None:
     """The alarm clock: asks for every job once a second of the monotonic clock, as long as somebody does them. arq's
     own goes by the wall clock, and is silent for an hour where that is set back by one."""
     for second in count_up():
         if await queue.zcard(QUEUE) < MOST_QUEUED:
-            for job in JOBS if second % 60 else (*JOBS, trim):
+            for job in JOBS if second % 60 else (*JOBS, *SELDOM):
                 await queue.enqueue_job(job.__name__)
         await asyncio.sleep(1)
 
@@ -254,7 +264,7 @@ def build(service: Service) -> Worker:
         default_queue_name=QUEUE,
     )
     return Worker(
-        functions=[func(job, name=job.__name__, keep_result=0, timeout=JOB_SECONDS) for job in (*JOBS, trim)],  # type: ignore[arg-type]
+        functions=[func(job, name=job.__name__, keep_result=0, timeout=JOB_SECONDS) for job in (*JOBS, *SELDOM)],  # type: ignore[arg-type]
         redis_pool=queue,
         queue_name=QUEUE,
         ctx={"service": service, "counting": Counting(service)},
@@ -274,7 +284,7 @@ async def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT; a lost Redis ends an arq worker, so the next one is built. Whatever else goes wrong
     ends the process with status 1, and whoever supervises it starts the next."""
     logs.configure("worker")
-    service = Service(settings)
+    service = Service(settings, answer_seconds=None)
     try:
         await service.start()
         stopping = asyncio.Event()

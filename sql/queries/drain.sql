@@ -3,8 +3,8 @@
 -- try_lease: Whether this transaction gets the lease of the shard.
 SELECT pg_try_advisory_xact_lock(%(lock)s, %(shard)s) AS ours
 
--- wait_lease: Waits for the lease of the shard, and holds it until this transaction ends.
-SELECT pg_advisory_xact_lock(%(lock)s, %(shard)s)
+-- wait_lease: Waits for the lease of the shard, as long as a drain may take, and holds it until this transaction ends.
+SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s, %(shard)s)
 
 -- save_position: The position up to which a shard's outbox is in the books.
 INSERT INTO outbox_positions (day, shard, last_id, entries) VALUES (%(day)s, %(shard)s, %(last_id)s, %(entries)s)

@@ -24,7 +24,7 @@ SELECT q.digest, q.raw FROM quarantine q LEFT JOIN releases r ON r.digest = q.di
 WHERE q.order_no = %(order_no)s AND q.channel = %(channel)s AND r.digest IS NULL ORDER BY q.digest LIMIT 1000
 
 -- lock_releases: Waits for the lock under which quarantined callbacks are decided.
-SELECT pg_advisory_xact_lock(%(lock)s)
+SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 
 -- save_release: What an operator decided.
 INSERT INTO releases (digest, action, reason, by_whom, day, order_no, transaction_id, amount_fen, refund_no)

@@ -13,8 +13,8 @@ SELECT * FROM rounds
 WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %(keep_seconds)s)
 ORDER BY day
 
--- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished.
-SELECT pg_advisory_xact_lock(%(lock)s)
+-- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished: longer than for others.
+SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 
 -- clock_ms: Postgres' clock.
 SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms

@@ -109,10 +109,17 @@ class Address:
         self._links: set[asyncio.Task[None]] = set()
         self._open: list[asyncio.StreamWriter] = []
         self._forgotten: set[asyncio.StreamWriter] = set()
+        self.swallows = False
+        """Whether connections are taken, and everything that is sent on them is swallowed."""
 
     def forget(self) -> None:
         """From now on whatever is sent on an open connection is swallowed."""
         self._forgotten.update(self._open)
+
+    def cut(self) -> None:
+        """Every open connection is reset."""
+        for writer in self._open:
+            writer.transport.abort()
 
     async def _serve(self, here: asyncio.StreamReader, to_here: asyncio.StreamWriter) -> None:
         try:
@@ -121,6 +128,8 @@ class Address:
             to_here.transport.abort()
             return
         self._open += (to_here, to_there)
+        if self.swallows:
+            self._forgotten.update((to_here, to_there))
         for reader, writer in ((here, to_there), (there, to_here)):
             self._links.add(asyncio.create_task(self._carry(reader, writer)))
 
@@ -144,5 +153,4 @@ class Address:
             for link in self._links:
                 link.cancel()
             await asyncio.gather(*self._links, return_exceptions=True)
-            for writer in self._open:
-                writer.transport.abort()
+            self.cut()

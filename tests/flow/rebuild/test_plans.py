@@ -9,7 +9,8 @@ import pytest
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from clock.books import store
-from clock.books.store import measure, queries
+from clock.books.partitions import measure
+from clock.books.store import queries
 from clock.config import Settings
 from clock.service import Service
 from tests.conftest import DAY

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from clock.books.migrations import migrate, migrations
-from clock.books.store import Store, add_partitions, measure
+from clock.books.partitions import add_partitions, measure
+from clock.books.store import Store
 from clock.config import BadSetting, Settings
 from clock.runtime.start_check import start_check
 from tests.conftest import Servers
@@ -57,7 +58,7 @@ async def works(settings: Settings) -> None:
     await start_check(settings)
     store = Store(settings.database_url)
     await store.open()
-    await add_partitions(store, DAY)
+    await add_partitions(store, [DAY])
     await measure(store, DAY)
     async with store.transaction() as connection:
         await connection.execute("INSERT INTO packets VALUES (%s, 0, 0, 1)", [DAY])
