@@ -24,6 +24,9 @@ SHARED: list[Processor] = [
 WAIT_S = 0.05
 """How long a line waits for a slow reader, if the previous line was written."""
 
+MOST_LINES = 200
+"""Lines a second; more are lost: what strangers, or a server that is away, make a process say fills no disk."""
+
 STDOUT, STDERR = 1, 2
 
 
@@ -35,13 +38,19 @@ class Output:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._unsaid = 0
+        self._second = self._lines = 0
         self._torn = False
         """Whether the last line was written in part."""
 
     def write(self, text: str) -> int:
         """Write a whole line, or count it as lost."""
         global _lost
+        second = int(time.monotonic())
+        self._lines = self._lines + 1 if second == self._second else 1
+        self._second = second
         try:
+            if self._lines > MOST_LINES:
+                raise BlockingIOError
             if self._unsaid:
                 notice = json.dumps({"event": "log_lines_lost", "level": "warning", "lines": self._unsaid})
                 self._send(("\n" if self._torn else "") + notice + "\n")

@@ -6,9 +6,10 @@ would cost two microseconds (docs/decisions/0020).
 
 import os
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from time import monotonic
 
 import msgspec
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, Metric, generate_latest
@@ -54,6 +55,8 @@ BATCH_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
 
+SIGNATURES_SECONDS = 300.0
+
 BOUNDS_MS = tuple(0.5 * 1.25**step for step in range(46))
 """Upper bounds of what :class:`Recent` counts; the last one is above ten seconds."""
 BOUNDS_S = tuple(bound / 1000 for bound in BOUNDS_MS)
@@ -76,12 +79,16 @@ class Recent(msgspec.Struct):
     largest_batch: int = 0
     connections: int = 0
     connections_most: int = 0
+    bad_signatures: int = 0
+    """Callbacks that were refused for their signature in the last :data:`SIGNATURES_SECONDS`."""
 
 
 _pending: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 """Seconds of the answers that are not counted yet, by verb and word."""
 _batches: dict[str, tuple[Histogram, Histogram]] = {}
 _recent = Recent()
+_bad_signatures: deque[float] = deque(maxlen=10_000)
+"""When callbacks were refused for their signature."""
 
 
 def answered(verb: str, word: str, seconds: float) -> None:
@@ -105,6 +112,8 @@ def count() -> None:
         recent.failed += failed
         within = counts_within(BOUNDS_S, seconds)
         recent.within = [before + more for before, more in zip(recent.within, within, strict=True)]
+        if word == "bad_signature":
+            _bad_signatures.extend([monotonic()] * len(seconds))
 
 
 def batched(script: str, users: int, seconds: float) -> None:
@@ -125,6 +134,9 @@ def take_recent() -> Recent:
     count()
     taken, _recent = _recent, Recent(verbs={})
     taken.connections, taken.connections_most = clients.open, clients.most
+    while _bad_signatures and _bad_signatures[0] < monotonic() - SIGNATURES_SECONDS:
+        _bad_signatures.popleft()
+    taken.bad_signatures = len(_bad_signatures)
     return taken
 
 

@@ -48,6 +48,10 @@ class Channel(Protocol):
 
     name: str
 
+    def silent_seconds(self) -> float:
+        """How long calls have gone without an answer; 0 if the last one had one, or is long ago."""
+        ...
+
     def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
         """Data that the client needs to pay the order."""
         ...

@@ -6,6 +6,7 @@ signature covers it; ``docs/platform.md`` lists them. The sandbox provider answe
 """
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,9 @@ TIMEOUT_SECONDS = 10.0
 
 MOST_REPLY, MOST_BILL = 1 << 20, 1 << 28
 """Bytes of a reply, and of a day's bill; what is larger is unreadable."""
+
+CALLED_SECONDS = 1800.0
+"""A failed call says nothing about the platform after so long."""
 
 MOST_REASON = 500
 """Characters of a reason that are kept."""
@@ -59,6 +63,13 @@ class Platform:
         self._url = url.rstrip("/")
         self._signatures = Signatures(secrets)
         self._session: aiohttp.ClientSession | None = None
+        self._silent_since: float | None = None
+        self._called_at = 0.0
+
+    def silent_seconds(self) -> float:
+        if self._silent_since is None or monotonic() - self._called_at > CALLED_SECONDS:
+            return 0.0
+        return monotonic() - self._silent_since
 
     def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
         return {"channel": self.name, "order_no": order_no, "amount": amount_fen}
@@ -133,6 +144,15 @@ class Platform:
         if not self._url:
             return 0, b"CLOCK_PLATFORM_URL is not set"
         raw = msgspec.json.encode({"action": action, **body})
+        status, reply = await self._post(action, raw)
+        self._called_at = monotonic()
+        if 0 < status < 500:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = self._called_at
+        return status, reply
+
+    async def _post(self, action: str, raw: bytes) -> tuple[int, bytes]:
         try:
             async with self._connected().post(
                 f"{self._url}/{action}", data=raw, headers=self._signatures.sign(raw), allow_redirects=False

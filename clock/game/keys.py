@@ -41,6 +41,9 @@ CLOCKS = "clock:worker:clocks"
 
 CLOCKS_MS = 10_000
 
+SILENT = "clock:worker:silent:"
+"""Prefix of strings that expire by themselves: for so many seconds a payment channel has not answered a worker."""
+
 LIVE = "clock:live"
 """Hash, expires by itself: process → what it did in the last moment (:mod:`clock.operators.live`)."""
 

@@ -5,6 +5,7 @@ How old that is, is judged by Redis' TIME alone: the clocks of two hosts may dif
 
 import asyncio
 import os
+import socket
 import time
 from typing import Any
 
@@ -31,11 +32,14 @@ PERCENTILES = (50, 95, 99)
 
 
 class Said(msgspec.Struct):
-    """``at_s``: Redis' TIME when it was said, ``seconds``: how long the process counted."""
+    """``at_s``: Redis' TIME when it was said, ``seconds``: how long the process counted. ``ahead_ms``: how far the
+    process' own clock is ahead of Redis'."""
 
     at_s: float
     seconds: float
     recent: Recent
+    host: str = ""
+    ahead_ms: int = 0
 
 
 async def keep_saying(redis: Commands) -> None:
@@ -50,7 +54,8 @@ async def keep_saying(redis: Commands) -> None:
         seconds, recent = now - began, metrics.take_recent()
         began = now
         try:
-            said = Said(await _time(redis), seconds, recent)
+            at_s = await _time(redis)
+            said = Said(at_s, seconds, recent, socket.gethostname(), round((time.time() - at_s) * 1000))
             await redis.hset(keys.LIVE, process, msgspec.msgpack.encode(said))
             await redis.pexpire(keys.LIVE, keys.LIVE_MS)
         except (RedisError, OSError) as error:
@@ -105,6 +110,8 @@ def add_up(said: list[Said]) -> dict[str, Any]:
         "largest_batch": max((one.recent.largest_batch for one in said), default=0),
         "connections": sum(one.recent.connections for one in said),
         "fullest": max((fullness(one.recent) for one in said), default=0.0),
+        "bad_signatures": sum(one.recent.bad_signatures for one in said),
+        "ahead_ms": {one.host: one.ahead_ms for one in sorted(said, key=lambda one: abs(one.ahead_ms))},
     }
 
 

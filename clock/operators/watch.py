@@ -1,6 +1,7 @@
 """The state of the whole service, seen from outside any request: for the operators' page, its alarms, Prometheus."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -32,6 +33,12 @@ ANSWER_SECONDS = 2.0
 OUTBOX_OLD_MS = 10_000
 SETTLEMENT_LATE_MS = 120_000
 FULL = 0.8
+DISK_FREE = 0.1
+HOST_AHEAD_MS = 20_000
+"""Tokens have a minute of leeway, signatures five."""
+BAD_SIGNATURES = 10
+"""In five minutes: a secret was changed on one side, or somebody forges callbacks."""
+SILENT_SECONDS = 60
 
 KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
 
@@ -50,6 +57,12 @@ class Watched(msgspec.Struct, kw_only=True):
     """Where Redis and the books count differently, by the worker's last comparison."""
     clocks: Verdict | None = None
     """How far the clocks are apart, by a worker's last comparison."""
+    disk_failing: bool = False
+    """Redis could not write its file."""
+    disk_free: float | None = None
+    """Part of the file system with ``CLOCK_DATA_DIR`` that is free, where there is one."""
+    channels_silent: dict[str, int] = {}
+    """Payment channels that do not answer the worker, and for how many seconds."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))
     """Of all API processes, by :func:`clock.operators.live.traffic`."""
     rounds: dict[str, Totals] = {}
@@ -93,7 +106,11 @@ class Watch:
         return Answer("ok", shown)
 
     async def _look(self) -> Watched:
-        seen = Watched(replicas_wanted=int(self._service.settings.durability == "replica"))
+        settings = self._service.settings
+        seen = Watched(replicas_wanted=int(settings.durability == "replica"))
+        if settings.data_dir.is_dir():
+            disk = shutil.disk_usage(settings.data_dir)
+            seen.disk_free = disk.free / disk.total
         blank = msgspec.structs.asdict(Watched())
         for part in await asyncio.gather(self._part("redis", self._redis), self._part("postgres", self._postgres)):
             for name, value in msgspec.structs.asdict(part).items():
@@ -135,6 +152,9 @@ class Watch:
         seen.traffic = await traffic(redis)
         differing = await redis.get(keys.DIFFERING)
         seen.differing = msgspec.json.decode(differing or b"[]", type=list[Lag])
+        seen.channels_silent = {name: int(await redis.get(keys.SILENT + name) or 0) for name in service.channels}
+        persistence = await redis.info("persistence")
+        seen.disk_failing = "err" in (persistence["aof_last_write_status"], persistence["aof_last_bgrewrite_status"])
         verdict = await redis.get(keys.CLOCKS)
         seen.clocks = msgspec.json.decode(verdict, type=Verdict) if verdict else None
 
@@ -163,6 +183,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
     """What needs a person, the worst first: a word, and the figures that belong to it."""
     failed = sum(one["count"] for one in seen.outgoing if one["state"] == "failed")
     failed_fen = sum(one["fen"] for one in seen.outgoing if one["state"] == "failed")
+    free = 1.0 if seen.disk_free is None else seen.disk_free
     failing, connections, fullest = (seen.traffic[name] for name in ("failed_per_second", "connections", "fullest"))
     found: list[tuple[bool, dict[str, Any]]] = [
         (not seen.redis, {"code": "redis_away"}),
@@ -180,6 +201,17 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
             seen.outbox_oldest_ms > OUTBOX_OLD_MS,
             {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},
         ),
+        (seen.disk_failing, {"code": "disk_failing"}),
+        (free < DISK_FREE, {"code": "disk_low", "percent": round(100 * free)}),
+        *_of_hosts(seen),
+        (
+            seen.traffic["bad_signatures"] >= BAD_SIGNATURES,
+            {"code": "bad_signatures", "count": seen.traffic["bad_signatures"]},
+        ),
+        *(
+            (seconds > SILENT_SECONDS, {"code": "channel_silent", "channel": channel, "seconds": seconds})
+            for channel, seconds in seen.channels_silent.items()
+        ),
         (fullest > FULL, {"code": "connections", "count": connections, "percent": round(fullest * 100)}),
         (failing > 0, {"code": "failing", "per_second": failing}),
         (failed > 0, {"code": "money_failed", "count": failed, "fen": failed_fen}),
@@ -188,6 +220,12 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
     return [alarm for rings, alarm in found if rings]
+
+
+def _of_hosts(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """``host_clock`` for each host of API processes whose clock is off: it judges tokens and signatures by it."""
+    for host, ahead_ms in seen.traffic["ahead_ms"].items():
+        yield abs(ahead_ms) > HOST_AHEAD_MS, {"code": "host_clock", "host": host, "ahead_ms": ahead_ms}
 
 
 def _off(verdict: Verdict | None) -> dict[str, int]:
@@ -221,6 +259,17 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge(
             "clock_connections_fullest", "Of what one process can take, the fullest has", seen.traffic["fullest"]
         )
+        yield _gauge(
+            "clock_bad_signatures", "Callbacks refused for their signature, 5 min", seen.traffic["bad_signatures"]
+        )
+        yield _gauge("clock_disk_failing", "Whether Redis could not write its file", seen.disk_failing)
+        silent = GaugeMetricFamily("clock_channel_silent_seconds", "Since when it has not answered", labels=["channel"])
+        for channel, seconds in seen.channels_silent.items():
+            silent.add_metric([channel], seconds)
+        host = GaugeMetricFamily("clock_host_ahead_seconds", "How far an API host's clock is ahead", labels=["host"])
+        for name, ms in seen.traffic["ahead_ms"].items():
+            host.add_metric([name], ms / 1000)
+        yield from (silent, host)
         yield _gauge("clock_outbox_entries", "Entries that are not in Postgres yet", seen.outbox_entries)
         yield _gauge("clock_outbox_oldest_seconds", "How long the oldest of them waits", seen.outbox_oldest_ms / 1000)
         for part in ("redis", "books"):
@@ -237,6 +286,8 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
                 "clock_clocks_off", "Clocks that stand alone: what cannot be taken back waits", len(seen.clocks.off)
             )
         yield from _of_rounds(seen)
+    if seen.disk_free is not None:
+        yield _gauge("clock_disk_free", "Part of the data directory's file system that is free", seen.disk_free)
     if seen.postgres:
         late_s = seen.settlement_late_ms / 1000
         yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)

@@ -134,6 +134,9 @@ async def beat(context: dict[str, Any]) -> None:
     """Say that the worker lives, and keep the rounds open that verbs may name."""
     service: Service = context["service"]
     await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
+    for name, channel in service.channels.items():
+        if silent_s := channel.silent_seconds():
+            await service.redis.set(keys.SILENT + name, int(silent_s), px=HEARTBEAT_MS)
     verdict = await service.clocks.announce()
     if verdict.off:
         log.error("clocks_differ", clocks=said(verdict))

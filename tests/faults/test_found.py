@@ -86,6 +86,9 @@ class Unreachable(Platform):
         super().__init__("", "")
         self.sent = 0
 
+    def silent_seconds(self) -> float:
+        return 0.0
+
     async def query_transfer(self, transfer_no: str) -> Result:
         return Result("again", "no connection")
 

@@ -182,6 +182,9 @@ class Scripted:
         self.calls.append(("transfer", transfer_no, open_id, amount_fen))
         return await self.result("transfer", transfer_no)
 
+    def silent_seconds(self) -> float:
+        return 0.0
+
     async def query_transfer(self, transfer_no: str) -> Result:
         self.calls.append(("query_transfer", transfer_no))
         return await self.result("query_transfer", transfer_no)

@@ -1,16 +1,23 @@
 """An alarm rings for its reason, and stops with it."""
 
+import asyncio
+import time
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from clock import metrics
 from clock.audit.counts import Lag
+from clock.channels.platform import Platform
+from clock.game import keys
 from clock.game.gametime import Verdict
-from clock.operators import watch
+from clock.operators import live, watch
 from clock.operators.watch import Watched, alarms
 from clock.runtime import worker
-from tests.conftest import DAY, Api, at
+from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import codes, drain, operate, seen
 
 
@@ -38,6 +45,16 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"traffic": {**quiet, "fullest": watch.FULL}}, None),
         ({"traffic": {**quiet, "fullest": watch.FULL + 0.01}}, "connections"),
         ({"traffic": {**quiet, "failed_per_second": 0.5}}, "failing"),
+        ({"disk_failing": True}, "disk_failing"),
+        ({"disk_free": watch.DISK_FREE}, None),
+        ({"disk_free": watch.DISK_FREE - 0.01}, "disk_low"),
+        ({"disk_free": 0.0}, "disk_low"),
+        ({"traffic": {**quiet, "ahead_ms": {"a": watch.HOST_AHEAD_MS, "b": 0}}}, None),
+        ({"traffic": {**quiet, "ahead_ms": {"a": 0, "b": -watch.HOST_AHEAD_MS - 1}}}, "host_clock"),
+        ({"traffic": {**quiet, "bad_signatures": watch.BAD_SIGNATURES - 1}}, None),
+        ({"traffic": {**quiet, "bad_signatures": watch.BAD_SIGNATURES}}, "bad_signatures"),
+        ({"channels_silent": {"platform": watch.SILENT_SECONDS}}, None),
+        ({"channels_silent": {"platform": watch.SILENT_SECONDS + 1}}, "channel_silent"),
         ({"outgoing": failed}, "money_failed"),
         ({"outgoing": waits}, None),
         ({"outgoing_stuck": 1}, "money_stuck"),
@@ -72,6 +89,53 @@ async def test_the_alarms_follow_what_happens(api: Api) -> None:
     assert codes(await seen(api)) == ["books_differ", "quarantine"]
     await service.store.all("save_reconciliation", day=DAY, differences="[]", mended="[]")
     assert codes(await seen(api)) == ["quarantine"]
+
+
+async def test_forged_callbacks_and_a_wrong_clock_ring(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EVERY_SECONDS", 0.05)
+    await asyncio.sleep(2.1)  # the process says every two seconds what it did until then
+    for _ in range(watch.BAD_SIGNATURES):
+        assert (await api.send("POST", "/callbacks/platform", {"order_no": "x"}))[0] == 401
+    await asyncio.sleep(0.6)
+    assert "bad_signatures" in codes(await seen(api))
+    real = time.time
+    monkeypatch.setattr(live.time, "time", lambda: real() - 360)
+    await asyncio.sleep(0.6)
+    shown = await seen(api)
+    (alarm,) = [one for one in shown["alarms"] if one["code"] == "host_clock"]
+    assert abs(alarm["ahead_ms"] + 360_000) < 2_000
+    monkeypatch.setattr(metrics, "SIGNATURES_SECONDS", 0.0)
+    monkeypatch.setattr(live.time, "time", real)
+    await asyncio.sleep(0.6)
+    assert not {"bad_signatures", "host_clock"} & set(codes(await seen(api)))
+
+
+async def test_a_channel_that_does_not_answer_rings_until_it_does(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0)
+    answers = 503
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=answers, text="{}")
+
+    async def said() -> list[str]:
+        await channel.query_refund("R1")
+        await asyncio.sleep(1.1)  # seconds are whole
+        await worker.beat({"service": api.service})
+        found = [code for code in codes(await seen(api)) if code == "channel_silent"]
+        await api.service.redis.delete(keys.SILENT + "platform")  # as it expires
+        return found
+
+    provider = TestServer(web.Application())
+    provider.app.router.add_route("*", "/{action}", answer)
+    await provider.start_server()
+    channel = Platform(str(provider.make_url("")), WEBHOOK_SECRET)
+    api.service.channels["platform"] = channel
+    assert await said() == ["channel_silent"]
+    answers = 404
+    assert await said() == []
+    await provider.close()
+    assert await said() == ["channel_silent"]
+    await channel.close()
 
 
 @pytest.mark.parametrize("changes", [{"database_url": "postgresql://nobody@127.0.0.1:1/nowhere"}])
