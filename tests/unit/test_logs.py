@@ -49,7 +49,24 @@ def test_a_full_disk_costs_the_lines() -> None:
     assert take_lost() == 1
 
 
-def test_a_reader_that_sleeps_holds_nobody_up_and_hears_later_what_it_missed(pipe: tuple[int, int]) -> None:
+def test_lines_a_second_are_bounded(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: clock[0])  # type: ignore[attr-defined]
+    output = Output(pipe[1])
+    for _ in range(logs.MOST_LINES + 50):
+        output.write("{}\n")
+    assert take_lost() == 50
+    clock[0] += 1
+    output.write('{"event": "later"}\n')
+    lines = os.read(pipe[0], 2**20).splitlines()
+    assert len(lines) == logs.MOST_LINES + 2
+    assert json.loads(lines[-2]) == {"event": "log_lines_lost", "level": "warning", "lines": 50}
+
+
+def test_a_reader_that_sleeps_holds_nobody_up_and_hears_later_what_it_missed(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MOST_LINES", 10_000)
     output = Output(pipe[1])
     began = time.monotonic()
     for _ in range(5_000):
