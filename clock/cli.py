@@ -138,11 +138,14 @@ def api() -> None:
 
 
 @cli.command()
-def worker() -> None:
+@click.option("--check", is_flag=True, help="Only say by the exit status whether a worker of this host does its jobs.")
+def worker(check: bool) -> None:
     """Carry the outbox into Postgres, settle and finish rounds."""
     from clock.runtime.start_check import start_check
-    from clock.runtime.worker import run
+    from clock.runtime.worker import run, works
 
+    if check:
+        sys.exit(0 if with_service(works) else 1)
     settings = ready_settings()
     logs.configure("worker")
     uvloop.run(start_check(settings))
@@ -166,7 +169,7 @@ def migrate() -> None:
     settings = settings_here()
     if not settings.database_url:
         raise BadSetting("CLOCK_DATABASE_URL is required")
-    applied = asyncio.run(migrations.migrate(settings.database_url))
+    applied = asyncio.run(migrations.migrate(settings.database_url, MIGRATE_SECONDS))
     logs.say(f"{len(applied)} migrations applied")
 
 
@@ -303,6 +306,10 @@ def demo(users: int) -> None:
     from clock.dev.demo import play
 
     sys.exit(uvloop.run(play(load(os.environ), users)))
+
+
+MIGRATE_SECONDS = 60.0
+"""How long ``clock migrate`` waits for Postgres: they may start together."""
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from clock.domain.rounds import IN_ORDER, Rules, days_of_change, empty_window, previous
 
 PREFIX = "CLOCK_"
+FROM_FILE = "_FILE"
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
@@ -105,7 +106,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         name = PREFIX + field.name.upper()
-        text = environ.get(name, "").strip()
+        text = _text(environ, name)
         if not text:
             continue
         try:
@@ -117,9 +118,24 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _text(environ: Mapping[str, str], name: str) -> str:
+    """The variable, or what is in the file that ``<name>_FILE`` names: so a secret need not be in the environment."""
+    text, path = environ.get(name, "").strip(), environ.get(name + FROM_FILE, "").strip()
+    if not path:
+        return text
+    if text:
+        raise BadSetting(f"{name} and {name}{FROM_FILE} are both set: only one may be")
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise BadSetting(f"{name}{FROM_FILE}: {path} cannot be read: {why}") from None
+
+
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """``CLOCK_*`` variables that are not settings, probably misspelt; named on standard error at start."""
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    known |= {name + FROM_FILE for name in known}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 

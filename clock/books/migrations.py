@@ -3,10 +3,12 @@
 A database records each with the checksum of its text.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
+from time import monotonic
 
 import msgspec
 import structlog
@@ -15,9 +17,12 @@ from psycopg.errors import InsufficientPrivilege, ProgrammingError
 from clock.books.postgres_check import connected, facts, lacks_rights, require_place, require_server
 from clock.books.store import MIGRATION_LOCK, Connection, Store, rows
 from clock.config import BadSetting
+from clock.domain.outcomes import Unavailable
 from clock.files import folder
 
 log = structlog.get_logger()
+
+PAUSE_SECONDS = 1.0
 
 UNFIT = ProgrammingError
 """What psycopg raises where a table is missing, is another than this version's, or is not this role's to use."""
@@ -98,9 +103,22 @@ async def schema_fits(store: Store) -> bool:
     return recorded == {one.name: one.checksum for one in migrations()}
 
 
-async def migrate(url: str) -> list[str]:
+async def migrate(url: str, wait_seconds: float = 0.0) -> list[str]:
     """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadSetting` for a database that
-    this version cannot use, before anything is created, and :class:`~clock.domain.outcomes.Unavailable`."""
+    this version cannot use, before anything is created, and :class:`~clock.domain.outcomes.Unavailable` where Postgres
+    does not answer in so many seconds."""
+    until = monotonic() + wait_seconds
+    while True:
+        try:
+            return await _migrate(url)
+        except Unavailable as error:
+            if monotonic() > until:
+                raise
+            log.warning("migration_waits", reason=str(error))
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _migrate(url: str) -> list[str]:
     async with connected(url) as connection:
         found = await facts(connection)
         require_server(found)

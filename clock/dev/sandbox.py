@@ -24,6 +24,7 @@ from clock import logs
 from clock.channels import BadSignature
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
+from clock.runtime.supervise import page
 
 RETRY_SECONDS = (0.5, 1, 2, 5, 15, 30, 60, 120, 300)
 """Delays before a callback without a 2xx is retried; the last one repeats until ``GIVE_UP`` retries."""
@@ -372,7 +373,7 @@ async def serve(settings: Settings) -> None:
     """Listen on 127.0.0.1 until SIGTERM or SIGINT."""
     logs.configure("sandbox")
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    callback_url = f"http://{settings.host}:{settings.port}/callbacks/platform"
+    callback_url = f"{page(settings)}callbacks/platform"
     path = settings.data_dir / "sandbox.sqlite"
     runner = web.AppRunner(
         Provider(path, callback_url, settings.webhook_secret, settings.timezone).app(), access_log=None

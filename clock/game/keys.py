@@ -27,6 +27,9 @@ KEEP_MS = 14 * 24 * 3600 * 1000
 HEARTBEAT = "clock:worker:heartbeat"
 """String, expires by itself: the worker lives."""
 
+WORKS = "clock:worker:works:"
+"""Prefix of strings that expire by themselves: a worker of the host with this name does its jobs."""
+
 REWRITTEN = "clock:worker:rewritten"
 """String, expires by itself: Redis was asked to rewrite its append-only file for this morning."""
 

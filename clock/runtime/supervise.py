@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from clock import logs
-from clock.config import PREFIX, Settings
+from clock.config import FROM_FILE, PREFIX, Settings
 from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
 from clock.runtime.directory import DataDirError
@@ -74,7 +74,8 @@ def plan(settings: Settings) -> Plan:
 def environment(settings: Settings) -> dict[str, str]:
     """Our own environment, with every ``CLOCK_*`` variable set from the settings."""
     names = {PREFIX + name.upper(): getattr(settings, name) for name in Settings.__struct_fields__}
-    others = {name: value for name, value in os.environ.items() if name not in names}
+    read = {*names, *(name + FROM_FILE for name in names)}
+    others = {name: value for name, value in os.environ.items() if name not in read}
     return others | {name: str(value) for name, value in names.items() if value != ""}
 
 

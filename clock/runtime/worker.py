@@ -6,9 +6,10 @@ killed at any moment and run again.
 
 import asyncio
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count as count_up
 from typing import Any
 
@@ -46,6 +47,9 @@ SEND_SECONDS = 15.0
 PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
 RESTART_SECONDS = 0.2
+
+IDLE_SECONDS = 20.0
+"""A worker that has not ended a job for so long does not work: some are asked for every second."""
 
 STOP_SECONDS = 10
 """How long the process takes to let go of its servers; then the kernel ends it."""
@@ -257,6 +261,23 @@ async def ring(queue: ArqRedis) -> None:
         await asyncio.sleep(1)
 
 
+async def tell(worker: Worker, service: Service) -> None:
+    """Say that this host's worker does jobs, for who watches it: the heartbeat may be another's."""
+    done, since = -1, time.monotonic()
+    while True:
+        if worker.jobs_complete != done:
+            done, since = worker.jobs_complete, time.monotonic()
+        if time.monotonic() - since < IDLE_SECONDS:
+            with suppress(RedisError, OSError):
+                await service.redis.set(keys.WORKS + socket.gethostname(), done, px=HEARTBEAT_MS)
+        await asyncio.sleep(1)
+
+
+async def works(service: Service) -> bool:
+    """Whether a worker of this host does its jobs."""
+    return bool(await service.redis.exists(keys.WORKS + socket.gethostname()))
+
+
 def build(service: Service) -> Worker:
     """An arq worker with our jobs, in MessagePack."""
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
@@ -321,7 +342,8 @@ async def _work(service: Service, stopping: asyncio.Event) -> None:
     stop = asyncio.create_task(stopping.wait())
     try:
         worker = build(service)
-        parts = [asyncio.create_task(worker.async_run()), asyncio.create_task(ring(worker.pool))]
+        work = (worker.async_run(), ring(worker.pool), tell(worker, service))
+        parts = [asyncio.create_task(part) for part in work]
         await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)
         ended = [part for part in parts if part.done()]
         await end(parts)
