@@ -18,6 +18,9 @@ from redis.exceptions import RedisError
 from clock.domain.rounds import IN_ORDER, Rules, days_of_change, empty_window, previous
 
 PREFIX = "CLOCK_"
+FILE = "_FILE"
+"""``CLOCK_<NAME>_FILE`` names a file whose content is the value of ``CLOCK_<NAME>``: a secret is then in no
+environment."""
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
@@ -96,7 +99,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Settings):
         name = PREFIX + field.name.upper()
-        text = environ.get(name, "").strip()
+        text = _text(environ, name)
         if not text:
             continue
         try:
@@ -108,10 +111,33 @@ def load(environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _text(environ: Mapping[str, str], name: str) -> str:
+    """The value of a variable, or the content of the file that it names; empty: neither is set."""
+    text, file = environ.get(name, "").strip(), environ.get(name + FILE, "").strip()
+    if not file:
+        return text
+    if text:
+        raise BadSetting(f"{name} and {name}{FILE} are both set: remove one")
+    try:
+        text = Path(file).read_text("utf-8").strip()
+    except OSError as error:
+        raise BadSetting(f"{name}{FILE}={file!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{name}{FILE}={file!r} is not a text in UTF-8") from None
+    if not text:
+        raise BadSetting(f"{name}{FILE}={file!r} is empty")
+    return text
+
+
+def variables() -> set[str]:
+    """The names of all variables that :func:`load` reads."""
+    names = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    return names | {name + FILE for name in names}
+
+
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """``CLOCK_*`` variables that are not settings, probably misspelt; named on standard error at start."""
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in variables())
 
 
 def _check(settings: Settings) -> None:

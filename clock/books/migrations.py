@@ -3,10 +3,12 @@
 A database records each with the checksum of its text.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
+from time import monotonic
 
 import msgspec
 import structlog
@@ -15,12 +17,17 @@ from psycopg.errors import InsufficientPrivilege, ProgrammingError
 from clock.books.postgres_check import connected, facts, lacks_rights, require_place, require_server
 from clock.books.store import MIGRATION_LOCK, Connection, Store, rows
 from clock.config import BadSetting
+from clock.domain.outcomes import Unavailable
 from clock.files import folder
 
 log = structlog.get_logger()
 
 UNFIT = ProgrammingError
 """What psycopg raises where a table is missing, is another than this version's, or is not this role's to use."""
+
+
+PAUSE_SECONDS = 0.5
+"""Between two attempts to reach a Postgres that is still starting."""
 
 
 class BadMigration(BadSetting):
@@ -109,6 +116,21 @@ async def migrate(url: str) -> list[str]:
             return await _apply(connection)
         except InsufficientPrivilege as error:
             raise lacks_rights(error) from None
+
+
+async def migrate_once_there(url: str, seconds: float) -> list[str]:
+    """The same with a Postgres that is not there yet, or is starting up: it is waited for, up to ``seconds``."""
+    began, waits = monotonic(), False
+    while True:
+        try:
+            return await migrate(url)
+        except Unavailable as error:
+            if monotonic() + PAUSE_SECONDS >= began + seconds:
+                raise Unavailable(f"waited {seconds:.0f} s for the one of CLOCK_DATABASE_URL; {error}") from None
+            if not waits:
+                log.warning("postgres_waited_for", seconds=seconds, reason=str(error))
+            waits = True
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _apply(connection: Connection) -> list[str]:

@@ -28,8 +28,8 @@ BACK_S = crew.BACKOFF_MOST_S + 5
 
 
 class Small(embedded.Valkey, frozen=True):
-    """While there is a file ``full``, no file of the server grows beyond what it says. A write beyond that fails like one
-    to a full disk, with another number."""
+    """While there is a file ``full``, no file of the server grows beyond what it says: a write fails like one to a full
+    disk, with another number."""
 
     @property
     def program(self) -> Program:
