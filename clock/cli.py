@@ -48,6 +48,9 @@ class Entry(click.ParamType[str]):
 LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 """Errors of the local host, not of a server."""
 
+MIGRATE_SECONDS = 60.0
+"""How long ``clock migrate`` waits for Postgres, which may be starting beside it."""
+
 PAGE, LIMIT, UID = click.IntRange(1, 10_000), click.IntRange(1, 200), click.IntRange(1, 2**53 - 1)
 
 
@@ -162,14 +165,14 @@ def sandbox() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring Postgres' tables up to date."""
+    """Bring Postgres' tables up to date; wait up to a minute for a Postgres that is still starting."""
     from clock.books import migrations
 
     logs.configure("migrate")
     settings = settings_here()
     if not settings.database_url:
         raise BadSetting("CLOCK_DATABASE_URL is required")
-    applied = asyncio.run(migrations.migrate(settings.database_url, MIGRATE_SECONDS))
+    applied = asyncio.run(migrations.migrate_once_there(settings.database_url, MIGRATE_SECONDS))
     logs.say(f"{len(applied)} migrations applied")
 
 
@@ -306,10 +309,6 @@ def demo(users: int) -> None:
     from clock.dev.demo import play
 
     sys.exit(uvloop.run(play(load(os.environ), users)))
-
-
-MIGRATE_SECONDS = 60.0
-"""How long ``clock migrate`` waits for Postgres: they may start together."""
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ from redis.exceptions import RedisError
 from clock.domain.rounds import IN_ORDER, Rules, days_of_change, empty_window, previous
 
 PREFIX = "CLOCK_"
-FROM_FILE = "_FILE"
+FILE = "_FILE"
+"""``CLOCK_<NAME>_FILE`` names a file whose content is the value of ``CLOCK_<NAME>``: a secret is then in no
+environment."""
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
@@ -119,24 +121,32 @@ def load(environ: Mapping[str, str]) -> Settings:
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:
-    """The variable, or what is in the file that ``<name>_FILE`` names: so a secret need not be in the environment."""
-    text, path = environ.get(name, "").strip(), environ.get(name + FROM_FILE, "").strip()
-    if not path:
+    """The value of a variable, or the content of the file that it names; empty: neither is set."""
+    text, file = environ.get(name, "").strip(), environ.get(name + FILE, "").strip()
+    if not file:
         return text
     if text:
-        raise BadSetting(f"{name} and {name}{FROM_FILE} are both set: only one may be")
+        raise BadSetting(f"{name} and {name}{FILE} are both set: remove one")
     try:
-        return Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise BadSetting(f"{name}{FROM_FILE}: {path} cannot be read: {why}") from None
+        text = Path(file).read_text("utf-8").strip()
+    except OSError as error:
+        raise BadSetting(f"{name}{FILE}={file!r} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{name}{FILE}={file!r} is not a text in UTF-8") from None
+    if not text:
+        raise BadSetting(f"{name}{FILE}={file!r} is empty")
+    return text
+
+
+def variables() -> set[str]:
+    """The names of all variables that :func:`load` reads."""
+    names = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    return names | {name + FILE for name in names}
 
 
 def unknown_names(environ: Mapping[str, str]) -> list[str]:
     """``CLOCK_*`` variables that are not settings, probably misspelt; named on standard error at start."""
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
-    known |= {name + FROM_FILE for name in known}
-    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in variables())
 
 
 def _check(settings: Settings) -> None:

@@ -22,10 +22,12 @@ from clock.files import folder
 
 log = structlog.get_logger()
 
-PAUSE_SECONDS = 1.0
-
 UNFIT = ProgrammingError
 """What psycopg raises where a table is missing, is another than this version's, or is not this role's to use."""
+
+
+PAUSE_SECONDS = 0.5
+"""Between two attempts to reach a Postgres that is still starting."""
 
 
 class BadMigration(BadSetting):
@@ -103,22 +105,9 @@ async def schema_fits(store: Store) -> bool:
     return recorded == {one.name: one.checksum for one in migrations()}
 
 
-async def migrate(url: str, wait_seconds: float = 0.0) -> list[str]:
+async def migrate(url: str) -> list[str]:
     """Apply what is new under an advisory lock; names of the applied. Raises :class:`BadSetting` for a database that
-    this version cannot use, before anything is created, and :class:`~clock.domain.outcomes.Unavailable` where Postgres
-    does not answer in so many seconds."""
-    until = monotonic() + wait_seconds
-    while True:
-        try:
-            return await _migrate(url)
-        except Unavailable as error:
-            if monotonic() > until:
-                raise
-            log.warning("migration_waits", reason=str(error))
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def _migrate(url: str) -> list[str]:
+    this version cannot use, before anything is created, and :class:`~clock.domain.outcomes.Unavailable`."""
     async with connected(url) as connection:
         found = await facts(connection)
         require_server(found)
@@ -127,6 +116,21 @@ async def _migrate(url: str) -> list[str]:
             return await _apply(connection)
         except InsufficientPrivilege as error:
             raise lacks_rights(error) from None
+
+
+async def migrate_once_there(url: str, seconds: float) -> list[str]:
+    """The same with a Postgres that is not there yet, or is starting up: it is waited for, up to ``seconds``."""
+    began, waits = monotonic(), False
+    while True:
+        try:
+            return await migrate(url)
+        except Unavailable as error:
+            if monotonic() + PAUSE_SECONDS >= began + seconds:
+                raise Unavailable(f"waited {seconds:.0f} s for the one of CLOCK_DATABASE_URL; {error}") from None
+            if not waits:
+                log.warning("postgres_waited_for", seconds=seconds, reason=str(error))
+            waits = True
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _apply(connection: Connection) -> list[str]:

@@ -52,8 +52,10 @@ def launcher(child: Child, lock: int, logs: Path | None) -> Launch:
 class Kept:
     """A child that is restarted whenever it exits, until it is stopped."""
 
-    def __init__(self, name: str, launch: Launch, stop_signal: signal.Signals) -> None:
+    def __init__(self, name: str, launch: Launch, stop_signal: signal.Signals, why: Callable[[], str]) -> None:
+        """``why``: the reason of an exit that nobody asked for, where its own output is not in our log."""
         self.name = name
+        self._why = why
         self._launch = launch
         self._stop_signal = stop_signal
         self._process: Process
@@ -71,7 +73,7 @@ class Kept:
             code = await processes.exited(self._process)
             if time.monotonic() - began >= STEADY_S:
                 delay_s = BACKOFF_FIRST_S
-            log.warning("child_exited", name=self.name, exit_code=code, restart_in_s=delay_s)
+            log.warning("child_exited", name=self.name, exit_code=code, restart_in_s=delay_s, reason=self._why())
             delay_s = await self._restart(delay_s)
 
     async def _restart(self, delay_s: float) -> float:
@@ -107,8 +109,8 @@ class Crew:
         self.quiet = quiet
         self._kept: list[Kept] = []
 
-    async def keep(self, name: str, launch: Launch, stop_signal: signal.Signals) -> None:
-        kept = Kept(name, launch, stop_signal)
+    async def keep(self, name: str, launch: Launch, stop_signal: signal.Signals, why: Callable[[], str] = str) -> None:
+        kept = Kept(name, launch, stop_signal, why)
         await kept.start()
         self._kept.append(kept)
 
@@ -120,7 +122,7 @@ class Crew:
                 return await embedded.launch(server, same_port=True)
             return await embedded.start(server, SERVER_READY_S)
 
-        await self.keep(server.name, launch, server.stop_signal)
+        await self.keep(server.name, launch, server.stop_signal, lambda: embedded.why_ended(server))
         return server.url
 
     async def run_once(self, child: Child, lock: int, logs: Path | None) -> None:

@@ -35,6 +35,7 @@ import redis.asyncio
 import redis.exceptions
 
 from clock.runtime import directory
+from clock.runtime.append_only import cut_zeros, unreadable
 from clock.runtime.directory import DataDirError
 from clock.runtime.ports import free_port, is_free
 from clock.runtime.postgres_install import can_enter, installation, plain_env, run, shared_place, unprivileged
@@ -58,6 +59,10 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def password(self) -> str:
         return directory.keep(self._file("password"), directory.new_password)
+
+    def remedy(self, said: list[str]) -> str:
+        """What to do about the last lines of its output, if it ended by itself; empty where they say it."""
+        return ""
 
     @property
     def lock_path(self) -> Path:
@@ -107,6 +112,7 @@ class Valkey(Place, frozen=True):
         data = self.data_dir.absolute() / self.name
         data.mkdir(mode=0o700, exist_ok=True)
         check_own(data)
+        cut_zeros(data)
         self._choose_port(same_port)
         directory.write_private(self._file("conf"), self._configuration(data))
 
@@ -128,6 +134,9 @@ class Valkey(Place, frozen=True):
             "daemonize no",
         ]
         return "\n".join(lines) + "\n"
+
+    def remedy(self, said: list[str]) -> str:
+        return unreadable(self.data_dir.absolute() / self.name, said)
 
     async def answers(self) -> bool:
         client = redis.asyncio.Redis.from_url(self.url, socket_timeout=1.0, socket_connect_timeout=1.0)
@@ -299,9 +308,19 @@ async def wait_ready(server: Server, timeout_s: float) -> None:
         await asyncio.sleep(2 * _POLL_S)
 
 
+def _said(server: Server, lines: int) -> list[str]:
+    """The last lines of its output."""
+    return server.log_path.read_text(errors="replace").splitlines()[-lines:] if server.log_path.exists() else []
+
+
 def _tail(server: Server) -> str:
-    lines = server.log_path.read_text(errors="replace").splitlines()[-8:] if server.log_path.exists() else []
-    return "\n".join([f"the end of {server.log_path}:", *lines])
+    return "\n".join([f"the end of {server.log_path}:", *_said(server, 8)])
+
+
+def why_ended(server: Server) -> str:
+    """Why a server ended that nobody had asked to: the remedy, or its last words."""
+    said = _said(server, 3)
+    return server.remedy(said) or f"the end of {server.log_path}: {' | '.join(said)}"
 
 
 async def launch(server: Server, *, same_port: bool = False, wait_s: float = directory.LEFTOVERS_S) -> Process:
@@ -328,7 +347,8 @@ async def start(server: Server, ready_s: float = READY_S) -> Process:
     try:
         await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
-            raise EmbeddedError(f"{server.name} ended with {ended.result()}; {_tail(server)}")
+            remedy = server.remedy(_said(server, 3))
+            raise EmbeddedError(remedy or f"{server.name} ended with {ended.result()}; {_tail(server)}")
         await ready
     except BaseException:
         await stop(process, server.stop_signal)

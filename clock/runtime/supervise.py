@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from clock import logs
-from clock.config import FROM_FILE, PREFIX, Settings
+from clock.config import PREFIX, Settings, variables
 from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
 from clock.runtime.directory import DataDirError
@@ -72,10 +72,9 @@ def plan(settings: Settings) -> Plan:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Our own environment, with every ``CLOCK_*`` variable set from the settings."""
+    """Our own environment, with every ``CLOCK_*`` variable set from the settings, whether or not from a file."""
     names = {PREFIX + name.upper(): getattr(settings, name) for name in Settings.__struct_fields__}
-    read = {*names, *(name + FROM_FILE for name in names)}
-    others = {name: value for name, value in os.environ.items() if name not in read}
+    others = {name: value for name, value in os.environ.items() if name not in variables()}
     return others | {name: str(value) for name, value in names.items() if value != ""}
 
 

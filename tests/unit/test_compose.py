@@ -9,7 +9,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from clock.cli import cli
-from clock.config import FROM_FILE, PREFIX, Settings, load
+from clock.config import FILE, PREFIX, Settings, load
 from clock.operators.redis_check import DURABLE
 from clock.service import require_secrets
 
@@ -33,7 +33,7 @@ def test_every_command_exists() -> None:
 @pytest.mark.parametrize("name", ["docker-compose.yml", "Dockerfile", *PAGES])
 def test_every_variable_is_a_setting(name: str) -> None:
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", (ROOT / name).read_text("utf-8")))
-    assert {variable.removesuffix(FROM_FILE) for variable in named} - SETTINGS == set()
+    assert {variable.removesuffix(FILE) for variable in named} - SETTINGS == set()
 
 
 def test_every_setting_is_documented() -> None:
@@ -67,7 +67,7 @@ def test_the_lines_that_make_the_secrets_make_all_of_them_and_they_are_good(tmp_
     environ = {
         name: value.replace("/run/secrets", str(tmp_path / "secrets"))
         for name, value in COMPOSE["x-clock"]["environment"].items()
-        if name.endswith(FROM_FILE)
+        if name.endswith(FILE)
     }
     settings = load(environ)
     require_secrets(settings)

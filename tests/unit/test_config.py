@@ -180,6 +180,43 @@ def test_names_that_no_setting_has_are_listed() -> None:
     assert unknown_names({PREFIX + field.name.upper(): "" for field in FIELDS}) == []
 
 
+def test_a_setting_may_be_the_content_of_a_file(tmp_path: Path) -> None:
+    values = {
+        "CLOCK_ENV": "dev",
+        "CLOCK_REDIS_URL": "redis://:secret@redis:6379/0",
+        "CLOCK_DATABASE_URL": "postgresql://clock:secret@postgres/clock",
+        "CLOCK_JWT_SECRET": "a secret with spaces",
+        "CLOCK_JWT_PUBLIC_KEY": "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----",
+        "CLOCK_WEBHOOK_SECRET": "whsec_YQ==\nwhsec_Yg==",
+        "CLOCK_DATA_DIR": "/srv/clock",
+        "CLOCK_STAKE_FEN": "7",
+    }
+    for name, text in values.items():
+        (tmp_path / name).write_text(f"  {text}\n")
+    assert load({f"{name}_FILE": str(tmp_path / name) for name in values}) == load(values) != Settings()
+    assert unknown_names({f"{PREFIX}{field.name.upper()}_FILE": "" for field in FIELDS}) == []
+    with pytest.raises(BadSetting, match="CLOCK_SHARDS='many'"):
+        (tmp_path / "shards").write_text("many")
+        load({"CLOCK_SHARDS_FILE": str(tmp_path / "shards")})
+
+
+def test_a_file_that_gives_no_value_is_refused_and_named(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a secret that nobody hears of\n")
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for file, why in {
+        "absent": "No such file",
+        "": "Is a directory",
+        "empty": "is empty",
+        "bytes": "is not a text in UTF-8",
+    }.items():
+        with pytest.raises(BadSetting, match=f"^CLOCK_JWT_SECRET_FILE='{tmp_path / file}.* {why}") as refused:
+            load({"CLOCK_JWT_SECRET_FILE": f"{tmp_path}/{file}"})
+        assert "\n" not in str(refused.value)
+    with pytest.raises(BadSetting, match=r"^CLOCK_JWT_SECRET and CLOCK_JWT_SECRET_FILE are both set: remove one$"):
+        load({"CLOCK_JWT_SECRET_FILE": f"{tmp_path}/secret", "CLOCK_JWT_SECRET": "another"})
+
+
 def test_the_queue_is_in_the_same_redis_unless_it_has_its_own() -> None:
     assert Settings(redis_url="redis://a").arq_url == "redis://a"
     assert Settings(redis_url="redis://a", queue_url="redis://b").arq_url == "redis://b"

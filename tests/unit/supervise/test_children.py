@@ -77,6 +77,7 @@ def test_children_see_the_settings_and_nothing_that_was_overruled(
 ) -> None:
     monkeypatch.setenv("CLOCK_QUEUE_URL", "redis://overruled")
     monkeypatch.setenv("CLOCK_STAKE_FEN", "7")
+    monkeypatch.setenv("CLOCK_REDIS_URL_FILE", "/run/secrets/redis_url")
     monkeypatch.setenv("OTHER", "kept")
     env = environment(settings)
     assert env["CLOCK_REDIS_URL"] == "redis://127.0.0.1:1"
@@ -84,6 +85,7 @@ def test_children_see_the_settings_and_nothing_that_was_overruled(
     assert env["CLOCK_DATA_DIR"] == str(settings.data_dir)
     assert env["OTHER"] == "kept"
     assert "CLOCK_QUEUE_URL" not in env
+    assert "CLOCK_REDIS_URL_FILE" not in env, "a child would refuse both"
 
 
 def bound(port: int) -> socket.socket | None:
