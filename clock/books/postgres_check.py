@@ -37,8 +37,6 @@ class Facts(msgspec.Struct, frozen=True):
     version: str
     standby: bool
     server_encoding: str
-    transaction_timeout: str
-    """0: none, as before Postgres 17."""
     fsync: str
     full_page_writes: str
     synchronous_commit: str
@@ -90,17 +88,6 @@ def require_server(found: Facts) -> None:
         raise BadSetting(
             f"the database {found.database!r} has the encoding {found.server_encoding}, which cannot hold every name: "
             "create the database with ENCODING 'UTF8' (TEMPLATE template0), and set CLOCK_DATABASE_URL to it"
-        )
-
-
-def require_patience(found: Facts) -> None:
-    """Raises :class:`BadSetting` for a limit that would end the settlement of many; the others are set in each
-    transaction."""
-    if found.transaction_timeout != "0":
-        raise BadSetting(
-            f"Postgres has transaction_timeout={found.transaction_timeout!r} for {found.role!r} in "
-            f"{found.database!r}, and settling many members takes minutes; it must be 0 (postgresql.conf, ALTER ROLE "
-            "or ALTER DATABASE)"
         )
 
 

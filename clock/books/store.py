@@ -125,7 +125,6 @@ def _begin() -> bytes:
     settings = {
         "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
         "lock_timeout": f"{LOCK_SECONDS}s",
-        "statement_timeout": "0",  # a role's own would end settling
         "client_connection_check_interval": "5s",
         "tcp_keepalives_idle": "10s",
         "tcp_keepalives_interval": "5s",

@@ -15,7 +15,6 @@ from clock.books.postgres_check import (
     connected,
     facts,
     require_durability,
-    require_patience,
     require_rights,
     require_server,
 )
@@ -89,7 +88,6 @@ async def _require_postgres(settings: Settings, migrated: bool) -> None:
     async with connected(settings.database_url) as connection:
         found = await facts(connection)
         require_server(found)
-        require_patience(found)
         if settings.env == "prod":
             require_durability(found)
         if migrated:

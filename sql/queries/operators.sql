@@ -30,7 +30,6 @@ SELECT name, checksum FROM migrations
 -- server: What the start check judges: the server, its settings in effect here, and where this role may create tables.
 SELECT current_setting('server_version_num')::int AS version_num, current_setting('server_version') AS version,
        pg_is_in_recovery() AS standby, current_setting('server_encoding') AS server_encoding,
-       coalesce(current_setting('transaction_timeout', true), '0') AS transaction_timeout,
        current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
        current_setting('synchronous_commit') AS synchronous_commit,
        current_user::text AS role, current_database()::text AS database, current_schema()::text AS schema,
