@@ -11,7 +11,14 @@ import structlog
 from redis.exceptions import RedisError
 
 from clock.books.migrations import require_schema, tables
-from clock.books.postgres_check import connected, facts, require_durability, require_rights, require_server
+from clock.books.postgres_check import (
+    connected,
+    facts,
+    require_durability,
+    require_rights,
+    require_server,
+    require_time,
+)
 from clock.config import BadSetting, Settings
 from clock.domain.outcomes import Unavailable
 from clock.game.client import connect
@@ -82,6 +89,7 @@ async def _require_postgres(settings: Settings, migrated: bool) -> None:
     async with connected(settings.database_url) as connection:
         found = await facts(connection)
         require_server(found)
+        require_time(found)
         if settings.env == "prod":
             require_durability(found)
         if migrated:
