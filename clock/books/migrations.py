@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from psycopg.errors import InsufficientPrivilege, ProgrammingError
 
-from clock.books.postgres_check import connected, facts, lacks_rights, require_place, require_server
+from clock.books.postgres_check import connected, facts, lacks_rights, require_place, require_server, require_time
 from clock.books.store import MIGRATION_LOCK, Connection, Store, rows
 from clock.config import BadSetting
 from clock.domain.outcomes import Unavailable
@@ -111,6 +111,7 @@ async def migrate(url: str) -> list[str]:
     async with connected(url) as connection:
         found = await facts(connection)
         require_server(found)
+        require_time(found)
         require_place(found)
         try:
             return await _apply(connection)

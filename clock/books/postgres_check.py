@@ -46,6 +46,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Where new tables go; None: no schema of the search path exists, or the role may not use it."""
     search_path: str
     may_create: bool
+    short_timeouts: list[str]
+    """Settings that end a statement or a transaction within five minutes."""
 
 
 @asynccontextmanager
@@ -88,6 +90,19 @@ def require_server(found: Facts) -> None:
         raise BadSetting(
             f"the database {found.database!r} has the encoding {found.server_encoding}, which cannot hold every name: "
             "create the database with ENCODING 'UTF8' (TEMPLATE template0), and set CLOCK_DATABASE_URL to it"
+        )
+
+
+def require_time(found: Facts) -> None:
+    """Raises :class:`BadSetting` where Postgres would end the longest transactions of the service."""
+    if found.short_timeouts:
+        names = ", ".join(found.short_timeouts)
+        remedy = "; ".join(
+            f"ALTER ROLE {found.role} IN DATABASE {found.database} SET {name} = 0" for name in found.short_timeouts
+        )
+        raise BadSetting(
+            f"Postgres has a short {names} for {found.role!r} in {found.database!r}, and would end settling, reconciling "
+            f"or rebuilding a large round: off, or at least 5 minutes ({remedy})"
         )
 
 

@@ -17,6 +17,7 @@ from clock.books.postgres_check import (
     require_durability,
     require_rights,
     require_server,
+    require_time,
 )
 from clock.config import BadSetting, Settings
 from clock.domain.outcomes import Unavailable
@@ -88,6 +89,7 @@ async def _require_postgres(settings: Settings, migrated: bool) -> None:
     async with connected(settings.database_url) as connection:
         found = await facts(connection)
         require_server(found)
+        require_time(found)
         if settings.env == "prod":
             require_durability(found)
         if migrated:

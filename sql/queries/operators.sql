@@ -34,7 +34,10 @@ SELECT current_setting('server_version_num')::int AS version_num, current_settin
        current_setting('synchronous_commit') AS synchronous_commit,
        current_user::text AS role, current_database()::text AS database, current_schema()::text AS schema,
        current_setting('search_path') AS search_path,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+       ARRAY(SELECT name FROM pg_settings WHERE setting::bigint BETWEEN 1 AND 299999 -- ms; 0 is off
+             AND name IN ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')
+             ORDER BY name) AS short_timeouts
 
 -- rights: Of each table: whether this role may read and write it, and whether it has the rights of its owner.
 SELECT name, pg_get_userbyid(relowner)::text AS owner, pg_has_role(relowner, 'USAGE') AS owns,

@@ -124,6 +124,36 @@ async def test_another_encoding_is_refused_before_anything_is_created(
     await durable.admin(f"DROP DATABASE {name}")
 
 
+TIMEOUTS = ["idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout"]
+
+
+async def test_a_timeout_that_would_end_long_work_is_refused_and_named(settings: Settings, durable: Servers) -> None:
+    database = database_of(settings)
+    for name in TIMEOUTS:
+        await durable.admin(f"ALTER ROLE clock IN DATABASE {database} SET {name} = '299s'")
+        for env in ("prod", "dev"):
+            sentence = await refusal(replace(settings, env=env))
+            assert f"Postgres has a short {name} for 'clock' in '{database}'" in sentence
+        with pytest.raises(BadSetting, match=f"a short {name} "):
+            await migrate(settings.database_url)
+        remedy = sentence.partition("5 minutes (")[2].removesuffix(")")
+        await durable.admin(remedy)
+        await start_check(settings)
+        await durable.admin(f"ALTER DATABASE {database} SET {name} = '5min'", f"ALTER ROLE clock RESET {name}")
+        await start_check(settings)
+
+
+async def test_an_idle_connection_that_postgres_ends_is_replaced(settings: Settings, durable: Servers) -> None:
+    await durable.admin(f"ALTER DATABASE {database_of(settings)} SET idle_session_timeout = '1500ms'")
+    await start_check(settings)
+    store = Store(settings.database_url)
+    await store.open()
+    for pause_s in (2, 0):
+        assert await store.one("get_round", day="2026-11-22") is None
+        await asyncio.sleep(pause_s)
+    await store.close()
+
+
 async def test_a_database_that_was_not_migrated_is_refused(settings: Settings, durable: Servers) -> None:
     await durable.admin("CREATE DATABASE bare")
     url = durable.database_url("bare")
