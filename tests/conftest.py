@@ -32,6 +32,7 @@ from clock.http.lane import LeanPath
 from clock.http.server import options
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
+from clock.runtime.supervise import page
 from clock.service import Service
 from tests import servers as system
 from tests.raw import Redis, raw
@@ -182,7 +183,7 @@ class Api:
         self.settings = settings
         self.service = service
         self.session = session
-        self.url = f"http://{settings.host}:{settings.port}"
+        self.url = page(settings).rstrip("/")
 
     def token(self, uid: int, role: Any = "user") -> dict[str, str]:
         return {"authorization": f"Bearer {self.service.tokens.issue(uid, role)}"}

@@ -2,6 +2,7 @@
 within the bound of docs/operations.md, and everything comes back by itself."""
 
 import asyncio
+import socket
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from clock.game import keys
 from clock.game.client import COMMAND_SECONDS, SCRIPT_SECONDS
 from clock.game.pipe import PROBE_SECONDS
 from tests.conftest import WEBHOOK_SECRET, Api, at
+from tests.flow.operators.stage import clock
 from tests.flow.pair import Address
 from tests.flow.postgres_at_work.stage import away
 from tests.flow.stage import working
@@ -116,3 +118,17 @@ async def test_a_silent_provider_holds_nobody_up(api: Api, how: str, monkeypatch
         assert (await channel.query_refund("R1")).state == "unknown"
         assert channel.silent_seconds() == 0
         await channel.close()
+
+
+@pytest.mark.long
+async def test_a_worker_is_healthy_if_it_does_jobs_itself(api: Api, redis: Redis) -> None:
+    async def healthy() -> bool:
+        return (await clock(api.settings, "worker", "--check"))[0] == 0
+
+    await redis.set(keys.HEARTBEAT, 1)  # another host's
+    assert not await healthy()
+    async with working(api.settings):
+        await seconds_until(healthy, 20)
+        assert 0 < await redis.pttl(keys.WORKS + socket.gethostname()) <= 10_000
+    await redis.delete(keys.WORKS + socket.gethostname())  # as it expires
+    assert not await healthy()
