@@ -4,9 +4,10 @@ within the bound of docs/operations.md, and everything comes back by itself."""
 import asyncio
 import socket
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from arq.worker import Worker
 
 from clock.channels import platform
 from clock.channels.platform import Platform
@@ -14,6 +15,7 @@ from clock.channels.webhooks import Signatures
 from clock.game import keys
 from clock.game.client import COMMAND_SECONDS, SCRIPT_SECONDS
 from clock.game.pipe import PROBE_SECONDS
+from clock.runtime import worker
 from tests.conftest import WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import clock
 from tests.flow.pair import Address
@@ -77,7 +79,7 @@ async def test_verbs_are_unavailable_in_time_without_redis(api: Api, redis_addre
 async def test_users_do_not_notice_the_queue_and_the_worker_comes_back(
     api: Api, redis: Redis, queue_address: Address, how: str
 ) -> None:
-    async with working(api.settings) as worker:
+    async with working(api.settings) as process:
         await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"})
         await api.member(1)
         await seconds_until(lambda: books_have(api.settings, "members", 1), 20)
@@ -93,7 +95,7 @@ async def test_users_do_not_notice_the_queue_and_the_worker_comes_back(
         waited += await seconds_until(lambda: redis.exists(keys.HEARTBEAT), 10)
         print(how, "worker back after", round(waited, 1), "s")
         assert waited < 15
-        assert worker.returncode is None
+        assert process.returncode is None
         assert await says(api, "/api/check-in/status", 2) == "ok"
 
 
@@ -132,3 +134,20 @@ async def test_a_worker_is_healthy_if_it_does_jobs_itself(api: Api, redis: Redis
         assert 0 < await redis.pttl(keys.WORKS + socket.gethostname()) <= 10_000
     await redis.delete(keys.WORKS + socket.gethostname())  # as it expires
     assert not await healthy()
+
+
+async def test_a_worker_that_ends_no_job_is_not_healthy(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck:
+        jobs_complete = 5
+
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.5)
+    telling = asyncio.create_task(worker.tell(cast(Worker, Stuck()), api.service))
+    await asyncio.sleep(0.3)
+    assert await worker.works(api.service)
+    await api.service.redis.delete(keys.WORKS + socket.gethostname())
+    await asyncio.sleep(1.2)
+    assert not await worker.works(api.service)
+    Stuck.jobs_complete = 6
+    await asyncio.sleep(1.2)
+    assert await worker.works(api.service)
+    telling.cancel()
