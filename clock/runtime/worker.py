@@ -8,8 +8,9 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count as count_up
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,6 +56,10 @@ MOST_QUEUED = 100
 
 ASKING_MS = 60_000
 """When to ask again, where nobody knows whether Redis heard it."""
+
+ALIVE = "worker.alive"
+"""A file in the data directory, if there is one: touched every second, for health checks of this very process. The
+heartbeat in Redis is any worker's."""
 
 QUIET_MS = (2 * 3600 * 1000, 1800 * 1000)
 """So long before check-in opens, and until so long before, hardly anybody comes."""
@@ -234,13 +239,19 @@ JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, 
 """Asked for every second."""
 
 
-async def ring(queue: ArqRedis) -> None:
+def _touch(alive: Path) -> None:
+    with suppress(OSError):  # no such directory, or read-only: nobody looks there
+        alive.touch()
+
+
+async def ring(queue: ArqRedis, alive: Path) -> None:
     """The alarm clock: asks for every job once a second of the monotonic clock, as long as somebody does them. arq's
     own goes by the wall clock, and is silent for an hour where that is set back by one."""
     for second in count_up():
         if await queue.zcard(QUEUE) < MOST_QUEUED:
             for job in JOBS if second % 60 else (*JOBS, trim):
                 await queue.enqueue_job(job.__name__)
+        _touch(alive)
         await asyncio.sleep(1)
 
 
@@ -307,8 +318,8 @@ async def _work(service: Service, stopping: asyncio.Event) -> None:
     worker: Worker | None = None
     stop = asyncio.create_task(stopping.wait())
     try:
-        worker = build(service)
-        parts = [asyncio.create_task(worker.async_run()), asyncio.create_task(ring(worker.pool))]
+        worker, alive = build(service), service.settings.data_dir / ALIVE
+        parts = [asyncio.create_task(worker.async_run()), asyncio.create_task(ring(worker.pool, alive))]
         await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)
         ended = [part for part in parts if part.done()]
         await end(parts)
