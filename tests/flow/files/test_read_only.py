@@ -1,8 +1,6 @@
 """A root file system to which nothing can be written, and a data directory on one."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,23 +11,13 @@ from msgspec.structs import replace
 from clock.config import Settings
 from clock.runtime.supervise import environment, page
 from tests.flow.operators.stage import ROOT, clock
-
-ENTER = ["unshare", "--mount", "sh", "-ec"]
-
-
-def can_mount() -> bool:
-    return (
-        os.geteuid() == 0 and subprocess.run([*ENTER, "mount -t tmpfs none /mnt"], capture_output=True).returncode == 0
-    )
-
-
-needs_mounts = pytest.mark.skipif(not can_mount(), reason="only root may mount, and not in every container")
+from tests.servers import UNSHARE, needs_mounts
 
 
 async def inside(settings: Settings, mounts: str, *command: str, **env: str) -> asyncio.subprocess.Process:
     """The command in file systems of its own, which end with it."""
     return await asyncio.create_subprocess_exec(
-        *ENTER,
+        *UNSHARE,
         f'{mounts}; exec "$@"',
         "sh",
         *(sys.executable, "-m", "clock", *command),
