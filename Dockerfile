@@ -1,5 +1,7 @@
 # One image for all processes: `clock api` (the default), `clock worker`, `clock migrate`, … It has no servers in it.
-FROM python:3.13-slim AS build
+ARG PYTHON=python:3.13-slim-bookworm
+
+FROM ${PYTHON} AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY clock clock
@@ -7,7 +9,7 @@ COPY lua lua
 COPY sql sql
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
-FROM python:3.13-slim
+FROM ${PYTHON}
 COPY requirements/prod.txt /tmp/prod.txt
 RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/prod.txt && rm /tmp/prod.txt
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Literal
 
@@ -45,7 +46,7 @@ class Entry(click.ParamType[str]):
         return str(value)
 
 
-LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS}
 """Errors of the local host, not of a server."""
 
 MIGRATE_SECONDS = 60.0
@@ -123,10 +124,24 @@ def up() -> None:
     sys.exit(asyncio.run(supervise.up(load(os.environ))))
 
 
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Raises :class:`BadSetting` where no folder for temporary files can be written."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="clock-metrics-")
+    except OSError as error:
+        raise BadSetting(
+            f"no folder for temporary files can be written ({error.strerror}): set TMPDIR, or mount a file system in "
+            "memory at /tmp"
+        ) from None
+    with folder as path:
+        yield path
+
+
 @cli.command()
 def api() -> None:
     """Serve HTTP."""
-    with tempfile.TemporaryDirectory(prefix="clock-metrics-") as metrics:
+    with temporary_folder() as metrics:
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # prometheus_client reads it when imported
         from clock.http.server import serve
         from clock.runtime.start_check import start_check

@@ -123,6 +123,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if system.MISSING:
         needed = " and ".join(system.MISSING)
         terminalreporter.write_line(f"*** Tests on the system's own servers are left out. They need {needed}. ***")
+    if not system.MAY_MOUNT:
+        terminalreporter.write_line(
+            "*** Tests on read-only file systems are left out. They need the right to mount. ***"
+        )
 
 
 @pytest.fixture

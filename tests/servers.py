@@ -7,6 +7,7 @@ The wheels' Valkey and Postgres have no TLS, and show what one version does. A R
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,20 @@ MISSING = [
 
 needs_redis = pytest.mark.skipif(REDIS is None, reason="the system has no redis-server")
 needs_postgres = pytest.mark.skipif(POSTGRES is None, reason="the system has no Postgres")
+
+
+UNSHARE = ["unshare", "--mount", "sh", "-ec"]
+"""A shell in file systems of its own, which end with it."""
+
+
+def _may_mount() -> bool:
+    attempt = [*UNSHARE, "mount -t tmpfs none /mnt"]
+    return os.geteuid() == 0 and subprocess.run(attempt, capture_output=True).returncode == 0
+
+
+MAY_MOUNT = _may_mount()
+
+needs_mounts = pytest.mark.skipif(not MAY_MOUNT, reason="only root may mount, and not in every container")
 
 
 class Configured(embedded.Valkey, frozen=True):

@@ -101,8 +101,8 @@ def require_time(found: Facts) -> None:
             f"ALTER ROLE {found.role} IN DATABASE {found.database} SET {name} = 0" for name in found.short_timeouts
         )
         raise BadSetting(
-            f"Postgres has a short {names} for {found.role!r} in {found.database!r}, and would end settling, "
-            f"reconciling or rebuilding a large round: off, or at least 5 minutes ({remedy})"
+            f"Postgres has a short {names} for {found.role!r} in {found.database!r}, and would end settling or "
+            f"rebuilding a large round; it must be off, or at least 5 minutes ({remedy})"
         )
 
 

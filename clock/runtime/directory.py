@@ -105,6 +105,8 @@ def _open(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except PermissionError:
         raise DataDirError(f"{path} cannot be opened by {me}: {remedy}") from None
+    except OSError as error:  # a read-only file system, a full disk
+        raise DataDirError(f"{path} cannot be opened: {error.strerror}; choose another CLOCK_DATA_DIR") from None
     owner = os.fstat(descriptor).st_uid
     if owner != os.geteuid():
         os.close(descriptor)

@@ -143,8 +143,8 @@ class Address:
                 writer.close()
 
     @asynccontextmanager
-    async def serving(self, host: str = "127.0.0.1") -> AsyncIterator["Address"]:
-        server = await asyncio.start_server(self._serve, host, 0)
+    async def serving(self) -> AsyncIterator["Address"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

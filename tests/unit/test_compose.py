@@ -1,7 +1,10 @@
 """What ships the service says nothing that the service does not know, and no secret."""
 
+import os
 import re
+import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from clock.cli import cli
-from clock.config import FILE, PREFIX, Settings, load
+from clock.config import FILE, PREFIX, Settings, load, variables
 from clock.operators.redis_check import DURABLE
+from clock.runtime import embedded
+from clock.runtime.processes import Program
 from clock.service import require_secrets
+from tests.raw import plain
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -20,7 +26,15 @@ COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "clock"}
 SETTINGS = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+SECRETS = "/run/secrets/"
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+[MAKE_SECRETS] = re.findall(r"^```sh\n(mkdir -m 700 secrets.+?)\n```$", OPERATIONS, re.MULTILINE | re.DOTALL)
 PAGES = ["README.md", "docs/operations.md", "docs/rules.md"]
+
+
+def environment() -> Iterator[tuple[str, str]]:
+    for service in SERVICES.values():
+        yield from service.get("environment", {}).items()
 
 
 def test_every_command_exists() -> None:
@@ -33,72 +47,74 @@ def test_every_command_exists() -> None:
 @pytest.mark.parametrize("name", ["docker-compose.yml", "Dockerfile", *PAGES])
 def test_every_variable_is_a_setting(name: str) -> None:
     named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", (ROOT / name).read_text("utf-8")))
-    assert {variable.removesuffix(FILE) for variable in named} - SETTINGS == set()
+    assert named - variables() == set()
 
 
 def test_every_setting_is_documented() -> None:
-    table = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs/operations.md").read_text("utf-8"), re.MULTILINE))
+    table = set(re.findall(r"^\| `([A-Z_]+)`", OPERATIONS, re.MULTILINE))
     assert {PREFIX + name for name in table} == SETTINGS
 
 
-def test_no_secret_is_in_the_file_in_the_environment_or_in_an_argument() -> None:
-    for service in SERVICES.values():
-        for name, value in service.get("environment", {}).items():
-            assert not re.search(r"://[^@]*@", value), f"{name} has a password in it"
-            if re.search("SECRET|PASSWORD|AUTH|REDIS_URL|DATABASE_URL", name):
-                assert name.endswith("_FILE")
-                assert value.removeprefix("/run/secrets/") in service["secrets"]
-    assert "whsec_A" not in TEXT
-    assert not re.search(r"--requirepass|requirepass \$|valkey-cli.* -a ", TEXT)
-    for name, secret in COMPOSE["secrets"].items():
-        assert secret == {"file": f"secrets/{name}"}
-    assert "secrets/" in (ROOT / ".gitignore").read_text("utf-8").split()
-    assert "!secrets" not in (ROOT / ".dockerignore").read_text("utf-8").split()
-
-
-def test_the_lines_that_make_the_secrets_make_all_of_them_and_they_are_good(tmp_path: Path) -> None:
-    page = (ROOT / "docs/operations.md").read_text("utf-8")
-    lines = re.search(r"```\n(mkdir -m 700 secrets.*?)```", page, re.DOTALL)
-    assert lines
-    subprocess.run(["sh", "-ec", lines[1]], cwd=tmp_path, check=True)
-    made = {path.name: path.read_text("utf-8").strip() for path in (tmp_path / "secrets").iterdir()}
-    assert made.keys() == COMPOSE["secrets"].keys()
-    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    environ = {
-        name: value.replace("/run/secrets", str(tmp_path / "secrets"))
-        for name, value in COMPOSE["x-clock"]["environment"].items()
-        if name.endswith(FILE)
-    }
-    settings = load(environ)
-    require_secrets(settings)
-    assert settings.redis_url == f"redis://:{made['redis_password']}@redis:6379/0"
-    assert settings.database_url == f"postgresql://clock:{made['postgres_password']}@postgres:5432/clock"
-
-
-def test_every_container_is_bounded_and_writes_only_where_it_must() -> None:
+def test_every_secret_is_a_file_and_in_no_environment_and_on_no_command_line() -> None:
+    for name, value in environment():
+        if re.search("SECRET|PASSWORD|AUTH|REDIS_URL|DATABASE_URL", name):
+            assert name.endswith(FILE) and value.startswith(SECRETS), name
     for name, service in SERVICES.items():
-        assert service["read_only"] is True, name
-        assert service["mem_limit"] and service["pids_limit"], name
-        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}, name
-        assert "no-new-privileges:true" in service["security_opt"], name
-        assert name in ("redis", "postgres") or service["cap_drop"] == ["ALL"]
-    for service in (SERVICES["redis"], SERVICES["postgres"]):
-        assert re.search(r":\d+\.\d+(\.\d+)?$", service["image"])
+        used = set(re.findall(rf"{SECRETS}([\w.]+)", str(service)))
+        assert used == set(service.get("secrets", [])), name
+        assert not re.search("requirepass|PASSWORD", str(service.get("command", "")))
+    assert COMPOSE["secrets"] == {
+        name: {"file": f"secrets/{name}"} for service in SERVICES.values() for name in service["secrets"]
+    }
+    assert "whsec_A" not in TEXT and not re.search(r"://[^@\s]*:[^@\s]+@", TEXT)
 
 
-def test_postgres_is_asked_by_tcp() -> None:
-    assert "--host=127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"]
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made by the commands of docs/operations.md."""
+    place = tmp_path_factory.mktemp("compose")
+    subprocess.run(["sh", "-ec", MAKE_SECRETS], cwd=place, check=True, env={"PATH": os.environ["PATH"]})
+    return place / "secrets"
 
 
-def test_redis_reads_its_password_from_a_file(tmp_path: Path) -> None:
-    """The script of the container, with the image's entrypoint replaced by an echo."""
-    command = SERVICES["redis"]["command"]
-    (tmp_path / "redis_password").write_text("s3cret\n")
-    script = command[2].replace("$$", "$").replace("/run/secrets", str(tmp_path)).replace("/run/", f"{tmp_path}/")
-    script = script.replace("chown valkey", "chmod 400").replace("exec docker-entrypoint.sh", "echo")
-    said = subprocess.run([command[0], command[1], script, *command[3:]], capture_output=True, text=True, check=True)
-    assert said.stdout == f"valkey-server {tmp_path}/valkey.conf {' '.join(command[4:])}\n"
-    assert (tmp_path / "valkey.conf").read_text() == "requirepass s3cret\n"
+def test_the_commands_make_every_secret_and_production_accepts_them(secrets: Path) -> None:
+    assert {path.name for path in secrets.iterdir()} == COMPOSE["secrets"].keys()
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in secrets.iterdir()} == {0o444}
+    environ = {name: value.replace(SECRETS, f"{secrets}/") for name, value in OURS["api-1"]["environment"].items()}
+    settings = load({**environ, "CLOCK_PLATFORM_URL": "https://platform.example"})
+    require_secrets(settings)
+    assert settings.env == "prod"
+    password = (secrets / "postgres_password").read_text().strip()
+    assert settings.database_url == f"postgresql://clock:{password}@postgres:5432/clock"
+
+
+class Composed(embedded.Valkey, frozen=True):
+    """The bundled Valkey with the command of the file."""
+
+    secrets: Path = Path()
+
+    @property
+    def program(self) -> Program:
+        ours = super().program
+        command = [one.replace(SECRETS, f"{self.secrets}/") for one in SERVICES["redis"]["command"][1:]]
+        here = [f"--dir {self.data_dir / self.name}", f"--port {self.port}", "--bind 127.0.0.1"]
+        return Program(command=[ours.command[0], *command, *here], env=ours.env, log=self.log_path, cwd="/")
+
+    @property
+    def password(self) -> str:
+        return (self.secrets / "redis_url").read_text().partition(":@")[0].partition("//:")[2].partition("@")[0]
+
+
+async def test_redis_starts_with_the_command_and_nobody_sees_its_password(secrets: Path) -> None:
+    with embedded.scratch() as place:
+        server = Composed(place, secrets=secrets)
+        async with embedded.started(server) as process, plain(server.url, decode_responses=True) as redis:
+            in_force = await redis.config_get(*DURABLE)
+            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert in_force == DURABLE
+        assert len(server.password) == 64 and server.password not in str(server.program.command)
+        assert server.password.encode() not in shown
 
 
 def test_what_comes_from_outside_is_required() -> None:
@@ -118,9 +134,37 @@ def test_redis_is_durable_as_production_demands() -> None:
 def test_everything_that_runs_is_watched_and_may_end_its_work() -> None:
     for name, service in SERVICES.items():
         if name != "migrate":
-            assert service["healthcheck"]["test"][0] == "CMD", name
+            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
             assert re.fullmatch(r"\d+s", service["stop_grace_period"]), name
     assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "clock", "worker", "--check"]
+
+
+def test_postgres_is_healthy_when_it_answers_by_tcp() -> None:
+    """While the image fills a new database, its server listens on a socket alone, and ends again."""
+    assert SERVICES["postgres"]["healthcheck"]["test"][:3] == ["CMD", "pg_isready", "--host=127.0.0.1"]
+
+
+def test_everything_is_bounded_and_writes_where_it_may() -> None:
+    for name, service in SERVICES.items():
+        assert re.fullmatch(r"\d+g", service["mem_limit"]) and service["pids_limit"] > 0, name
+        assert service["logging"]["driver"] == "json-file", name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+        assert service["read_only"] is True, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name in ("redis", "postgres") or service["cap_drop"] == ["ALL"], name
+        assert any(mount.startswith("/tmp:size=") for mount in service["tmpfs"]), name
+    assert "/run/postgresql" in SERVICES["postgres"]["tmpfs"]
+
+
+def test_every_image_is_pinned_to_a_version() -> None:
+    images = [service["image"] for service in SERVICES.values() if service["image"] != "clock"]
+    images += re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert len(images) == 3
+    for image in images:
+        version = image.partition(":")[2]
+        assert re.match(r"\d+\.\d+", version), image
+        assert image in OPERATIONS or image.startswith("valkey")
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON}", "${PYTHON}"]
 
 
 def test_processes_start_after_the_migrations() -> None:

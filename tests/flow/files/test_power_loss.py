@@ -1,6 +1,7 @@
 """The append-only file as a loss of power leaves it: what was acknowledged is there, and nothing by halves."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from structlog.testing import capture_logs
 
 from clock.config import Settings
 from clock.operators.rounds import reconcile_rounds
+from clock.runtime import embedded
 from clock.runtime.embedded import Valkey, started
+from clock.runtime.processes import EmbeddedError
 from tests import servers
 from tests.conftest import DAY
 from tests.flow.files.stage import answer, killed, newest, people_of
@@ -76,6 +79,26 @@ async def test_a_file_of_zeros_alone_is_empty(data_dir: Path) -> None:
     newest(server).write_bytes(bytes(4096))
     async with started(server):
         assert await server.answers()
+
+
+@pytest.mark.parametrize("which", ["Valkey", pytest.param("Redis", marks=servers.needs_redis)])
+async def test_a_server_of_its_own_refuses_zeros_until_its_check_tool_has_cut_them_off(
+    settings: Settings, data_dir: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """docs/operations.md says so. The tool is the server's program under another name."""
+    monkeypatch.setattr(embedded, "cut_zeros", lambda data: None)
+    server = servers.Configured(data_dir, command=servers.REDIS or "" if which == "Redis" else "")
+    async with killed(settings, server) as people:
+        acknowledged, last = await an_acknowledged_check_in_and_another(people, server)
+    newest(server).write_bytes(acknowledged + last[:-5] + bytes(4096))
+    with pytest.raises(EmbeddedError, match=f"Valkey cannot read {newest(server)}"):
+        await embedded.start(server)
+    tool = data_dir / f"{which.lower()}-check-aof"
+    tool.symlink_to(server.program.command[0])
+    subprocess.run([tool, "--fix", newest(server)], input=b"y\n", check=True)
+    assert newest(server).read_bytes() == acknowledged
+    async with started(server), people_of(settings, server) as people:
+        await nothing_is_lost_or_halved(people, "checked_in")
 
 
 @servers.needs_redis

@@ -121,7 +121,10 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
         await start_check(replace(api.settings, durability=durability))
     service.time.stop_at(at("04:00", 1))
     arq = worker.build(service)
-    working = [asyncio.create_task(arq.async_run()), asyncio.create_task(worker.ring(arq.pool))]
+    working = [
+        asyncio.create_task(arq.async_run()),
+        asyncio.create_task(worker.ring(arq.pool)),
+    ]
     try:
         async with asyncio.timeout(20):
             while not await administrator.exists(keys.REWRITTEN):
