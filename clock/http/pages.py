@@ -4,6 +4,7 @@ the browser to load anything from other sites, and to run anything but these fil
 import gzip
 import hashlib
 import html
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,9 @@ class File(msgspec.Struct, frozen=True):
     etag: str
 
 
+@lru_cache(maxsize=64)
 def _file(content_type: str, content: bytes) -> File:
+    """Compressing all files takes half a second: once for all applications of a process."""
     digest = hashlib.sha256(content).hexdigest()[:32]
     return File(content_type, content, gzip.compress(content, mtime=0), f'W/"{digest}"')
 

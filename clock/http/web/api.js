@@ -1,5 +1,6 @@
 /** Requests: the envelope, the token, and how often and how politely one asks again. */
 
+import { tab } from "/web/kept.js";
 import { language, t } from "/web/texts.js";
 
 const TIMEOUT_MS = 10_000;
@@ -21,12 +22,11 @@ export class Later extends Error {
 const KEPT = "clock.caller";
 
 /** `{token, uid, openId, mobile, nickname}`, or null for a guest. Lives as long as the tab. */
-export let caller = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+export let caller = tab.get(KEPT);
 
 export function signIn(who) {
   caller = who;
-  if (who) sessionStorage.setItem(KEPT, JSON.stringify(who));
-  else sessionStorage.removeItem(KEPT);
+  tab.set(KEPT, who);
   events.dispatchEvent(new Event("caller"));
 }
 
@@ -54,14 +54,18 @@ export async function send(method, path, body) {
   if (caller) headers.authorization = `Bearer ${caller.token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   let reply, envelope;
+  const patience = new AbortController(); // AbortSignal.timeout came with iOS 16
+  const timer = setTimeout(() => patience.abort(), TIMEOUT_MS);
   try {
-    const options = { method, headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
+    const options = { method, headers, cache: "no-store", signal: patience.signal };
     reply = await fetch(path, body === undefined ? options : { ...options, body: JSON.stringify(body) });
     envelope = await reply.json();
     if (typeof envelope.code !== "string") throw new TypeError("not the envelope");
   } catch (error) {
     events.dispatchEvent(new Event(navigator.onLine ? "away" : "lost"));
     throw new Lost(String(error));
+  } finally {
+    clearTimeout(timer);
   }
   events.dispatchEvent(new Event(envelope.code === "unavailable" ? "away" : "found"));
   if (caller && envelope.code === "unauthenticated") {

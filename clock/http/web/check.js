@@ -3,6 +3,7 @@
 import { orNull, send } from "/web/api.js";
 import { find, make, put } from "/web/dom.js";
 import { split } from "/web/fair.js";
+import { device } from "/web/kept.js";
 import { number, price, t } from "/web/texts.js";
 
 const PAGE = 10_000;
@@ -16,14 +17,14 @@ let asked = 0;
 let found = null;
 
 /** Fingerprints of seeds by round, as this device saw them while their rounds were not settled. */
-const noted = () => JSON.parse(localStorage.getItem(NOTED) ?? "{}");
+const noted = () => device.get(NOTED) ?? {};
 
 /** Writes a round's fingerprint down; what was written first stays. */
 export function note(day, fingerprint) {
   const seeds = noted();
   if (!fingerprint || day in seeds) return;
   const days = Object.keys(seeds).sort().slice(1 - MOST_NOTED);
-  localStorage.setItem(NOTED, JSON.stringify({ ...Object.fromEntries(days.map((one) => [one, seeds[one]])), [day]: fingerprint }));
+  device.set(NOTED, { ...Object.fromEntries(days.map((one) => [one, seeds[one]])), [day]: fingerprint });
 }
 
 /** The round that can be checked, the packet in it that is known to be the player's, or null, and whether there is a

@@ -1,7 +1,7 @@
 /** Development only: a bar that travels through time and switches users, and the sandbox provider's till. */
 
 import { Later, Lost, caller, events, send, signIn, sleep } from "/web/api.js";
-import { find, make, put } from "/web/dom.js";
+import { closeDialog, find, make, openDialog, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { price, t } from "/web/texts.js";
 
@@ -84,13 +84,13 @@ addEventListener("clock:pay", (event) => {
   title.id = "till-title";
   const [yes, no] = [make("button", "till-yes", t("pay", price(amount))), make("button", "plain", t("close"))];
   yes.addEventListener("click", async () => {
-    till.close();
+    closeDialog(till);
     ask("POST", "/dev/pay", { order_no });
     done();
   });
-  no.addEventListener("click", () => till.close());
+  no.addEventListener("click", () => closeDialog(till));
   till.replaceChildren(title, make("p", "soft", order_no), make("p", "till-sum", price(amount)), yes, no);
-  till.showModal();
+  openDialog(till);
 });
 
 // -- the bar

@@ -27,6 +27,20 @@ export function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** A dialog of the browser's is there from iOS 15.4 on; before, the style sheet lays an open one over the page. */
+export function openDialog(dialog) {
+  if (dialog.showModal) return dialog.showModal();
+  dialog.classList.add("laid");
+  dialog.setAttribute("open", "");
+}
+
+export function closeDialog(dialog) {
+  if (dialog.close) return dialog.close();
+  if (!dialog.hasAttribute("open")) return;
+  dialog.removeAttribute("open");
+  dialog.dispatchEvent(new Event("close"));
+}
+
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const shown = new WeakMap();

@@ -1,7 +1,7 @@
 /** The red packet: the moment of opening it. */
 
 import { Later, Lost, caller, persist, sleep, verb } from "/web/api.js";
-import { calm, find, make, put, roll } from "/web/dom.js";
+import { calm, closeDialog, find, make, openDialog, put, roll } from "/web/dom.js";
 import { price, t, yuan } from "/web/texts.js";
 
 const SPARKS = 26;
@@ -16,9 +16,11 @@ let asking = false;
 export function prepare(claimed, closed) {
   [onClaimed, onClosed] = [claimed, closed];
   find("packet-open").addEventListener("click", open);
-  for (const id of ["packet-done", "packet-close"]) find(id).addEventListener("click", () => find("packet").close());
+  for (const id of ["packet-done", "packet-close"]) find(id).addEventListener("click", close);
   find("packet").addEventListener("close", () => onClosed());
 }
+
+export const close = () => closeDialog(find("packet"));
 
 /** The sealed packet. */
 export function offer() {
@@ -31,7 +33,7 @@ export function offer() {
   find("packet-sum").hidden = find("packet-done").hidden = true;
   find("packet-open").hidden = false;
   find("sparks").replaceChildren();
-  dialog.showModal();
+  openDialog(dialog);
   find("packet-open").focus();
 }
 

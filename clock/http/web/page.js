@@ -3,6 +3,7 @@
 import { Later, Lost, caller, events, orNull, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
 import * as check from "/web/check.js";
 import { find, put } from "/web/dom.js";
+import { device, tab } from "/web/kept.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
 import * as servertime from "/web/servertime.js";
@@ -33,8 +34,9 @@ let pollNumber = 0;
 let stale = false;
 let lastRoundShown = null;
 
-const neighbours = new BroadcastChannel("clock");
-neighbours.addEventListener("message", again);
+/** Other tabs; none where they cannot be told (before iOS 15.4). */
+const neighbours = "BroadcastChannel" in globalThis ? new BroadcastChannel("clock") : null;
+neighbours?.addEventListener("message", again);
 
 // -- what the service says
 
@@ -94,7 +96,7 @@ async function morningOf(summary) {
   if (!who) return { day };
   const { yesterday } = (await send("GET", "/api/me/yesterday")).data;
   if (!yesterday) return { day };
-  const kept = JSON.parse(localStorage.getItem(claimedKey(who)) ?? "null");
+  const kept = device.get(claimedKey(who));
   const claimed = kept?.day === day ? kept.assign : yesterday.red_status === 2 ? {} : null;
   return { day, joined: yesterday.clock_status > 0, checkedIn: yesterday.clock_status === 2, claimed };
 }
@@ -150,12 +152,11 @@ function pay() {
 /** The order that waits to be paid outlives the page: paying may lead away from it and back. */
 function hold(order) {
   view.order = order;
-  if (order) sessionStorage.setItem(ORDERED, JSON.stringify(order));
-  else sessionStorage.removeItem(ORDERED);
+  tab.set(ORDERED, order);
 }
 
 function takeOrder() {
-  const order = JSON.parse(sessionStorage.getItem(ORDERED) ?? "null");
+  const order = tab.get(ORDERED);
   if (!order || order.uid !== caller?.uid) return;
   view.order = order;
   if (order.paying) confirm(order);
@@ -199,13 +200,13 @@ const ACTIONS = { join, pay, check_in: checkIn, packet: packet.offer };
 
 /** Something was acknowledged: other tabs look again, and the lists once the books have it. */
 function changed() {
-  neighbours.postMessage("changed");
+  neighbours?.postMessage("changed");
   setTimeout(showLists, BOOKED_MS * (1 + Math.random()));
 }
 
 function claimed(assign) {
   view.morning = { ...view.morning, checkedIn: true, claimed: assign };
-  localStorage.setItem(claimedKey(caller), JSON.stringify({ day: view.morning.day, assign }));
+  device.set(claimedKey(caller), { day: view.morning.day, assign });
   showResult();
   changed();
 }
@@ -340,7 +341,7 @@ function another() {
   Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
   Object.assign(past, { kinds: null, calledOff: null });
   last = "";
-  find("packet").close();
+  packet.close();
   lists.forgetMe();
   poll();
   showVisible();
@@ -388,4 +389,5 @@ document.body.classList.add("pending");
 const first = Promise.all([poll().then(() => lastRoundShown), showVisible()]);
 Promise.race([first, sleep(PATIENCE_MS)]).finally(() => document.body.classList.remove("pending"));
 takeOrder();
+document.documentElement.dataset.started = "";
 setInterval(() => render(), TICK_MS);

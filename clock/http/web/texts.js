@@ -1,5 +1,7 @@
 /** Every sentence of the players' page, in Chinese and English, and how money and times are written. */
 
+import { device } from "/web/kept.js";
+
 const ZH = {
   title: "早起打卡", now: "现在", pool: "今日奖池", pool_yesterday: "本轮奖池", people: "参与人数", risers: "已打卡",
   tab_today: "今日", tab_board: "榜单", tab_me: "我的", tabs: "页面", more: "更多", close: "关闭", other: "English",
@@ -121,7 +123,7 @@ const EN = {
 
 const SAVED = "clock.language";
 
-export let language = localStorage.getItem(SAVED) || (/^en/i.test(navigator.language) ? "en" : "zh");
+export let language = device.get(SAVED) || (/^en/i.test(navigator.language) ? "en" : "zh");
 
 /** The sentence of that name, with `{0}`, `{1}`, … filled in. */
 export function t(name, ...values) {
@@ -135,7 +137,7 @@ export function has(name) {
 
 export function switchLanguage() {
   language = language === "en" ? "zh" : "en";
-  localStorage.setItem(SAVED, language);
+  device.set(SAVED, language);
 }
 
 /** Fen as yuan, with two decimals and without a sign: 123456 is `1,234.56`. */
