@@ -264,8 +264,12 @@ async def test_what_the_processes_of_an_api_answered_is_counted_for_prometheus(
 
 
 def api_processes(parent: int) -> set[int]:
-    alive = (one for one in psutil.Process(parent).children() if one.status() != psutil.STATUS_ZOMBIE)
-    return {one.pid for one in alive if "spawn_main" in " ".join(one.cmdline())}
+    found = set()
+    for one in psutil.Process(parent).children():
+        with suppress(psutil.NoSuchProcess):  # it may end while we look
+            if one.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(one.cmdline()):
+                found.add(one.pid)
+    return found
 
 
 async def test_everything_starts_restarts_and_ends_though_nobody_reads_what_it_says() -> None:

@@ -42,19 +42,21 @@ async def answered(session: aiohttp.ClientSession, url: str) -> int:
 
 
 READ_ONLY = "mount -o remount,ro,bind /"
-MEMORY = "mount -t tmpfs -o size=64m tmpfs /tmp"
 
 
 @needs_mounts
 @pytest.mark.long
-async def test_the_service_runs_on_a_read_only_root(settings: Settings) -> None:
-    """As in docker-compose.yml: /tmp is in memory, and the data directory there."""
-    settings = replace(settings, data_dir=Path("/tmp"), host="127.0.0.1", sandbox_port=0, api_workers=2)
-    status, output = await said(await inside(settings, f"{MEMORY}; {READ_ONLY}", "migrate"))
+async def test_the_service_runs_on_a_read_only_root(settings: Settings, tmp_path: Path) -> None:
+    """As in docker-compose.yml: the folder for temporary files is in memory."""
+    place = tmp_path / "memory"
+    place.mkdir()
+    memory, env = f"mount -t tmpfs -o size=64m tmpfs {place}", {"TMPDIR": str(place)}
+    settings = replace(settings, data_dir=place, host="127.0.0.1", sandbox_port=0, api_workers=2)
+    status, output = await said(await inside(settings, f"{memory}; {READ_ONLY}", "migrate", **env))
     assert (status, "0 migrations applied" in output) == (0, True), output
-    api = await inside(settings, f"{MEMORY}; {READ_ONLY}", "api")
+    api = await inside(settings, f"{memory}; {READ_ONLY}", "api", **env)
     beating = 'touch /forbidden 2>/dev/null && exit 9; { (sleep 4; kill "$$") & }'
-    worker = await inside(settings, f"{MEMORY}; {READ_ONLY}; {beating}", "worker")
+    worker = await inside(settings, f"{memory}; {READ_ONLY}; {beating}", "worker", **env)
     try:
         assert (await said(worker))[1].count("worker_started") == 1
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
