@@ -46,6 +46,21 @@ class Clock(Litestar):
         await self.edge.call(scope, receive, send)
 
 
+DOCUMENT = OpenAPIConfig(
+    title="clock",
+    version="1",
+    path="/schema",
+    render_plugins=[
+        SwaggerRenderPlugin(
+            js_url="/schema/static/swagger-ui-bundle.js",
+            css_url="/schema/static/swagger-ui.css",
+            favicon="",
+            standalone_preset_js_url="/schema/static/swagger-ui-standalone-preset.js",
+        )
+    ],
+)
+"""The OpenAPI document and its page, with no file from elsewhere."""
+
 MoreRoutes = Callable[[Service], list[ControllerRouterHandler]]
 """Makes handlers in addition to the service's own."""
 
@@ -89,19 +104,7 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         state=State({"service": service}),
         exception_handlers={Exception: refused},
         request_max_body_size=MAX_BODY,
-        openapi_config=OpenAPIConfig(
-            title="clock",
-            version="1",
-            path="/schema",
-            render_plugins=[
-                SwaggerRenderPlugin(
-                    js_url="/schema/static/swagger-ui-bundle.js",
-                    css_url="/schema/static/swagger-ui.css",
-                    favicon="",
-                    standalone_preset_js_url="/schema/static/swagger-ui-standalone-preset.js",
-                )
-            ],
-        ),
+        openapi_config=DOCUMENT,
         logging_config=None,
         debug=False,
     )
