@@ -20,7 +20,7 @@ from clock import descriptors, logs
 from clock.config import BadSetting, Settings, load, unknown_names
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import parse_day
-from clock.hs256 import Role
+from clock.hs256 import RIGHTS, Role
 
 
 class Day(click.ParamType[date]):
@@ -299,14 +299,23 @@ def outgoing(state: str, page: int, limit: int) -> None:
 
 
 @cli.command()
-@click.argument("uid", type=UID)
+@click.argument("uid", type=UID, required=False)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
+@click.option("--name", help="Of a service or an operator, in place of UID: it is in every record of what they do.")
+@click.option("--scope", help='An operator\'s rights: "read money rules", or some of them; without it all.')
 @click.option("--seconds", type=click.IntRange(min=1), default=86_400, show_default=True, help="Until it expires.")
-def token(uid: int, role: Role, seconds: int) -> None:
-    """A token for UID, signed with CLOCK_JWT_SECRET."""
-    from clock.tokens import Tokens
+def token(uid: int | None, role: Role, name: str | None, scope: str | None, seconds: int) -> None:
+    """A token for UID or a name, signed with CLOCK_JWT_SECRET."""
+    from clock.tokens import NAME, Tokens
 
-    click.echo(Tokens(settings_here()).issue(uid, role, seconds))
+    sub = uid if name is None else name
+    if sub is None or (uid is not None and name is not None):
+        raise click.UsageError("one of UID and --name is required")
+    if name is not None and (role == "user" or not NAME.fullmatch(name)):
+        raise click.UsageError("--name is for a service or an operator: 1 to 64 characters")
+    if scope is not None and (role != "operator" or not set(scope.split()) <= set(RIGHTS)):
+        raise click.UsageError(f"--scope is for an operator: some of {', '.join(RIGHTS)}")
+    click.echo(Tokens(settings_here()).issue(sub, role, seconds, None if scope is None else " ".join(scope.split())))
 
 
 @cli.command()

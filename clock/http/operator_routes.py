@@ -83,7 +83,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ExtendRequest]
     ) -> Response[Envelope]:
         of = day_of(day)
-        by_whom = f"operator {require_operator(request)}"
+        by_whom = require_operator(request, "money").name
         return reply(request, "extend", await rounds.extend(service, of, data.minutes, data.reason, by_whom))
 
     @of_round(get, "/ops/rounds/{day:str}", "round")
@@ -152,7 +152,7 @@ def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
     ) -> Response[Envelope]:
         one = entry_of(entry)
-        by_whom = f"operator {require_operator(request)}"
+        by_whom = require_operator(request, "money").name
         return reply(request, "release", await quarantine.release(service, one, data.action, data.reason, by_whom))
 
     return [quarantined, release]
