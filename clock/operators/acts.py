@@ -1,7 +1,7 @@
 """What operators do, each act under a name: written down before it is done, then what became of it.
 
-A large sum needs a second name (``CLOCK_SECOND_NAME_FEN``): the first call only says what is wanted, and the same act by
-another name within 24 hours carries it out. Reasons may differ, and so may a sum that has grown meanwhile.
+A large sum needs a second name (``CLOCK_SECOND_NAME_FEN``): the first call only says what is wanted, and the same act
+by another name within 24 hours carries it out. Reasons may differ, and so may a sum that has grown meanwhile.
 """
 
 import getpass
@@ -50,8 +50,8 @@ def command_line() -> By:
 
 
 async def perform(service: Service, by: By, act: Act, work: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Write the act down, do it, write its word down. Raises :class:`~clock.domain.outcomes.Unavailable` before anything
-    is done if it cannot be written, and whatever ``work`` raises. ``second_name_needed``: nothing was done yet."""
+    """Write the act down, do it, write its word down. Raises :class:`~clock.domain.outcomes.Unavailable` before
+    anything is done if it cannot be written, and whatever ``work`` raises. ``second_name_needed``: nothing was done yet."""
     number, others = await _write(service, by, act)
     if needs_second_name(service, act) and not others:
         answer = Answer("second_name_needed", {"act": number})
