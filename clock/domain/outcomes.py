@@ -88,6 +88,7 @@ OUTCOMES: dict[str, Outcome] = {
         "金额较大：请另一位操作员在 24 小时内用自己的名字做同样的操作",
         "For this amount another operator has to do the same, under another name, within 24 hours",
     ),
+    "person_not_found": _no("没有这个用户", "No such user", 404),
     "round_not_found": _no("没有这一轮", "No such round", 404),
     "released": _yes("已处理", "Released"),
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),
