@@ -31,6 +31,6 @@ def export_routes(service: Service) -> list[ControllerRouterHandler]:
             return reply(request, "export", answer)
         reply(request, "export", Answer("ok"))  # counts it
         headers = {"content-disposition": f'attachment; filename="{of}-{what}.csv"', "cache-control": "no-store"}
-        return Stream(file, media_type="text/csv; charset=utf-8", headers=headers)
+        return Stream(file, media_type="text/csv", headers=headers)
 
     return [export]

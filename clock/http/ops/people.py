@@ -17,7 +17,6 @@ Sought = Annotated[
     str,
     QueryParameter(
         name="q",
-        max_length=128,
         description="A uid, mobile or openId, or the number of an order, a payout, a failed refund or a transaction",
     ),
 ]
@@ -30,8 +29,8 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
     @get("/ops/find", responses=RESPONSES, description="At most 20 users by a number that they can tell.")
     async def find(request: Request[Any, Any, Any], sought: Sought) -> Response[Envelope]:
         text = plain(sought, "q").strip()
-        if not text:
-            raise Refused("bad_request", "must not be empty - at `q`")
+        if not 0 < len(text) <= 128:
+            raise Refused("bad_request", "must have 1 to 128 characters - at `q`")
         caller = require_operator(request)
         return reply(request, "find", await people.find(service, text, "money" in caller.scopes))
 
