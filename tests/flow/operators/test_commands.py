@@ -14,8 +14,10 @@ from clock.runtime.ports import free_port
 from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
 
-COMMANDS = ("up", "api", "worker", "migrate", "settle", "void", "reconcile", "rebuild", "quarantine", "token", "demo")
-COMMANDS += ("again", "acknowledge", "actions", "export")
+COMMANDS = (
+    *("up", "api", "worker", "migrate", "settle", "void", "reconcile", "rebuild", "quarantine", "token", "demo"),
+    *("again", "acknowledge", "actions", "export"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
