@@ -7,12 +7,14 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
+from clock.books import telling
 from clock.books.partitions import add_partitions
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules, empty_window, following, previous, windows
+from clock.domain.webhooks import RoundOpened
 from clock.game import keys
 from clock.game.client import call
 from clock.game.commands import Commands
@@ -95,8 +97,10 @@ class Opener:
                     raise Unavailable(f"round {day} cannot be opened: {why}")
                 seed = os.urandom(32)
                 rules = msgspec.json.encode(self._rules).decode()
-                await rows(connection, "create_round", day=day, rules=rules, seed=seed)
+                made = await rows(connection, "create_round", day=day, rules=rules, seed=seed)
                 found = await rows(connection, "get_round", day=day)
+                if made:
+                    await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
             return recorded(found[0])
 
     async def _require_new(self, day: date) -> None:
@@ -117,6 +121,10 @@ class Opener:
             await call(self._redis, OPEN, [name], [self._time.setting, "first_order_id", first, *fields])
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open round {day}: {error}") from error
+
+
+def _opened(round_: Recorded) -> RoundOpened:
+    return RoundOpened(round=round_.day.isoformat(), rules=round_.rules, at=round_.at, seed_hash=round_.seed_hash.hex())
 
 
 def _is_over(round_: Recorded) -> bool:
