@@ -105,9 +105,10 @@ async def tell_ended(store: Store, connection: Connection, ended: list[tuple[dic
             for row, state, _ in own
             if (row["kind"], state) == ("refund", "done")
         ]
-        facts = [PayoutFailed(round=day.isoformat(), items=failed), RefundDone(round=day.isoformat(), items=done)]
+        of_round = day.isoformat()
+        facts = (PayoutFailed(round=of_round, items=failed), RefundDone(round=of_round, items=done))
         for fact in facts:
-            if fact.items:
+            if fact.items:  # at most as many as are sent at once
                 await _write(connection, f"event_{uuid.uuid4().hex}", day, fact)
 
 
