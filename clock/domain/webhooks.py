@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from clock.domain.rounds import Rules, Windows
+from clock.domain.rounds import Rules
 
 MOST_ITEMS = 100
 """Of an event that tells of several users."""
@@ -26,8 +26,13 @@ class RoundOpened(Told, frozen=True, kw_only=True):
 
     TYPE: ClassVar[str] = "round.opened"
     rules: Rules
-    at: Windows
-    """When people can join, check in and claim; check-in may become longer."""
+    join_opens_ms: int
+    join_closes_ms: int
+    check_in_opens_ms: int
+    check_in_closes_ms: int
+    """It may become longer (``round.extended``), and settlement is later then."""
+    settle_ms: int
+    claim_closes_ms: int
     seed_hash: str
     """SHA-256 of the seed that decides the packets, in hex."""
 

@@ -124,7 +124,8 @@ class Opener:
 
 
 def _opened(round_: Recorded) -> RoundOpened:
-    return RoundOpened(round=round_.day.isoformat(), rules=round_.rules, at=round_.at, seed_hash=round_.seed_hash.hex())
+    at = {name: ms for name, ms in msgspec.structs.asdict(round_.at).items() if name in RoundOpened.__struct_fields__}
+    return RoundOpened(round=round_.day.isoformat(), rules=round_.rules, seed_hash=round_.seed_hash.hex(), **at)
 
 
 def _is_over(round_: Recorded) -> bool:
