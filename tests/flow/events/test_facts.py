@@ -13,6 +13,7 @@ from clock.channels import Result
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import events, keys
+from clock.payments import outgoing
 from clock.rounds import settling, voiding
 from tests.conftest import DAY
 from tests.flow.events.stage import Receiver, states, types, work
@@ -209,6 +210,24 @@ async def test_nobody_is_credited_before_the_round_is_settled(people: People, mo
     assert await types(people) == [JOINED, "round.closed", "round.settled", WON]
     [row] = await people.rows("SELECT data FROM events WHERE type = 'round.settled'")
     assert (row["data"]["members"], row["data"]["pot_fen"]) == (2, 100)
+
+
+async def test_what_has_ended_already_is_not_told_again(people: People) -> None:
+    """Another worker's lease ran out while it waited for the provider's answer: both record the end."""
+    provider = Scripted()
+    people.use(provider)
+    await people.join(1)
+    assert [await people.pay(1), await people.pay(1, "twice")] == ["paid", "refund_due"]
+    await people.drain()
+    [row] = await outgoing.take(people.service.store)
+
+    async def result(*_: str) -> Result:
+        return Result("done")
+
+    provider.result = result
+    await send(people)
+    await outgoing._record(people.service.store, [(row, Result("done"))])
+    assert await types(people) == [JOINED, "refund.done"]
 
 
 async def test_ten_thousand_claims_are_a_hundred_events(people: People) -> None:
