@@ -97,10 +97,9 @@ class Opener:
                     raise Unavailable(f"round {day} cannot be opened: {why}")
                 seed = os.urandom(32)
                 rules = msgspec.json.encode(self._rules).decode()
-                made = await rows(connection, "create_round", day=day, rules=rules, seed=seed)
+                await rows(connection, "create_round", day=day, rules=rules, seed=seed)
                 found = await rows(connection, "get_round", day=day)
-                if made:
-                    await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
+                await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
             return recorded(found[0])
 
     async def _require_new(self, day: date) -> None:

@@ -3,7 +3,7 @@
 -- create_round: The round of a day with its rules and seed, unless it exists.
 INSERT INTO rounds (day, rules, seed, seed_hash)
 VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s))
-ON CONFLICT (day) DO NOTHING RETURNING day
+ON CONFLICT (day) DO NOTHING
 
 -- get_round: The row of a round.
 SELECT * FROM rounds WHERE day = %(day)s
