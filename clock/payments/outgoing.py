@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from clock.books import ledger
+from clock.books import ledger, telling
 from clock.books.store import Connection, Store, rows
 from clock.channels import Channel, Result
 
@@ -58,29 +58,32 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
         return Result("again", f"no channel {row['channel']}")
     ask = channel.query_refund if row["kind"] == "refund" else channel.query_transfer
     if row["was"] != "owed":
-        known = await ask(row["no"])
+        known = await ask(row["sent_as"])
         if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
         if known.state != "not_found":
             return known
     if row["kind"] == "refund":
-        return await channel.refund(row["no"], row["order_no"], row["transaction_id"], row["amount_fen"])
-    return await channel.transfer(row["no"], row["open_id"], row["amount_fen"])
+        return await channel.refund(row["sent_as"], row["order_no"], row["transaction_id"], row["amount_fen"])
+    return await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
 
 
 async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:
     """Record the results, and post those that are final, in one transaction."""
     ended: dict[tuple[date, str, str], list[str]] = defaultdict(list)
+    told: list[tuple[dict[str, Any], str, str]] = []
     async with store.transaction() as connection:
         for row, result in attempts:
             if result.state in ("done", "failed"):
                 key = {"day": row["day"], "no": row["no"], "state": result.state, "reason": result.reason}
-                await rows(connection, "end_outgoing", **key)
+                if await rows(connection, "end_outgoing", **key):
+                    told.append((row, result.state, result.reason))
                 ended[row["day"], row["channel"] or "", result.state].append(row["no"])
             else:
                 await _delay(connection, row, result)
         for (day, channel, state), numbers in ended.items():
-            await ledger.post_ended(connection, day, channel, state, numbers)
+            await ledger.post_outgoing(connection, day, channel, state, numbers)
+        await telling.tell_ended(store, connection, told)
 
 
 async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:
