@@ -84,6 +84,10 @@ OUTCOMES: dict[str, Outcome] = {
         "一轮最多一共延长 60 分钟，并且要在领取结束前结算",
         "A round becomes at most 60 minutes longer in all, and is settled before claiming closes",
     ),
+    "second_name_needed": _no(
+        "金额较大：请另一位操作员在 24 小时内用自己的名字做同样的操作",
+        "For this amount another operator has to do the same, under another name, within 24 hours",
+    ),
     "round_not_found": _no("没有这一轮", "No such round", 404),
     "released": _yes("已处理", "Released"),
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),

@@ -32,7 +32,7 @@ def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
     ) -> Response[Envelope]:
         one = entry_of(entry)
-        by_whom = f"operator {require_operator(request)}"
+        by_whom = require_operator(request, "money").name
         return reply(request, "release", await quarantine.release(service, one, data.action, data.reason, by_whom))
 
     return [quarantined, release]

@@ -58,7 +58,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ExtendRequest]
     ) -> Response[Envelope]:
         of = day_of(day)
-        by_whom = f"operator {require_operator(request)}"
+        by_whom = require_operator(request, "money").name
         return reply(request, "extend", await rounds.extend(service, of, data.minutes, data.reason, by_whom))
 
     @of_round(get, "/ops/rounds/{day:str}", "round")
