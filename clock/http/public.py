@@ -80,7 +80,7 @@ async def figures(service: Service, day: date) -> Answer:
     if not ended and round_.state not in SPLIT_STATES:
         live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
-    sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
+    sums = ("refunded", "forfeited", "fee", "carried_in", "bonus", "pot", "carried_out", "bonus_back", "smallest", "largest")
     return Answer(
         "ok",
         {

@@ -1,4 +1,4 @@
-"""Voiding a round before claiming opens: every stake is owed back.
+"""Voiding a round before claiming opens: every stake is owed back, and a bonus goes back to the house.
 
 open, closed, split ──▶ voiding ──▶ void
 """
@@ -7,6 +7,7 @@ from datetime import date
 
 import structlog
 
+from clock.books import ledger
 from clock.books.store import one, rows
 from clock.game import keys
 from clock.rounds.ending import Ending, owe_refunds
@@ -53,4 +54,5 @@ class Voiding:
             books = await one(connection, "count_books", day=day)
             figures = {name: books[name] for name in ("members", "winners", "late", "pool_fen")}
             await rows(connection, "mark_void", day=day, **figures)
+            await ledger.post_settlement(connection, day)
         log.info("round_voided", day=str(day))
