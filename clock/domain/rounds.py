@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -66,8 +66,8 @@ WAIT_CAP_MS = 5_000
 class Campaign(msgspec.Struct, frozen=True):
     """What a day of other rules is called, in both languages."""
 
-    zh: str
-    en: str
+    zh: Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
+    en: Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from clock.http.ops.money import money_routes
 from clock.http.ops.quarantine import quarantine_routes
 from clock.http.ops.rounds import round_routes
+from clock.http.ops.rules import rules_routes
 from clock.http.ordinary import RESPONSES, reply, require_operator, signed_in
 from clock.http.wire import Envelope
 from clock.operators.watch import Watch
@@ -24,4 +25,4 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    return signed_in(service.tokens, live, *round_routes(service), *money_routes(service), *quarantine_routes(service))
+    return signed_in(service.tokens, live, *round_routes(service), *money_routes(service), *quarantine_routes(service), *rules_routes(service))
