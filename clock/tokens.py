@@ -123,7 +123,7 @@ def _rights(scope: object) -> frozenset[Right]:
         return frozenset(RIGHTS)
     if not isinstance(scope, str):
         raise Unauthenticated("the token's scope is not a text")
-    return frozenset(scope.split(" ")) & frozenset(RIGHTS)
+    return frozenset(right for right in RIGHTS if right in scope.split(" "))
 
 
 def _uid(sub: object) -> int:

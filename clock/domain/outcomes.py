@@ -102,6 +102,14 @@ OUTCOMES: dict[str, Outcome] = {
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),
     "cannot_release": _no("不能这样处理", "It cannot be released like this"),
     "quarantined_not_found": _no("没有这条隔离记录", "No such callback in the quarantine", 404),
+    "sent_again": _yes("已重新发送", "It is sent again"),
+    "acknowledged": _yes("已确认，不再提醒", "Noted; it rings no longer"),
+    "not_failed": _no("没有这个失败的付款或退款", "No failed payout or refund has this number", 404),
+    "not_final": _no(
+        "渠道没有确认这个单号已经失败，不能重新发送",
+        "The provider does not confirm that this number has failed: it is not sent again",
+    ),
+    "balance_short": _no("钱已经不在用户余额里", "The money is not in the user's balance any more"),
     "books_agree": _yes("账目一致", "The books agree"),
     "books_differ": _no("账目不一致", "The books differ"),
     # refusals

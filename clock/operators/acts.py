@@ -51,7 +51,8 @@ def command_line() -> By:
 
 async def perform(service: Service, by: By, act: Act, work: Callable[[], Awaitable[Answer]]) -> Answer:
     """Write the act down, do it, write its word down. Raises :class:`~clock.domain.outcomes.Unavailable` before
-    anything is done if it cannot be written, and whatever ``work`` raises. ``second_name_needed``: nothing was done yet."""
+    anything is done if it cannot be written, and whatever ``work`` raises. The word ``second_name_needed``: nothing is
+    done yet."""
     number, others = await _write(service, by, act)
     if needs_second_name(service, act) and not others:
         answer = Answer("second_name_needed", {"act": number})

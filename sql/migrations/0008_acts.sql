@@ -28,3 +28,27 @@ CREATE TABLE acts_ended (
 COMMENT ON TABLE acts_ended IS 'what became of them; none while they run, or where a process died';
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON acts_ended FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER kept BEFORE TRUNCATE ON acts_ended FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- What failed is sent again, or an operator says that it was seen to.
+
+ALTER TABLE outgoing
+    ADD COLUMN again int NOT NULL DEFAULT 0,
+    ADD COLUMN again_of text,
+    ADD COLUMN sent_as text,
+    ADD COLUMN handled text CHECK (handled IN ('again', 'acknowledged')),
+    ADD CHECK ((again = 0) = (again_of IS NULL)),
+    ADD CHECK (handled IS NULL OR state = 'failed');
+COMMENT ON COLUMN outgoing.again IS 'how often it had failed before';
+COMMENT ON COLUMN outgoing.again_of IS 'the failed row of the same day in whose place it is sent';
+COMMENT ON COLUMN outgoing.sent_as IS 'its number at the provider where that is another: a refund keeps its first one';
+COMMENT ON COLUMN outgoing.handled IS 'of a failed row: sent again, or seen to otherwise';
+CREATE UNIQUE INDEX outgoing_again ON outgoing (day, again_of) WHERE again_of IS NOT NULL;
+DROP INDEX outgoing_failed;
+CREATE INDEX outgoing_failed ON outgoing (no) WHERE state = 'failed';
+CREATE INDEX outgoing_unhandled ON outgoing (kind) WHERE state = 'failed' AND handled IS NULL;
+
+-- What an operator looks for.
+
+CREATE INDEX profiles_of_mobile ON profiles (mobile) WHERE mobile <> '';
+CREATE INDEX profiles_of_open_id ON profiles (open_id) WHERE open_id <> '';
+CREATE INDEX quarantine_of_order ON quarantine (order_no);

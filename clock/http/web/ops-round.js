@@ -182,7 +182,7 @@ find("void").addEventListener("click", () => confirm({
 find("compare").addEventListener("click", async () => {
   find("compare").disabled = true;
   put(find("round-said"), t("comparing"));
-  const reply = await ask("GET", `/ops/reconcile/${day}`);
+  const reply = await ask("POST", `/ops/reconcile/${day}`, {});
   put(find("round-said"), reply ? reply.message : t("lost"));
   find("compare").disabled = false;
   await showRound();
