@@ -2,7 +2,8 @@
 
 Accounts: ``channel:<name>`` the provider (negative: it holds money of ours) · ``pool:<day>`` a round ·
 ``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
-``carry`` between rounds · ``subsidy`` the house's own money, which it adds to pots (negative: so much was won). A transfer takes from one and gives to another, so every transaction sums to zero.
+``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won). A transfer takes from
+one and gives to another, so every transaction sums to zero.
 """
 
 from datetime import date

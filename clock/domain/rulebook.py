@@ -114,8 +114,8 @@ def locked_out(before: Rules, rules: Rules, named: Callable[[str], str] = str) -
     if rules.join_closes > before.settle_at:
         return ""
     return (
-        f"{named('join_closes')}={rules.join_closes} must be after {named('settle_at')}={before.settle_at} of the round "
-        "before, whose members join after it"
+        f"{named('join_closes')}={rules.join_closes} must be after {named('settle_at')}={before.settle_at} of the "
+        "round before, whose members join after it"
     )
 
 
@@ -129,8 +129,8 @@ def swallowed(rules: Rules, first: date, last: date) -> str:
 
 
 def unplayable(book: Book, first: date, last: date | None, remind_at: str) -> tuple[date, str] | None:
-    """The first day from ``first`` to ``last`` (None: and on) whose round could not be played by the book, or that keeps
-    the members of one of the two from the other, with the reason."""
+    """The first day from ``first`` to the one after ``last`` (None: of all later ones) whose round could not be played
+    by the book, or not by the members of the round before, with the reason."""
     ends = [change.last_day for change in book.changes if change.last_day is not None]
     until = following(last if last is not None else max([first, *ends]))
     fits: dict[Rules, str] = {}

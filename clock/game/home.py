@@ -1,10 +1,11 @@
 """The home page: one round's counters and countdowns, and the user's state in that round."""
 
+from datetime import date
 from typing import Any
 
 from clock.domain.outcomes import Answer
 from clock.domain.records import MEMBER_STATES, clock_status
-from clock.domain.rounds import previous
+from clock.domain.rounds import following, previous
 from clock.domain.shapes import Extra
 from clock.game.asking import Asking, Round
 from clock.game.flags import Flags
@@ -39,6 +40,7 @@ class Home:
         now_ms = asking.time.now_ms()
         day = asking.calendar.day_at(now_ms)
         today = asking.rounds.get(day) or await asking.round(day)
+        following_round = await self._next(following(day), uid)
         day = previous(day)
         yesterday = asking.rounds.get(day) or await asking.round(day)
         totals = asking.totals.known(day) or await asking.totals_of(yesterday)
@@ -46,7 +48,7 @@ class Home:
         settle_ms = asking.settle_ms(yesterday)
         if now_ms < settle_ms and (uid is not None or totals.members):
             home = home_of(yesterday, totals, yest_money, now_ms)
-            home["rules"] = self._rules(yesterday, uid)
+            home["rules"], home["next"] = self._rules(yesterday, uid), following_round
             if uid is None:
                 return home
             red_time = _seconds(settle_ms - now_ms)
@@ -56,14 +58,21 @@ class Home:
                 return home
         totals = asking.totals.known(today.day) or await asking.totals_of(today)
         home = home_of(today, totals, yest_money, now_ms)
-        home["rules"] = self._rules(today, uid)
+        home["rules"], home["next"] = self._rules(today, uid), following_round
         home["zero_time"] = _seconds(today.at.join_closes_ms - now_ms)
         home["is_start"] = int(today.at.join_opens_ms <= now_ms < today.at.join_closes_ms and totals.state != "void")
         if uid is not None:
             home["clock_status"] = clock_status((await asking.ask_user(STATUS, today.day, uid, arrived))[1][0])
         return home
 
-    def _rules(self, shown: Round, uid: int | None) -> dict[str, int]:
+    async def _next(self, day: date, uid: int | None) -> dict[str, Any] | None:
+        """Tomorrow's round, once it exists: what it will be like."""
+        opened = self._asking.rounds.get(day) or await self._asking.if_open(day)
+        if opened is None:
+            return None
+        return {"round": day.isoformat(), "rules": self._rules(opened, uid), "campaign": opened.rules.campaign}
+
+    def _rules(self, shown: Round, uid: int | None) -> dict[str, Any]:
         """What a client may compute from: instants of the shown round, check-in as it is for this user's shard."""
         at, closes_ms = shown.at, self._asking.check_in_closes_ms(shown, uid)
         return {
@@ -75,6 +84,8 @@ class Home:
             "extended_s": (closes_ms - at.check_in_closes_ms) // 1000,
             "settle_ms": self._asking.settle_ms(shown),
             "claim_closes_ms": at.claim_closes_ms,
+            "bonus_fen": shown.rules.bonus_fen,
+            "campaign": shown.rules.campaign,
         }
 
 

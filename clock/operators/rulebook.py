@@ -79,7 +79,8 @@ async def plan(service: Service, by: By, asked: Plan) -> Answer:
     if checked.word != "ok":
         return checked
     whole = _length(change)
-    seen = {"days": await _days(service, book, change.first_day, whole), "bonus_fen": (change.bonus_fen or 0) * whole}
+    bonus_fen = (change.bonus_fen or 0) * whole
+    seen = {"days": await _days(service, book, change.first_day, whole), "bonus_fen": bonus_fen}
     if asked.preview:
         return Answer("ok", seen)
 
@@ -88,8 +89,8 @@ async def plan(service: Service, by: By, asked: Plan) -> Answer:
         return Answer(answer.word, {**answer.data, **seen})
 
     told = msgspec.to_builtins(change)
-    amount = seen["bonus_fen"] or None
-    return await perform(service, by, Act("plan_rules", str(change.first_day), told, asked.reason, amount), work)
+    act = Act("plan_rules", change.first_day.isoformat(), told, asked.reason, bonus_fen or None)
+    return await perform(service, by, act, work)
 
 
 async def take_back(service: Service, by: By, number: int, reason: str) -> Answer:

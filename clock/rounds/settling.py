@@ -87,8 +87,8 @@ class Settling:
         return "closed"
 
     async def _split(self, round_: Recorded) -> str:
-        """One transaction: the sum carried in, the figures, the manifest, the refunds, the bonus. Where nobody wins, the
-        bonus goes back: only players' money is carried."""
+        """One transaction: the sum carried in, the figures, the manifest, the refunds, the bonus. Where nobody wins,
+        the bonus goes back: only players' money is carried."""
         day, rules = round_.day, round_.rules
         if round_.swept_at is None:
             unanswered = await self._questions.ask_all(day, self._time.now_ms())

@@ -25,4 +25,5 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    return signed_in(service.tokens, live, *round_routes(service), *money_routes(service), *quarantine_routes(service), *rules_routes(service))
+    subjects = (round_routes, money_routes, quarantine_routes, rules_routes)
+    return signed_in(service.tokens, live, *(route for subject in subjects for route in subject(service)))
