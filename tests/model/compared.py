@@ -119,7 +119,7 @@ class Compared:
         assert len({row["refund_no"] for row in rows}) == len(rows)
 
     async def compare_money(self) -> None:
-        """Every stake accepted, and every bonus, ended in exactly one place; over all rounds nothing came from nowhere."""
+        """Every stake accepted, and every bonus, ended in exactly one place; nothing came from nowhere."""
         waiting = 0
         for day in self.used():
             round_ = self.model.rounds[day]
