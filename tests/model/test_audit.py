@@ -241,8 +241,8 @@ def test_the_bookkeeper_knows_the_rules() -> None:
     audit.read("2026-11-22", entries * 2)
     assert audit.balances() == {"channel:platform": -600, "pool:2026-11-22": 500, "owed:refund": 100}
     audit.settled("2026-11-22")
-    # 3 and 5 forfeit 200, of which 20 are the fee; 180 and the bonus of 30 for two packets of at most 50 leave 110; 4 is
-    # refunded
+    # 3 and 5 forfeit 200, of which 20 are the fee; 180 and the bonus of 30 for two packets of at most 50 leave 110;
+    # 4 is refunded
     assert audit.balances() == {
         "channel:platform": -600,
         "pool:2026-11-22": 300,
