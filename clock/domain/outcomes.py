@@ -97,6 +97,7 @@ OUTCOMES: dict[str, Outcome] = {
     "rules_misfit": _no("按这样的规则有一轮无法进行", "A round could not be played by these rules"),
     "rules_full": _no("排定的规则太多，请先撤回一些", "Too many changes are planned: take some back first"),
     "change_not_found": _no("没有这条规则变更", "No such change of rules", 404),
+    "person_not_found": _no("没有这个用户", "No such user", 404),
     "round_not_found": _no("没有这一轮", "No such round", 404),
     "released": _yes("已处理", "Released"),
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),

@@ -47,10 +47,13 @@ def bounded(app: ASGIApp) -> ASGIApp:
         scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
         if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
             raise Refused("method_not_allowed")
-        raw = await read_body(receive)
+        body = [await read_body(receive)]
 
         async def read_already() -> HTTPReceiveMessage:
-            return {"type": "http.request", "body": raw, "more_body": False}
+            """The body, once; then whatever comes, which is the client's end."""
+            if not body:
+                return await receive()  # type: ignore[return-value]
+            return {"type": "http.request", "body": body.pop(), "more_body": False}
 
         await app(scope, read_already, send)
 

@@ -1,6 +1,7 @@
 """What operators do, one function a verb: each is written down under a name before it is done
 (:mod:`clock.operators.acts`)."""
 
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -10,6 +11,7 @@ from clock.domain.outcomes import Answer
 from clock.game.totals import read
 from clock.operators import quarantine, rounds
 from clock.operators.acts import Act, By, perform
+from clock.operators.export import What, csv
 from clock.payments.again import send_again
 from clock.rounds.recorded import find
 from clock.service import Service
@@ -82,6 +84,28 @@ async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
         return Answer("acknowledged", {"no": no})
 
     return await perform(service, by, Act("acknowledge", no, _of(failed), reason), work)
+
+
+async def export(service: Service, by: By, day: date, what: What) -> tuple[Answer, AsyncIterator[bytes] | None]:
+    """A round's books as a file in pieces, the first of which is there: what can fail at once has failed by then."""
+    pieces: list[AsyncIterator[bytes]] = []
+
+    async def work() -> Answer:
+        round_ = await find(service.store, day)
+        if round_ is None:
+            return Answer("round_not_found")
+        file = csv(service.store, day, what, round_.rules.timezone)
+        pieces.append(_with_first(await anext(file), file))
+        return Answer("ok")
+
+    answer = await perform(service, by, Act("export", str(day), {"what": what}), work)
+    return answer, pieces[0] if pieces else None
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def _of(failed: dict[str, Any]) -> dict[str, Any]:

@@ -65,4 +65,4 @@ def next_no(failed: dict[str, Any]) -> str:
     count = f"A{failed['again'] + 1}"
     if failed["kind"] == "payout":
         return f"{payout_prefix(failed['day'])}{failed['uid']}{count}"
-    return (count + "R" + failed["sent_as"][1:])[:32]
+    return f"{count}R{failed['sent_as'][1:]}"[:32]

@@ -171,9 +171,7 @@ async def test_books_that_have_forgotten_it_send_the_same_number_anew(people: Pe
 
 async def test_money_that_left_the_balance_by_another_way_is_not_sent_again(people: People, provider: Sandbox) -> None:
     await lapsed(people, provider)
-    await people.rows(
-        "INSERT INTO transfers VALUES (%s, 'by_hand', '1', 1, 'user:1', 'channel:platform', 150, 0)", DAY
-    )
+    await people.rows("INSERT INTO transfers VALUES (%s, 'by_hand', '1', 1, 'user:1', 'channel:platform', 150, 0)", DAY)
     assert (await again(people)).word == "balance_short"
     assert [row["handled"] for row in await queue(people)] == [None]
     assert await people.balance("user:1") == 50
