@@ -379,7 +379,7 @@ class Model:
     def figures(self, day: date) -> dict[str, int]:
         """What the operator sees of a settled or void round."""
         round_ = self.rounds[day]
-        names = ("pool_fen", "refunded_fen", "forfeited_fen", "fee_fen", "carried_in_fen", "bonus_fen", "pot_fen")
-        names += ("carried_out_fen", "bonus_back_fen")
+        money = ("pool", "refunded", "forfeited", "fee", "carried_in", "bonus", "pot", "carried_out", "bonus_back")
+        names = [f"{name}_fen" for name in money]
         counts = {name: len(getattr(round_, name)) for name in ("members", "winners", "late")}
         return counts | {name: getattr(round_, name) for name in names}

@@ -122,10 +122,11 @@ async def test_opening_and_planning_wait_for_each_other(shared: Settings, servic
     async with service_with(shared) as other:
         async with service.store.transaction() as connection:
             await rulebook.lock(connection)
-            waiting = [asyncio.create_task(one) for one in (opened(other, NEXT), plan(other, NEXT, NEXT, bonus_fen=7))]
-            done, _ = await asyncio.wait(waiting, timeout=0.3)
+            opening = asyncio.create_task(opened(other, NEXT))
+            planning = asyncio.create_task(plan(other, NEXT, NEXT, bonus_fen=7))
+            done, _ = await asyncio.wait({opening, planning}, timeout=0.3)
             assert not done
-        rules, said = await asyncio.gather(*waiting)
+        rules, said = await opening, await planning
     assert (said.word, rules.bonus_fen) in [("planned", 7), ("rules_too_late", 0)]
 
 
@@ -233,7 +234,7 @@ async def test_old_defaults_are_left_out_of_what_is_read_and_say_the_same(servic
             begins, length = chance.randrange(30), chance.choice([None, None, 0, 3])
             until = None if length is None else DAY + timedelta(begins + length)
             name = chance.choice(["stake_fen", "fee_bps", "packet_cap_fen"])
-            terms = Terms(**{name: chance.randrange(1, 999)})
+            terms = msgspec.convert({name: chance.randrange(1, 999)}, Terms)
             change = Change(first_day=DAY + timedelta(begins), last_day=until, changes=terms)
             number = await rulebook.add(connection, change, "anna", "chance")
             if chance.random() < 0.2:
