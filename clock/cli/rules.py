@@ -47,14 +47,15 @@ def _plan(given: dict[str, Any]) -> Any:
     """What is to be planned, from the file or the options."""
     from clock.operators.rulebook import Plan
 
-    if not given["preview"]:
-        _require(given["reason"])
     try:
         told = msgspec.json.decode(given["file"].read_bytes()) if given["file"] else _of_options(given)
         whole = {**told, "preview": given["preview"]} | ({"reason": given["reason"]} if given["reason"] else {})
-        return msgspec.convert(whole, Plan, strict=bool(given["file"]))
+        plan = msgspec.convert(whole, Plan, strict=bool(given["file"]))
     except (msgspec.DecodeError, msgspec.ValidationError, TypeError, OSError) as error:
         raise click.UsageError(str(error)) from None
+    if not plan.preview:
+        _require(plan.reason)
+    return plan
 
 
 def _of_options(given: dict[str, Any]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ HOLIDAY = TODAY + timedelta(9)
 SAID = {
     "zh": {
         "previewed": "还没有排定",
-        "stake": "押金 ¥1.00 → ¥5.00",
-        "bonus": "平台加奖 ¥0.00 → ¥88.00",
-        "in_all": "平台加奖一共 ¥176.00",
+        "stake": "押金 ¥1 → ¥5",
+        "bonus": "平台加奖 ¥0 → ¥88",
+        "in_all": "平台加奖一共 ¥176",
         "plan": "排定",
         "take_back": "撤回",
         "back": "已撤回",
@@ -35,9 +35,9 @@ SAID = {
     },
     "en": {
         "previewed": "Nothing is planned yet",
-        "stake": "Stake ¥1.00 → ¥5.00",
-        "bonus": "Bonus of the house ¥0.00 → ¥88.00",
-        "in_all": "The house adds ¥176.00 in all",
+        "stake": "Stake ¥1 → ¥5",
+        "bonus": "Bonus of the house ¥0 → ¥88",
+        "in_all": "The house adds ¥176 in all",
         "plan": "Plan",
         "take_back": "Take back",
         "back": "Taken back by",
@@ -154,5 +154,6 @@ async def test_a_player_is_told_of_tomorrow_and_gets_the_round_that_was_promised
     await house.does(1, "/api/check-in")
     await house.it_is(day + timedelta(1), "08:05:00")
     assert await house.claims(1) == {"money": 5_000, "stake": 300, "total": 5_300}
+    await house.settled(day)
     figures = (await house.send("GET", f"/api/rounds/{day}"))["data"]
     assert (figures["bonus"], figures["pot"], figures["rules"]["campaign"]) == (5_000, 5_000, name)
