@@ -111,6 +111,8 @@ OUTCOMES: dict[str, Outcome] = {
         "The provider does not confirm that this number has failed: it is not sent again",
     ),
     "balance_short": _no("钱已经不在用户余额里", "The money is not in the user's balance any more"),
+    "event_due": _yes("将再次发送", "It will be sent again"),
+    "event_not_found": _no("没有这个事件", "No such event", 404),
     "books_agree": _yes("账目一致", "The books agree"),
     "books_differ": _no("账目不一致", "The books differ"),
     # refusals

@@ -9,7 +9,7 @@ import msgspec
 
 from clock.domain.outcomes import Answer
 from clock.game.totals import read
-from clock.operators import quarantine, rounds
+from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
 from clock.payments.again import send_again
@@ -84,6 +84,12 @@ async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
         return Answer("acknowledged", {"no": no})
 
     return await perform(service, by, Act("acknowledge", no, _of(failed), reason), work)
+
+
+async def event_again(service: Service, by: By, id_: str, reason: str) -> Answer:
+    """Send an event to its receiver again, under its id."""
+    act = Act("event_again", id_, reason=reason)
+    return await perform(service, by, act, lambda: events.again(service.store, id_, reason, by.who))
 
 
 async def export(service: Service, by: By, day: date, what: What) -> tuple[Answer, AsyncIterator[bytes] | None]:

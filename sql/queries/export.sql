@@ -1,13 +1,14 @@
 -- A round's books for the accountant, page by page after a key in one or two columns. Parameters are psycopg's.
 
--- export_orders: Orders by user, with what became of them.
+-- export_orders: Orders by user, with what became of them. Laterally: a join would read the whole round for each page.
 SELECT o.uid, o.order_no, o.order_id, o.amount_fen, o.at_ms, m.late, m.at_ms AS member_ms, c.at_ms AS checked_in_ms,
        l.packet_fen, l.at_ms AS claimed_ms
 FROM (SELECT * FROM orders WHERE day = %(day)s AND uid > %(first)s
       ORDER BY uid LIMIT %(limit)s) AS o
-LEFT JOIN members m ON m.day = %(day)s AND m.uid = o.uid
-LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = o.uid
-LEFT JOIN claims l ON l.day = %(day)s AND l.uid = o.uid ORDER BY o.uid
+LEFT JOIN LATERAL (SELECT late, at_ms FROM members WHERE day = %(day)s AND uid = o.uid LIMIT 1) AS m ON true
+LEFT JOIN LATERAL (SELECT at_ms FROM check_ins WHERE day = %(day)s AND uid = o.uid LIMIT 1) AS c ON true
+LEFT JOIN LATERAL (SELECT packet_fen, at_ms FROM claims WHERE day = %(day)s AND uid = o.uid LIMIT 1) AS l ON true
+ORDER BY o.uid
 
 -- export_payments: Payments by order and transaction.
 SELECT uid, order_no, transaction_id, channel, amount_fen, paid_at_ms, at_ms, outcome

@@ -39,6 +39,8 @@ ALL_RING = Watched(
     outgoing=[{"kind": "refund", "state": "failed", "count": 2, "fen": 300, "oldest_seconds": 9}],
     outgoing_stuck=1,
     quarantine_waiting=1,
+    events_oldest_seconds=700,
+    events_given_up=1,
     unanswered_orders=1,
     traffic={
         **add_up([]),

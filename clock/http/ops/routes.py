@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.types import ControllerRouterHandler
 
+from clock.http.ops.events import event_routes
 from clock.http.ops.export import export_routes
 from clock.http.ops.money import money_routes
 from clock.http.ops.people import people_routes
@@ -27,5 +28,5 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    subjects = (round_routes, money_routes, quarantine_routes, people_routes, export_routes, rules_routes)
+    subjects = (round_routes, money_routes, quarantine_routes, people_routes, export_routes, event_routes, rules_routes)
     return signed_in(service.tokens, live, *(route for routes in subjects for route in routes(service)))

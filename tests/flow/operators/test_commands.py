@@ -15,8 +15,21 @@ from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
 
 COMMANDS = (
-    *("up", "api", "worker", "migrate", "settle", "void", "reconcile", "rebuild", "quarantine", "token", "demo"),
-    *("again", "acknowledge", "actions", "export"),
+    *(
+        "up",
+        "api",
+        "worker",
+        "migrate",
+        "settle",
+        "void",
+        "reconcile",
+        "rebuild",
+        "quarantine",
+        "events",
+        "token",
+        "demo",
+    ),
+    *("again", "acknowledge", "actions", "export", "events"),
 )
 
 
@@ -110,6 +123,8 @@ USED_WRONGLY: list[tuple[list[str], str]] = [
     (["quarantine", "--limit", "0"], "--limit"),
     (["outgoing", "--state", "lost"], "lost"),
     (["unanswered", "yesterday"], "YYYY-MM-DD"),
+    (["events", "--state", "lost"], "lost"),
+    (["events", "--again", "event_1"], "--reason"),
     (["token", "0"], "UID"),
     (["token", str(2**53)], "UID"),
     (["token", "7", "--role", "admin"], "admin"),
