@@ -49,7 +49,8 @@ const ZH = {
   fair_agrees: "验算通过，一分不差", fair_differs: "验算不一致，请截图保存", fair_good: "通过", fair_bad: "不一致", fair_none: "没有验",
   fair_noted: "指纹和本机在结算前记下的一样", fair_not_noted: "指纹和本机在结算前记下的不一样", fair_never_noted: "结算前本机没有打开过这一轮，没有记下指纹",
   fair_seed: "种子的 SHA-256 就是公布的指纹", fair_not_seed: "种子的 SHA-256 不是公布的指纹", fair_no_digest: "浏览器只在 https 页面上计算 SHA-256，这一项没有验",
-  fair_pot: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3}", fair_packets: "由种子重算的 {0} 个红包，和公布的逐个相同",
+  fair_pot: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3}",
+  fair_pot_bonus: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3} + 平台加奖 {4}", fair_packets: "由种子重算的 {0} 个红包，和公布的逐个相同",
   fair_not_packets: "第 {0} 个红包和重算的不同", fair_sum: "红包合计 {0}，加上转入下一轮的 {1}，等于奖金", fair_mine: "你的打卡名次对应第 {0} 个红包，{1}",
   fair_not_mine: "第 {0} 个红包是 {1}，和你拿到的不同", seed_next: "正在进行的一轮，种子的 SHA-256",
 };
@@ -115,6 +116,7 @@ const EN = {
   fair_not_seed: "The seed's SHA-256 is not the published fingerprint",
   fair_no_digest: "Browsers compute SHA-256 on https pages only: not checked",
   fair_pot: "Shared {0} = forfeited stakes {1} − fee {2} + carried in {3}",
+  fair_pot_bonus: "Shared {0} = forfeited stakes {1} − fee {2} + carried in {3} + bonus {4}",
   fair_packets: "All {0} packets, computed from the seed, are those published",
   fair_not_packets: "Packet {0} is not the one that follows from the seed",
   fair_sum: "The packets, {0}, and what is carried on, {1}, are all that was shared", fair_mine: "By your rank, packet {0} is yours: {1}",
