@@ -61,7 +61,7 @@ export async function send(method, path, body) {
 }
 
 /** The summary's envelope, and the instant at which it was asked for. The first one is on its way already. */
-export async function summary() {
+export async function askSummary() {
   const { caller } = session;
   const early = first.early?.caller?.token === caller?.token ? first.early : null;
   first.early = null;

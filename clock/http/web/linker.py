@@ -34,14 +34,21 @@ def needed(*names: str, folder: Path = FOLDER) -> list[str]:
 
 
 def linked(*names: str, folder: Path = FOLDER) -> str:
-    """One script that runs these modules in their order. A module out of style is a ``ValueError`` that names it."""
-    parts = [_module(name, (folder / name).read_text("utf-8")) for name in needed(*names, folder=folder)]
+    """One script that runs these modules in their order. A module out of style, and the import of what is not exported,
+    is a ``ValueError`` that names it."""
+    parts, exported = [], {}
+    for name in needed(*names, folder=folder):
+        text = (folder / name).read_text("utf-8")
+        exported[name] = EXPORT.findall(text)
+        for _, some, source in IMPORT.findall(text):
+            for missing in set(filter(None, some.split(", "))) - set(exported[source]):
+                raise ValueError(f"{name}: {source} has no {missing}")
+        parts.append(_module(name, text, exported[name]))
     return "".join(['(() => {\n"use strict";\n', *parts, "})();\n"])
 
 
-def _module(name: str, text: str) -> str:
+def _module(name: str, text: str, exports: list[str]) -> str:
     """A function's result: an object of the module's exports, under the module's name."""
-    exports = EXPORT.findall(text)
     body = EXPORT.sub("", IMPORT.sub(_constant, text))
     if stray := STRAY.search(body):
         raise ValueError(f"{name}: {stray[0]!r} is not in the style of the house")
