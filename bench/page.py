@@ -1,6 +1,6 @@
 """The players' page on a slow line and a slow phone: from the navigation until the button works, in a real browser.
 
-The line is Chrome's preset *Slow 3G* (2 s before each answer, 400 kbit/s), the processor six times slower than this one.
+The line is Chrome's preset *Slow 3G* (2 s before each answer, 400 kbit/s), the processor is six times slower.
 """
 
 import os

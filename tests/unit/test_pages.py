@@ -109,7 +109,16 @@ def test_production_has_no_helpers_of_development(prod: Client) -> None:
 
 
 def test_only_files_of_the_pages_are_sent(prod: Client) -> None:
-    for name in ("index.html", "ops.html", "page.js", "dev.js", "nothing.js", "linker.py", "..%2fpages.py", "%2e%2e/pages.py"):
+    for name in (
+        "index.html",
+        "ops.html",
+        "page.js",
+        "dev.js",
+        "nothing.js",
+        "linker.py",
+        "..%2fpages.py",
+        "%2e%2e/pages.py",
+    ):
         assert prod.get(f"/web/{name}").status_code != 200, name
 
 
