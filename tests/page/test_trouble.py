@@ -307,8 +307,8 @@ async def test_a_token_that_has_expired(house: House, visits: Visits, day: date,
         "sessionStorage['clock.caller'] = sessionStorage['clock.caller'].replace('\"token\":\"', '$&x')"
     )
     await page.reload()
-    await button_is(page, "guest")
-    await expect(page.locator("#said")).to_have_text("Your session has ended, please open this page from the app again")
+    await button_is(page, "expired")
+    await expect(page.locator("#hint")).to_have_text("Your session has ended, please open this page from the app again")
     await expect(page.locator("#remind-card")).to_be_hidden()
     assert await page.evaluate("sessionStorage.length") == 0
 
