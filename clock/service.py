@@ -62,7 +62,7 @@ class Service:
         ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
         self.settling = Settling(ending, self.questions, self.standings)
-        self.voiding = Voiding(ending)
+        self.voiding = Voiding(ending, self.standings)
         self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)
         self.looks: dict[str, asyncio.Future[Any]] = {}

@@ -14,9 +14,9 @@ import msgspec
 from clock import metrics
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Calendar, Rules, Windows, following, previous, windows
+from clock.domain.rounds import Calendar, Rules, Windows, following, instant_ms, previous, windows
 from clock.game import keys
-from clock.game.batch import Batcher
+from clock.game.batch import Asked, Batcher
 from clock.game.client import call
 from clock.game.commands import Commands
 from clock.game.gametime import GameTime
@@ -35,6 +35,28 @@ class Round(msgspec.Struct, frozen=True):
     at: Windows
     seed_hash: str
     """SHA-256 of the seed, in hex: public from the moment that the round is created."""
+    told: dict[str, Any]
+    """What clients may know of the rules that never changes: instants in ms, money in fen."""
+
+
+def told_of(day: date, rules: Rules, remind_at: str) -> dict[str, Any]:
+    """:attr:`Round.told`. ``remind_at`` is this service's, ``HH:MM``; empty where it sends no reminders."""
+    at = windows(day, rules)
+    return {
+        "stake_fen": rules.stake_fen,
+        "split": rules.split,
+        "nobody": rules.nobody,
+        "fee_bps": rules.fee_bps,
+        "packet_cap_fen": rules.packet_cap_fen,
+        "lucky_count": rules.lucky_count,
+        "lucky_bps": rules.lucky_bps,
+        "timezone": rules.timezone,
+        "join_opens_ms": at.join_opens_ms,
+        "join_closes_ms": at.join_closes_ms,
+        "check_in_opens_ms": at.check_in_opens_ms,
+        "claim_closes_ms": at.claim_closes_ms,
+        "remind_at_ms": instant_ms(following(day), remind_at, rules.timezone) if remind_at else None,
+    }
 
 
 class Opens(Protocol):
@@ -51,6 +73,7 @@ class Asking:
     def __init__(self, settings: Settings, redis: Commands, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
+        self._remind_at = settings.remind_at if settings.reminder_url else ""
         self.rounds: dict[date, Round] = {}
         """Rounds cached in this process. A verb looks here before it awaits :meth:`round`."""
         self._closes: dict[date, list[int]] = {}
@@ -82,7 +105,8 @@ class Asking:
         if text is None or seed_hash is None:
             return None
         rules = msgspec.json.decode(text, type=Rules)
-        return Round(day, rules, windows(day, rules), seed_hash.decode())
+        told = told_of(day, rules, self._remind_at)
+        return Round(day, rules, windows(day, rules), seed_hash.decode(), told)
 
     def closes(self, day: date, closes_ms: list[int]) -> None:
         """Note when check-in closes in each shard of a round."""
@@ -113,6 +137,10 @@ class Asking:
             round_ = await self.round(day)
         return round_
 
+    async def kept(self, day: date) -> Round | None:
+        """The round of a day as far as Redis has it: nothing is opened for it."""
+        return self.rounds.get(day) or await self._read(day)
+
     async def totals_of(self, round_: Round) -> Totals:
         """The cached totals of a round; reopens the round if Redis has lost it."""
         totals = await self.totals.get(round_.day, round_.rules.shards)
@@ -137,11 +165,19 @@ class Asking:
         return reply
 
     async def ask(
-        self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float
+        self,
+        script: Script,
+        round_: Round,
+        shard: int,
+        args: tuple[Value, ...],
+        arrived: float,
+        asked: Asked | None = None,
     ) -> tuple[int, Any]:
-        """One user's result and the script's time; opens the round if the shard does not have it yet."""
+        """One user's result and the script's time; opens the round if the shard does not have it yet. ``asked``: the
+        query, where it is on its way already."""
         for _ in range(2):
-            now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
+            now_ms, result = await (asked or self.batcher.submit(script, round_.day, shard, args, arrived))
+            asked = None
             if result == b"clock_moved":
                 raise Unavailable("Redis' clock has jumped: nobody is refused by it")
             if result != b"no_round":

@@ -33,6 +33,16 @@ REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", 
 """The script's answer to a repeated request, by its first answer; every other word is answered again unchanged."""
 
 
+Asked = asyncio.Future[Any]
+"""``(now_ms, result)`` of a query on its way."""
+
+
+def _looked_at(asked: Asked) -> None:
+    """Mark the exception as retrieved: the caller may already have failed on another query."""
+    if not asked.cancelled():
+        asked.exception()
+
+
 Lane = tuple[Script, Day, int]
 Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 
@@ -105,6 +115,12 @@ class Batcher:
             place.again.append(future)
         self.waiting += 1
         return future
+
+    def submit_early(self, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float) -> Asked:
+        """As :meth:`submit`, for a query whose result the caller takes after another one, or never."""
+        asked = self.submit(script, day, shard, args, arrived)
+        asked.add_done_callback(_looked_at)
+        return asked
 
     async def _run(self, lane: Lane, queue: Queue) -> None:
         """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""

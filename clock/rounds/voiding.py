@@ -11,6 +11,7 @@ from clock.books.store import one, rows
 from clock.game import keys
 from clock.rounds.ending import Ending, owe_refunds
 from clock.rounds.recorded import Recorded
+from clock.rounds.standings import Standings
 
 log = structlog.get_logger()
 
@@ -18,9 +19,10 @@ log = structlog.get_logger()
 class Voiding:
     """Every step is idempotent and may run in several processes."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, standings: Standings) -> None:
         self._ending = ending
         self._store = ending.store
+        self._standings = standings
 
     async def void(self, day: date, reason: str) -> str:
         """Void the round. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
@@ -45,6 +47,7 @@ class Voiding:
     async def _give_back(self, round_: Recorded) -> None:
         day = round_.day
         await self._ending.close_shards(round_, "void")
+        await self._standings.alert(day)
         async with self._store.transaction() as connection:
             await rows(connection, "drop_manifest", day=day)
             await rows(connection, "give_carried_back", day=day)
