@@ -33,7 +33,7 @@ async def said_otherwise(page: Page, **changes: Any) -> AsyncIterator[None]:
         envelope = await reply.json()
         summary = envelope["data"]["summary"]
         for name, value in changes.items():
-            summary[name] = {**(summary[name] or {}), **value} if isinstance(value, dict) else value
+            summary[name] = {**(summary.get(name) or {}), **value} if isinstance(value, dict) else value
         await route.fulfill(response=reply, json=envelope)
 
     await page.route("**/api/summary", other)
