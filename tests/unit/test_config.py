@@ -88,7 +88,7 @@ def test_a_value_that_cannot_be_used_names_its_setting(field: msgspec.structs.Fi
         *(("QUEUE_URL", text) for text in ("localhost", "postgresql://h/clock", "redis://h:65536")),
         *(("DATABASE_URL", text) for text in ("nonsense", "redis://h", "mysql://h/clock")),
         *(("PLATFORM_URL", text) for text in ("platform.example", "ftp://platform.example")),
-        *(("REMINDER_URL", text) for text in ("reminders", "//platform.example")),
+        *((name, text) for name in ("REMINDER_URL", "EVENTS_URL") for text in ("reminders", "//platform.example")),
         *(("WEBHOOK_SECRET", text) for text in ("secret", "WHSEC_c2VjcmV0", "whsec_c2VjcmV0 c2VjcmV0")),
         *(("WEBHOOK_SECRET", text) for text in ("whsec_", "whsec_%%%", "whsec_a", "whsec_c2VjcmV0 whsec_")),
     ],
