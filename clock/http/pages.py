@@ -88,11 +88,10 @@ class Document(msgspec.Struct, frozen=True):
     version: str
 
 
-@lru_cache(maxsize=2)
-def document(env: str) -> Document:
+def document(settings: Settings) -> Document:
     """The page with its styles and scripts in it, each allowed by its hash; in development with the bar that moves the
     clock."""
-    modules = ("page.js", "dev.js") if env == "dev" else ("page.js",)
+    modules = ("page.js", "dev.js") if settings.env == "dev" else ("page.js",)
     old, first, style = ((FOLDER / name).read_text("utf-8") for name in ("old.js", "first.js", "page.css"))
     parts = {"style": style, "old": old, "first": first, "script": linked(*modules)}
     html = (FOLDER / "index.html").read_text("utf-8")
@@ -120,7 +119,7 @@ def files(settings: Settings) -> dict[str, File]:
     loaded = {f"/web/{name}": FOLDER / name for name in names}
     loaded |= {f"/schema/static/{file.name}": file for file in OPENAPI_ASSETS.iterdir() if file.suffix in TYPES}
     found = {path: _file(TYPES[file.suffix], file.read_bytes(), headers()) for path, file in loaded.items()}
-    page = document(settings.env)
+    page = document(settings)
     found["/"] = _file(TYPES[".html"], page.html.encode(), page.headers)
     found["/ops"] = _file(TYPES[".html"], _operators_page(settings), headers())
     return found

@@ -42,7 +42,7 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
         return answer
 
-    page = pages.document(service.settings.env).version
+    page = pages.document(service.settings).version
 
     async def summary(uid: int | None, extra: Extra | None, call: Call) -> Answer:
         """With the version of the players' page, by which an open one learns that there is another."""

@@ -8,12 +8,13 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, expect
 
+from clock.config import Settings
 from clock.http.pages import document
 from tests.page.visitor import House, Visitor, button_is, visitor
 
 PASSED_ON = ("authorization", "content-type", "accept-language")
 NOT_PASSED_ON = ("content-encoding", "content-length", "transfer-encoding", "connection")
-NEWEST = document("dev").version
+NEWEST = document(Settings(env="dev")).version
 
 HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true });"
 

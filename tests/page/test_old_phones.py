@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from clock.config import Settings
 from clock.http.pages import document
 from clock.http.web.linker import linked
 from tests.page.visitor import House, Visitor, button_is
@@ -77,7 +78,7 @@ async def test_a_day_is_played_on_an_old_phone(house: House, visits: Visits, day
 
 def broken() -> dict[str, Any]:
     """The page as an older parser reads newer words: its largest script has an error."""
-    page, script = document("prod"), linked("page.js")
+    page, script = document(Settings(env="prod")), linked("page.js")
     wrong = script.replace("return { ", "return @ { ", 1)
     hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in (script, wrong)]
     policy = page.headers["content-security-policy"].replace(*hashes)

@@ -201,9 +201,11 @@ async def visitor(
 
 async def without_bar(visitor: Visitor) -> None:
     """From now on the page is sent as in production: without the bar that moves the clock, and without the till."""
-    page = document("prod")
+    page = document(Settings(env="prod"))
     lines = {**page.headers, "content-type": "text/html; charset=utf-8"}
-    html = page.html.replace(page.version, document("dev").version)  # or the page would fetch the one with the bar
+    html = page.html.replace(
+        page.version, document(Settings(env="dev")).version
+    )  # or the page would fetch the one with the bar
     await visitor.context.route(f"{visitor.house.url}/", lambda route: route.fulfill(body=html, headers=lines))
 
 

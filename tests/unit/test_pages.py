@@ -64,7 +64,7 @@ def test_the_question_for_the_summary_is_at_the_beginning_of_the_document(prod: 
 
 
 def test_a_document_has_a_version_of_its_own() -> None:
-    prod, dev = document("prod"), document("dev")
+    prod, dev = document(Settings(env="prod")), document(Settings(env="dev"))
     assert f'data-page="{prod.version}"' in prod.html
     assert prod.version != dev.version
     assert "{{" not in prod.html
