@@ -20,12 +20,12 @@ HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true });"
 
 
 class Before:
-    """What stands before the service and can still have an older page. ``change`` makes the page's text; ``asked`` are
-    the paths."""
+    """What stands before the service and can still have an older page. ``changes``: what it makes of the next answers
+    with the page; ``asked`` are the paths."""
 
     def __init__(self, house: House) -> None:
         self.house = house
-        self.change: Callable[[str], str] = lambda text: text
+        self.changes: list[Callable[[str], str]] = []
         self.asked: list[str] = []
         self.url = ""
 
@@ -36,7 +36,9 @@ class Before:
         async with self.house.session.request(request.method, url, headers=headers, data=body) as reply:
             text = await reply.text()
             lines = {name: value for name, value in reply.headers.items() if name.lower() not in NOT_PASSED_ON}
-        return web.Response(status=reply.status, text=self.change(text) if request.path == "/" else text, headers=lines)
+        if request.path == "/" and self.changes:
+            text = self.changes.pop(0)(text)
+        return web.Response(status=reply.status, text=text, headers=lines)
 
     def documents(self) -> int:
         return self.asked.count("/")
@@ -91,9 +93,8 @@ async def test_a_page_that_is_kept_is_opened_without_a_question_for_it(
 
 
 async def test_an_older_page_is_new_at_the_next_opening(before: Before, member: Visitor, uid: int) -> None:
-    before.change = older
+    before.changes = [older]
     await member.opens(uid)
-    before.change = lambda text: text
     await button_is(member.page, "wait")
     async with asyncio.timeout(10):
         while before.documents() < 2:
@@ -110,21 +111,17 @@ async def test_an_older_page_is_new_at_the_next_opening(before: Before, member: 
 async def test_an_older_page_that_nobody_looks_at_opens_the_new_one_itself(
     before: Before, member: Visitor, uid: int
 ) -> None:
-    before.change = older
+    before.changes = [older]
     await member.page.add_init_script(HIDDEN)
-    async with member.page.expect_response(f"{before.url}/"):
-        await member.opens(uid)
-    before.change = lambda text: text
+    await member.opens(uid)
     await version_is(member, NEWEST)
     await button_is(member.page, "wait")
 
 
 async def test_an_older_page_that_does_not_run_mends_itself(before: Before, member: Visitor, uid: int) -> None:
     member.expects("Content Security Policy")
-    before.change = broken
-    async with member.page.expect_response(f"{before.url}/"):
-        await member.opens(uid)
-    before.change = lambda text: text
+    before.changes = [broken]
+    await member.opens(uid)
     await version_is(member, NEWEST)
     await button_is(member.page, "wait")
 
@@ -132,7 +129,7 @@ async def test_an_older_page_that_does_not_run_mends_itself(before: Before, memb
 async def test_two_versions_that_answer_by_turns_open_the_page_once_more_at_most(
     before: Before, member: Visitor, uid: int
 ) -> None:
-    before.change = older
+    before.changes = [older] * 9
     await member.page.add_init_script(HIDDEN)
     await member.opens(uid)
     async with asyncio.timeout(10):
