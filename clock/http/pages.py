@@ -116,7 +116,7 @@ def _operators_page(settings: Settings) -> bytes:
 
 def files(settings: Settings) -> dict[str, File]:
     """The pages, and every file that they and ``/schema`` load, by path."""
-    names = [*needed("ops.js"), "page.css", "ops.css", "icon.svg"]
+    names = [*needed("ops.js"), "page.css", "ops.css", "icon.svg", "icon-alarm.svg"]
     loaded = {f"/web/{name}": FOLDER / name for name in names}
     loaded |= {f"/schema/static/{file.name}": file for file in OPENAPI_ASSETS.iterdir() if file.suffix in TYPES}
     found = {path: _file(TYPES[file.suffix], file.read_bytes(), headers()) for path, file in loaded.items()}
