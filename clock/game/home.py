@@ -16,7 +16,7 @@ from clock.domain.records import (
     clock_status,
     red_status,
 )
-from clock.domain.rounds import previous
+from clock.domain.rounds import following, previous
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import Asking, Round
@@ -40,8 +40,9 @@ class Home:
 
     async def summary(self, uid: int | None, extra: Extra | None, arrived: float) -> Answer:
         """The home page. ``uid`` is ``None`` for a guest. ``arrived`` and errors are as in :mod:`clock.game.verbs`."""
+        tomorrow = await self._next(uid)
         if uid is None:
-            return Answer("ok", {"summary": await self._of_guest()})
+            return Answer("ok", {"summary": {**await self._of_guest(), "next": tomorrow}})
         if extra is not None:
             await self._profiles.note(uid, extra, arrived)
         asked = self._flags.ask(uid, arrived)
@@ -50,6 +51,7 @@ class Home:
         except BaseException:
             leave(asked)
             raise
+        home["next"] = tomorrow
         home["is_remind"], unseen = await self._flags.of(uid, arrived, asked)
         if unseen is not None:
             home["is_alert"] = 1
@@ -121,6 +123,14 @@ class Home:
         home["zero_time"] = _seconds(today.at.join_closes_ms - now_ms)
         home["is_start"] = int(today.at.join_opens_ms <= now_ms < today.at.join_closes_ms and totals.state != "void")
         return home
+
+    async def _next(self, uid: int | None) -> dict[str, Any] | None:
+        """Tomorrow's round, once it exists: what it will be like."""
+        day = following(self._asking.calendar.day_at(self._asking.time.now_ms()))
+        opened = self._asking.rounds.get(day) or await self._asking.if_open(day)
+        if opened is None:
+            return None
+        return {"round": day.isoformat(), "rules": self._rules(opened, uid), "campaign": opened.rules.campaign}
 
     def _shown(self, shown: Round, totals: Totals, yest_money: int, now_ms: int, uid: int | None) -> dict[str, Any]:
         """The home page of this round for a user who is not a member of it."""

@@ -8,6 +8,7 @@ import pytest
 
 from clock.config import Settings
 from clock.domain.outcomes import Answer
+from clock.domain.rulebook import Change, Terms
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.service import Service
@@ -136,6 +137,12 @@ async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Se
             assert channels == [{"channel": "platform"}] * 2  # through which their payouts leave
             service.time.stop_at(instant(DAY + timedelta(days=3), "12:00"))
             await service.opener.open_round(DAY + timedelta(days=3))
+            assert (await join(service, 1)).startswith("TTC")  # the environment decides nothing any more
+            later = DAY + timedelta(days=5)
+            change = Change(first_day=later, changes=Terms(order_prefix="NEW"))
+            assert (await service.planning.plan(change, "anna", "a new name", later)).word == "planned"
+            service.time.stop_at(instant(later, "12:00"))
+            await service.opener.open_round(later)
             assert (await join(service, 1)).startswith("NEW")
 
 
