@@ -13,6 +13,7 @@ from clock.config import Settings
 from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.http import me
 from clock.operators import quarantine
+from clock.payments import again
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, People, Scripted, send
 from tests.model.world import new_world
@@ -182,6 +183,26 @@ async def test_the_lines_add_up_to_the_balance(story: Story, name: str) -> None:
     if state:
         await story.sends(state)
     assert await story.lines() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "credit"),
+    [("void, not given back", "refund_failed"), ("claimed, not paid out", "payout_failed")],
+)
+async def test_they_add_up_when_what_failed_is_sent_again(story: Story, name: str, credit: str) -> None:
+    play, state, before = STORIES[name]
+    await play(story)
+    await story.sends(state)
+    fen = before[0][1]
+    for _ in range(2):
+        [row] = await story.rows("SELECT no FROM outgoing WHERE uid = 1 AND state = 'failed' AND handled IS NULL")
+        failed_row = await story.service.store.one("get_failed", no=row["no"])
+        assert failed_row is not None
+        assert (await again.send_again(story.service.store, story.service.channels, failed_row))[0] == "sent_again"
+        assert await story.lines() == [("sent_again", -fen, "owed"), *before]
+        await story.sends("failed")
+        before = [(credit, fen, None), ("sent_again", -fen, "failed"), *before]
+        assert await story.lines() == before
 
 
 async def test_they_add_up_over_days_that_went_wrong_in_every_way(story: Story) -> None:

@@ -1,6 +1,6 @@
 /** Every sentence of the operators' page, in Chinese and English. */
 
-import { language } from "/web/texts.js";
+import { tongue } from "/web/texts.js";
 
 const ZH = {
   runbook: "操作手册", planned: "未开放",
@@ -154,7 +154,7 @@ const EN = {
 
 /** A sentence in the chosen language; `{0}`, `{1}`, … are filled in. */
 export function t(name, ...values) {
-  const text = (language === "en" ? EN : ZH)[name] ?? name;
+  const text = (tongue.language === "en" ? EN : ZH)[name] ?? name;
   return text.replace(/\{(\d)\}/g, (_, i) => values[i]);
 }
 
@@ -168,7 +168,7 @@ export function lasting(seconds) {
 
 /** Puts every marked text of the document into the chosen language. */
 export function translate() {
-  document.documentElement.lang = language === "en" ? "en" : "zh-CN";
+  document.documentElement.lang = tongue.language === "en" ? "en" : "zh-CN";
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));
