@@ -28,6 +28,9 @@ ASK_AGAIN = 3
 
 ROUNDS_REMEMBERED = 64
 
+MISSED_SECONDS = 1.0
+"""How long a round that does not exist yet is not looked for again."""
+
 
 class Round(msgspec.Struct, frozen=True):
     day: date
@@ -50,6 +53,8 @@ def told_of(day: date, rules: Rules, remind_at: str) -> dict[str, Any]:
         "packet_cap_fen": rules.packet_cap_fen,
         "lucky_count": rules.lucky_count,
         "lucky_bps": rules.lucky_bps,
+        "bonus_fen": rules.bonus_fen,
+        "campaign": rules.campaign,
         "timezone": rules.timezone,
         "join_opens_ms": at.join_opens_ms,
         "join_closes_ms": at.join_closes_ms,
@@ -76,6 +81,8 @@ class Asking:
         self._remind_at = settings.remind_at if settings.reminder_url else ""
         self.rounds: dict[date, Round] = {}
         """Rounds cached in this process. A verb looks here before it awaits :meth:`round`."""
+        self._missed = date.min, 0.0
+        """A day whose round was looked for, and until when that holds."""
         self._closes: dict[date, list[int]] = {}
         """When check-in closes in each shard, of rounds in which one closes later than the rules say."""
         self.time = time
@@ -94,10 +101,23 @@ class Asking:
                 known = await self._read(day)
             if known is None:
                 raise Unavailable(f"round {day} does not open")
-            if len(self.rounds) > ROUNDS_REMEMBERED:
-                self.rounds.clear()
-            self.rounds[day] = known
+            self._remember(known)
         return known
+
+    async def if_open(self, day: date) -> Round | None:
+        """The round of a day, as long as it exists. A day without one is looked for once a second."""
+        known = self.rounds.get(day)
+        if known is None and (self._missed[0] != day or time.monotonic() >= self._missed[1]):
+            self._missed = day, time.monotonic() + MISSED_SECONDS
+            known = await self._read(day)
+            if known is not None:
+                self._remember(known)
+        return known
+
+    def _remember(self, known: Round) -> None:
+        if len(self.rounds) > ROUNDS_REMEMBERED:
+            self.rounds.clear()
+        self.rounds[known.day] = known
 
     async def _read(self, day: date) -> Round | None:
         """The round as its first shard has it."""

@@ -37,10 +37,9 @@ Asked = asyncio.Future[Any]
 """``(now_ms, result)`` of a query on its way."""
 
 
-def _looked_at(asked: Asked) -> None:
-    """Mark the exception as retrieved: the caller may already have failed on another query."""
-    if not asked.cancelled():
-        asked.exception()
+def leave(asked: Asked) -> None:
+    """Mark the exception as retrieved, now or when it comes: the caller has failed on another query."""
+    asked.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 Lane = tuple[Script, Day, int]
@@ -115,12 +114,6 @@ class Batcher:
             place.again.append(future)
         self.waiting += 1
         return future
-
-    def submit_early(self, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float) -> Asked:
-        """As :meth:`submit`, for a query whose result the caller takes after another one, or never."""
-        asked = self.submit(script, day, shard, args, arrived)
-        asked.add_done_callback(_looked_at)
-        return asked
 
     async def _run(self, lane: Lane, queue: Queue) -> None:
         """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""

@@ -29,7 +29,7 @@ class Flags:
 
     def ask(self, uid: int, arrived: float) -> Asked:
         """Start the query whose result :meth:`of` takes; the caller can run others meanwhile."""
-        return self._batcher.submit_early(FLAGS, keys.USERS, 0, (uid,), arrived)
+        return self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
 
     async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, date | None]:
         """``is_remind``, and the round whose result the user has not seen; from the query ``asked`` or a new one."""

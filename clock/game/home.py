@@ -16,10 +16,11 @@ from clock.domain.records import (
     clock_status,
     red_status,
 )
-from clock.domain.rounds import previous
+from clock.domain.rounds import following, previous
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import Asking, Round
+from clock.game.batch import leave
 from clock.game.flags import Flags
 from clock.game.profiles import Profiles
 from clock.game.scripts import load
@@ -39,12 +40,18 @@ class Home:
 
     async def summary(self, uid: int | None, extra: Extra | None, arrived: float) -> Answer:
         """The home page. ``uid`` is ``None`` for a guest. ``arrived`` and errors are as in :mod:`clock.game.verbs`."""
+        tomorrow = await self._next(uid)
         if uid is None:
-            return Answer("ok", {"summary": await self._of_guest()})
+            return Answer("ok", {"summary": {**await self._of_guest(), "next": tomorrow}})
         if extra is not None:
             await self._profiles.note(uid, extra, arrived)
         asked = self._flags.ask(uid, arrived)
-        home = await self._of_user(uid, arrived)
+        try:
+            home = await self._of_user(uid, arrived)
+        except BaseException:
+            leave(asked)
+            raise
+        home["next"] = tomorrow
         home["is_remind"], unseen = await self._flags.of(uid, arrived, asked)
         if unseen is not None:
             home["is_alert"] = 1
@@ -75,20 +82,28 @@ class Home:
             state = (await asking.ask(STATUS, yesterday, shard, (uid,), arrived))[1]
             if state[0] in MEMBER_STATES:
                 home["clock_status"], home["red_time"] = clock_status(state[0]), _seconds(settle_ms - now_ms)
-                home["yesterday"] = yesterday_of(yesterday, totals, state)
-                return home
-            asked = None
+            else:
+                home = await self._in_today(today, totals.pool_fen, now_ms, uid, arrived)
         else:
-            asked = asking.batcher.submit_early(STATUS, yesterday.day, shard, (uid,), arrived)
-        of_today = asking.totals.known(today.day) or await asking.totals_of(today)
-        home = self._today(today, of_today, totals.pool_fen, now_ms, uid)
-        its_shard = keys.shard_of(uid, today.rules.shards)
-        its_state = (await asking.ask(STATUS, today, its_shard, (uid,), arrived))[1]
-        home["clock_status"] = clock_status(its_state[0])
-        home["order"] = order_of(today, its_shard, uid, its_state, now_ms)
-        if asked is not None:
+            asked = asking.batcher.submit(STATUS, yesterday.day, shard, (uid,), arrived)
+            try:
+                home = await self._in_today(today, totals.pool_fen, now_ms, uid, arrived)
+            except BaseException:
+                leave(asked)
+                raise
             state = (await asking.ask(STATUS, yesterday, shard, (uid,), arrived, asked))[1]
         home["yesterday"] = yesterday_of(yesterday, totals, state)
+        return home
+
+    async def _in_today(self, today: Round, yest_money: int, now_ms: int, uid: int, arrived: float) -> dict[str, Any]:
+        """Today's round, with the user's state and open order."""
+        asking = self._asking
+        totals = asking.totals.known(today.day) or await asking.totals_of(today)
+        home = self._today(today, totals, yest_money, now_ms, uid)
+        shard = keys.shard_of(uid, today.rules.shards)
+        state = (await asking.ask(STATUS, today, shard, (uid,), arrived))[1]
+        home["clock_status"] = clock_status(state[0])
+        home["order"] = order_of(today, shard, uid, state, now_ms)
         return home
 
     async def _rounds(self, now_ms: int) -> tuple[Round, Round]:
@@ -108,6 +123,14 @@ class Home:
         home["zero_time"] = _seconds(today.at.join_closes_ms - now_ms)
         home["is_start"] = int(today.at.join_opens_ms <= now_ms < today.at.join_closes_ms and totals.state != "void")
         return home
+
+    async def _next(self, uid: int | None) -> dict[str, Any] | None:
+        """Tomorrow's round, once it exists: what it will be like."""
+        day = following(self._asking.calendar.day_at(self._asking.time.now_ms()))
+        opened = self._asking.rounds.get(day) or await self._asking.if_open(day)
+        if opened is None:
+            return None
+        return {"round": day.isoformat(), "rules": self._rules(opened, uid), "campaign": opened.rules.campaign}
 
     def _shown(self, shown: Round, totals: Totals, yest_money: int, now_ms: int, uid: int | None) -> dict[str, Any]:
         """The home page of this round for a user who is not a member of it."""
@@ -149,9 +172,8 @@ class Home:
         if round_ is None:
             return None
         shards = round_.rules.shards
-        asked = asking.batcher.submit_early(RESULT, day, keys.shard_of(uid, shards), (uid,), arrived)
         totals = asking.totals.known(day) or await asking.totals.get(day, shards)
-        _, said = await asked
+        _, said = await asking.batcher.submit(RESULT, day, keys.shard_of(uid, shards), (uid,), arrived)
         return result_of(round_, totals, said) if isinstance(said, list) else None
 
 

@@ -17,6 +17,7 @@ LINES: dict[str, tuple[tuple[str, int], ...]] = {
     "payout": (("payout", -1),),
     "payout_failed": (("payout_failed", 1),),
     "refund_failed": (("refund_failed", 1),),
+    "sent_again": (("sent_again", -1),),
 }
 """What a user sees of each kind of transfer: lines with their signs, the last one first. What a transfer changes in the
 user's account is the sum of its lines; one that goes past the account, as from the provider into a pool, has two. So
@@ -33,6 +34,7 @@ TITLES = {
     "payout": ("提现到钱包", "Paid out"),
     "payout_failed": ("提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": ("退款失败，退回余额", "Refund failed, now in your balance"),
+    "sent_again": ("余额重新转出", "Sent again from your balance"),
 }
 """The title of each line in Chinese and English."""
 

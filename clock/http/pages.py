@@ -14,6 +14,7 @@ from litestar_offline_docs import core as offline_docs
 
 from clock.config import Settings
 from clock.http.lane import joined
+from clock.http.ops.runbook import runbook
 from clock.http.refusals import Refused
 from clock.http.web.linker import FOLDER, linked, needed
 
@@ -114,13 +115,14 @@ def _operators_page(settings: Settings) -> bytes:
 
 
 def files(settings: Settings) -> dict[str, File]:
-    """Both pages, and every file that they and ``/schema`` load, by path."""
-    names = [*needed("ops.js"), "page.css", "ops.css", "icon.svg"]
+    """The pages, and every file that they and ``/schema`` load, by path."""
+    names = [*needed("ops.js"), "page.css", "ops.css", "icon.svg", "icon-alarm.svg"]
     loaded = {f"/web/{name}": FOLDER / name for name in names}
     loaded |= {f"/schema/static/{file.name}": file for file in OPENAPI_ASSETS.iterdir() if file.suffix in TYPES}
     found = {path: _file(TYPES[file.suffix], file.read_bytes(), headers()) for path, file in loaded.items()}
     page = document(settings)
     found["/"] = _file(TYPES[".html"], page.html.encode(), page.headers)
+    found["/ops/runbook"] = _file(TYPES[".html"], runbook(), headers())
     found["/ops"] = _file(TYPES[".html"], _operators_page(settings), headers())
     return found
 

@@ -9,6 +9,7 @@ from litestar.params import QueryParameter
 
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
+from clock.domain.shapes import masked
 from clock.http.wire import Envelope
 from clock.rounds.recorded import recorded
 from clock.service import Service
@@ -18,6 +19,12 @@ DEPTH = 10_000
 
 SUMMARY_KEPT_S = 1
 """The guest's home counts down in seconds."""
+SUMS = (
+    *("refunded", "forfeited", "fee", "carried_in", "bonus", "pot"),
+    *("carried_out", "bonus_back", "smallest", "largest"),
+)
+"""Of a round that has ended, in fen."""
+
 KEPT_S = 60
 """What changes once a day."""
 
@@ -27,11 +34,6 @@ RESPONSES = {
     status: ResponseSpec(Envelope, description=text)
     for status, text in {400: "bad_request", 404: "not_found", 413: "too_large", 503: "unavailable"}.items()
 }
-
-
-def masked(mobile: str) -> str:
-    """The first three and the last four digits; a shorter number is masked entirely."""
-    return f"{mobile[:3]}****{mobile[-4:]}" if len(mobile) > 7 else "****" if mobile else ""
 
 
 def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:
@@ -80,7 +82,6 @@ async def figures(service: Service, day: date) -> Answer:
     if not ended and round_.state not in SPLIT_STATES:
         live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
-    sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
     return Answer(
         "ok",
         {
@@ -91,7 +92,7 @@ async def figures(service: Service, day: date) -> Answer:
             "winners": counted["winners"],
             "late": counted["late"],
             "pool": counted["pool_fen"],
-            **{name: row[f"{name}_fen"] if ended else None for name in sums},
+            **{name: row[f"{name}_fen"] if ended else None for name in SUMS},
             "packets": (0 if row["state"] == "void" else row["winners"]) if ended else None,
             "extensions": [
                 {name: one[name] for name in ("cause", "reason", "since_ms", "by_ms", "shards", "asleep")}

@@ -53,6 +53,8 @@ async def figures(service: Service, day: date) -> Answer:
             "fee": row["fee_fen"],
             "carried_in": row["carried_in_fen"],
             "carried_out": row["carried_out_fen"],
+            "bonus": row["bonus_fen"],
+            "bonus_back": row["bonus_back_fen"],
             "pot": row["pot_fen"],
             "packets": row["winners"] if row["state"] in SPLIT_STATES else 0,
             "packets_published": live.published,
@@ -117,6 +119,17 @@ async def _ended(day: date, work: Awaitable[str]) -> Answer:
     except BooksDiffer as error:
         log.error("books_differ", day=str(day), error=str(error))
         return Answer("books_differ", {**shown, "difference": str(error)})
+
+
+async def reconciled(store: Store, day: date) -> Answer:
+    """The last comparison of a round's books, if there was one."""
+    if await store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    last = await store.one("last_reconciliation", day=day)
+    if last is None:
+        return Answer("ok", {"reports": []})
+    word = "books_differ" if last["differences"] else "books_agree"
+    return Answer(word, {"reports": [{"day": day.isoformat(), **last}]})
 
 
 async def reconcile_rounds(service: Service, day: date | None) -> Answer:

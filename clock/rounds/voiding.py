@@ -1,4 +1,4 @@
-"""Voiding a round before claiming opens: every stake is owed back.
+"""Voiding a round before claiming opens: every stake is owed back, and a bonus goes back to the house.
 
 open, closed, split ──▶ voiding ──▶ void
 """
@@ -7,6 +7,7 @@ from datetime import date
 
 import structlog
 
+from clock.books import ledger
 from clock.books.store import rows
 from clock.books.telling import tell
 from clock.domain.webhooks import RoundVoid
@@ -59,4 +60,5 @@ class Voiding:
             for row in await rows(connection, "mark_void", day=day, **figures):
                 fact = RoundVoid(round=day.isoformat(), reason=row["void_reason"], **figures)
                 await tell(self._store, connection, day, fact, now_ms)
+            await ledger.post_settlement(connection, day)
         log.info("round_voided", day=str(day))

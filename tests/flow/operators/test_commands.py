@@ -1,6 +1,7 @@
 """The command line of a real process."""
 
 import asyncio
+import json
 
 import pytest
 from click.testing import CliRunner
@@ -14,18 +15,21 @@ from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
 
 COMMANDS = (
-    "up",
-    "api",
-    "worker",
-    "migrate",
-    "settle",
-    "void",
-    "reconcile",
-    "rebuild",
-    "quarantine",
-    "events",
-    "token",
-    "demo",
+    *(
+        "up",
+        "api",
+        "worker",
+        "migrate",
+        "settle",
+        "void",
+        "reconcile",
+        "rebuild",
+        "quarantine",
+        "events",
+        "token",
+        "demo",
+    ),
+    *("again", "acknowledge", "actions", "export", "events"),
 )
 
 
@@ -91,6 +95,20 @@ async def test_an_operator_can_do_everything_from_the_command_line(api: Api, set
     assert (await figures(api))["void_reason"] is None
 
 
+async def test_who_acts_is_named_and_may_do_what_the_token_says(api: Api, settings: Settings) -> None:
+    status, named = await clock(settings, "token", "--role", "operator", "--name", "anna", "--scope", "read")
+    headers = {"authorization": f"Bearer {named.strip()}"}
+    assert (status, (await api.send("GET", "/ops/actions", None, headers))[0]) == (0, 200)
+    http, reply = await api.send("POST", f"/ops/rounds/{DAY}/void", {"reason": "x"}, headers)
+    assert (http, reply["code"], "money" in reply["message"]) == (403, "forbidden", True)
+    failed, word = await clock(settings, "again", f"P{DAY:%Y%m%d}1", "--reason", "he asked")
+    assert (failed, "not_failed" in word) == (1, True)
+    await clock(settings, "settle", "2026-01-01")
+    status, told = await clock(settings, "actions", "--day", "2026-01-01")
+    acts = [(one["act"], one["word"], one["address"]) for one in json.loads(told)["items"]]
+    assert (status, acts) == (0, [("settle", "round_not_found", "command line")])
+
+
 USED_WRONGLY: list[tuple[list[str], str]] = [
     (["settle", "tomorrow"], "YYYY-MM-DD"),
     (["void", "2026-11-31", "--reason", "x"], "YYYY-MM-DD"),
@@ -105,6 +123,15 @@ USED_WRONGLY: list[tuple[list[str], str]] = [
     (["token", "0"], "UID"),
     (["token", str(2**53)], "UID"),
     (["token", "7", "--role", "admin"], "admin"),
+    (["token"], "UID"),
+    (["token", "7", "--role", "operator", "--name", "anna"], "UID"),
+    (["token", "--name", "anna"], "--name"),
+    (["token", "--role", "operator", "--name", "a\nb"], "--name"),
+    (["token", "--role", "operator", "--name", "anna", "--scope", "read everything"], "--scope"),
+    (["token", "7", "--scope", "read"], "--scope"),
+    (["again", "P1"], "--reason"),
+    (["export", "2026-11-22"], "--what"),
+    (["export", "2026-11-22", "--what", "secrets"], "secrets"),
     (["sleep"], "sleep"),
 ]
 
