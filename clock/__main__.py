@@ -1,3 +1,3 @@
-from clock.cli import main
+from clock.cli.main import main
 
 main()

@@ -24,7 +24,7 @@ from clock.http import openapi, pages
 from clock.http.edge import Edge
 from clock.http.health_routes import health_routes
 from clock.http.lane import MAX_BODY, Lane, LeanPath
-from clock.http.operator_routes import operator_routes
+from clock.http.ops.routes import operator_routes
 from clock.http.ordinary import reply
 from clock.http.player_routes import me_routes, public_routes, user_routes
 from clock.http.refusals import refusal

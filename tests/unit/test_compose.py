@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from clock.cli import cli
+from clock.cli.main import cli
 from clock.config import FILE, PREFIX, Settings, load, variables
 from clock.operators.redis_check import DURABLE
 from clock.runtime import embedded

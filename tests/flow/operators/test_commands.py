@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from clock.books import outbox
-from clock.cli import cli
+from clock.cli.main import cli
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime.ports import free_port

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import structs
 
-from clock.cli import cli
+from clock.cli.main import cli
 from clock.config import BadSetting, Settings
 from clock.dev.app import create_app
 from clock.http import server

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from clock.cli import main
+from clock.cli.main import main
 from clock.config import Settings
 from clock.runtime.supervise import environment
 from tests.conftest import Servers

@@ -1,0 +1,67 @@
+"""Commands about money that waits: quarantined callbacks, orders without an answer, payouts and refunds."""
+
+from datetime import date
+from typing import Literal
+
+import click
+import msgspec
+
+from clock.cli.shell import LIMIT, PAGE, Day, Entry, cli, show, with_service
+
+
+@cli.group(invoke_without_command=True)
+@click.option("--waiting", is_flag=True, help="Only those that wait for a decision.")
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+@click.pass_context
+def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> None:
+    """Signed callbacks that failed a check, newest first; what is decided about them."""
+    from clock.operators.quarantine import quarantined
+
+    if context.invoked_subcommand is None:
+        show(with_service(lambda service: quarantined(service.store, page, limit, waiting)))
+
+
+@quarantine.command()
+@click.argument("entry", metavar="ID", type=Entry())
+@click.option("--refund", "action", flag_value="refund", help="Owe the payment back to its transaction.")
+@click.option("--dismiss", "action", flag_value="dismiss", help="It was answered otherwise.")
+@click.option("--reason", required=True, help="Kept with the decision.")
+def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str) -> None:
+    """Decide about the callback with this ID, once: --refund or --dismiss."""
+    from clock.http.wire import ReleaseRequest
+    from clock.operators import quarantine
+
+    if action is None:
+        raise click.UsageError("--refund or --dismiss is required")
+    try:
+        request = msgspec.convert({"action": action, "reason": reason}, ReleaseRequest)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from None
+    show(
+        with_service(lambda service: quarantine.release(service, entry, request.action, request.reason, "command line"))
+    )
+
+
+@cli.command()
+@click.argument("day", type=Day())
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+def unanswered(day: date, page: int, limit: int) -> None:
+    """Unpaid orders of DAY of which the channel has not said whether they are paid."""
+    from clock.operators import money
+
+    show(with_service(lambda service: money.unanswered(service.store, day, page, limit)))
+
+
+@cli.command()
+@click.option(
+    "--state", type=click.Choice(["failed", "stuck", "owed", "unknown", "processing", "done"]), default="failed"
+)
+@click.option("--page", type=PAGE, default=1, show_default=True)
+@click.option("--limit", type=LIMIT, default=50, show_default=True)
+def outgoing(state: str, page: int, limit: int) -> None:
+    """Payouts and refunds: how many are in which state, and those in one of them."""
+    from clock.operators import money
+
+    show(with_service(lambda service: money.outgoing(service.store, state, page, limit)))

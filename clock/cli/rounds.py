@@ -1,0 +1,56 @@
+"""Commands on one round, or on all that are alive."""
+
+from datetime import date
+
+import click
+
+from clock.cli.shell import Day, cli, show, with_service
+
+
+@cli.command()
+@click.argument("day", type=Day())
+def settle(day: date) -> None:
+    """Settle the round of DAY (YYYY-MM-DD), if it is due."""
+    from clock.operators import rounds
+
+    show(with_service(lambda service: rounds.settle(service.settling, day)))
+
+
+@cli.command()
+@click.argument("day", type=Day())
+@click.option("--reason", required=True, help="Kept with the round.")
+def void(day: date, reason: str) -> None:
+    """Call off the round of DAY; every stake is owed back."""
+    from clock.operators import rounds
+
+    show(with_service(lambda service: rounds.void(service.voiding, day, reason)))
+
+
+@cli.command()
+@click.argument("day", type=Day())
+@click.option("--minutes", required=True, type=click.IntRange(1, 60))
+@click.option("--reason", required=True, help="Published with the round.")
+def extend(day: date, minutes: int, reason: str) -> None:
+    """Make the check-in of the round of DAY longer, while it is open. The same again is the same extension."""
+    from clock.operators import rounds
+
+    show(with_service(lambda service: rounds.extend(service, day, minutes, reason, "command")))
+
+
+@cli.command()
+@click.argument("day", type=Day(), required=False)
+def reconcile(day: date | None) -> None:
+    """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
+    from clock.operators.rounds import reconcile_rounds
+
+    show(with_service(lambda service: reconcile_rounds(service, day)))
+
+
+@cli.command()
+@click.argument("day", type=Day(), required=False)
+def rebuild(day: date | None) -> None:
+    """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back. With DAY: make
+    Redis and Postgres agree on that round after either has lost something, while people play."""
+    from clock.operators import rounds
+
+    show(with_service(lambda service: rounds.rebuild(service, day)))

@@ -1,0 +1,124 @@
+"""Commands that run the service or a part of it, prepare it, or try it."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import uvloop
+
+from clock import logs
+from clock.cli.shell import cli, ready_settings, settings_here, with_service
+from clock.config import BadSetting, load
+from clock.hs256 import Role
+
+MIGRATE_SECONDS = 60.0
+"""How long ``clock migrate`` waits for Postgres, which may be starting beside it."""
+
+UID = click.IntRange(1, 2**53 - 1)
+
+
+@cli.command()
+def up() -> None:
+    """Run everything here: embedded servers, migrations, API and worker, kept running."""
+    from clock.runtime import supervise
+
+    sys.exit(asyncio.run(supervise.up(load(os.environ))))
+
+
+@contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Raises :class:`BadSetting` where no folder for temporary files can be written."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="clock-metrics-")
+    except OSError as error:
+        raise BadSetting(
+            f"no folder for temporary files can be written ({error.strerror}): set TMPDIR, or mount a file system in "
+            "memory at /tmp"
+        ) from None
+    with folder as path:
+        yield path
+
+
+@cli.command()
+def api() -> None:
+    """Serve HTTP."""
+    with temporary_folder() as metrics:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", metrics)  # prometheus_client reads it when imported
+        from clock.http.server import serve
+        from clock.runtime.start_check import start_check
+        from clock.runtime.supervise import free_port
+
+        settings = ready_settings()
+        logs.configure("api")
+        uvloop.run(start_check(settings, queue=False, postgres_may_be_away=True))
+        port = free_port(settings.host, settings.port)
+        dev = load(os.environ).env == "dev"  # as the processes that serve read it
+        serve(f"clock.{'dev' if dev else 'http'}.app:create_app", settings, port)
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Only say by the exit status whether a worker of this host does its jobs.")
+def worker(check: bool) -> None:
+    """Carry the outbox into Postgres, settle and finish rounds."""
+    from clock.runtime.start_check import start_check
+    from clock.runtime.worker import run, works
+
+    if check:
+        sys.exit(0 if with_service(works) else 1)
+    settings = ready_settings()
+    logs.configure("worker")
+    uvloop.run(start_check(settings))
+    uvloop.run(run(settings))
+
+
+@cli.command()
+def sandbox() -> None:
+    """Play the payment provider (development)."""
+    from clock.dev.sandbox import serve
+
+    uvloop.run(serve(ready_settings()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring Postgres' tables up to date; wait up to a minute for a Postgres that is still starting."""
+    from clock.books import migrations
+
+    logs.configure("migrate")
+    settings = settings_here()
+    if not settings.database_url:
+        raise BadSetting("CLOCK_DATABASE_URL is required")
+    applied = asyncio.run(migrations.migrate_once_there(settings.database_url, MIGRATE_SECONDS))
+    logs.say(f"{len(applied)} migrations applied")
+
+
+@cli.command()
+@click.argument("uid", type=UID)
+@click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
+@click.option("--seconds", type=click.IntRange(min=1), default=86_400, show_default=True, help="Until it expires.")
+def token(uid: int, role: Role, seconds: int) -> None:
+    """A token for UID, signed with CLOCK_JWT_SECRET."""
+    from clock.tokens import Tokens
+
+    click.echo(Tokens(settings_here()).issue(uid, role, seconds))
+
+
+@cli.command()
+def remove_data() -> None:
+    """Remove what `clock up` has kept here: every round and every account (embedded servers only)."""
+    from clock.runtime import supervise
+
+    asyncio.run(supervise.remove_data(load(os.environ).data_dir))
+
+
+@cli.command()
+@click.option("--users", default=10_000, show_default=True)
+def demo(users: int) -> None:
+    """Play one whole day with simulated users over real HTTP, and print the books."""
+    from clock.dev.demo import play
+
+    sys.exit(uvloop.run(play(load(os.environ), users)))

@@ -1,0 +1,38 @@
+"""Signed callbacks that wait for a decision."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from clock.http.ordinary import RESPONSES, Limit, Page, entry_of, reply, require_operator
+from clock.http.wire import Envelope, ReleaseRequest
+from clock.operators import quarantine
+from clock.service import Service
+
+Waiting = Annotated[bool, QueryParameter(description="Only those that wait for a decision")]
+
+
+def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
+    @get("/ops/quarantine", operation_id="OpsQuarantineQuarantine", summary="Quarantine", responses=RESPONSES)
+    async def quarantined(
+        request: Request[Any, Any, Any], waiting: Waiting = False, page: Page = 1, limit: Limit = 50
+    ) -> Response[Envelope]:
+        require_operator(request)
+        return reply(request, "quarantine", await quarantine.quarantined(service.store, page, limit, waiting))
+
+    @post(
+        "/ops/quarantine/{entry:str}/release",
+        status_code=200,
+        responses=RESPONSES,
+        description="Decide about a quarantined callback once: owe its payment back, or answered otherwise.",
+    )
+    async def release(
+        request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
+    ) -> Response[Envelope]:
+        one = entry_of(entry)
+        by_whom = f"operator {require_operator(request)}"
+        return reply(request, "release", await quarantine.release(service, one, data.action, data.reason, by_whom))
+
+    return [quarantined, release]

@@ -1,0 +1,27 @@
+"""All of operators' paths."""
+
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.types import ControllerRouterHandler
+
+from clock.http.ops.money import money_routes
+from clock.http.ops.quarantine import quarantine_routes
+from clock.http.ops.rounds import round_routes
+from clock.http.ordinary import RESPONSES, reply, require_operator, signed_in
+from clock.http.wire import Envelope
+from clock.operators.watch import Watch
+from clock.service import Service
+
+
+def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:
+    @get(
+        "/ops/live",
+        responses=RESPONSES,
+        description="What happens now in all processes, what waits, and the alarms: what needs a person.",
+    )
+    async def live(request: Request[Any, Any, Any]) -> Response[Envelope]:
+        require_operator(request)
+        return reply(request, "live", await watch.live())
+
+    return signed_in(service.tokens, live, *round_routes(service), *money_routes(service), *quarantine_routes(service))
