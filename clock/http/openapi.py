@@ -47,7 +47,7 @@ SECURITY: dict[str, list[dict[str, list[str]]]] = {
 def text_of(app: Litestar) -> str:
     """The document that ``app`` serves, in the order of names."""
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
-    return msgspec.json.format(msgspec.json.encode(document, order="sorted")).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1).decode() + "\n"
 
 
 def describe(app: Litestar) -> None:
@@ -67,7 +67,7 @@ def describe(app: Litestar) -> None:
             if described := PATHS.get((method.upper(), path)):
                 methods[method] = _complete(described, operation, schemas, refusals)
     schemas.pop("Envelope", None)  # what Litestar thinks that handlers answer
-    components.update(securitySchemes=SCHEMES, schemas=dict(sorted(schemas.items())), responses=refusals)
+    components.update(securitySchemes=SCHEMES, schemas=schemas, responses=refusals)
     document["info"]["description"] = ABOUT
     document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     document["paths"] = dict(sorted(document["paths"].items()))
@@ -86,16 +86,17 @@ def _taken(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
 
 def _complete(path: Path, operation: dict[str, Any], schemas: Schemas, refusals: Schemas) -> dict[str, Any]:
     """The operation with what the handler takes, and what the path answers."""
-    taken = {name: operation[name] for name in ("parameters", "requestBody") if name in operation}
-    return {
+    whole = {
         "operationId": path.name,
         "tags": [path.tag],
         "summary": path.summary,
-        **({"description": path.description} if path.description else {}),
-        **({"security": SECURITY[path.tag]} if path.tag in SECURITY else {}),
-        **taken,
+        "description": path.description,
+        "security": SECURITY.get(path.tag),
+        "parameters": operation.get("parameters"),
+        "requestBody": operation.get("requestBody"),
         "responses": responses(path, schemas, refusals),
     }
+    return {name: value for name, value in whole.items() if value}
 
 
 def _schemas(kinds: set[type[msgspec.Struct]]) -> Schemas:

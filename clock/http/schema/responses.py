@@ -1,4 +1,4 @@
-"""From words and data to the responses of the OpenAPI document: one schema for each status, one variant for each data."""
+"""From words and data to the responses of the OpenAPI document: a schema for each status, a variant for each data."""
 
 from typing import Any
 
