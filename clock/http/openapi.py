@@ -44,6 +44,13 @@ SECURITY: dict[str, list[dict[str, list[str]]]] = {
 """By tag. Prometheus' token is a setting's, not a user's."""
 
 
+IN_PATHS = {
+    "day": {"description": "The round, YYYY-MM-DD", "schema": {"type": "string", "format": "date"}},
+    "entry": {"description": "SHA-256 in hexadecimal", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+}
+"""Parameters of paths, by name; their handlers take a text, and refuse what it should not be."""
+
+
 def text_of(app: Litestar) -> str:
     """The document that ``app`` serves, in the order of names."""
     document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
@@ -92,11 +99,17 @@ def _complete(path: Path, operation: dict[str, Any], schemas: Schemas, refusals:
         "summary": path.summary,
         "description": path.description,
         "security": SECURITY.get(path.tag),
-        "parameters": operation.get("parameters"),
+        "parameters": [_parameter(one) for one in operation.get("parameters", [])],
         "requestBody": operation.get("requestBody"),
         "responses": responses(path, schemas, refusals),
     }
     return {name: value for name, value in whole.items() if value}
+
+
+def _parameter(one: dict[str, Any]) -> dict[str, Any]:
+    """Without what is so by default."""
+    said = {name: value for name, value in one.items() if value is not False}
+    return {**said, **IN_PATHS[one["name"]]} if one["in"] == "path" else said
 
 
 def _schemas(kinds: set[type[msgspec.Struct]]) -> Schemas:
