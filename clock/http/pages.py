@@ -14,6 +14,7 @@ from litestar_offline_docs import core as offline_docs
 
 from clock.config import Settings, rules_of
 from clock.http.lane import joined
+from clock.http.origins import hosted, markup
 from clock.http.refusals import Refused
 
 FOLDER = Path(__file__).parent / "web"
@@ -64,22 +65,24 @@ class File(msgspec.Struct, frozen=True):
     plain: bytes
     zipped: bytes
     etag: str
+    headers: dict[str, str]
 
 
 @lru_cache(maxsize=64)
 def _file(content_type: str, content: bytes) -> File:
     """Compressing all files takes half a second: once for all applications of a process."""
     digest = hashlib.sha256(content).hexdigest()[:32]
-    return File(content_type, content, gzip.compress(content, mtime=0), f'W/"{digest}"')
+    return File(content_type, content, gzip.compress(content, mtime=0), f'W/"{digest}"', HEADERS)
 
 
 def _players_page(settings: Settings) -> bytes:
     """The page with the rules of new rounds in it and, in development only, the bar that moves the clock. Without a
     ``CLOCK_REMINDER_URL`` there is no reminder time, and the page does not offer reminders."""
     remind_at = settings.remind_at if settings.reminder_url else ""
-    told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at}
+    hosts = {"origins": settings.origins.split(), "miniprogram_pay": settings.miniprogram_pay}
+    told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at, **hosts}
     rules = html.escape(msgspec.json.encode(told).decode())
-    text = (FOLDER / "index.html").read_text("utf-8").replace("{{rules}}", rules)
+    text = (FOLDER / "index.html").read_text("utf-8").replace("{{rules}}", rules).replace("{{host}}", markup(settings))
     return text.replace("{{dev}}", DEV_SCRIPT if settings.env == "dev" else "").encode()
 
 
@@ -98,7 +101,8 @@ def files(settings: Settings) -> dict[str, File]:
         and file.suffix != ".html"
         and (settings.env == "dev" or not file.name.startswith("dev."))
     }
-    found["/"] = _file(TYPES[".html"], _players_page(settings))
+    page = _file(TYPES[".html"], _players_page(settings))
+    found["/"] = msgspec.structs.replace(page, headers=hosted(HEADERS, settings))
     found["/ops"] = _file(TYPES[".html"], _operators_page(settings))
     return found
 
@@ -122,7 +126,7 @@ def _route(path: str, file: File) -> ControllerRouterHandler:
 async def _send(send: Send, asked: dict[bytes, bytes], file: File) -> None:
     """The file, compressed if the client accepts that, or 304 if the client has it; in pieces, each when the one before
     it has been taken: a client that does not read costs one piece."""
-    status, body, headers = 200, file.plain, {**HEADERS, "content-type": file.content_type, "etag": file.etag}
+    status, body, headers = 200, file.plain, {**file.headers, "content-type": file.content_type, "etag": file.etag}
     if _has(asked.get(b"if-none-match", b"").decode("latin-1"), file.etag):
         status, body = 304, b""
     elif _accepts_gzip(asked.get(b"accept-encoding", b"").decode("latin-1")):

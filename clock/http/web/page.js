@@ -3,6 +3,7 @@
 import { Later, Lost, caller, events, orNull, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
 import * as check from "/web/check.js";
 import { find, put } from "/web/dom.js";
+import { connectHost } from "/web/host.js";
 import { device, tab } from "/web/kept.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
@@ -382,6 +383,7 @@ packet.prepare(claimed, async () => {
 takeFromAddress();
 events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
+connectHost(rules);
 find("tongue").dataset.t = "other";
 tell();
 // The cards come all at once, instead of pushing one another down as the answers arrive.
