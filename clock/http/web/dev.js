@@ -121,4 +121,4 @@ function mark() {
 }
 events.addEventListener("caller", mark);
 if (caller) mark();
-else become(USERS[0]);
+else if (parent === window) become(USERS[0]); // in a frame the host says who it is
