@@ -339,5 +339,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     threading.Thread(target=keep_reporting, daemon=True).start()
+    server = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
     print(f"http://127.0.0.1:{PORT}/", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
+    server.serve_forever()

@@ -1,9 +1,11 @@
 """Hosts on other origins (``CLOCK_ORIGINS``), and in a mini-program (``CLOCK_MINIPROGRAM_PAY``): who may call from a
 browser (CORS), who may frame the players' page, and what that page may load (docs/embedding.md)."""
 
+import html
 from collections.abc import Mapping
 from functools import lru_cache
 
+import msgspec
 from litestar.types import Message, Send
 
 from clock.config import Settings
@@ -76,5 +78,10 @@ def hosted(headers: Mapping[str, str], settings: Settings) -> dict[str, str]:
 
 
 def markup(settings: Settings) -> str:
-    """WeChat's script, which the page runs in a mini-program alone: a template loads nothing."""
-    return f'<template id="wechat"><script src="{WECHAT_SDK}"></script></template>' if settings.miniprogram_pay else ""
+    """What the page knows of its hosts. WeChat's script runs in a mini-program alone: a template loads nothing."""
+    known = {"origins": settings.origins.split(), "miniprogram_pay": settings.miniprogram_pay}
+    if not any(known.values()):
+        return ""
+    meta = f'<meta name="clock-host" content="{html.escape(msgspec.json.encode(known).decode())}">'
+    script = f'<template id="wechat"><script src="{WECHAT_SDK}"></script></template>'
+    return meta + script if settings.miniprogram_pay else meta

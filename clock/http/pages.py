@@ -79,8 +79,7 @@ def _players_page(settings: Settings) -> bytes:
     """The page with the rules of new rounds in it and, in development only, the bar that moves the clock. Without a
     ``CLOCK_REMINDER_URL`` there is no reminder time, and the page does not offer reminders."""
     remind_at = settings.remind_at if settings.reminder_url else ""
-    hosts = {"origins": settings.origins.split(), "miniprogram_pay": settings.miniprogram_pay}
-    told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at, **hosts}
+    told = {**msgspec.to_builtins(rules_of(settings)), "remind_at": remind_at}
     rules = html.escape(msgspec.json.encode(told).decode())
     text = (FOLDER / "index.html").read_text("utf-8").replace("{{rules}}", rules).replace("{{host}}", markup(settings))
     return text.replace("{{dev}}", DEV_SCRIPT if settings.env == "dev" else "").encode()

@@ -1,9 +1,6 @@
 """The example of a host, as a process of its own beside a real service: a day in which money comes and goes."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +18,8 @@ from clock.runtime.ports import free_port
 from clock.runtime.supervise import running
 from tests import document
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, in_memory
-
-HOST = Path(__file__).parents[2] / "examples" / "host.py"
+from tests.flow.sandbox.stage import listening
+from tests.host import hosting
 
 LIN, ZHAO, SUN, BOSS = 7, 8, 9, 99
 """Lin gets up, Zhao oversleeps though he is reminded, Sun pays when joining is over."""
@@ -84,8 +81,9 @@ class Town:
             moves = await self.books("movements")
             return [one for one in moves if (one["kind"], one["payer"]) == (kind, f"open-{payer}")]
 
-        (movement,) = await soon(found)
-        return movement
+        movements: list[dict[str, Any]] = await soon(found)
+        assert len(movements) == 1
+        return movements[0]
 
 
 async def soon(ask: Callable[[], Awaitable[Any]]) -> Any:
@@ -110,22 +108,9 @@ async def town() -> AsyncIterator[Town]:
             reminder_url=f"{url}/events",
             origins=url,
         )
-        env = {
-            "PATH": os.environ["PATH"],
-            "CLOCK_URL": f"http://127.0.0.1:{settings.port}",
-            "CLOCK_JWT_SECRET": JWT_SECRET,
-            "CLOCK_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "HOST_PORT": url.rpartition(":")[2],
-            "HOST_BOOKS": str(data_dir / "host.sqlite"),
-        }
-        host = subprocess.Popen([sys.executable, "-I", str(HOST)], env=env, stdout=subprocess.PIPE)
-        assert host.stdout and host.stdout.readline() == f"{url}/\n".encode()
-        try:
+        with hosting(url, f"http://127.0.0.1:{settings.port}", data_dir / "host.sqlite"):
             async with running(settings, quiet=True) as urls, aiohttp.ClientSession() as session:
                 yield Town(session, url, urls["page"])
-        finally:
-            host.terminate()
-            host.wait()
 
 
 async def test_a_day(town: Town) -> None:
@@ -224,3 +209,27 @@ async def test_an_order_that_is_closed_cannot_be_paid(town: Town) -> None:
     assert (await town.call("/platform/close_order", body))[1] == {"state": "closed"}
     assert await town.pays(LIN, {"order_no": body["order_no"], "amount": 100}) == "order_closed"
     assert (await town.call("/platform/query_order", {**body, "action": "query_order"}))[1] == {"state": "closed"}
+
+
+async def test_a_payment_is_reported_until_the_service_has_confirmed_it(tmp_path: Path) -> None:
+    url, port = f"http://127.0.0.1:{free_port()}", free_port()
+    pay = f"{url}/pay?uid={LIN}", {"order_no": "TTC1", "amount": 100}
+    async with aiohttp.ClientSession() as session, listening(port) as clock:
+        clock.answer = lambda count: 503 if count < 2 else 200
+        town = Town(session, url, f"http://127.0.0.1:{port}")
+        with hosting(url, town.clock, tmp_path / "host.sqlite"):
+            assert (await town.send("POST", *pay))[1] == {"code": None}, "the service was away: nobody knows yet"
+        with hosting(url, town.clock, tmp_path / "host.sqlite"):  # it was killed meanwhile
+            await clock.wait_for(3)
+            await soon(lambda: confirmed(town))
+            assert (await town.send("POST", *pay))[1] == {"code": "paid"}
+    bodies = {raw for raw, _ in clock.got}
+    assert len(bodies) == 1, "one payment, however often it is reported"
+    for raw, headers in clock.got:
+        Signatures(WEBHOOK_SECRET).verify(raw, headers)
+    document.check_request("POST", "/callbacks/platform", msgspec.json.decode(bodies.pop()))
+
+
+async def confirmed(town: Town) -> bool:
+    (payment,) = await town.books("payments")
+    return bool(payment["answer"] == "paid")

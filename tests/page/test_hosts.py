@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, Frame, Page, Route, expect
+from playwright.async_api import Browser, Dialog, Frame, Page, Route, expect
 
 from clock.http.origins import WECHAT_SDK
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from tests.conftest import in_memory
+from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, in_memory
+from tests.host import hosting
 from tests.page.visitor import House, person
 from tests.page.visitor import house as started
 
@@ -36,7 +37,7 @@ Hosts = dict[str, str]
 
 
 @asynccontextmanager
-async def host(port: int) -> AsyncIterator[None]:
+async def framing(port: int) -> AsyncIterator[None]:
     """A page that frames whatever its query names."""
 
     async def page(request: web.Request) -> web.Response:
@@ -53,20 +54,32 @@ async def host(port: int) -> AsyncIterator[None]:
 
 @pytest.fixture(scope="module")
 async def hosts() -> AsyncIterator[Hosts]:
-    """The origins of both: one on another site than the game, the other on the same site."""
+    """Origins: one on another site than the game, one on the same site, and that of the example."""
     ports = {"named": free_port(), "stranger": free_port()}
+    example = f"http://127.0.0.1:{free_port()}"
     async with AsyncExitStack() as stack:
         for port in ports.values():
-            await stack.enter_async_context(host(port))
-        yield {"named": f"http://localhost:{ports['named']}", "stranger": f"http://127.0.0.1:{ports['stranger']}"}
+            await stack.enter_async_context(framing(port))
+        yield {
+            "named": f"http://localhost:{ports['named']}",
+            "stranger": f"http://127.0.0.1:{ports['stranger']}",
+            "example": example,
+        }
 
 
 @pytest.fixture(scope="module")
 async def game(hosts: Hosts) -> AsyncIterator[House]:
+    changes = {
+        "origins": f"{hosts['example']} {hosts['named']}",
+        "miniprogram_pay": "/pages/pay/index",
+        "platform_url": f"{hosts['example']}/platform",
+        "jwt_secret": JWT_SECRET,
+        "webhook_secret": WEBHOOK_SECRET,
+    }
     with embedded.scratch(in_memory()) as data_dir:
-        origins = f"https://another.example {hosts['named']}"
-        async with started(data_dir, origins=origins, miniprogram_pay="/pages/pay/index") as house:
-            yield house
+        async with started(data_dir, **changes) as house:
+            with hosting(hosts["example"], house.url, data_dir / "host.sqlite"):
+                yield house
 
 
 @pytest.fixture
@@ -100,6 +113,32 @@ async def signs_in(page: Page, game: House, uid: int) -> None:
     await page.evaluate("who => say('clock:token', who)", {"token": await game.token(uid), **person(uid)})
 
 
+async def pays(game: House, hosts: Hosts, uid: int, order_no: str) -> None:
+    """With the host that the service knows."""
+    body = {"order_no": order_no, "amount": 100}
+    async with game.session.post(f"{hosts['example']}/pay?uid={uid}", json=body) as reply:
+        assert await reply.json() == {"code": "paid"}
+
+
+async def test_the_page_of_the_example_signs_its_user_in_and_pays(
+    page: Page, hosts: Hosts, game: House, day: date, uid: int
+) -> None:
+    await game.it_is(day, "20:00:00")
+    asked: list[str] = []
+
+    async def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    page.on("dialog", answer)
+    await page.goto(f"{hosts['example']}/?uid={uid}")
+    frame = page.frame_locator("#game")
+    await expect(frame.locator("#act")).to_have_attribute("data-kind", "join")
+    await frame.locator("#act").click()
+    await expect(frame.locator("#act")).to_have_attribute("data-kind", "wait")
+    assert asked == ["Pay 1 yuan?"]
+
+
 async def test_a_named_host_hands_over_the_token_and_takes_the_payment(
     page: Page, hosts: Hosts, game: House, day: date, uid: int
 ) -> None:
@@ -115,7 +154,7 @@ async def test_a_named_host_hands_over_the_token_and_takes_the_payment(
     assert order["pay"]["channel"] == "platform"
     await page.evaluate("say('clock:paid', { order_no: 'another' })")
     await button_is(frame, "pay")
-    assert (await game.send("POST", "/dev/pay", {"order_no": order["order_no"]}))["code"] == "paid"
+    await pays(game, hosts, uid, order["order_no"])
     await page.evaluate("order_no => say('clock:paid', { order_no })", order["order_no"])
     await button_is(frame, "wait")
 
@@ -212,7 +251,7 @@ async def opens(page: Page, game: House, uid: int) -> None:
 
 @pytest.mark.parametrize("back", ["visibilitychange", "onPageStateChange"])
 async def test_a_mini_program_takes_the_payment_on_a_page_of_its_own(
-    wechat: Page, game: House, day: date, uid: int, back: str
+    wechat: Page, hosts: Hosts, game: House, day: date, uid: int, back: str
 ) -> None:
     async def sdk(route: Route) -> None:
         await route.fulfill(body=WX, content_type="text/javascript")
@@ -226,7 +265,7 @@ async def test_a_mini_program_takes_the_payment_on_a_page_of_its_own(
     (url,) = await soon(wechat, "window.asked")
     order_no = url.partition("order_no=")[2].partition("&")[0]
     assert url == f"/pages/pay/index?order_no={order_no}&amount=100"
-    assert (await game.send("POST", "/dev/pay", {"order_no": order_no}))["code"] == "paid"
+    await pays(game, hosts, uid, order_no)
     if back == "visibilitychange":
         await wechat.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     else:

@@ -4,7 +4,10 @@
 import { events } from "/web/api.js";
 
 /** `origins`: who may frame the page. `miniprogram_pay`: the mini-program's own page that takes payments. */
-export function connectHost({ origins, miniprogram_pay }) {
+export function connectHost() {
+  const meta = document.querySelector("meta[name=clock-host]");
+  if (!meta) return;
+  const { origins, miniprogram_pay } = JSON.parse(meta.content);
   if (parent !== window) connectFrame(origins);
   else if (miniprogram_pay && isInMiniProgram()) connectMiniProgram(miniprogram_pay);
 }

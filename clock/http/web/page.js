@@ -383,7 +383,7 @@ packet.prepare(claimed, async () => {
 takeFromAddress();
 events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
-connectHost(rules);
+connectHost();
 find("tongue").dataset.t = "other";
 tell();
 // The cards come all at once, instead of pushing one another down as the answers arrive.
