@@ -111,6 +111,9 @@ class Home(Struct):
     seed_hash: Annotated[str, Meta(description="SHA-256 of the round's seed, in hexadecimal")]
     server_time: Annotated[int, Meta(description="The service's clock, ms since the epoch, for countdowns")]
     rules: SummaryRules
+    page: Annotated[str | UnsetType, Meta(description="The version of the players' page that the service has now")] = (
+        UNSET
+    )
     order: OpenOrder | UnsetType | None = UNSET
     yesterday: SummaryYesterday | UnsetType | None = UNSET
     result: Result | UnsetType | None = UNSET

@@ -1,8 +1,6 @@
 /** The host around the page: a page that frames it, or WeChat's mini-program. What the page needs of its host goes there
  *  as a message; what the host says is heard from its own origins alone (docs/embedding.md). */
 
-import { events } from "/web/api.js";
-
 /** `origins`: who may frame the page. `miniprogram_pay`: the mini-program's own page that takes payments. */
 export function connectHost() {
   const meta = document.querySelector("meta[name=clock-host]");
@@ -27,7 +25,7 @@ function connectFrame(origins) {
     paying = event.detail;
     tell("clock:pay", order);
   });
-  events.addEventListener("expired", () => tell("clock:expired"));
+  addEventListener("clock:expired", ({ detail }) => tell("clock:expired", detail));
   addEventListener("message", ({ source, origin, data }) => {
     if (source !== parent || !hosts.includes(origin)) return;
     if (data?.type === "clock:token") enter(data.detail);
@@ -64,5 +62,5 @@ function connectMiniProgram(path) {
   if (globalThis.WeixinJSBridge) listen();
   else document.addEventListener("WeixinJSBridgeReady", listen, { once: true });
   document.addEventListener("visibilitychange", () => document.hidden || back());
-  events.addEventListener("expired", () => globalThis.wx?.miniProgram?.postMessage({ data: { type: "clock:expired" } }));
+  addEventListener("clock:expired", ({ type, detail }) => globalThis.wx?.miniProgram?.postMessage({ data: { type, detail } }));
 }

@@ -355,7 +355,10 @@ for (const name of ["lost", "away"]) {
   });
 }
 events.addEventListener("found", () => (find("lost").hidden = true));
-events.addEventListener("expired", () => say(t("signed_out"), true));
+events.addEventListener("expired", () => {
+  say(t("signed_out"), true);
+  dispatchEvent(new CustomEvent("clock:expired", { detail: {} }));
+});
 for (const name of ["online", "offline", "clock:moved"]) addEventListener(name, again);
 addEventListener("pageshow", (event) => event.persisted && again()); // it has slept in the browser's cache
 matchMedia("(min-width: 900px)").addEventListener("change", showLists);
