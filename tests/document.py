@@ -20,10 +20,19 @@ def kept() -> dict[str, Any]:
 def _strict() -> dict[str, Any]:
     """The document without leave for fields that it does not name."""
     document = kept()
-    for schema in document["components"]["schemas"].values():
+    _close(document)
+    return document
+
+
+def _close(schema: Any) -> None:
+    if isinstance(schema, dict):
         if "properties" in schema:
             schema.setdefault("additionalProperties", False)
-    return document
+        for inner in schema.values():
+            _close(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _close(inner)
 
 
 @cache

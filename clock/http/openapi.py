@@ -115,6 +115,7 @@ def _parameter(one: dict[str, Any]) -> dict[str, Any]:
 def _schemas(kinds: set[type[msgspec.Struct]]) -> Schemas:
     in_order = sorted(kinds, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(in_order, ref_template="#/components/schemas/{name}")
+    assert schemas.keys() >= {kind.__name__ for kind in kinds}, "two shapes have one name"
     return {name: _without_titles(schema) for name, schema in schemas.items()}
 
 

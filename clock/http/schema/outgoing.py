@@ -1,5 +1,5 @@
 """What the service sends: calls to the payment platform, and events. All are signed as Standard Webhooks say
-(docs/platform.md). A new event is a struct here, in :data:`EVENTS`."""
+(docs/platform.md). The shape of a new event goes into :data:`EVENTS`."""
 
 from typing import Annotated, Literal
 
@@ -11,21 +11,21 @@ Number = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[0-9A-Za-z]+
 Fen = Annotated[int, Meta(ge=1, description="In fen")]
 
 
-class QueryOrder(Struct):
+class QueryOrderCall(Struct):
     """Has this order been paid?"""
 
     action: Literal["query_order"]
     order_no: Number
 
 
-class CloseOrder(Struct):
+class CloseOrderCall(Struct):
     """Nobody can pay this order from now on. If it is paid already, the reply is `paid`."""
 
     action: Literal["close_order"]
     order_no: Number
 
 
-class Refund(Struct):
+class RefundCall(Struct):
     """Give a payment back, once under this number."""
 
     action: Literal["refund"]
@@ -35,14 +35,14 @@ class Refund(Struct):
     amount: Fen
 
 
-class QueryRefund(Struct):
+class QueryRefundCall(Struct):
     """How far is this refund?"""
 
     action: Literal["query_refund"]
     refund_no: Number
 
 
-class Transfer(Struct):
+class TransferCall(Struct):
     """Pay a user, once under this number."""
 
     action: Literal["transfer"]
@@ -51,21 +51,21 @@ class Transfer(Struct):
     amount: Fen
 
 
-class QueryTransfer(Struct):
+class QueryTransferCall(Struct):
     """How far is this transfer?"""
 
     action: Literal["query_transfer"]
     transfer_no: Number
 
 
-class Bill(Struct):
+class BillCall(Struct):
     """The movements of money of a day."""
 
     action: Literal["bill"]
     day: Annotated[str, Meta(description="YYYY-MM-DD in the game's time zone")]
 
 
-class Payment(Struct):
+class ReportedPayment(Struct):
     """As in the callback."""
 
     amount: Fen
@@ -83,7 +83,7 @@ class OrderReply(Struct):
     """`payment` belongs to `paid`."""
 
     state: Literal["paid", "unpaid", "closed"]
-    payment: Payment | UnsetType = UNSET
+    payment: ReportedPayment | UnsetType = UNSET
 
 
 class MovementReply(Struct):
@@ -114,31 +114,25 @@ class Action(Struct, frozen=True):
 
 
 ACTIONS = (
-    Action(QueryOrder, OrderReply),
-    Action(CloseOrder, OrderReply),
-    Action(Refund, MovementReply, may_not_know=False),
-    Action(QueryRefund, MovementReply),
-    Action(Transfer, MovementReply, may_not_know=False),
-    Action(QueryTransfer, MovementReply),
-    Action(Bill, BillReply, may_not_know=False),
+    Action(QueryOrderCall, OrderReply),
+    Action(CloseOrderCall, OrderReply),
+    Action(RefundCall, MovementReply, may_not_know=False),
+    Action(QueryRefundCall, MovementReply),
+    Action(TransferCall, MovementReply, may_not_know=False),
+    Action(QueryTransferCall, MovementReply),
+    Action(BillCall, BillReply, may_not_know=False),
 )
 
 
 class Reminder(Struct):
+    """A member with the reminder on has not checked in. Sent to `CLOCK_REMINDER_URL`; any 2xx within 5 seconds is
+    success."""
+
     uid: int
     openId: str
     round: Annotated[str, Meta(description="YYYY-MM-DD")]
     check_in_closes: Annotated[str, Meta(description="RFC 3339")]
 
 
-class ReminderDue(Struct):
-    """A member with the reminder on has not checked in. Sent to `CLOCK_REMINDER_URL`; any 2xx within 5 seconds is
-    success, and a repetition has the same `webhook-id`."""
-
-    type: Literal["reminder.due"]
-    timestamp: Annotated[str, Meta(description="RFC 3339")]
-    data: Reminder
-
-
-EVENTS: tuple[type[Struct], ...] = (ReminderDue,)
-"""The body of each event; its field ``type`` is its name."""
+EVENTS: dict[str, type[Struct]] = {"reminder.due": Reminder}
+"""What an event of each type has as ``data``; its body is ``{"type", "timestamp", "data"}``."""

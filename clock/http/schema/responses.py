@@ -32,7 +32,7 @@ def shapes() -> set[type[msgspec.Struct]]:
     data = {one.data for path in PATHS.values() for one in path.says}
     bare = {kind for path in PATHS.values() for kind in path.bare.values() if kind}
     calls = {kind for action in ACTIONS for kind in (action.body, action.reply)}
-    return data | bare | calls | {UnknownNumber, Nothing, *EVENTS}
+    return data | bare | calls | {UnknownNumber, Nothing, *EVENTS.values()}
 
 
 def reference(name: str) -> dict[str, Any]:
@@ -135,32 +135,39 @@ def webhooks() -> dict[str, Any]:
     """The calls and events that the service sends, as OpenAPI 3.1 has them."""
     found: dict[str, Any] = {}
     for action in ACTIONS:
-        replies: dict[str, Any] = {"200": _reply("The platform's answer", action.reply.__name__)}
+        replies: dict[str, Any] = {"200": _reply("The platform's answer", action.reply)}
         if action.may_not_know:
-            replies["404"] = _reply("The number is not known", UnknownNumber.__name__)
+            replies["404"] = _reply("The number is not known", UnknownNumber)
         else:
             replies["default"] = {"description": "The outcome is unknown, and is asked about"}
-        found[_literal(action.body, "action")] = _sent(action.body, "platform calls", replies)
-    for event in EVENTS:
+        (name,) = next(one.type.__args__ for one in msgspec.structs.fields(action.body) if one.name == "action")
+        found[name] = _sent("platform calls", action.body, reference(action.body.__name__), replies)
+    for name, data in EVENTS.items():
         replies = {
             "2XX": {"description": "Received"},
             "default": {"description": "Sent again later, with the same `webhook-id`"},
         }
-        found[_literal(event, "type")] = _sent(event, "events", replies)
+        found[name] = _sent("events", data, _event(name, data), replies)
     return found
 
 
-def _literal(kind: type[msgspec.Struct], field: str) -> str:
-    """The only value of a field."""
-    (value,) = next(one.type.__args__ for one in msgspec.structs.fields(kind) if one.name == field)
-    return str(value)
+def _event(name: str, data: type[msgspec.Struct]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"const": name},
+            "timestamp": {"type": "string", "format": "date-time", "description": "When it happened, RFC 3339"},
+            "data": reference(data.__name__),
+        },
+        "required": ["type", "timestamp", "data"],
+    }
 
 
-def _reply(text: str, name: str) -> dict[str, Any]:
-    return {"description": text, "content": {JSON: {"schema": reference(name)}}}
+def _reply(text: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"description": text, "content": {JSON: {"schema": reference(kind.__name__)}}}
 
 
-def _sent(kind: type[msgspec.Struct], tag: str, replies: dict[str, Any]) -> dict[str, Any]:
-    text = " ".join((kind.__doc__ or "").split())
-    body = {"required": True, "content": {JSON: {"schema": reference(kind.__name__)}}}
+def _sent(tag: str, about: type[msgspec.Struct], schema: dict[str, Any], replies: dict[str, Any]) -> dict[str, Any]:
+    text = " ".join((about.__doc__ or "").split())
+    body = {"required": True, "content": {JSON: {"schema": schema}}}
     return {"post": {"tags": [tag], "summary": text, "parameters": SIGNED, "requestBody": body, "responses": replies}}
