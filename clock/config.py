@@ -55,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base URL of the platform channel's calls; empty: refunds and payouts stay owed."""
     reminder_url: str = ""
     """Receives ``reminder.due``; empty: no reminders."""
+    events_url: str = ""
+    """Receives events; empty: none is recorded or sent."""
     sandbox_port: Port = 0
     """Port of the sandbox provider on this host; development chooses a free one."""
     api_workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
@@ -216,6 +218,7 @@ URLS: dict[str, tuple[Callable[[str], object], str]] = {
     "database_url": (conninfo_to_dict, "postgresql://"),
     "platform_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),
+    "events_url": (_http, "http:// or https://"),
 }
 """The parser that validates each URL (that of the library which connects to it), and the schemes that it takes."""
 

@@ -22,6 +22,7 @@ from clock.game.touching import Touching
 from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.questions import Questions
+from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
 from clock.rounds.extending import Extending
@@ -43,7 +44,7 @@ class Service:
         as it needs."""
         self.settings = settings
         self.redis = connect(settings.redis_url, replicated=settings.durability == "replica")
-        self.store = Store(settings.database_url, answer_seconds)
+        self.store = Store(settings.database_url, answer_seconds, tells=bool(settings.events_url))
         self.time = GameTime(settings.skew_ms)
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
@@ -58,6 +59,7 @@ class Service:
         self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels[settings.channel])
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
+        self.announcing = Announcing(settings, self.store)
         self.clocks = Clocks(self.store, self.redis, self.time, settings.skew_ms)
         ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
@@ -89,6 +91,7 @@ class Service:
         for channel in self.channels.values():
             await channel.close()
         await self.reminders.close()
+        await self.announcing.close()
         await self.store.close()
         await self.redis.aclose()
 

@@ -6,8 +6,8 @@ file, written before anything is answered.
 
     CLOCK_JWT_SECRET=… CLOCK_WEBHOOK_SECRET=whsec_… CLOCK_URL=http://127.0.0.1:8080 HOST_PORT=8090 python3 host.py
 
-The service is told of it with CLOCK_PLATFORM_URL=http://127.0.0.1:8090/platform,
-CLOCK_REMINDER_URL=http://127.0.0.1:8090/events and CLOCK_ORIGINS=http://127.0.0.1:8090, and has the same two secrets.
+The service has the same two secrets, and is told of it with CLOCK_PLATFORM_URL=http://127.0.0.1:8090/platform,
+CLOCK_REMINDER_URL and CLOCK_EVENTS_URL=http://127.0.0.1:8090/events, and CLOCK_ORIGINS=http://127.0.0.1:8090.
 """
 
 import base64

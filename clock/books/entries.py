@@ -12,7 +12,7 @@ from typing import Any, LiteralString, assert_never
 
 from psycopg import sql
 
-from clock.books import ledger, owed
+from clock.books import ledger, owed, telling
 from clock.books.payments import ACCEPTED_OUTCOMES, one_stake_each, refund_row
 from clock.books.store import Connection, rows, run_many, unless_there
 from clock.domain.rounds import STEPS, day_of_number
@@ -134,18 +134,21 @@ def _payment_rows(
         rows["refunds"].append(refund_row(payment_row))
 
 
-async def write(connection: Connection, day: Day, shard: int, entries: list[events.Event]) -> None:
-    """Write the rows of the entries, in the caller's transaction. ``day`` is None for users."""
+async def write(connection: Connection, day: Day, shard: int, entries: list[events.Event], told: bool = False) -> None:
+    """Write the rows of the entries, in the caller's transaction. ``day`` is None for users; ``told``: hosts are told
+    of what is new."""
     new: Rows = defaultdict(list)
     for event in entries:
         rows_of(day.isoformat() if day else None, shard, event, new)
     if day is not None:
+        if told and new["claims"]:
+            await telling.tell_claiming(connection, day, new["claims"][0][-1])
         try:
             async with connection.transaction():
-                await _insert_all(connection, day, shard, new)
+                await _insert_all(connection, day, shard, new, told)
         except _Known:
             await one_stake_each(connection, day, new)
-            await _insert_all(connection, day, shard, new, known=True)
+            await _insert_all(connection, day, shard, new, told, known=True)
         if new["extensions"]:
             await rows(connection, "note_extension", day=day)
     if new["profiles"]:
@@ -190,14 +193,16 @@ class _Known(Exception):
     """A payment or a member is in the books already: by an entry that was read before, or by another payment."""
 
 
-async def _insert_all(connection: Connection, day: date, shard: int, new: Rows, *, known: bool = False) -> None:
+async def _insert_all(
+    connection: Connection, day: date, shard: int, new: Rows, told: bool, *, known: bool = False
+) -> None:
     """Raises :class:`_Known`, unless payments and members may be ``known``: looking for them beforehand would cost a
     tenth of the drain. Orders and ranks that a server gave anew, because it had forgotten the first, take their place.
     """
     for table in COLUMNS:
         if new[table]:
             values = arrays(table, COLUMNS[table], new[table])
-            added = await (await connection.execute(insertion(table, day, shard), values)).fetchone()
+            added = await (await connection.execute(insertion(table, day, shard, told), values)).fetchone()
             if added and added["added"] < len(new[table]):
                 if table in ("payments", "members") and not known:
                     raise _Known
@@ -208,9 +213,9 @@ async def _insert_all(connection: Connection, day: date, shard: int, new: Rows, 
                     await rows(connection, "renew_ranks", **given)
 
 
-def insertion(table: str, day: date, shard: int) -> sql.Composed:
-    """Insert new rows, their transfers, and the payouts and refunds that they owe; how many rows. Takes
-    :func:`arrays`: a temporary table would belong to a session.
+def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
+    """Insert new rows, their transfers, the payouts and refunds that they owe, and what hosts are ``told`` of them; how
+    many rows. Takes :func:`arrays`: a temporary table would belong to a session.
 
     One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
     look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.
@@ -222,6 +227,8 @@ def insertion(table: str, day: date, shard: int) -> sql.Composed:
         sql.Identifier(table), columns, columns, given, columns, sql.SQL(NEEDS.get(table, "true"))
     )
     follow = ledger.postings(table, added, day) + owed.owed(table, added, day)
+    if told:
+        follow += telling.told(table, added, day)
     if table in STEP_OF:
         follow.append(_counted(added, day, shard, STEP_OF[table]))
     parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]

@@ -107,7 +107,7 @@ async def drain_some(store: Store, redis: Commands, day: Day, shard: int) -> int
         if not found:
             return 0
         await wait_for_replica(redis, stream)
-        await entries.write(connection, day, shard, [events.decode(fields[b"e"]) for _, fields in found])
+        await entries.write(connection, day, shard, [events.decode(fields[b"e"]) for _, fields in found], store.tells)
         added = (_position(before).entries if before else await _deleted(redis, stream)) + len(found)
         last_id = found[-1][0].decode()
         await rows(connection, "save_position", day=day, shard=shard, last_id=last_id, entries=added)

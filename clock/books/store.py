@@ -137,8 +137,12 @@ def _begin() -> bytes:
 class Store:
     """A pool of connections whose rows are dicts."""
 
-    def __init__(self, url: str, answer_seconds: float | None = None, max_size: int = 8) -> None:
-        """``answer_seconds``: the longest that a transaction may take, the wait for a connection included."""
+    def __init__(
+        self, url: str, answer_seconds: float | None = None, max_size: int = 8, *, tells: bool = False
+    ) -> None:
+        """``answer_seconds``: the longest that a transaction may take, the wait for a connection included. ``tells``:
+        whether hosts are told what is written."""
+        self.tells = tells
         given = conninfo_to_dict(url)
         connecting = {name: value for name, value in CONNECTING.items() if name not in given}
         self._answer_seconds = answer_seconds

@@ -64,3 +64,8 @@ class Signatures:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": self._webhooks[0].sign(message_id, now, raw.decode()),
         }
+
+
+def rfc3339(at_ms: int) -> str:
+    """An instant as a message's body has it, in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

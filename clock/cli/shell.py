@@ -56,6 +56,7 @@ def settings_here() -> Settings:
             settings,
             env=running["env"],
             platform_url=settings.platform_url or running["platform_url"],
+            events_url=settings.events_url or running["events_url"],
             redis_url=settings.redis_url or running["redis_url"],
             database_url=settings.database_url or running["database_url"],
         )

@@ -89,6 +89,8 @@ OUTCOMES: dict[str, Outcome] = {
     "already_released": _no("之前已按另一种方式处理", "It was released otherwise before"),
     "cannot_release": _no("不能这样处理", "It cannot be released like this"),
     "quarantined_not_found": _no("没有这条隔离记录", "No such callback in the quarantine", 404),
+    "event_due": _yes("将再次发送", "It will be sent again"),
+    "event_not_found": _no("没有这个事件", "No such event", 404),
     "books_agree": _yes("账目一致", "The books agree"),
     "books_differ": _no("账目不一致", "The books differ"),
     # refusals

@@ -47,6 +47,7 @@ SECURITY: dict[str, list[dict[str, list[str]]]] = {
 IN_PATHS = {
     "day": {"description": "The round, YYYY-MM-DD", "schema": {"type": "string", "format": "date"}},
     "entry": {"description": "SHA-256 in hexadecimal", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+    "event": {"description": "Its `webhook-id`", "schema": {"type": "string", "pattern": "^[0-9A-Za-z_]{1,64}$"}},
 }
 """Parameters of paths, by name; their handlers take a text, and refuse what it should not be."""
 
@@ -109,19 +110,20 @@ def _complete(path: Path, operation: dict[str, Any], schemas: Schemas, refusals:
 def _parameter(one: dict[str, Any]) -> dict[str, Any]:
     """Without what is so by default."""
     said = {name: value for name, value in one.items() if value is not False}
-    return {**said, **IN_PATHS[one["name"]]} if one["in"] == "path" else said
+    return {**said, **IN_PATHS.get(one["name"], {})} if one["in"] == "path" else said
 
 
 def _schemas(kinds: set[type[msgspec.Struct]]) -> Schemas:
     in_order = sorted(kinds, key=lambda kind: kind.__name__)
     _, schemas = msgspec.json.schema_components(in_order, ref_template="#/components/schemas/{name}")
     assert schemas.keys() >= {kind.__name__ for kind in kinds}, "two shapes have one name"
-    return {name: _without_titles(schema) for name, schema in schemas.items()}
+    return {name: _shown(schema) for name, schema in schemas.items()}
 
 
-def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
-    """The title is the component's name; line breaks in a docstring mean nothing."""
-    shown = {name: value for name, value in schema.items() if name != "title"}
+def _shown(schema: dict[str, Any]) -> dict[str, Any]:
+    """The title is the component's name; line breaks in a docstring mean nothing; fields may be added."""
+    dropped = ("title", "additionalProperties") if schema.get("additionalProperties") is False else ("title",)
+    shown = {name: value for name, value in schema.items() if name not in dropped}
     if text := shown.get("description"):
         shown["description"] = re.sub(r"\s+", " ", text)
     return shown

@@ -50,6 +50,10 @@ class ExtendRequest(msgspec.Struct, frozen=True):
     reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
 
 
+class AgainRequest(msgspec.Struct, frozen=True):
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+
+
 class ReleaseRequest(msgspec.Struct, frozen=True):
     """The decision about a quarantined callback: its payment is refunded, or dismissed."""
 

@@ -39,6 +39,7 @@ HOST_AHEAD_MS = 20_000
 BAD_SIGNATURES = 10
 """In five minutes: a secret was changed on one side, or somebody forges callbacks."""
 SILENT_SECONDS = 60
+EVENTS_OLD_SECONDS = 600
 
 KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
 
@@ -77,6 +78,10 @@ class Watched(msgspec.Struct, kw_only=True):
     """By kind and state, what has not arrived: ``count``, ``fen``, ``oldest_seconds``."""
     outgoing_stuck: int = 0
     reminders_due: int = 0
+    events_oldest_seconds: int = 0
+    """How long the oldest event waits to be taken by its receiver."""
+    events_given_up: int = 0
+    """In the last day."""
     differences: int = 0
     """Of the newest comparison of each round of the last week."""
 
@@ -164,6 +169,9 @@ class Watch:
         row = await store.one("watch", stuck=STUCK_ATTEMPTS, today=today) or {}
         seen.quarantine_waiting, seen.outgoing_stuck = row["quarantine_waiting"], row["outgoing_stuck"]
         seen.differences, seen.reminders_due = row["differences"], row["reminders_due"]
+        if self._service.settings.events_url:
+            events = await store.one("watch_events") or {}
+            seen.events_oldest_seconds, seen.events_given_up = events["oldest_seconds"], events["given_up"]
         seen.outgoing = list(await store.all("watch_outgoing"))
         for one in await store.all("watch_rounds"):
             self._round(seen, one, now_ms)
@@ -216,6 +224,11 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (failing > 0, {"code": "failing", "per_second": failing}),
         (failed > 0, {"code": "money_failed", "count": failed, "fen": failed_fen}),
         (seen.outgoing_stuck > 0, {"code": "money_stuck", "count": seen.outgoing_stuck}),
+        (
+            seen.events_oldest_seconds > EVENTS_OLD_SECONDS,
+            {"code": "events_waiting", "seconds": seen.events_oldest_seconds},
+        ),
+        (seen.events_given_up > 0, {"code": "events_given_up", "count": seen.events_given_up}),
         (seen.quarantine_waiting > 0, {"code": "quarantine", "count": seen.quarantine_waiting}),
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
@@ -294,6 +307,9 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
         yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)
         yield _gauge("clock_reminders_due", "Reminders that wait to be sent", seen.reminders_due)
+        oldest_s = seen.events_oldest_seconds
+        yield _gauge("clock_events_oldest_seconds", "How long the oldest event waits for its receiver", oldest_s)
+        yield _gauge("clock_events_given_up", "Events given up in the last day", seen.events_given_up)
         yield _gauge("clock_unanswered_orders", "Orders settled without an answer", seen.unanswered_orders)
         yield _gauge("clock_reconcile_differences", "In the newest comparisons of a week", seen.differences)
         yield from _of_outgoing(seen)

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from clock.books import ledger
+from clock.books import ledger, telling
 from clock.books.store import Connection, Store, rows
 from clock.channels import Channel, Result
 
@@ -71,16 +71,19 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
 async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:
     """Record the results, and post those that are final, in one transaction."""
     ended: dict[tuple[date, str, str], list[str]] = defaultdict(list)
+    told: list[tuple[dict[str, Any], str, str]] = []
     async with store.transaction() as connection:
         for row, result in attempts:
             if result.state in ("done", "failed"):
                 key = {"day": row["day"], "no": row["no"], "state": result.state, "reason": result.reason}
-                await rows(connection, "end_outgoing", **key)
+                if await rows(connection, "end_outgoing", **key):
+                    told.append((row, result.state, result.reason))
                 ended[row["day"], row["channel"] or "", result.state].append(row["no"])
             else:
                 await _delay(connection, row, result)
         for (day, channel, state), numbers in ended.items():
             await ledger.post_ended(connection, day, channel, state, numbers)
+        await telling.tell_ended(store, connection, told)
 
 
 async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:

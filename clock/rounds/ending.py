@@ -112,8 +112,9 @@ class Ending:
         expected = (self.time.expected_ms(), self.time.skew_ms)
         return {await self.word(EXTEND, round_.day, shard, *expected, *args) for shard in round_.shards}
 
-    async def close_shards(self, round_: Recorded, why: str) -> None:
-        """Close every shard, drain it into the books, and compare. Raises :class:`BooksDiffer` and :class:`NotDue`."""
+    async def close_shards(self, round_: Recorded, why: str) -> dict[str, int]:
+        """Close every shard, drain it into the books, and compare; members, winners, late members and the pool in fen.
+        Raises :class:`BooksDiffer` and :class:`NotDue`."""
         day = round_.day
         for shard in round_.shards:
             word = await self._close(day, shard, why)
@@ -134,6 +135,7 @@ class Ending:
         strays = (await self.store.all("stray_ranks", day=day))[0]["ranks"]
         if strays and why == "settle":
             raise BooksDiffer(f"{strays} ranks of {day} were given twice, or not at all")
+        return {name: books[name] for name in ("members", "winners", "late", "pool_fen")}
 
     async def _close(self, day: date, shard: int, why: str) -> str:
         return await self.word(CLOSE, day, shard, self.time.expected_ms(), self.time.skew_ms, why, WAIT_CAP_MS)

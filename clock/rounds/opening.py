@@ -7,12 +7,14 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
+from clock.books import telling
 from clock.books.partitions import add_partitions
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules, empty_window, following, previous, windows
+from clock.domain.webhooks import RoundOpened
 from clock.game import keys
 from clock.game.client import call
 from clock.game.commands import Commands
@@ -97,6 +99,7 @@ class Opener:
                 rules = msgspec.json.encode(self._rules).decode()
                 await rows(connection, "create_round", day=day, rules=rules, seed=seed)
                 found = await rows(connection, "get_round", day=day)
+                await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
             return recorded(found[0])
 
     async def _require_new(self, day: date) -> None:
@@ -117,6 +120,11 @@ class Opener:
             await call(self._redis, OPEN, [name], [self._time.setting, "first_order_id", first, *fields])
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open round {day}: {error}") from error
+
+
+def _opened(round_: Recorded) -> RoundOpened:
+    at = {name: ms for name, ms in msgspec.structs.asdict(round_.at).items() if name in RoundOpened.__struct_fields__}
+    return RoundOpened(round=round_.day.isoformat(), rules=round_.rules, seed_hash=round_.seed_hash.hex(), **at)
 
 
 def _is_over(round_: Recorded) -> bool:

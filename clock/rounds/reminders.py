@@ -7,7 +7,7 @@ batch is sent, Redis says who still has not checked in, and whether check-in is 
 
 import asyncio
 import random
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from clock.books.store import Store, rows
-from clock.channels.webhooks import Signatures
+from clock.channels.webhooks import Signatures, rfc3339
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.records import ASLEEP_STATES
@@ -117,12 +117,12 @@ class Reminders:
         raw = msgspec.json.encode(
             {
                 "type": "reminder.due",
-                "timestamp": _rfc3339(self._time.now_ms()),
+                "timestamp": rfc3339(self._time.now_ms()),
                 "data": {
                     "uid": row["uid"],
                     "openId": row["open_id"],
                     "round": row["day"].isoformat(),
-                    "check_in_closes": _rfc3339(closes_ms),
+                    "check_in_closes": rfc3339(closes_ms),
                 },
             }
         )
@@ -146,7 +146,3 @@ class Reminders:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
-
-
-def _rfc3339(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,12 +17,13 @@ from typing import Any
 
 import structlog
 
-from clock.books import ledger
+from clock.books import ledger, telling
 from clock.books.leases import held
 from clock.books.store import Connection, one, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
 from clock.domain.split import fee, split
+from clock.domain.webhooks import RoundClosed, Told
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
@@ -82,8 +83,8 @@ class Settling:
     async def _close(self, round_: Recorded) -> str:
         for asked in await self._store.all("asked_extensions", day=round_.day):
             await self._ending.extend(round_, asked)  # as far as the process that was asked did not come
-        await self._ending.close_shards(round_, "settle")
-        await self._step(round_, "open", "closed")
+        figures = await self._ending.close_shards(round_, "settle")
+        await self._step(round_, "open", "closed", RoundClosed(round=round_.day.isoformat(), **figures))
         return "closed"
 
     async def _split(self, round_: Recorded) -> str:
@@ -163,13 +164,18 @@ class Settling:
                 if word not in ("matches", "settled", "already_settled"):
                     raise BooksDiffer(f"shard {shard} of {round_.day} does not open claiming: {word}")
         async with self._store.transaction() as connection:
-            await rows(connection, "mark_settled", day=round_.day)
+            for row in await rows(connection, "mark_settled", day=round_.day):
+                if self._store.tells:
+                    await telling.tell_settled(connection, row, self._time.now_ms())
             await ledger.post_settlement(connection, round_.day)
         return "settled"
 
-    async def _step(self, round_: Recorded, before: str, after: str) -> None:
-        if not await self._store.all("set_state", **{"day": round_.day, "from": before, "to": after}):
-            raise Unavailable(f"round {round_.day} was taken on by another process")
+    async def _step(self, round_: Recorded, before: str, after: str, fact: Told | None = None) -> None:
+        async with self._store.transaction() as connection:
+            if not await rows(connection, "set_state", **{"day": round_.day, "from": before, "to": after}):
+                raise Unavailable(f"round {round_.day} was taken on by another process")
+            if fact:
+                await telling.tell(self._store, connection, round_.day, fact, self._time.now_ms())
 
 
 def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from datetime import date
 
 import structlog
 
-from clock.books.store import one, rows
+from clock.books.store import rows
+from clock.books.telling import tell
+from clock.domain.webhooks import RoundVoid
 from clock.game import keys
 from clock.rounds.ending import Ending, owe_refunds
 from clock.rounds.recorded import Recorded
@@ -44,13 +46,14 @@ class Voiding:
 
     async def _give_back(self, round_: Recorded) -> None:
         day = round_.day
-        await self._ending.close_shards(round_, "void")
+        figures = await self._ending.close_shards(round_, "void")
         async with self._store.transaction() as connection:
             await rows(connection, "drop_manifest", day=day)
             await rows(connection, "give_carried_back", day=day)
-            await rows(connection, "refund_members", day=day, reason="void", at_ms=self._ending.time.now_ms())
+            now_ms = self._ending.time.now_ms()
+            await rows(connection, "refund_members", day=day, reason="void", at_ms=now_ms)
             await owe_refunds(connection, day)
-            books = await one(connection, "count_books", day=day)
-            figures = {name: books[name] for name in ("members", "winners", "late", "pool_fen")}
-            await rows(connection, "mark_void", day=day, **figures)
+            for row in await rows(connection, "mark_void", day=day, **figures):
+                fact = RoundVoid(round=day.isoformat(), reason=row["void_reason"], **figures)
+                await tell(self._store, connection, day, fact, now_ms)
         log.info("round_voided", day=str(day))

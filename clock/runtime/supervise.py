@@ -53,6 +53,7 @@ class Urls(TypedDict):
     page: str
     env: str
     platform_url: str
+    events_url: str
     pid: int
 
 
@@ -223,6 +224,7 @@ def _urls(settings: Settings) -> Urls:
         page=page(settings),
         env=settings.env,
         platform_url=settings.platform_url,
+        events_url=settings.events_url,
         pid=os.getpid(),
     )
 

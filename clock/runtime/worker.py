@@ -149,9 +149,11 @@ async def beat(context: dict[str, Any]) -> None:
 
 @resilient
 async def prepare(context: dict[str, Any]) -> None:
-    """Have everything in Postgres that the rounds of the next days need, once a minute."""
+    """Have everything in Postgres that the rounds of the next days need, and nothing of long ago, once a minute."""
     service: Service = context["service"]
     await service.opener.prepare(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+    await service.clocks.agreed_now_ms()  # a wrong clock would have them forgotten
+    await service.announcing.forget_old()
 
 
 @resilient
@@ -210,6 +212,14 @@ async def remind(context: dict[str, Any]) -> None:
 
 
 @resilient
+async def announce(context: dict[str, Any]) -> None:
+    """Send hosts the events that are due."""
+    service: Service = context["service"]
+    if service.settings.events_url:
+        await service.announcing.send_due(time.monotonic() + SEND_SECONDS)
+
+
+@resilient
 async def send(context: dict[str, Any]) -> None:
     """Send payouts and refunds that are owed, and ask about those whose outcome is not known."""
     service: Service = context["service"]
@@ -244,7 +254,7 @@ async def compare(context: dict[str, Any]) -> None:
                 log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
 
 
-JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, send, ask, compare)
+JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare)
 """Asked for every second."""
 
 SELDOM = (trim, prepare)

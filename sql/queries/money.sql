@@ -53,7 +53,7 @@ RETURNING o.day, o.no, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id
 
 -- end_outgoing: Records a final state.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
-WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed')
+WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed') RETURNING no
 
 -- delay_outgoing: Records a state that is not final, and when to retry.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, next_at = now() + make_interval(secs => %(seconds)s)

@@ -72,7 +72,7 @@ UPDATE rounds SET state = 'split', members = %(members)s, winners = %(winners)s,
 WHERE day = %(day)s AND state = 'closed' RETURNING day
 
 -- mark_settled: Claiming is open.
-UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND state = 'published'
+UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND state = 'published' RETURNING *
 
 -- mark_finished: Every winner has been credited; keys expire from here on.
 UPDATE rounds SET state = CASE state WHEN 'settled' THEN 'finished' ELSE state END, finished_at = now()
@@ -86,7 +86,7 @@ WHERE day = %(day)s AND state IN ('open', 'closed', 'split') RETURNING day
 UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(pool_fen)s, forfeited_fen = 0, fee_fen = 0, carried_in_fen = 0, pot_fen = 0,
     carried_out_fen = 0, smallest_fen = NULL, largest_fen = NULL
-WHERE day = %(day)s AND state = 'voiding'
+WHERE day = %(day)s AND state = 'voiding' RETURNING void_reason
 
 -- packets_page: A page of a round's packets in the order of the split; each shard has a contiguous range of places.
 SELECT p.fen FROM (

@@ -74,6 +74,13 @@ class Town:
     async def books(self, table: str) -> list[dict[str, Any]]:
         return (await self.send("GET", f"{self.host}/books"))[1][table]  # type: ignore[no-any-return]
 
+    async def told(self, kind: str) -> list[dict[str, Any]]:
+        """The events of that type of the day, each as the document has it."""
+        found = [msgspec.json.decode(event["body"]) for event in await self.books("events")]
+        for event in found:
+            document.check_sent(event["type"], event)
+        return [event for event in found if event["type"] == kind and event["data"]["round"] == "2030-01-01"]
+
     async def moved(self, kind: str, payer: int) -> dict[str, Any]:
         """Waits for money that comes to the user."""
 
@@ -106,6 +113,7 @@ async def town() -> AsyncIterator[Town]:
             webhook_secret=WEBHOOK_SECRET,
             platform_url=f"{url}/platform",
             reminder_url=f"{url}/events",
+            events_url=f"{url}/events",
             origins=url,
         )
         with hosting(url, f"http://127.0.0.1:{settings.port}", data_dir / "host.sqlite"):
@@ -128,10 +136,8 @@ async def test_a_day(town: Town) -> None:
     await town.it_is("2030-01-02T06:00:00")
     assert await town.pays(SUN, orders[SUN]) == "paid", "late members may still check in"
     await town.it_is("2030-01-02T07:30:00")
-    (event,) = await soon(lambda: town.books("events"))
-    body = msgspec.json.decode(event["body"])
-    document.check_sent("reminder.due", body)
-    assert body["data"]["uid"] == ZHAO, "Lin is up, Sun has not asked for it"
+    (reminder,) = await soon(lambda: town.told("reminder.due"))
+    assert reminder["data"]["uid"] == ZHAO, "Lin is up, Sun has not asked for it"
 
     await town.it_is("2030-01-02T08:05:00")
     claims = [await soon(lambda: claimed(town, LIN))]
@@ -140,6 +146,13 @@ async def test_a_day(town: Town) -> None:
     assert (payout["amount"], payout["state"]) == (200, "done")
     back = await town.moved("refund", SUN)
     assert (back["amount"], back["state"]) == (100, "done"), "a late member who sleeps on is refunded"
+
+    (credited,) = await soon(lambda: town.told("packet.credited"))
+    assert credited["data"]["items"] == [
+        {"uid": LIN, "amount_fen": 200, "stake_fen": 100, "packet_fen": 100, "by": "user"}
+    ]
+    (settled,) = await town.told("round.settled")
+    assert settled["data"]["members"] == 3, "it came before anybody's packet"
 
     await duplicates_move_nothing(town, payout, back)
     await its_bill_has_it_all(town)

@@ -4,9 +4,11 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from clock.books import outbox
+from clock.config import Settings
 from clock.game import keys
 from clock.http.schema.paths import PATHS
 from clock.runtime.worker import count
@@ -55,6 +57,12 @@ def described() -> bool:
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Events are recorded; nobody takes them."""
+    return msgspec.structs.replace(settings, events_url="http://127.0.0.1:1/")
+
+
+@pytest.fixture
 def played(api: Api, monkeypatch: pytest.MonkeyPatch) -> Played:
     return Played(api, monkeypatch)
 
@@ -68,6 +76,7 @@ async def everything_can_be_read(played: Played) -> None:
         for path in (f"/api/rounds/{day}", f"/api/rounds/{day}/packets?limit=2"):
             await send("GET", path)
         await played.asks(LIN, f"/api/me/place/{day}")
+        await played.asks(BOSS, f"/ops/events?day={day}", "operator")
         for path in ("rounds", "steps", "unanswered"):
             await played.asks(BOSS, f"/ops/{path}/{day}", "operator")
     for uid in (LIN, ZHAO):
@@ -159,6 +168,15 @@ async def quarantine(played: Played) -> None:
     await everything_can_be_read(played)
 
 
+async def events(played: Played) -> None:
+    items = (await played.asks(BOSS, "/ops/events", "operator"))["data"]["items"]
+    for item in items:
+        document.check_sent(item["type"], {"type": item["type"], "timestamp": "", "data": item["data"]})
+    assert {"round.opened", "payment.accepted", "packet.credited"} <= {item["type"] for item in items}
+    for number in (items[0]["id"], "nothing"):
+        await played.operates(f"/ops/events/{number}/again", reason="it was lost")
+
+
 async def called_off(played: Played) -> None:
     """The next round, which has members already."""
     api = played.api
@@ -184,7 +202,7 @@ SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_
 
 
 async def test_every_answer_of_a_day_is_in_the_document_to_the_last_field(played: Played) -> None:
-    for part in (evening, morning, payday, quarantine, called_off, development):
+    for part in (evening, morning, payday, quarantine, events, called_off, development):
         await part(played)
     in_text = ("GET", "/metrics")
     assert played.words.keys() | {in_text} == PATHS.keys()

@@ -88,7 +88,7 @@ def test_a_value_that_cannot_be_used_names_its_setting(field: msgspec.structs.Fi
         *(("QUEUE_URL", text) for text in ("localhost", "postgresql://h/clock", "redis://h:65536")),
         *(("DATABASE_URL", text) for text in ("nonsense", "redis://h", "mysql://h/clock")),
         *(("PLATFORM_URL", text) for text in ("platform.example", "ftp://platform.example")),
-        *(("REMINDER_URL", text) for text in ("reminders", "//platform.example")),
+        *((name, text) for name in ("REMINDER_URL", "EVENTS_URL") for text in ("reminders", "//platform.example")),
         *(("ORIGINS", text) for text in ("*", "null", "example.org", "https://example.org/", "https://Example.org")),
         *(("ORIGINS", text) for text in ("https://a.example https://b.example:443", "http://a:80", "http://a:0")),
         *(("ORIGINS", text) for text in ("https://*.example", "https://a.example;script-src", "wss://a.example")),

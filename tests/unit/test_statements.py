@@ -81,7 +81,7 @@ GENERATED = Path(__file__).parent / "statements.sql"
 def test_the_generated_statements_are_those_that_were_reviewed() -> None:
     """``STATEMENTS=write pytest tests/unit/test_statements.py`` writes them anew: look at the difference."""
     day = date(2026, 11, 22)
-    shown = [f"-- {table}\n{insertion(table, day, 3).as_string(None)}\n" for table in COLUMNS]
+    shown = [f"-- {table}\n{insertion(table, day, 3, True).as_string(None)}\n" for table in COLUMNS]
     text = "\n".join(shown).replace(", follows_", ",\n  follows_").replace(', "follows_', ',\n  "follows_')
     if os.environ.get("STATEMENTS") == "write":
         GENERATED.write_text(text, "utf-8")

@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.types import ControllerRouterHandler
 
+from clock.http.ops.events import event_routes
 from clock.http.ops.money import money_routes
 from clock.http.ops.quarantine import quarantine_routes
 from clock.http.ops.rounds import round_routes
@@ -24,4 +25,5 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    return signed_in(service.tokens, live, *round_routes(service), *money_routes(service), *quarantine_routes(service))
+    subjects = (round_routes, money_routes, quarantine_routes, event_routes)
+    return signed_in(service.tokens, live, *(route for routes in subjects for route in routes(service)))

@@ -125,6 +125,8 @@ class Live(Struct):
     outgoing: list[OnItsWay]
     outgoing_stuck: int
     reminders_due: int
+    events_oldest_seconds: Annotated[int, Meta(description="How long the oldest event waits for its receiver")]
+    events_given_up: Annotated[int, Meta(description="Events given up in the last day")]
     differences: int
     alarms: Annotated[list[Alarm], Meta(description="The worst first")]
     now_ms: Annotated[int | None, Meta(description="The game's clock; null: not known yet")]

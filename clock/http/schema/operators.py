@@ -1,6 +1,6 @@
 """The data of answers to operators, except what is happening now (:mod:`clock.http.schema.live`)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -158,6 +158,30 @@ class UnansweredItem(Struct):
 
 class UnansweredPage(Struct):
     items: list[UnansweredItem]
+
+
+class EventItem(Struct):
+    """An event for hosts; `data` is as in the outgoing call of that type."""
+
+    id: Annotated[str, Meta(description="The `webhook-id`")]
+    day: Annotated[str, Meta(description="The round, YYYY-MM-DD")]
+    type: str
+    at_ms: Annotated[int, Meta(description="When it happened, ms since the epoch")]
+    state: Literal["due", "sent", "given_up"]
+    attempts: int
+    reason: Annotated[str | None, Meta(description="Why it was not taken, or by whom and why it is sent again")]
+    data: dict[str, Any]
+    due_since_ms: int | None
+    next_at_ms: Annotated[int | None, Meta(description="When it is sent next, ms since the epoch")]
+    ended_at_ms: Annotated[int | None, Meta(description="When it was sent or given up, ms since the epoch")]
+
+
+class EventsPage(Struct):
+    items: Annotated[list[EventItem], Meta(description="Newest first; kept for 30 days")]
+
+
+class EventDue(Struct):
+    id: str
 
 
 class Released(Struct):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from clock.channels import BillLine
+from clock.domain.webhooks import TYPES
 
 Number = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[0-9A-Za-z]+$")]
 Fen = Annotated[int, Meta(ge=1, description="In fen")]
@@ -134,5 +135,5 @@ class Reminder(Struct):
     check_in_closes: Annotated[str, Meta(description="RFC 3339")]
 
 
-EVENTS: dict[str, type[Struct]] = {"reminder.due": Reminder}
+EVENTS: dict[str, type[Struct]] = {"reminder.due": Reminder, **TYPES}
 """What an event of each type has as ``data``; its body is ``{"type", "timestamp", "data"}``."""

@@ -224,6 +224,20 @@ OPERATORS = {
         "Unpaid orders about which the channel gave no answer",
         (Says(("ok",), operators.UnansweredPage), _UNKNOWN_ROUND),
     ),
+    ("GET", "/ops/events"): Path(
+        "events",
+        "operators",
+        "Events for hosts",
+        (Says(("ok",), operators.EventsPage),),
+        "Also for tokens with the role service.",
+    ),
+    ("POST", "/ops/events/{event}/again"): Path(
+        "event_again",
+        "operators",
+        "Send an event again, under its id",
+        (Says(("event_due",), operators.EventDue), Says(("event_not_found",))),
+        "Also for tokens with the role service.",
+    ),
     ("GET", "/ops/quarantine"): Path(
         "quarantine", "operators", "Signed callbacks that were not credited", (Says(("ok",), operators.QuarantinePage),)
     ),

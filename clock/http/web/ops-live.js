@@ -33,6 +33,8 @@ const WORDS = {
   failing: (one) => [t("failing"), t("failing_text", one.per_second)],
   money_failed: (one) => [t("money_failed", number(one.count)), t("money_failed_text", "", price(one.fen))],
   money_stuck: (one) => [t("money_stuck", number(one.count)), t("money_stuck_text")],
+  events_waiting: (one) => [t("events_waiting"), t("events_waiting_text", lasting(one.seconds))],
+  events_given_up: (one) => [t("events_given_up", number(one.count)), t("events_given_up_text")],
   quarantine: (one) => [t("quarantine_alarm", number(one.count)), t("quarantine_alarm_text")],
   unanswered: (one) => [t("unanswered", number(one.count)), t("unanswered_text")],
 };

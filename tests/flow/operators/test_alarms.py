@@ -58,6 +58,9 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"outgoing": failed}, "money_failed"),
         ({"outgoing": waits}, None),
         ({"outgoing_stuck": 1}, "money_stuck"),
+        ({"events_oldest_seconds": watch.EVENTS_OLD_SECONDS}, None),
+        ({"events_oldest_seconds": watch.EVENTS_OLD_SECONDS + 1}, "events_waiting"),
+        ({"events_given_up": 1}, "events_given_up"),
         ({"quarantine_waiting": 1}, "quarantine"),
         ({"unanswered_orders": 1}, "unanswered"),
     ]

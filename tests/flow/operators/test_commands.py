@@ -13,7 +13,20 @@ from clock.runtime.ports import free_port
 from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
 
-COMMANDS = ("up", "api", "worker", "migrate", "settle", "void", "reconcile", "rebuild", "quarantine", "token", "demo")
+COMMANDS = (
+    "up",
+    "api",
+    "worker",
+    "migrate",
+    "settle",
+    "void",
+    "reconcile",
+    "rebuild",
+    "quarantine",
+    "events",
+    "token",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -87,6 +100,8 @@ USED_WRONGLY: list[tuple[list[str], str]] = [
     (["quarantine", "--limit", "0"], "--limit"),
     (["outgoing", "--state", "lost"], "lost"),
     (["unanswered", "yesterday"], "YYYY-MM-DD"),
+    (["events", "--state", "lost"], "lost"),
+    (["events", "--again", "event_1"], "--reason"),
     (["token", "0"], "UID"),
     (["token", str(2**53)], "UID"),
     (["token", "7", "--role", "admin"], "admin"),

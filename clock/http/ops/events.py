@@ -1,0 +1,57 @@
+"""Events for hosts, for operators and for the host's own back end."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.types import ControllerRouterHandler
+
+from clock.http.ops.money import AskedDay
+from clock.http.ordinary import RESPONSES, Limit, Page, day_of, reply
+from clock.http.refusals import Refused
+from clock.http.wire import AgainRequest, Envelope
+from clock.operators import events
+from clock.service import Service
+
+EventState = Annotated[
+    Literal["due", "sent", "given_up"] | None, QueryParameter(name="state", description="Only those in this state")
+]
+
+
+def event_routes(service: Service) -> list[ControllerRouterHandler]:
+    @get("/ops/events", responses=RESPONSES, description="Events for hosts, newest first; kept for 30 days.")
+    async def list_events(
+        request: Request[Any, Any, Any],
+        which: EventState = None,
+        day: AskedDay = None,
+        page: Page = 1,
+        limit: Limit = 50,
+    ) -> Response[Envelope]:
+        of = None if day is None else day_of(day)
+        require_host(request)
+        return reply(request, "events", await events.events(service.store, which, of, page, limit))
+
+    @post(
+        "/ops/events/{event:str}/again",
+        status_code=200,
+        responses=RESPONSES,
+        description="Send an event again under the same id, whether it was sent or given up.",
+    )
+    async def again(
+        request: Request[Any, Any, Any], event: FromPath[str], data: JSONBody[AgainRequest]
+    ) -> Response[Envelope]:
+        if not re.fullmatch("[0-9A-Za-z_]{1,64}", event):
+            raise Refused("bad_request", "event must be at most 64 letters, digits and underscores")
+        by_whom = require_host(request)
+        return reply(request, "event_again", await events.again(service.store, event, data.reason, by_whom))
+
+    return [list_events, again]
+
+
+def require_host(request: Request[Any, Any, Any]) -> str:
+    """Role and name of the caller: an operator, or the host's back end; refuses a user."""
+    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+    if caller.role not in ("operator", "service"):
+        raise Refused("forbidden", "role operator or service is required")
+    return f"{caller.role} {caller.name}"
