@@ -7,6 +7,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY clock clock
 COPY lua lua
 COPY sql sql
+COPY docs/operations.md docs/operations.md
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM ${PYTHON}

@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The page of a WeChat mini-program that takes payments, ``/pages/pay``; empty: there is none."""
     metrics_token: str = ""
     """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
+    second_name_fen: Fen = 0
+    """Above it, money that an operator moves needs a second operator's name; 0: never."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 

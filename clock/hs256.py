@@ -13,6 +13,10 @@ import msgspec
 Role = Literal["user", "service", "operator"]
 ROLES = get_args(Role)
 
+Right = Literal["read", "money", "rules"]
+"""What an operator may do: see everything; move money; plan other rules."""
+RIGHTS = get_args(Right)
+
 NOT_BEFORE_LEEWAY_S = 60
 """The issuer's clock may be so far ahead of ours. ``exp`` has no leeway, and ``iat`` decides nothing."""
 
@@ -29,6 +33,7 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     role: Role = "user"
     nbf: int = 0
     jti: str = ""
+    scope: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _claims = msgspec.json.Decoder(Claims).decode

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from clock.config import BadSetting, Settings
-from clock.hs256 import NOT_BEFORE_LEEWAY_S, ROLES, FastPath, Role, is_canonical
+from clock.hs256 import NOT_BEFORE_LEEWAY_S, RIGHTS, ROLES, FastPath, Right, Role, is_canonical
 
 REMEMBERED = 200_000
 
@@ -31,6 +31,8 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     expires_s: float
     name: str
     """``sub``: names the caller in the records of what was done."""
+    scopes: frozenset[Right] = frozenset()
+    """An operator's rights."""
 
     def may_act_for(self, uid: int) -> bool:
         return self.uid == uid or self.role == "service"
@@ -60,7 +62,7 @@ class Tokens:
             raise Unauthenticated("a bearer token is required")
         token = token.strip()
         claims = self._fast.claims(token)
-        caller = _caller(claims.sub, claims.role, claims.exp) if claims else self._verify(token)
+        caller = _caller(claims.sub, claims.role, claims.exp, claims.scope) if claims else self._verify(token)
         if authorization == b"Bearer " + token:  # one entry a token, however many blanks somebody puts before it
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
@@ -81,7 +83,8 @@ class Tokens:
                 )
             except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
                 continue
-            caller = _caller(claims.get("sub"), claims.get("role", "user"), claims.get("exp"))
+            scope = claims.get("scope", msgspec.UNSET)
+            caller = _caller(claims.get("sub"), claims.get("role", "user"), claims.get("exp"), scope)
             if caller.expires_s <= time.time():  # the leeway is for nbf alone
                 raise Unauthenticated("the token has expired")
             if algorithms == ["HS256"]:
@@ -89,15 +92,18 @@ class Tokens:
             return caller
         raise Unauthenticated("the token is not valid")
 
-    def issue(self, uid: int | str, role: Role = "user", seconds: int = 86_400) -> str:
-        """A token signed with ``CLOCK_JWT_SECRET``; raises :class:`BadSetting` without one."""
+    def issue(self, sub: int | str, role: Role = "user", seconds: int = 86_400, scope: str | None = None) -> str:
+        """A token signed with ``CLOCK_JWT_SECRET``; raises :class:`BadSetting` without one. ``sub``: a uid, or the name
+        of a service or an operator. ``scope``: an operator's rights, separated by spaces; None: all of them."""
         if not self._secret:
             raise BadSetting("CLOCK_JWT_SECRET is needed to issue a token")
-        claims = {"sub": str(uid), "role": role, "exp": int(time.time()) + seconds}
+        claims = {"sub": str(sub), "role": role, "exp": int(time.time()) + seconds}
+        if scope is not None:
+            claims["scope"] = scope
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
 
-def _caller(sub: object, role: object, expires: object) -> Caller:
+def _caller(sub: object, role: object, expires: object, scope: object) -> Caller:
     if role not in ROLES:
         raise Unauthenticated("the token's role is unknown")
     if not isinstance(expires, int | float) or not 0 < expires < 1 << 53:
@@ -107,7 +113,17 @@ def _caller(sub: object, role: object, expires: object) -> Caller:
         raise Unauthenticated("the token's sub is not a uid")
     if not uid and not (isinstance(sub, str) and NAME.fullmatch(sub)):
         raise Unauthenticated("the token's sub is not a text of 1 to 64 characters")
-    return Caller(uid, role, float(expires), sub)  # type: ignore[arg-type]
+    rights = _rights(scope) if role == "operator" else frozenset()
+    return Caller(uid, role, float(expires), sub, rights)  # type: ignore[arg-type]
+
+
+def _rights(scope: object) -> frozenset[Right]:
+    """Those that the claim names; all of them without one. Other words in it are for others."""
+    if scope is msgspec.UNSET:
+        return frozenset(RIGHTS)
+    if not isinstance(scope, str):
+        raise Unauthenticated("the token's scope is not a text")
+    return frozenset(right for right in RIGHTS if right in scope.split(" "))
 
 
 def _uid(sub: object) -> int:

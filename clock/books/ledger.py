@@ -53,6 +53,7 @@ RULES = (
     Rule(
         "outgoing", "refund_failed", "'owed:refund'", USER, "amount_fen", "no", "kind = 'refund' AND state = 'failed'"
     ),
+    Rule("outgoing", "sent_again", USER, "'owed:' || kind", "amount_fen", "no", "again > 0"),
 )
 
 
@@ -111,10 +112,10 @@ async def post_settlement(connection: Connection, day: date) -> None:
     await post(connection, "rounds", day, SETTLED_ROUND)
 
 
-async def post_ended(connection: Connection, day: date, channel: str, state: str, numbers: list[str]) -> None:
-    """Post final payouts and refunds. Numbers that are not in ``state`` now are ignored."""
+async def post_outgoing(connection: Connection, day: date, channel: str, state: str, numbers: list[str]) -> None:
+    """Post payouts and refunds that are final or are sent again. Numbers that are not in ``state`` now are ignored."""
     source = sql.SQL(
-        "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, {} AS channel,"
+        "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, o.again, {} AS channel,"
         " (extract(epoch FROM now()) * 1000)::bigint AS at_ms"
         " FROM outgoing o WHERE o.day = {} AND o.no = ANY({}) AND o.state = {})"
     ).format(*(sql.Literal(value) for value in (channel, day, numbers, state)))

@@ -96,12 +96,12 @@ async def tell_ended(store: Store, connection: Connection, ended: list[tuple[dic
     for day in sorted({row["day"] for row, _, _ in ended}):
         own = [one for one in ended if one[0]["day"] == day]
         failed = [
-            FailedPayout(row["uid"], row["no"], row["amount_fen"], reason)
+            FailedPayout(row["uid"], row["sent_as"], row["amount_fen"], reason)
             for row, state, reason in own
             if (row["kind"], state) == ("payout", "failed")
         ]
         done = [
-            Refund(row["uid"], row["no"], row["order_no"], row["amount_fen"])
+            Refund(row["uid"], row["sent_as"], row["order_no"], row["amount_fen"])
             for row, state, _ in own
             if (row["kind"], state) == ("refund", "done")
         ]

@@ -17,14 +17,15 @@ from clock.cli.shell import LIMIT, PAGE, Day, cli, show, with_service
 @click.option("--reason", default="", help="Why it is sent again.")
 def events(state: str | None, day: date | None, page: int, limit: int, event: str | None, reason: str) -> None:
     """Events for hosts, newest first; or send one of them again."""
-    from clock.http.wire import AgainRequest
-    from clock.operators.events import again, events
+    from clock.http.wire import ReasonRequest
+    from clock.operators import acts, verbs
+    from clock.operators.events import events
 
     if event is None:
         show(with_service(lambda service: events(service.store, state, day, page, limit)))
         return
     try:
-        request = msgspec.convert({"reason": reason}, AgainRequest)
+        request = msgspec.convert({"reason": reason}, ReasonRequest)
     except msgspec.ValidationError as error:
         raise click.UsageError(f"--reason: {error}") from None
-    show(with_service(lambda service: again(service.store, event, request.reason, "command line")))
+    show(with_service(lambda service: verbs.event_again(service, acts.command_line(), event, request.reason)))

@@ -30,7 +30,7 @@ def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> 
 def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str) -> None:
     """Decide about the callback with this ID, once: --refund or --dismiss."""
     from clock.http.wire import ReleaseRequest
-    from clock.operators import quarantine
+    from clock.operators import acts, verbs
 
     if action is None:
         raise click.UsageError("--refund or --dismiss is required")
@@ -38,9 +38,8 @@ def release(entry: str, action: Literal["refund", "dismiss"] | None, reason: str
         request = msgspec.convert({"action": action, "reason": reason}, ReleaseRequest)
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error)) from None
-    show(
-        with_service(lambda service: quarantine.release(service, entry, request.action, request.reason, "command line"))
-    )
+    by = acts.command_line()
+    show(with_service(lambda service: verbs.release(service, by, entry, request.action, request.reason)))
 
 
 @cli.command()
@@ -58,10 +57,31 @@ def unanswered(day: date, page: int, limit: int) -> None:
 @click.option(
     "--state", type=click.Choice(["failed", "stuck", "owed", "unknown", "processing", "done"]), default="failed"
 )
+@click.option("--all", "handled", is_flag=True, help="Failed ones that were seen to as well.")
 @click.option("--page", type=PAGE, default=1, show_default=True)
 @click.option("--limit", type=LIMIT, default=50, show_default=True)
-def outgoing(state: str, page: int, limit: int) -> None:
+def outgoing(state: str, handled: bool, page: int, limit: int) -> None:
     """Payouts and refunds: how many are in which state, and those in one of them."""
     from clock.operators import money
 
-    show(with_service(lambda service: money.outgoing(service.store, state, page, limit)))
+    show(with_service(lambda service: money.outgoing(service.store, state, page, limit, handled=handled)))
+
+
+@cli.command()
+@click.argument("no")
+@click.option("--reason", required=True, help="Kept with the act.")
+def again(no: str, reason: str) -> None:
+    """Send the failed refund or payout NO again: a refund under its number, a payout under a new one."""
+    from clock.operators import acts, verbs
+
+    show(with_service(lambda service: verbs.again(service, acts.command_line(), no, reason)))
+
+
+@cli.command()
+@click.argument("no")
+@click.option("--reason", required=True, help="Kept with the act.")
+def acknowledge(no: str, reason: str) -> None:
+    """Say that the failed refund or payout NO was seen to: it rings no longer."""
+    from clock.operators import acts, verbs
+
+    show(with_service(lambda service: verbs.acknowledge(service, acts.command_line(), no, reason)))

@@ -11,9 +11,9 @@ from clock.cli.shell import Day, cli, show, with_service
 @click.argument("day", type=Day())
 def settle(day: date) -> None:
     """Settle the round of DAY (YYYY-MM-DD), if it is due."""
-    from clock.operators import rounds
+    from clock.operators import acts, verbs
 
-    show(with_service(lambda service: rounds.settle(service.settling, day)))
+    show(with_service(lambda service: verbs.settle(service, acts.command_line(), day)))
 
 
 @cli.command()
@@ -21,9 +21,9 @@ def settle(day: date) -> None:
 @click.option("--reason", required=True, help="Kept with the round.")
 def void(day: date, reason: str) -> None:
     """Call off the round of DAY; every stake is owed back."""
-    from clock.operators import rounds
+    from clock.operators import acts, verbs
 
-    show(with_service(lambda service: rounds.void(service.voiding, day, reason)))
+    show(with_service(lambda service: verbs.void(service, acts.command_line(), day, reason)))
 
 
 @cli.command()
@@ -32,18 +32,18 @@ def void(day: date, reason: str) -> None:
 @click.option("--reason", required=True, help="Published with the round.")
 def extend(day: date, minutes: int, reason: str) -> None:
     """Make the check-in of the round of DAY longer, while it is open. The same again is the same extension."""
-    from clock.operators import rounds
+    from clock.operators import acts, verbs
 
-    show(with_service(lambda service: rounds.extend(service, day, minutes, reason, "command")))
+    show(with_service(lambda service: verbs.extend(service, acts.command_line(), day, minutes, reason)))
 
 
 @cli.command()
 @click.argument("day", type=Day(), required=False)
 def reconcile(day: date | None) -> None:
     """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
-    from clock.operators.rounds import reconcile_rounds
+    from clock.operators import acts, verbs
 
-    show(with_service(lambda service: reconcile_rounds(service, day)))
+    show(with_service(lambda service: verbs.reconcile(service, acts.command_line(), day)))
 
 
 @cli.command()
@@ -51,6 +51,6 @@ def reconcile(day: date | None) -> None:
 def rebuild(day: date | None) -> None:
     """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back. With DAY: make
     Redis and Postgres agree on that round after either has lost something, while people play."""
-    from clock.operators import rounds
+    from clock.operators import acts, verbs
 
-    show(with_service(lambda service: rounds.rebuild(service, day)))
+    show(with_service(lambda service: verbs.rebuild(service, acts.command_line(), day)))

@@ -13,7 +13,7 @@ import uvloop
 from clock import logs
 from clock.cli.shell import cli, ready_settings, settings_here, with_service
 from clock.config import BadSetting, load
-from clock.hs256 import Role
+from clock.hs256 import RIGHTS, Role
 
 MIGRATE_SECONDS = 60.0
 """How long ``clock migrate`` waits for Postgres, which may be starting beside it."""
@@ -97,14 +97,23 @@ def migrate() -> None:
 
 
 @cli.command()
-@click.argument("uid", type=UID)
+@click.argument("uid", type=UID, required=False)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
+@click.option("--name", help="Of a service or an operator, in place of UID: it is in every record of what they do.")
+@click.option("--scope", help='An operator\'s rights: "read money rules", or some of them; without it all.')
 @click.option("--seconds", type=click.IntRange(min=1), default=86_400, show_default=True, help="Until it expires.")
-def token(uid: int, role: Role, seconds: int) -> None:
-    """A token for UID, signed with CLOCK_JWT_SECRET."""
-    from clock.tokens import Tokens
+def token(uid: int | None, role: Role, name: str | None, scope: str | None, seconds: int) -> None:
+    """A token for UID or a name, signed with CLOCK_JWT_SECRET."""
+    from clock.tokens import NAME, Tokens
 
-    click.echo(Tokens(settings_here()).issue(uid, role, seconds))
+    sub = uid if name is None else name
+    if sub is None or (uid is not None and name is not None):
+        raise click.UsageError("one of UID and --name is required")
+    if name is not None and (role == "user" or not NAME.fullmatch(name)):
+        raise click.UsageError("--name is for a service or an operator: 1 to 64 characters")
+    if scope is not None and (role != "operator" or not set(scope.split()) <= set(RIGHTS)):
+        raise click.UsageError(f"--scope is for an operator: some of {', '.join(RIGHTS)}")
+    click.echo(Tokens(settings_here()).issue(sub, role, seconds, None if scope is None else " ".join(scope.split())))
 
 
 @cli.command()

@@ -99,7 +99,7 @@ class Day:
         for _ in range(400):
             self.day += timedelta(days=1)
             figures = await client.figures(self.day)
-            if figures is None or (figures["state"] == "joining" and not figures["members"]):
+            if figures is None or (figures["state"] in ("planned", "joining") and not figures["members"]):
                 break
         else:
             raise DemoError("every round of the next 400 days is taken")

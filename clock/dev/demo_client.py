@@ -106,7 +106,7 @@ class Client:
     async def reconcile(self, day: date) -> list[str]:
         """The differences that the service's own reconciliation finds."""
         path, expected = f"/ops/reconcile/{day}", ("books_agree", "books_differ")
-        reply = await self.send("GET", path, None, self.operator_headers, expected)
+        reply = await self.send("POST", path, None, self.operator_headers, expected)
         return [
             f"{one['what']} {one['subject']}: {one['one']}, {one['other']}"
             for report in reply.data["reports"]

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 from clock.dev import time_travel
 from clock.domain.outcomes import Answer
 from clock.http.lane import Call, Endpoint, for_anyone, route
+from clock.http.refusals import Refused
 from clock.http.wire import Uid
 from clock.service import Service
 
@@ -19,8 +20,12 @@ class MoveTime(msgspec.Struct, frozen=True):
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    uid: Uid
+    """``name``: of a service or an operator, in place of the uid. ``scope``: an operator's rights; none: all."""
+
+    uid: Uid | None = None
     role: Literal["user", "service", "operator"] = "user"
+    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    scope: Annotated[str, msgspec.Meta(max_length=200)] | None = None
 
 
 class PayRequest(msgspec.Struct, frozen=True):
@@ -35,7 +40,10 @@ def dev_routes(service: Service) -> list[ControllerRouterHandler]:
         return await time_travel.move_time(service, None)
 
     async def token(request: TokenRequest, _: Call) -> Answer:
-        return Answer("ok", {"token": service.tokens.issue(request.uid, request.role)})
+        sub = request.name or request.uid
+        if sub is None:
+            raise Refused("bad_request", "uid or name is required")
+        return Answer("ok", {"token": service.tokens.issue(sub, request.role, scope=request.scope)})
 
     async def pay(request: PayRequest, _: Call) -> Answer:
         return await time_travel.pay(service, request.order_no)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
-Phase = Literal["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
+Phase = Literal["planned", "joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
 
 UNSETTLED_STATES: tuple[State, ...] = ("open", "closed", "split", "published")
 """Settlement is not done, and the round is not called off."""
@@ -230,6 +230,8 @@ def phase(state: State, at: Windows, now_ms: int) -> Phase:
         return "settling"
     if state in SETTLED_STATES:
         return "settled" if state == "settled" else "finished"
+    if now_ms < at.join_opens_ms:
+        return "planned"
     if now_ms < at.join_closes_ms:
         return "joining"
     if now_ms < at.check_in_opens_ms:

@@ -81,3 +81,8 @@ def _without_halves(raw: bytes) -> bytes:
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
     return LONE_SURROGATE.sub("\ufffd", text).encode()
+
+
+def masked(mobile: str) -> str:
+    """The first three and the last four digits; a shorter number is masked entirely."""
+    return f"{mobile[:3]}****{mobile[-4:]}" if len(mobile) > 7 else "****" if mobile else ""

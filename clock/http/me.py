@@ -17,6 +17,7 @@ TITLES = {
     "unwanted": (1, "支付退款", "Payment refunded"),
     "payout_failed": (1, "提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": (1, "退款失败，退回余额", "Refund failed, now in your balance"),
+    "sent_again": (-1, "余额重新转出", "Sent again from your balance"),
 }
 """The kinds of transfer that a user sees: sign, and title in Chinese and English."""
 

@@ -15,10 +15,12 @@ from litestar.types import ASGIApp, ControllerRouterHandler, HTTPReceiveMessage,
 from clock import metrics
 from clock.domain.outcomes import OUTCOMES, Answer, language, message
 from clock.domain.rounds import parse_day
+from clock.hs256 import Right
 from clock.http.lane import head_lines, joined, read_body
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
-from clock.tokens import Tokens, Unauthenticated
+from clock.operators.acts import By
+from clock.tokens import Caller, Tokens, Unauthenticated
 
 Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
@@ -45,10 +47,13 @@ def bounded(app: ASGIApp) -> ASGIApp:
         scope["arrived"] = monotonic()  # type: ignore[typeddict-unknown-key]
         if scope["method"] == "OPTIONS":  # type: ignore[typeddict-item]
             raise Refused("method_not_allowed")
-        raw = await read_body(receive)
+        body = [await read_body(receive)]
 
         async def read_already() -> HTTPReceiveMessage:
-            return {"type": "http.request", "body": raw, "more_body": False}
+            """The body, once; then whatever comes, which is the client's end."""
+            if not body:
+                return await receive()  # type: ignore[return-value]
+            return {"type": "http.request", "body": body.pop(), "more_body": False}
 
         await app(scope, read_already, send)
 
@@ -96,12 +101,20 @@ def token_guard(tokens: Tokens) -> Any:
     return guard
 
 
-def require_operator(request: Request[Any, Any, Any]) -> str:
-    """The operator's name, which is the token's ``sub``; refuses every other role."""
-    caller = request.scope["caller"]  # type: ignore[typeddict-item]
+def require_operator(request: Request[Any, Any, Any], right: Right = "read") -> Caller:
+    """The operator who calls; refuses every other role, and an operator without the right."""
+    caller: Caller = request.scope["caller"]  # type: ignore[typeddict-item]
     if caller.role != "operator":
         raise Refused("forbidden", "role operator is required")
-    return str(caller.name)
+    if right not in caller.scopes:
+        raise Refused("forbidden", f"the token lacks the right {right}")
+    return caller
+
+
+def named(request: Request[Any, Any, Any], right: Right) -> By:
+    """In whose name an act is done, for the record; as :func:`require_operator`."""
+    caller = require_operator(request, right)
+    return By(caller.name, request.client.host if request.client else "")
 
 
 def uid_of(request: Request[Any, Any, Any], asked: int | None) -> int:

@@ -14,6 +14,7 @@ from litestar_offline_docs import core as offline_docs
 
 from clock.config import Settings, rules_of
 from clock.http.lane import joined
+from clock.http.ops.runbook import runbook
 from clock.http.origins import hosted, markup
 from clock.http.refusals import Refused
 
@@ -91,7 +92,7 @@ def _operators_page(settings: Settings) -> bytes:
 
 
 def files(settings: Settings) -> dict[str, File]:
-    """Both pages, and every file that they and ``/schema`` load, by path."""
+    """The pages, and every file that they and ``/schema`` load, by path."""
     found = {
         f"{path}/{file.name}": _file(TYPES[file.suffix], file.read_bytes())
         for path, folder in (("/web", FOLDER), ("/schema/static", OPENAPI_ASSETS))
@@ -102,6 +103,7 @@ def files(settings: Settings) -> dict[str, File]:
     }
     page = _file(TYPES[".html"], _players_page(settings))
     found["/"] = msgspec.structs.replace(page, headers=hosted(HEADERS, settings))
+    found["/ops/runbook"] = _file(TYPES[".html"], runbook())
     found["/ops"] = _file(TYPES[".html"], _operators_page(settings))
     return found
 

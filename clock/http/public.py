@@ -9,6 +9,7 @@ from litestar.params import QueryParameter
 
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
+from clock.domain.shapes import masked
 from clock.http.wire import Envelope
 from clock.rounds.recorded import recorded
 from clock.service import Service
@@ -27,11 +28,6 @@ RESPONSES = {
     status: ResponseSpec(Envelope, description=text)
     for status, text in {400: "bad_request", 404: "not_found", 413: "too_large", 503: "unavailable"}.items()
 }
-
-
-def masked(mobile: str) -> str:
-    """The first three and the last four digits; a shorter number is masked entirely."""
-    return f"{mobile[:3]}****{mobile[-4:]}" if len(mobile) > 7 else "****" if mobile else ""
 
 
 def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:

@@ -41,24 +41,25 @@ class AckAlertRequest(UserRequest, frozen=True):
     pass
 
 
-class VoidRequest(msgspec.Struct, frozen=True):
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+
+
+class ReasonRequest(msgspec.Struct, frozen=True):
+    """What an operator does, and why."""
+
+    reason: Reason
 
 
 class ExtendRequest(msgspec.Struct, frozen=True):
     minutes: Annotated[int, msgspec.Meta(ge=1, le=60)]
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
-
-
-class AgainRequest(msgspec.Struct, frozen=True):
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+    reason: Reason
 
 
 class ReleaseRequest(msgspec.Struct, frozen=True):
     """The decision about a quarantined callback: its payment is refunded, or dismissed."""
 
     action: Literal["refund", "dismiss"]
-    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\x00]*$")]
+    reason: Reason
 
 
 class Envelope(msgspec.Struct, frozen=True):

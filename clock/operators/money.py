@@ -7,11 +7,20 @@ from clock.domain.outcomes import Answer
 from clock.payments.outgoing import STUCK_ATTEMPTS
 
 
-async def outgoing(store: Store, state: str, page: int, limit: int, day: date | None = None) -> Answer:
-    """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``."""
+async def outgoing(
+    store: Store, state: str, page: int, limit: int, day: date | None = None, handled: bool = False
+) -> Answer:
+    """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``; of failed
+    ones those that nobody has seen to, or all (``handled``)."""
     counts = await store.all("count_outgoing", day=day)
     found = await store.all(
-        "list_outgoing", day=day, state=state, stuck=STUCK_ATTEMPTS, limit=limit, offset=(page - 1) * limit
+        "list_outgoing",
+        day=day,
+        state=state,
+        stuck=STUCK_ATTEMPTS,
+        handled=handled,
+        limit=limit,
+        offset=(page - 1) * limit,
     )
     items = [{**row, "day": row["day"].isoformat()} for row in found]
     return Answer("ok", {"counts": counts, "items": items})

@@ -82,7 +82,7 @@ async def quarantined(store: Store, page: int, limit: int, waiting: bool = False
 
 def _kept(row: dict[str, Any]) -> dict[str, Any]:
     """A quarantined callback for operators; ``why_not`` says why its payment cannot be refunded."""
-    decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no")
+    decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no", "refund_state")
     shown = {name: value for name, value in row.items() if name not in decided}
     payment = payment_of(row["raw"])
     shown |= {"day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")}

@@ -119,6 +119,17 @@ async def _ended(day: date, work: Awaitable[str]) -> Answer:
         return Answer("books_differ", {**shown, "difference": str(error)})
 
 
+async def reconciled(store: Store, day: date) -> Answer:
+    """The last comparison of a round's books, if there was one."""
+    if await store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    last = await store.one("last_reconciliation", day=day)
+    if last is None:
+        return Answer("ok", {"reports": []})
+    word = "books_differ" if last["differences"] else "books_agree"
+    return Answer(word, {"reports": [{"day": day.isoformat(), **last}]})
+
+
 async def reconcile_rounds(service: Service, day: date | None) -> Answer:
     """Compare one round, or every live one without ``day``; ``books_differ`` lists the differences."""
     days = [day] if day else [round_.day for round_ in await live_rounds(service)]

@@ -188,7 +188,7 @@ class Watch:
 
 
 def alarms(seen: Watched) -> list[dict[str, Any]]:
-    """What needs a person, the worst first: a word, and the figures that belong to it."""
+    """What needs a person, the worst first: a word, the figures that belong to it, and its paragraph of the runbook."""
     failed = sum(one["count"] for one in seen.outgoing if one["state"] == "failed")
     failed_fen = sum(one["fen"] for one in seen.outgoing if one["state"] == "failed")
     free = 1.0 if seen.disk_free is None else seen.disk_free
@@ -232,7 +232,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (seen.quarantine_waiting > 0, {"code": "quarantine", "count": seen.quarantine_waiting}),
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
-    return [alarm for rings, alarm in found if rings]
+    return [{**alarm, "runbook": f"/ops/runbook#{alarm['code']}"} for rings, alarm in found if rings]
 
 
 def _of_hosts(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:

@@ -58,14 +58,14 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
         return Result("again", f"no channel {row['channel']}")
     ask = channel.query_refund if row["kind"] == "refund" else channel.query_transfer
     if row["was"] != "owed":
-        known = await ask(row["no"])
+        known = await ask(row["sent_as"])
         if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
         if known.state != "not_found":
             return known
     if row["kind"] == "refund":
-        return await channel.refund(row["no"], row["order_no"], row["transaction_id"], row["amount_fen"])
-    return await channel.transfer(row["no"], row["open_id"], row["amount_fen"])
+        return await channel.refund(row["sent_as"], row["order_no"], row["transaction_id"], row["amount_fen"])
+    return await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
 
 
 async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:
@@ -82,7 +82,7 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
             else:
                 await _delay(connection, row, result)
         for (day, channel, state), numbers in ended.items():
-            await ledger.post_ended(connection, day, channel, state, numbers)
+            await ledger.post_outgoing(connection, day, channel, state, numbers)
         await telling.tell_ended(store, connection, told)
 
 

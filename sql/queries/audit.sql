@@ -48,8 +48,9 @@ WHERE c.day = %(day)s AND (p.fen IS DISTINCT FROM c.packet_fen OR c.index <> p.i
 -- payments_of_round: Every payment of a round, with any outcome.
 SELECT order_no, transaction_id, amount_fen, paid_at_ms FROM payments WHERE day = %(day)s
 
--- outgoing_numbers: Every payout and refund of a round.
-SELECT no, kind, state, amount_fen, ended_at FROM outgoing WHERE day = %(day)s
+-- outgoing_numbers: Every payout and refund of a round by its number at the provider, as it stands.
+SELECT DISTINCT ON (coalesce(sent_as, no)) coalesce(sent_as, no) AS no, kind, state, amount_fen, ended_at FROM outgoing
+WHERE day = %(day)s ORDER BY coalesce(sent_as, no), again DESC
 
 -- money_dates: The dates on which a round's money may have moved.
 SELECT DISTINCT (to_timestamp(paid_at_ms / 1000) AT TIME ZONE %(zone)s)::date AS date FROM payments WHERE day = %(day)s
@@ -61,6 +62,9 @@ SELECT generate_series(first, least(last, first + 60), '1 day')::date FROM (
 -- unqueued: Payouts and refunds that are owed but not queued, and queued but not owed.
 SELECT coalesce(b.no, o.no) AS no, b.fen AS owed, o.amount_fen AS queued FROM (
     SELECT 'P' || to_char(day, 'YYYYMMDD') || uid AS no, stake_fen + packet_fen AS fen FROM claims WHERE day = %(day)s
-    UNION ALL SELECT refund_no, amount_fen FROM refunds WHERE day = %(day)s) AS b
+    UNION ALL SELECT refund_no, amount_fen FROM refunds WHERE day = %(day)s
+    UNION ALL SELECT a.no, f.amount_fen FROM outgoing a
+        JOIN outgoing f ON f.day = a.day AND f.no = a.again_of AND f.handled = 'again' AND (f.kind, f.uid) = (a.kind, a.uid)
+        WHERE a.day = %(day)s) AS b
 FULL JOIN (SELECT no, amount_fen FROM outgoing WHERE day = %(day)s) AS o ON o.no = b.no
 WHERE b.fen IS DISTINCT FROM o.amount_fen ORDER BY 1 LIMIT %(limit)s

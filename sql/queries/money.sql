@@ -43,7 +43,7 @@ UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(s
     state = CASE due.was WHEN 'owed' THEN 'unknown' ELSE due.was END
 FROM unnest(%(days)s::date[], %(nos)s::text[], %(states)s::text[]) AS due (day, no, was)
 WHERE o.day = due.day AND o.no = due.no
-RETURNING o.day, o.no, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
+RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
     (SELECT open_id FROM orders r WHERE r.day = o.day AND r.uid = o.uid) AS open_id,
     CASE o.kind WHEN 'refund' THEN
         (SELECT p.channel FROM payments p
@@ -63,8 +63,38 @@ WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed')
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM outgoing
 WHERE %(day)s::date IS NULL OR day = %(day)s GROUP BY kind, state ORDER BY kind, state
 
--- list_outgoing: Rows in one state, newest first; "stuck" means tried for a long time.
-SELECT day, no, kind, uid, amount_fen, state, attempts, reason, order_no FROM outgoing
+-- list_outgoing: Rows in one state, newest first; "stuck" means tried for a long time. Of failed ones those that nobody has
+-- seen to, or all.
+SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state, attempts, reason, order_no, again, handled
+FROM outgoing
 WHERE (%(day)s::date IS NULL OR day = %(day)s)
-  AND (state = %(state)s OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
+  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
+
+-- get_failed: A failed payout or refund, with its number at the provider and its channel.
+SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.again, o.handled, o.reason,
+    CASE o.kind WHEN 'refund' THEN
+        (SELECT p.channel FROM payments p
+         WHERE p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
+    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
+         WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+FROM outgoing o WHERE o.no = %(no)s AND o.state = 'failed'
+
+-- handle_failed: Marks a failed row as sent again, or as seen to; no row: it is so already.
+UPDATE outgoing SET handled = %(handled)s
+WHERE day = %(day)s AND no = %(no)s AND state = 'failed' AND (handled IS NULL OR (handled, %(handled)s) = ('acknowledged', 'again'))
+RETURNING no
+
+-- balance_of: What is due to a user and not on its way.
+SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint AS fen
+FROM transfers WHERE uid = %(uid)s
+
+-- queue_again: Queues a failed row once more. A payout has a new number at the provider, a refund keeps its own.
+INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id, again, again_of, sent_as)
+SELECT day, %(new)s, kind, uid, amount_fen, order_no, transaction_id, again + 1, no,
+       CASE kind WHEN 'refund' THEN coalesce(sent_as, no) END
+FROM outgoing WHERE day = %(day)s AND no = %(no)s
+
+-- get_again: What is sent in place of a failed row.
+SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state FROM outgoing
+WHERE day = %(day)s AND again_of = %(no)s

@@ -12,13 +12,13 @@ SELECT
         SELECT DISTINCT ON (day) day, differences FROM reconciliations
         WHERE day >= %(today)s::date - 7 ORDER BY day, at DESC) AS newest) AS differences
 
--- watch_outgoing: Money on its way, and failed, over all rounds.
+-- watch_outgoing: Money on its way, and failed ones that nobody has seen to, over all rounds.
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen,
        (extract(epoch FROM now() - min(created_at)))::bigint AS oldest_seconds
 FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') GROUP BY 1, 2
 UNION ALL
 SELECT kind, state, count(*), coalesce(sum(amount_fen), 0)::bigint, (extract(epoch FROM now() - min(created_at)))::bigint
-FROM outgoing WHERE state = 'failed' GROUP BY 1, 2
+FROM outgoing WHERE state = 'failed' AND handled IS NULL GROUP BY 1, 2
 ORDER BY 1, 2
 
 -- watch_rounds: The rounds that are not over.

@@ -1,8 +1,12 @@
 -- Quarantined callbacks, and what operators decide about them. Parameters are psycopg's.
 
--- list_quarantine: Callbacks with their decisions, newest first: all, or only those that wait for a decision.
+-- list_quarantine: Callbacks with their decisions and what became of the refund, newest first: all, or only those that wait.
 SELECT encode(q.digest, 'hex') AS id, q.day, q.at_ms, q.channel, q.reason, q.order_no, q.raw,
-       r.action, r.reason AS why, r.by_whom, (extract(epoch FROM r.at) * 1000)::bigint AS released_ms, r.amount_fen, r.refund_no
+       r.action, r.reason AS why, r.by_whom, (extract(epoch FROM r.at) * 1000)::bigint AS released_ms, r.amount_fen, r.refund_no,
+       coalesce(
+           (SELECT a.state FROM outgoing a WHERE a.day = r.day AND a.again_of IS NOT NULL AND a.sent_as = r.refund_no
+            ORDER BY a.again DESC LIMIT 1),
+           (SELECT o.state FROM outgoing o WHERE o.day = r.day AND o.no = r.refund_no)) AS refund_state
 FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest
 WHERE NOT %(waiting)s OR r.digest IS NULL
 ORDER BY q.at_ms DESC, q.digest LIMIT %(limit)s OFFSET %(offset)s

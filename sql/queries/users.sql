@@ -25,8 +25,8 @@ FROM check_ins c WHERE c.day = %(day)s AND c.uid = %(uid)s
 -- history: A user's money events, newest first; payouts and refunds with their state.
 SELECT t.kind, t.amount_fen, t.day, t.at_ms, o.state
 FROM transfers t LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
-    AND (t.kind = 'payout' AND o.kind = 'payout'
-         OR t.kind IN ('refund', 'unwanted') AND o.kind = 'refund' AND o.order_no || ':' || o.transaction_id = t.cause)
+    AND (t.kind = 'payout' AND o.kind = 'payout' AND o.again = 0 OR t.kind = 'sent_again' AND o.no = t.cause
+         OR o.again = 0 AND t.kind IN ('refund', 'unwanted') AND o.kind = 'refund' AND o.order_no || ':' || o.transaction_id = t.cause)
 WHERE t.uid = %(uid)s AND t.kind NOT IN ('payout_sent', 'refund_sent')
 ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause LIMIT %(limit)s OFFSET %(offset)s
 

@@ -1,6 +1,7 @@
 """A short day over HTTP, on every path: each answer is in the OpenAPI document, to the last field."""
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -8,16 +9,18 @@ import msgspec
 import pytest
 
 from clock.books import outbox
+from clock.channels import Result
 from clock.config import Settings
 from clock.game import keys
 from clock.http.schema.paths import PATHS
+from clock.payments import outgoing
 from clock.runtime.worker import count
 from tests import document
 from tests.conftest import DAY, Api, at
-from tests.flow.stage import NEXT_DAY
+from tests.flow.stage import NEXT_DAY, STAKE, Scripted
 
-LIN, MEI, ZHAO, SUN, BOSS = 7, 8, 9, 10, 99
-"""Lin and Mei get up, Zhao oversleeps, Sun only orders."""
+LIN, MEI, ZHAO, SUN, BOSS, OTHER = 7, 8, 9, 10, 99, 98
+"""Lin and Mei get up, Zhao oversleeps, Sun only orders. The others are operators."""
 
 
 class Played:
@@ -39,9 +42,9 @@ class Played:
         _, reply = await self.send("GET", path, None, self.api.token(uid, role))
         return reply  # type: ignore[no-any-return]
 
-    async def operates(self, path: str, **body: Any) -> dict[str, Any]:
+    async def operates(self, path: str, operator: int = BOSS, **body: Any) -> dict[str, Any]:
         document.check_request("POST", path, body) if body else None
-        _, reply = await self.send("POST", path, body, self.api.token(BOSS, "operator"))
+        _, reply = await self.send("POST", path, body, self.api.token(operator, "operator"))
         return reply  # type: ignore[no-any-return]
 
     async def drain(self) -> None:
@@ -58,8 +61,8 @@ def described() -> bool:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Events are recorded; nobody takes them."""
-    return msgspec.structs.replace(settings, events_url="http://127.0.0.1:1/")
+    """Events are recorded; nobody takes them. What is worth more than two stakes needs two names."""
+    return msgspec.structs.replace(settings, events_url="http://127.0.0.1:1/", second_name_fen=2 * STAKE)
 
 
 @pytest.fixture
@@ -77,12 +80,14 @@ async def everything_can_be_read(played: Played) -> None:
             await send("GET", path)
         await played.asks(LIN, f"/api/me/place/{day}")
         await played.asks(BOSS, f"/ops/events?day={day}", "operator")
-        for path in ("rounds", "steps", "unanswered"):
+        for path in ("rounds", "steps", "unanswered", "reconcile", "lookalikes"):
             await played.asks(BOSS, f"/ops/{path}/{day}", "operator")
     for uid in (LIN, ZHAO):
         await played.api.post("/api/summary", uid)
         for path in ("/api/me", "/api/me/history", "/api/me/yesterday"):
             await played.asks(uid, path)
+    for path in (f"/ops/people/{LIN}", "/ops/people/12345", f"/ops/find?q={LIN}", "/ops/actions"):
+        await played.asks(BOSS, path, "operator")
     for path in ("/ops/live", "/ops/quarantine", "/ops/outgoing?state=done", "/ops/outgoing?state=owed"):
         await played.asks(BOSS, path, "operator")
 
@@ -151,10 +156,37 @@ async def payday(played: Played) -> None:
     await count({"service": api.service})
     await everything_can_be_read(played)
     for day in (DAY, "2025-01-01"):
+        await played.operates(f"/ops/reconcile/{day}")
         await played.asks(BOSS, f"/ops/reconcile/{day}", "operator")
-        await played.operates(f"/ops/rounds/{day}/void", reason="an outage")
+        for operator in (BOSS, OTHER):
+            await played.operates(f"/ops/rounds/{day}/void", operator, reason="an outage")
         await played.operates(f"/ops/rounds/{day}/settle")
     await played.operates(f"/ops/rounds/{DAY}/extend", minutes=1, reason="too late")
+
+
+async def payouts_that_fail(played: Played) -> None:
+    service, provider = played.api.service, Scripted()
+    service.channels["platform"] = provider
+    provider.result = says("failed")
+    await outgoing.send_some(service.store, service.channels)
+    failed = (await played.asks(BOSS, "/ops/outgoing?state=failed", "operator"))["data"]["items"]
+    paths = [f"/ops/outgoing/{item['no']}" for item in failed if item["kind"] == "payout"]
+    provider.result = says("done")
+    await played.operates(f"{paths[0]}/again", reason="it has an account now")
+    provider.result = says("failed")
+    await played.operates(f"{paths[0]}/again", reason="it has an account now")
+    await played.operates(f"{paths[0]}/acknowledge", reason="seen")
+    for verb in ("again", "acknowledge"):
+        await played.operates(f"/ops/outgoing/nothing/{verb}", reason="none")
+    await played.drain()
+    await everything_can_be_read(played)
+
+
+def says(state: Any) -> Callable[[str, str], Awaitable[Result]]:
+    async def answer(_action: str, _no: str) -> Result:
+        return Result(state)
+
+    return answer
 
 
 async def quarantine(played: Played) -> None:
@@ -197,14 +229,14 @@ async def development(played: Played) -> None:
     await played.send("DELETE", "/dev/time")
 
 
-SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed"}
+SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed", "balance_short"}
 """Words of trouble and of other windows, which other tests make."""
 
 
 async def test_every_answer_of_a_day_is_in_the_document_to_the_last_field(played: Played) -> None:
-    for part in (evening, morning, payday, quarantine, events, called_off, development):
+    for part in (evening, morning, payday, payouts_that_fail, quarantine, events, called_off, development):
         await part(played)
-    in_text = ("GET", "/metrics")
-    assert played.words.keys() | {in_text} == PATHS.keys()
+    in_text = {("GET", "/metrics"), ("GET", "/ops/rounds/{day}/export")}
+    assert played.words.keys() | in_text == PATHS.keys()
     said = set[str]().union(*played.words.values())
     assert {word for path in PATHS.values() for word in path.words} - said == SELDOM

@@ -20,6 +20,7 @@ package = pathlib.Path(clock.__file__).parent
 assert package.is_relative_to(sys.argv[1]), package
 assert folder("lua") == package / "lua", folder("lua")
 assert folder("sql") == package / "sql", folder("sql")
+assert folder("docs") == package / "docs", folder("docs")
 assert not [path for path in sys.path if pathlib.Path(path) == pathlib.Path(sys.argv[2])], sys.path
 print(*sorted(path.stem for path in (package / "lua").iterdir()))
 for path in (package / "lua").iterdir():
@@ -68,6 +69,7 @@ def test_the_wheel_has_every_script_every_statement_and_nothing_of_the_tests(whe
         for path in (ROOT / folder).rglob("*"):
             if path.is_file():
                 assert f"clock/{path.relative_to(ROOT)}" in names
+    assert "clock/docs/operations.md" in names
     for path in (ROOT / "clock").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert str(path.relative_to(ROOT)) in names

@@ -172,7 +172,7 @@ async def test_a_whole_day_through_two_connections(settings: Settings) -> None:
             return len(items) == len(AWAKE)
 
         await until(paid_out)
-        found = await town.send("GET", f"/ops/reconcile/{DAY}", BOSS)
+        found = await town.send("POST", f"/ops/reconcile/{DAY}", BOSS)
         assert found["code"] == "books_agree", found
     assert _complaints(settings.data_dir / "log") == []
 

@@ -11,14 +11,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
+from clock.audit.counts import Lag
+from clock.game.gametime import Verdict
+from clock.operators.live import add_up
+from clock.operators.watch import Watched, alarms
 from clock.runtime import embedded
 from tests.conftest import in_memory
-from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, person
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, fits, person
 from tests.page.visitor import house as started
 
 DAY = date(2031, 3, 3)
+ALL_RING = Watched(
+    redis=True,
+    replicas_wanted=1,
+    clocks=Verdict("a", 0, {"redis": 6_000, "postgres": 0, "worker": -9}, ["redis"]),
+    differing=[Lag("2031-03-03", 0, "paid", "redis", 3), Lag("2031-03-03", 0, "paid", "books", 3)],
+    differences=1,
+    settlement_late_ms=600_000,
+    late_day="2031-03-03",
+    outbox_oldest_ms=60_000,
+    outbox_entries=7,
+    disk_failing=True,
+    disk_free=0.01,
+    channels_silent={"platform": 600},
+    outgoing=[{"kind": "refund", "state": "failed", "count": 2, "fen": 300, "oldest_seconds": 9}],
+    outgoing_stuck=1,
+    quarantine_waiting=1,
+    events_oldest_seconds=700,
+    events_given_up=1,
+    unanswered_orders=1,
+    traffic={
+        **add_up([]),
+        **{"fullest": 0.99, "failed_per_second": 0.5, "ahead_ms": {"host-1": 360_000}, "bad_signatures": 10},
+    },
+)
+"""Every alarm but that of Redis, without which others are not known."""
 STEPS = {"ordered": 7, "paid": 5, "checked_in": 3, "claimed": 0}
 
 
@@ -129,8 +158,76 @@ async def test_the_round_of_the_morning_its_funnel_and_what_happens_now(visits: 
     await expect(page.locator("[data-alarm=quarantine]")).to_contain_text("隔离区")
     await page.click("#day-after")
     await expect(page.locator("#state")).to_have_text("报名中")
+    await page.click("#day-after")
+    await expect(page.locator("#state")).to_have_text("未开放")  # its joining opens at midnight
     await page.fill("#day", "2024-01-01")
     await expect(page.locator("#round-none")).to_be_visible()
+
+
+async def test_a_user_is_found_and_told_whole_and_a_round_has_its_rules_and_books(visits: Visits) -> None:
+    someone: Visitor = await visits(language="zh")
+    page = await enter(someone)
+    await page.get_by_text("本轮规则").click()
+    await expect(page.locator("#rules-list div", has_text="押金").first).to_contain_text("¥1")
+    await expect(page.locator("#rules-list div", has_text="打卡结束")).to_contain_text("08:00")
+    await page.get_by_text("导出账目").click()
+    async with page.expect_download() as saved:
+        await page.get_by_role("button", name="订单", exact=True).click()
+    file = await saved.value
+    assert file.suggested_filename == f"{DAY}-orders.csv"
+    text = Path(await file.path()).read_text("utf-8-sig")
+    assert len(text.splitlines()) == 1 + STEPS["ordered"]
+    await page.get_by_text("相似账号").click()
+    await page.get_by_role("button", name="查看").click()
+    await expect(page.locator("#alike-said")).to_have_text("看了 5 名成员，没有发现")
+
+    await page.fill("#sought", "13800000002")
+    await page.press("#sought", "Enter")
+    story = page.locator("#story")
+    await expect(story).to_be_focused()
+    for told in ("用户 2", "user 2", "open-2", "13800000002", "打卡（第 2 名）", "platform"):
+        await expect(story).to_contain_text(told)
+    await someone.accessible("a story")
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    await page.click("#tongue")
+    await expect(story).to_contain_text("(place 2)")
+    await page.fill("#sought", "nobody")
+    await page.press("#sought", "Enter")
+    await expect(page.locator("#found-said")).to_have_text("Nobody was found")
+    await expect(story).to_be_hidden()
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_every_alarm_is_told_whole_and_leads_to_its_paragraph(visits: Visits, language: str) -> None:
+    someone: Visitor = await visits(language=language)
+    everything = alarms(ALL_RING)
+
+    async def ring(route: Route) -> None:
+        reply = await route.fetch()
+        told = await reply.json()
+        await route.fulfill(response=reply, json={**told, "data": {**told["data"], "alarms": everything}})
+
+    await someone.page.route("**/ops/live", ring)
+    page = await enter(someone)
+    shown = page.locator("#alarms li")
+    await expect(shown).to_have_count(len(everything))
+    for text in await shown.all_inner_texts():
+        assert not re.search(r"undefined|NaN|null|\{\d\}", text), text
+        assert bool(re.search("[\u4e00-\u9fff]", text)) == (language == "zh"), text
+    assert await page.title() == f"({len(everything)}) ⚠ {'运营台' if language == 'zh' else 'Operations'}"
+    await expect(page.locator("#icon")).to_have_attribute("href", "/web/icon-alarm.svg")
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    await someone.accessible("alarms")
+    links = await page.locator("#alarms .manual").evaluate_all("all => all.map((one) => one.getAttribute('href'))")
+    await page.unroute_all(behavior="ignoreErrors")
+    await expect(page.locator("#icon")).to_have_attribute("href", "/web/icon-alarm.svg")  # the quarantine waits
+    await page.goto(f"{someone.house.url}/ops/runbook")
+    for link in links:
+        path, anchor = link.split("#")
+        assert path == "/ops/runbook"
+        await expect(page.locator(f"h2#{anchor}")).to_be_visible()
+    await fits(someone)
+    await someone.accessible("the runbook")
 
 
 async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(visits: Visits) -> None:
@@ -159,7 +256,7 @@ async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(v
     await expect(page.locator("#kept-none")).to_be_visible()
     await page.click("#show-all")
     await expect(entry).to_contain_text("Refunded ¥2.50")
-    await expect(entry).to_contain_text("operator 99")
+    await expect(entry).to_contain_text("99, ")
     await expect(other).to_contain_text("given back by hand")
     token = await someone.house.token(99, "operator")
     outgoing = await someone.house.send("GET", f"/ops/outgoing?day={DAY}", None, token)
@@ -170,7 +267,30 @@ async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(v
     await expect(unsent).to_contain_text(f"round {DAY}", timeout=30_000)
     await expect(unsent).to_contain_text("The channel says: ")
     await expect(unsent.locator("code").first).to_have_text(re.compile("^R[0-9a-f]{31}$"))
+    await expect(entry.locator(".bad")).to_contain_text("refund failed")
     await someone.accessible("money that did not arrive")
+
+    await expect(page.locator("[data-alarm=money_failed]")).to_be_visible()
+    number = await unsent.locator("code").first.inner_text()
+    await unsent.get_by_role("button", name="Send again").click()
+    await expect(question).to_contain_text("under the same refund number")
+    await page.fill("#why", "the provider has mended it")
+    await question.get_by_role("button", name="Send again").click()
+    await expect(question).to_be_hidden()
+    await expect(unsent.get_by_role("button", name="Acknowledge")).to_be_visible(timeout=30_000)  # it failed again
+    await expect(unsent.locator("code").first).not_to_have_text(number)
+    await unsent.get_by_role("button", name="Acknowledge").click()
+    await page.fill("#why", "paid by hand")
+    await question.get_by_role("button", name="Acknowledge").click()
+    await expect(unsent).to_have_count(0)
+    await expect(page.locator("[data-alarm=money_failed]")).to_have_count(0)
+    acts = page.locator("#acts li")
+    await expect(acts.first).to_contain_text("Acknowledge a failure")
+    await expect(acts.first).to_contain_text("paid by hand")
+    await expect(acts.nth(1)).to_contain_text("the provider has mended it")
+    await expect(acts.nth(1)).to_contain_text("99 · 127.0.0.1")
+    newest = await acts.evaluate_all("all => all.map((one) => one.dataset.act)")
+    assert newest[:4] == ["acknowledge", "again", "release", "release"]
 
 
 async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:

@@ -236,7 +236,8 @@ def test_anything_else_is_no_day(text: str) -> None:
 @pytest.mark.parametrize(
     "state, now_ms, expected",
     [
-        ("open", at("00:00", -1), "joining"),
+        ("open", at("00:00", -1), "planned"),
+        ("open", at("00:00", 0, -1), "planned"),
         ("open", at("00:00"), "joining"),
         ("open", at("24:00", 0, -1), "joining"),
         ("open", at("24:00"), "waiting"),

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from litestar import Request, Response, get
-from litestar.params import FromPath, QueryParameter
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, day_of, reply, require_operator
-from clock.http.wire import Envelope
-from clock.operators import money
+from clock.http.ordinary import RESPONSES, Limit, Page, day_of, named, reply, require_operator
+from clock.http.wire import Envelope, ReasonRequest
+from clock.operators import money, verbs
 from clock.service import Service
 
 AskedDay = Annotated[str | None, QueryParameter(description="YYYY-MM-DD: of this round alone")]
@@ -19,18 +19,22 @@ OutgoingState = Annotated[
 ]
 
 
+Handled = Annotated[bool, QueryParameter(description="Failed ones that were seen to as well")]
+
+
 def money_routes(service: Service) -> list[ControllerRouterHandler]:
     @get("/ops/outgoing", responses=RESPONSES)
     async def outgoing(
         request: Request[Any, Any, Any],
         which: OutgoingState = "failed",
         day: AskedDay = None,
+        all: Handled = False,
         page: Page = 1,
         limit: Limit = 50,
     ) -> Response[Envelope]:
         of = None if day is None else day_of(day)
         require_operator(request)
-        return reply(request, "outgoing", await money.outgoing(service.store, which, page, limit, of))
+        return reply(request, "outgoing", await money.outgoing(service.store, which, page, limit, of, all))
 
     @get("/ops/unanswered/{day:str}", responses=RESPONSES)
     async def unanswered(
@@ -40,4 +44,28 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "unanswered", await money.unanswered(service.store, of, page, limit))
 
-    return [outgoing, unanswered]
+    @post(
+        "/ops/outgoing/{no:str}/again",
+        status_code=200,
+        responses=RESPONSES,
+        description="Send a failed refund again under its number, or a failed payout under a new one.",
+    )
+    async def again(
+        request: Request[Any, Any, Any], no: FromPath[str], data: JSONBody[ReasonRequest]
+    ) -> Response[Envelope]:
+        by = named(request, "money")
+        return reply(request, "again", await verbs.again(service, by, no, data.reason))
+
+    @post(
+        "/ops/outgoing/{no:str}/acknowledge",
+        status_code=200,
+        responses=RESPONSES,
+        description="A failed refund or payout was seen to: it rings no longer. The money stays in the user's balance.",
+    )
+    async def acknowledge(
+        request: Request[Any, Any, Any], no: FromPath[str], data: JSONBody[ReasonRequest]
+    ) -> Response[Envelope]:
+        by = named(request, "money")
+        return reply(request, "acknowledge", await verbs.acknowledge(service, by, no, data.reason))
+
+    return [outgoing, unanswered, again, acknowledge]

@@ -6,9 +6,9 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, entry_of, reply, require_operator
+from clock.http.ordinary import RESPONSES, Limit, Page, entry_of, named, reply, require_operator
 from clock.http.wire import Envelope, ReleaseRequest
-from clock.operators import quarantine
+from clock.operators import quarantine, verbs
 from clock.service import Service
 
 Waiting = Annotated[bool, QueryParameter(description="Only those that wait for a decision")]
@@ -32,7 +32,7 @@ def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], entry: FromPath[str], data: JSONBody[ReleaseRequest]
     ) -> Response[Envelope]:
         one = entry_of(entry)
-        by_whom = f"operator {require_operator(request)}"
-        return reply(request, "release", await quarantine.release(service, one, data.action, data.reason, by_whom))
+        by = named(request, "money")
+        return reply(request, "release", await verbs.release(service, by, one, data.action, data.reason))
 
     return [quarantined, release]

@@ -9,14 +9,14 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
 from clock.domain.outcomes import Answer
-from clock.http.ordinary import RESPONSES, day_of, reply, require_operator
-from clock.http.wire import Envelope, ExtendRequest, VoidRequest
-from clock.operators import rounds
+from clock.http.ordinary import RESPONSES, day_of, named, reply, require_operator
+from clock.http.wire import Envelope, ExtendRequest, ReasonRequest
+from clock.operators import rounds, verbs
 from clock.service import Service
 
 
 def of_round(
-    method: Callable[..., Any], path: str, verb: str, **described: str
+    path: str, verb: str, description: str | None = None
 ) -> Callable[[Callable[[date], Awaitable[Answer]]], ControllerRouterHandler]:
     """Makes a handler of a function whose only argument is the day in the path. The handler gets the function's name,
     which the OpenAPI document shows."""
@@ -28,24 +28,24 @@ def of_round(
             return reply(request, verb, await work(of))
 
         handle.__name__ = work.__name__
-        handler: ControllerRouterHandler = method(path, status_code=200, responses=RESPONSES, **described)(handle)
+        handler: ControllerRouterHandler = get(path, responses=RESPONSES, description=description)(handle)
         return handler
 
     return made
 
 
 def round_routes(service: Service) -> list[ControllerRouterHandler]:
-    @of_round(post, "/ops/rounds/{day:str}/settle", "settle")
-    async def settle(day: date) -> Answer:
-        return await rounds.settle(service.settling, day)
+    @post("/ops/rounds/{day:str}/settle", status_code=200, responses=RESPONSES)
+    async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        of = day_of(day)
+        return reply(request, "settle", await verbs.settle(service, named(request, "money"), of))
 
     @post("/ops/rounds/{day:str}/void", status_code=200, responses=RESPONSES)
     async def void(
-        request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[VoidRequest]
+        request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ReasonRequest]
     ) -> Response[Envelope]:
         of = day_of(day)
-        require_operator(request)
-        return reply(request, "void", await rounds.void(service.voiding, of, data.reason))
+        return reply(request, "void", await verbs.void(service, named(request, "money"), of, data.reason))
 
     @post(
         "/ops/rounds/{day:str}/extend",
@@ -58,15 +58,14 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ExtendRequest]
     ) -> Response[Envelope]:
         of = day_of(day)
-        by_whom = f"operator {require_operator(request)}"
-        return reply(request, "extend", await rounds.extend(service, of, data.minutes, data.reason, by_whom))
+        by = named(request, "money")
+        return reply(request, "extend", await verbs.extend(service, by, of, data.minutes, data.reason))
 
-    @of_round(get, "/ops/rounds/{day:str}", "round")
+    @of_round("/ops/rounds/{day:str}", "round")
     async def round_figures(day: date) -> Answer:
         return await rounds.figures(service, day)
 
     @of_round(
-        get,
         "/ops/steps/{day:str}",
         "steps",
         description="How many users ordered, paid, checked in and claimed, minute by minute; follows the outbox.",
@@ -74,8 +73,18 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     async def steps(day: date) -> Answer:
         return await rounds.steps(service.store, day)
 
-    @of_round(get, "/ops/reconcile/{day:str}", "reconcile")
-    async def reconcile(day: date) -> Answer:
-        return await rounds.reconcile_rounds(service, day)
+    @of_round("/ops/reconcile/{day:str}", "reconciled", description="The last comparison of all books.")
+    async def reconciled(day: date) -> Answer:
+        return await rounds.reconciled(service.store, day)
 
-    return [settle, void, extend, round_figures, steps, reconcile]
+    @post(
+        "/ops/reconcile/{day:str}",
+        status_code=200,
+        responses=RESPONSES,
+        description="Compare Redis, books, ledger, manifest and the provider's bill now.",
+    )
+    async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        of = day_of(day)
+        return reply(request, "reconcile", await verbs.reconcile(service, named(request, "read"), of))
+
+    return [settle, void, extend, round_figures, steps, reconciled, reconcile]

@@ -97,6 +97,7 @@ class Alarm(Struct):
     ahead_ms: int | UnsetType = UNSET
     channel: str | UnsetType = UNSET
     per_second: float | UnsetType = UNSET
+    runbook: Annotated[str | UnsetType, Meta(description="Where its paragraph of the runbook is")] = UNSET
 
 
 class Live(Struct):

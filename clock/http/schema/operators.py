@@ -124,6 +124,19 @@ class Reports(Struct):
     reports: list[Report]
 
 
+class LastReport(Struct):
+    """The newest comparison of a round."""
+
+    day: str
+    at_ms: Annotated[int, Meta(description="ms since the epoch")]
+    differences: list[Difference]
+    mended: list[str]
+
+
+class LastReports(Struct):
+    reports: Annotated[list[LastReport], Meta(description="One, or none if there was no comparison")]
+
+
 class OutgoingCount(Struct):
     kind: Literal["payout", "refund"]
     state: str
@@ -135,7 +148,8 @@ class OutgoingItem(Struct):
     """A refund or a payout."""
 
     day: str
-    no: Annotated[str, Meta(description="The fixed number under which it is sent")]
+    no: str
+    sent_as: Annotated[str, Meta(description="The number that the provider knows")]
     kind: Literal["payout", "refund"]
     uid: int
     amount_fen: int
@@ -143,6 +157,8 @@ class OutgoingItem(Struct):
     attempts: int
     reason: Annotated[str | None, Meta(description="What the provider said last")]
     order_no: str | None
+    again: Annotated[int, Meta(description="How often it had failed before")]
+    handled: Annotated[Literal["again", "acknowledged"] | None, Meta(description="Of a failed one: it was seen to")]
 
 
 class OutgoingPage(Struct):
@@ -193,6 +209,7 @@ class Released(Struct):
     released_ms: Annotated[int, Meta(description="ms since the epoch")]
     amount_fen: int | None
     refund_no: str | None
+    refund_state: Annotated[str | None, Meta(description="How far the provider is with it")]
 
 
 class QuarantinedItem(Struct):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from clock.http.schema import live, operators, players
+from clock.http.schema import live, operators, persons, players
 from clock.http.schema.players import Nothing
 
 Tag = Literal["players", "public", "callbacks", "operators", "health", "development"]
@@ -42,14 +42,15 @@ class Says(Struct, frozen=True):
 
 
 class Path(Struct, frozen=True):
-    """A method of a path. ``bare``: it answers this and its data without the envelope; by HTTP status."""
+    """A method of a path. ``bare``: by HTTP status, what it answers without the envelope: data, or another type of
+    content."""
 
     name: str
     tag: Tag
     summary: str
     says: tuple[Says, ...] = ()
     description: str = ""
-    bare: dict[int, type[Struct] | None] = {}
+    bare: dict[int, type[Struct] | str] = {}
 
     @property
     def words(self) -> set[str]:
@@ -58,6 +59,7 @@ class Path(Struct, frozen=True):
 
 _OF_ROUND = Says(("round_not_found",), operators.OfRound)
 _UNKNOWN_ROUND = Says(("round_not_found",))
+_SECOND = Says(("second_name_needed",), persons.SecondName)
 _DIFFER = Says(("books_differ",), operators.BooksDiffer)
 
 PLAYERS = {
@@ -198,7 +200,7 @@ OPERATORS = {
         "void",
         "operators",
         "Call a round off: every stake is refunded",
-        (Says(("ok", "round_settled"), operators.OfRound), _OF_ROUND, _DIFFER),
+        (Says(("ok", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER),
     ),
     ("POST", "/ops/rounds/{day}/extend"): Path(
         "extend",
@@ -210,14 +212,60 @@ OPERATORS = {
         "steps", "operators", "A round by the minute", (Says(("ok",), operators.Steps), _UNKNOWN_ROUND)
     ),
     ("GET", "/ops/reconcile/{day}"): Path(
+        "reconciled",
+        "operators",
+        "The last comparison of a round's books",
+        (Says(("ok", "books_agree", "books_differ"), operators.LastReports), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/rounds/{day}/export"): Path(
+        "export",
+        "operators",
+        "A round's books as CSV",
+        (_UNKNOWN_ROUND,),
+        "In UTF-8 with a byte order mark. A file that breaks off is not whole.",
+        bare={200: "text/csv"},
+    ),
+    ("POST", "/ops/reconcile/{day}"): Path(
         "reconcile",
         "operators",
-        "Compare Redis, books, ledger, manifest and bill",
+        "Compare Redis, books, ledger, manifest and bill now",
         (Says(("books_agree", "books_differ"), operators.Reports), _UNKNOWN_ROUND),
     ),
     ("GET", "/ops/outgoing"): Path(
         "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage),)
     ),
+    ("POST", "/ops/outgoing/{no}/again"): Path(
+        "again",
+        "operators",
+        "Send a failed refund or payout again",
+        (
+            Says(("sent_again",), persons.SentAgain),
+            Says(("not_final",), persons.NotFinal),
+            Says(("balance_short", "not_failed")),
+            _SECOND,
+        ),
+        "A refund under its number, a payout under a new one, out of the user's balance.",
+    ),
+    ("POST", "/ops/outgoing/{no}/acknowledge"): Path(
+        "acknowledge",
+        "operators",
+        "A failed refund or payout was seen to",
+        (Says(("acknowledged",), persons.Acknowledged), Says(("not_failed",))),
+        "It rings no longer. The money stays in the user's balance.",
+    ),
+    ("GET", "/ops/find"): Path(
+        "find", "operators", "Users by a number that they can tell", (Says(("ok",), persons.Persons),)
+    ),
+    ("GET", "/ops/people/{uid}"): Path(
+        "story", "operators", "A user's story", (Says(("ok",), persons.Story), Says(("person_not_found",)))
+    ),
+    ("GET", "/ops/lookalikes/{day}"): Path(
+        "lookalikes",
+        "operators",
+        "Members of a round who look alike",
+        (Says(("ok",), persons.Lookalikes), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/actions"): Path("actions", "operators", "What operators did", (Says(("ok",), persons.Acts),)),
     ("GET", "/ops/unanswered/{day}"): Path(
         "unanswered",
         "operators",
@@ -249,6 +297,7 @@ OPERATORS = {
             Says(("released", "already_released"), operators.Decision),
             Says(("cannot_release",), operators.CannotRelease),
             Says(("quarantined_not_found",)),
+            _SECOND,
         ),
     ),
 }
@@ -264,7 +313,7 @@ OTHERS = {
         "For Prometheus",
         (Says(("unauthenticated", "slow_down", "busy", "internal")),),
         "With `CLOCK_METRICS_TOKEN` it wants that as a bearer token.",
-        bare={200: None},
+        bare={200: "text/plain"},
     ),
     ("PUT", "/dev/time"): Path("move_time", "development", "Move the game's clock", (Says(("ok",), live.Moved),)),
     ("DELETE", "/dev/time"): Path("real_time", "development", "Back to the real time", (Says(("ok",), live.Moved),)),

@@ -188,7 +188,9 @@ class Me(Struct):
     info: Info
 
 
-MoneyKind = Literal["stake", "stake_back", "packet", "payout", "refund", "unwanted", "payout_failed", "refund_failed"]
+MoneyKind = Literal[
+    "stake", "stake_back", "packet", "payout", "refund", "unwanted", "payout_failed", "refund_failed", "sent_again"
+]
 
 
 class HistoryItem(Struct):

@@ -30,7 +30,7 @@ Schemas = dict[str, dict[str, Any]]
 def shapes() -> set[type[msgspec.Struct]]:
     """Every struct that the document shows, besides requests."""
     data = {one.data for path in PATHS.values() for one in path.says}
-    bare = {kind for path in PATHS.values() for kind in path.bare.values() if kind}
+    bare = {kind for path in PATHS.values() for kind in path.bare.values() if not isinstance(kind, str)}
     calls = {kind for action in ACTIONS for kind in (action.body, action.reply)}
     return data | bare | calls | {UnknownNumber, Nothing, *EVENTS.values()}
 
@@ -43,9 +43,10 @@ def responses(path: Path, schemas: Schemas, refusals: Schemas) -> dict[str, Any]
     """By HTTP status. Adds the envelopes to ``schemas``, and what many paths refuse alike to ``refusals``."""
     found: dict[str, Any] = {}
     for status, kind in path.bare.items():
-        content = (
-            {JSON: {"schema": reference(kind.__name__)}} if kind else {"text/plain": {"schema": {"type": "string"}}}
-        )
+        if isinstance(kind, str):
+            content = {kind: {"schema": {"type": "string"}}}
+        else:
+            content = {JSON: {"schema": reference(kind.__name__)}}
         found[str(status)] = {"description": path.summary, "content": content}
     for status in sorted({OUTCOMES[word].http for word in path.words}):
         if str(status) not in found:

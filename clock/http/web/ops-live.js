@@ -47,7 +47,17 @@ function alarm(one) {
     item.querySelector("strong").replaceChildren(make("a", "", title));
     item.querySelector("a").href = `#${SECTIONS[one.code]}`;
   }
+  const manual = make("a", "manual soft", t("runbook"));
+  Object.assign(manual, { href: one.runbook, target: "_blank", rel: "noopener" });
+  item.append(manual);
   return item;
+}
+
+/** The tab tells of alarms: somebody may look at another one. */
+export function ring(count) {
+  document.title = count ? `(${count}) ⚠ ${t("title")}` : t("title");
+  const icon = count ? "/web/icon-alarm.svg" : "/web/icon.svg";
+  if (find("icon").getAttribute("href") !== icon) find("icon").setAttribute("href", icon);
 }
 
 let said = "";
@@ -72,6 +82,7 @@ const ms = (value) => (value === null ? "–" : value < 10 ? String(value) : num
 
 export function showLive(live) {
   const { traffic } = live;
+  ring(live.alarms.length);
   showAlarms(live.alarms);
   const parts = [part(t("redis"), live.redis), part(t("postgres"), live.postgres), part(t("worker"), live.worker)];
   if (live.replicas_wanted || live.replicas) parts.push(make("li", "", t("replicas", live.replicas)));

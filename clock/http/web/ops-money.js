@@ -1,7 +1,8 @@
 /** What a person must look after, one by one: money that did not arrive, and orders without an answer. */
 
 import { find, make, put } from "/web/dom.js";
-import { read } from "/web/ops-api.js";
+import { ask, read } from "/web/ops-api.js";
+import { confirm } from "/web/ops-ask.js";
 import { t } from "/web/ops-texts.js";
 import { number, price } from "/web/texts.js";
 
@@ -28,7 +29,33 @@ function item(one) {
   const entry = make("li", "", make("div", "head", name, who, make("span", "money", price(one.amount_fen))), make("code", "", one.no));
   if (one.order_no) entry.append(make("code", "", t("order_no", one.order_no)));
   if (one.reason) entry.append(make("span", "soft", t("reason", one.reason)));
+  if (one.state === "failed") entry.append(buttons(one));
   return entry;
+}
+
+function buttons(one) {
+  const [again, acknowledge] = ["again", "acknowledge"].map((name) => make("button", "plain small", t(`do_${name}`)));
+  again.type = acknowledge.type = "button";
+  again.addEventListener("click", () => confirm({
+    title: t("ask_again", price(one.amount_fen)), action: t("do_again"), danger: true, reason: true,
+    lines: [t(`ask_again_${one.kind}`), t("ask_again_2")],
+    yes: (reason) => act(one, "again", reason),
+  }));
+  acknowledge.addEventListener("click", () => confirm({
+    title: t("ask_acknowledge"), action: t("do_acknowledge"), reason: true, lines: [t("ask_acknowledge_1")],
+    yes: (reason) => act(one, "acknowledge", reason),
+  }));
+  return make("div", "buttons", again, acknowledge);
+}
+
+async function act(one, verb, reason) {
+  const reply = await ask("POST", `/ops/outgoing/${one.no}/${verb}`, { reason });
+  if (!reply) return t("lost");
+  if (reply.status !== 1) return reply.message;
+  told = "";
+  const live = await read("/ops/live");
+  if (live) await showUnsent(live);
+  return "";
 }
 
 /** Orders of a round whose payment nobody knows of. */

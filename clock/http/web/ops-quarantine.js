@@ -44,9 +44,10 @@ function item(one) {
   return entry;
 }
 
-function decided({ action, why, by_whom, released_ms, amount_fen, refund_no }) {
+function decided({ action, why, by_whom, released_ms, amount_fen, refund_no, refund_state }) {
   const text = t(`released_${action}`, price(amount_fen ?? 0), refund_no, `${by_whom}, ${whenOf(released_ms)}`, why);
-  return make("p", "released", text);
+  const state = refund_state ? ` · ${t(`refund_${refund_state}`)}` : "";
+  return make("p", refund_state === "failed" ? "released bad" : "released", text + state);
 }
 
 function buttons(one) {

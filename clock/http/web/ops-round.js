@@ -4,12 +4,13 @@ import { find, make, put } from "/web/dom.js";
 import { ask, read } from "/web/ops-api.js";
 import { confirm } from "/web/ops-ask.js";
 import { bar, curves } from "/web/ops-charts.js";
+import { showBooks } from "/web/ops-books.js";
 import { showUnanswered } from "/web/ops-money.js";
 import { t } from "/web/ops-texts.js";
 import * as servertime from "/web/servertime.js";
 import { number, price } from "/web/texts.js";
 
-const WAY = ["joining", "waiting", "checking_in", "closed", "settling", "settled", "finished"];
+const WAY = ["planned", "joining", "waiting", "checking_in", "closed", "settling", "settled", "finished"];
 const HOUR_MS = 3600_000;
 const MINUTE_MS = 60_000;
 const EXTEND_MINUTES = 10;
@@ -51,6 +52,7 @@ export async function showRound() {
   }));
   showFigures();
   showCompared();
+  showBooks(shown);
   await showUnanswered(asked, shown.unanswered_orders);
 }
 
@@ -70,7 +72,7 @@ function showFigures() {
   find("extensions").replaceChildren(...shown.extensions.map((one) => make("li", "", t(
     one.cause === "outage" ? "extended_outage" : "extended_operator", clockOf(one.since_ms), number(Math.round(one.by_ms / MINUTE_MS)), number(one.shards), number(one.asleep), one.reason, one.by_whom,
   ))));
-  find("extend").disabled = !["joining", "waiting", "checking_in"].includes(shown.state);
+  find("extend").disabled = !["planned", "joining", "waiting", "checking_in"].includes(shown.state);
   progress("packets", shown.packets_published, shown.packets);
   progress("claims", shown.packets_claimed, shown.packets_published);
   find("settle").disabled = !["closed", "settling"].includes(shown.state);
@@ -182,7 +184,7 @@ find("void").addEventListener("click", () => confirm({
 find("compare").addEventListener("click", async () => {
   find("compare").disabled = true;
   put(find("round-said"), t("comparing"));
-  const reply = await ask("GET", `/ops/reconcile/${day}`);
+  const reply = await ask("POST", `/ops/reconcile/${day}`, {});
   put(find("round-said"), reply ? reply.message : t("lost"));
   find("compare").disabled = false;
   await showRound();

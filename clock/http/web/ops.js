@@ -2,9 +2,11 @@
 
 import { find, put } from "/web/dom.js";
 import { ask, events, keep, read, signedIn } from "/web/ops-api.js";
-import { showLive } from "/web/ops-live.js";
+import { showActs } from "/web/ops-acts.js";
+import { ring, showLive } from "/web/ops-live.js";
 import { showUnsent } from "/web/ops-money.js";
 import { showQuarantine } from "/web/ops-quarantine.js";
+import { retell } from "/web/ops-people.js";
 import { choose, day, showOutgoing, showRound, showSteps } from "/web/ops-round.js";
 import { t, translate } from "/web/ops-texts.js";
 import * as servertime from "/web/servertime.js";
@@ -12,8 +14,8 @@ import { switchLanguage } from "/web/texts.js";
 
 const DAY_MS = 24 * 3600_000;
 const LIVE_MS = 2_000;
-const EVERY = { round: 5_000, steps: 10_000, quarantine: 10_000, unsent: 10_000, outgoing: 60_000 };
-const SHOW = { round: showRound, steps: showSteps, quarantine: showQuarantine, unsent: () => showUnsent(live), outgoing: showOutgoing };
+const EVERY = { round: 5_000, steps: 10_000, quarantine: 10_000, unsent: 10_000, outgoing: 60_000, acts: 10_000 };
+const SHOW = { round: showRound, steps: showSteps, quarantine: showQuarantine, unsent: () => showUnsent(live), outgoing: showOutgoing, acts: showActs };
 
 let live = null;
 
@@ -25,7 +27,9 @@ function showDoor(why = "") {
   find("room").hidden = !inside;
   find("leave").hidden = !inside;
   put(find("door-said"), why ? t(why) : "");
-  if (!inside) find("token").focus();
+  if (inside) return;
+  ring(0);
+  find("token").focus();
 }
 
 events.addEventListener("refused", (event) => {
@@ -78,7 +82,7 @@ async function look() {
   live = data;
   showLive(live);
   if (first) {
-    await Promise.all([choose(day || roundOfNow()), showQuarantine(), showUnsent(live)]);
+    await Promise.all([choose(day || roundOfNow()), showQuarantine(), showUnsent(live), showActs()]);
     await showSteps();
   }
 }
@@ -120,6 +124,7 @@ find("tongue").addEventListener("click", async () => {
   speak();
   if (live) {
     showLive(live);
+    retell();
     await Promise.all(Object.values(SHOW).map((show) => show()));
   }
 });

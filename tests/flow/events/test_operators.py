@@ -9,7 +9,7 @@ import pytest
 
 from clock.config import Settings
 from clock.http import openapi
-from clock.operators import watch
+from clock.operators import acts, watch
 from tests.conftest import DAY, Api, at, serving
 from tests.flow.events.stage import Receiver, states, work, write
 from tests.flow.operators.stage import BOSS, clock, codes, exported, seen
@@ -145,4 +145,4 @@ async def test_commands_list_events_and_send_one_again(people: tuple[Api, People
     assert (listed[0], asked_again[0], unknown[0]) == (0, 0, 1)
     assert '"event_due"' in asked_again[1] and "event_not_found" in unknown[1] and '"items"' in listed[1]
     [row] = await of.rows("SELECT state, reason FROM events WHERE id = 'first'")
-    assert (row["state"], row["reason"]) == ("due", "command line: lost by us")
+    assert (row["state"], row["reason"]) == ("due", f"{acts.command_line().who}: lost by us")

@@ -11,6 +11,7 @@ from clock.audit.mend import mend
 from clock.audit.rebuild import rebuild_lost
 from clock.config import Settings
 from clock.game import keys
+from clock.operators import acts
 from clock.rounds import ending
 from clock.service import Service
 from tests.conftest import DAY, Api
@@ -134,6 +135,6 @@ async def test_over_http_and_by_command(api: Api) -> None:
     figures = (await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"]
     assert [(one["by_ms"], one["reason"], one["by_whom"]) for one in figures["extensions"]] == [
         (7 * MINUTE_MS, "the network was cut", figures["extensions"][0]["by_whom"]),
-        (3 * MINUTE_MS, "and again", "command"),
+        (3 * MINUTE_MS, "and again", acts.command_line().who),
     ]
     assert (await operate(api, "POST", "/ops/rounds/2027-01-01/extend", body))[0] == 404

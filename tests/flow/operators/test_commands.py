@@ -1,6 +1,7 @@
 """The command line of a real process."""
 
 import asyncio
+import json
 
 import pytest
 from click.testing import CliRunner
@@ -14,18 +15,21 @@ from tests.conftest import DAY, Api
 from tests.flow.operators.stage import BOSS, clock, figures
 
 COMMANDS = (
-    "up",
-    "api",
-    "worker",
-    "migrate",
-    "settle",
-    "void",
-    "reconcile",
-    "rebuild",
-    "quarantine",
-    "events",
-    "token",
-    "demo",
+    *(
+        "up",
+        "api",
+        "worker",
+        "migrate",
+        "settle",
+        "void",
+        "reconcile",
+        "rebuild",
+        "quarantine",
+        "events",
+        "token",
+        "demo",
+    ),
+    *("again", "acknowledge", "actions", "export", "events"),
 )
 
 
@@ -89,6 +93,25 @@ async def test_an_operator_can_do_everything_from_the_command_line(api: Api, set
     assert (unknown[0], "round_not_found" in unknown[1]) == (1, True)
     assert (kept[0], "order_not_found" in kept[1], "nothing" in kept[1]) == (0, True, True)
     assert (await figures(api))["void_reason"] is None
+    (status, named), (acted, told), (unfailed, word) = await asyncio.gather(
+        clock(settings, "token", "--role", "operator", "--name", "anna", "--scope", "read"),
+        clock(settings, "actions", "--day", day),
+        clock(settings, "again", f"P{DAY:%Y%m%d}1", "--reason", "he asked"),
+    )
+    headers = {"authorization": f"Bearer {named.strip()}"}
+    assert (await api.send("GET", f"/ops/rounds/{DAY}", None, headers))[0] == 200
+    _, reply = await api.send("POST", f"/ops/rounds/{DAY}/void", {"reason": "x"}, headers)
+    assert (status, reply["code"], "money" in reply["message"]) == (0, "forbidden", True)
+    acts = [(one["act"], one["word"], one["address"]) for one in json.loads(told)["items"]]
+    assert (acted, acts) == (
+        0,
+        [
+            ("void", "round_settled", "command line"),
+            ("settle", "settled", "command line"),
+            ("settle", "not_due", "command line"),
+        ],
+    )
+    assert (unfailed, "not_failed" in word) == (1, True)
 
 
 USED_WRONGLY: list[tuple[list[str], str]] = [
@@ -105,6 +128,15 @@ USED_WRONGLY: list[tuple[list[str], str]] = [
     (["token", "0"], "UID"),
     (["token", str(2**53)], "UID"),
     (["token", "7", "--role", "admin"], "admin"),
+    (["token"], "UID"),
+    (["token", "7", "--role", "operator", "--name", "anna"], "UID"),
+    (["token", "--name", "anna"], "--name"),
+    (["token", "--role", "operator", "--name", "a\nb"], "--name"),
+    (["token", "--role", "operator", "--name", "anna", "--scope", "read everything"], "--scope"),
+    (["token", "7", "--scope", "read"], "--scope"),
+    (["again", "P1"], "--reason"),
+    (["export", "2026-11-22"], "--what"),
+    (["export", "2026-11-22", "--what", "secrets"], "secrets"),
     (["sleep"], "sleep"),
 ]
 

@@ -8,6 +8,7 @@ import pytest
 
 from clock.books import outbox
 from clock.config import Settings
+from clock.operators import acts
 from tests.conftest import DAY, Api, at
 from tests.flow.operators.stage import NO_ENTRY, clock, drain, operate
 
@@ -57,7 +58,7 @@ async def test_an_operator_decides_over_http_once(api: Api) -> None:
     assert (status, code, first["by"], first["reason"], first["amount_fen"]) == (
         200,
         "released",
-        "operator 99",
+        "99",
         "多付了",
         8,
     )
@@ -92,7 +93,7 @@ async def test_the_command_decides_as_well(api: Api, settings: Settings) -> None
         clock(settings, "quarantine", "release", ids["SHOP-2"], "--dismiss", "--reason", "by hand"),
         clock(settings, "quarantine", "release", NO_ENTRY, "--refund", "--reason", "x"),
     )
-    assert (refunded[0], json.loads(refunded[1])["by"]) == (0, "command line")
+    assert (refunded[0], json.loads(refunded[1])["by"]) == (0, acts.command_line().who)
     assert (dismissed[0], json.loads(dismissed[1])["action"]) == (0, "dismiss")
     assert (nothing[0], "quarantined_not_found" in nothing[1]) == (1, True)
     wrong = await asyncio.gather(

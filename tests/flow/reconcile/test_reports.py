@@ -35,22 +35,28 @@ async def test_the_command_ends_with_1_where_the_books_differ(ended: Ended, tmp_
     assert "user 1" in {difference["subject"] for difference in said["reports"][0]["differences"]}
 
 
+DONE = {"status": 1, "code": "ok", "message": "成功"}
+
+
 async def test_operators_ask_over_http(api: Api) -> None:
     people = People(api.service)
     await people.members(1, 2)
     operator = api.token(9, "operator")
-    status, reply = await api.send("GET", f"/ops/reconcile/{DAY}", headers=operator)
+    assert await api.send("GET", f"/ops/reconcile/{DAY}", headers=operator) == (200, {**DONE, "data": {"reports": []}})
+    status, reply = await api.send("POST", f"/ops/reconcile/{DAY}", headers=operator)
     assert (status, reply["code"], reply["status"]) == (200, "books_agree", 1)
     assert reply["data"]["reports"][0]["differences"] == []
     await people.tamper("DELETE FROM members WHERE uid = 2")
-    status, reply = await api.send("GET", f"/ops/reconcile/{DAY}", headers=operator)
+    status, reply = await api.send("POST", f"/ops/reconcile/{DAY}", headers=operator)
     assert (status, reply["code"], reply["status"]) == (200, "books_differ", 0)
     [difference] = reply["data"]["reports"][0]["differences"]
     assert difference == {"what": "user_state", "subject": "user 2", "one": "Redis M", "other": "books O"}
-    assert (await api.send("GET", "/ops/reconcile/2030-01-01", headers=operator))[0] == 404
-    assert (await api.send("GET", "/ops/reconcile/today", headers=operator))[0] == 400
-    assert (await api.send("GET", f"/ops/reconcile/{DAY}", headers=api.token(1)))[0] == 403
-    assert (await api.send("GET", f"/ops/reconcile/{DAY}"))[0] == 401
+    status, kept = await api.send("GET", f"/ops/reconcile/{DAY}", headers=operator)
+    assert (kept["code"], kept["data"]["reports"][0]["differences"]) == ("books_differ", [difference])
+    assert (await api.send("POST", "/ops/reconcile/2030-01-01", headers=operator))[0] == 404
+    assert (await api.send("POST", "/ops/reconcile/today", headers=operator))[0] == 400
+    assert (await api.send("POST", f"/ops/reconcile/{DAY}", headers=api.token(1)))[0] == 403
+    assert (await api.send("POST", f"/ops/reconcile/{DAY}"))[0] == 401
 
 
 async def saved(ended: Ended) -> list[dict[str, Any]]:

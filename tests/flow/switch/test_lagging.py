@@ -70,6 +70,6 @@ async def test_whom_redis_forgot_is_found_and_brought_back_while_people_play(
         await seconds_until(settled, SECONDS)
         for uid in (*MEMBERS, *FORGOTTEN[1:]):
             assert await says(api, "/api/claim", uid) == "claimed"
-        reconciled = (await operate(api, "GET", f"/ops/reconcile/{DAY}"))[1]
+        reconciled = (await operate(api, "POST", f"/ops/reconcile/{DAY}"))[1]
         found = [one for report in reconciled["data"]["reports"] for one in report["differences"]]
         assert [one for one in found if one["what"] != "bill_missing"] == []

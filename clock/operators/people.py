@@ -1,0 +1,103 @@
+"""Persons for operators: finding one by any number that a user can tell, a user's whole story, and what looks alike."""
+
+import re
+from datetime import date
+from typing import Any
+
+from clock.books.store import Store
+from clock.domain import order_no
+from clock.domain.outcomes import Answer
+from clock.domain.rounds import Calendar
+from clock.domain.shapes import masked
+from clock.service import Service
+
+MOST_FOUND = 20
+ROUNDS_A_PAGE = 30
+MOST_A_PAGE = 200
+"""Payments, payouts, refunds and callbacks of a page of a story."""
+
+PAYOUT_NO = re.compile(r"P\d{8}(\d{1,16})(?:A\d+)?")
+
+MEMBERS_AT_ONCE = 2_000
+MORNINGS, TIMES = 14, 7
+"""Like clockwork: within one second of the minute on so many of the last mornings. By chance it happens to one user in
+ten million."""
+MOST_OTHERS = 5
+
+
+async def find(service: Service, text: str, whole_mobile: bool) -> Answer:
+    """At most :data:`MOST_FOUND` users: by uid, mobile, openId, or the number of an order, a payout, a failed refund or
+    a transaction."""
+    store, uids = service.store, _named_in(text)
+    place = order_no.place_of(text)
+    if place is not None:
+        found = await store.all("find_order", day=place.day, uid=place.uid)
+        uids += [row["uid"] for row in found if row["order_no"] == text]
+    failed = await store.one("get_failed", no=text)
+    if failed is not None:
+        uids.append(failed["uid"])
+    known = await store.all("find_profiles", uids=uids, text=text, limit=MOST_FOUND)
+    paid = await store.all("find_transaction", text=text, limit=MOST_FOUND)
+    some = sorted({row["uid"] for row in (*known, *paid) if row["uid"]})[:MOST_FOUND]
+    return Answer("ok", {"items": await _persons(store, some, whole_mobile)})
+
+
+def _named_in(text: str) -> list[int]:
+    """The uid that the text is, or that a payout's number has in it."""
+    payout = PAYOUT_NO.fullmatch(text)
+    number = payout[1] if payout else text
+    return [int(number)] if number.isascii() and number.isdigit() and int(number) < 1 << 53 else []
+
+
+async def _persons(store: Store, uids: list[int], whole_mobile: bool) -> list[dict[str, Any]]:
+    found = await store.all("persons", uids=uids)
+    return [{**row, "mobile": row["mobile"] if whole_mobile else masked(row["mobile"] or "")} for row in found]
+
+
+async def story(service: Service, uid: int, page: int, whole_mobile: bool) -> Answer:
+    """A user's profile and sums, and everything about :data:`ROUNDS_A_PAGE` rounds, the newest first."""
+    store = service.store
+    offset = (page - 1) * ROUNDS_A_PAGE
+    listed = [row["day"] for row in await store.all("round_days", limit=ROUNDS_A_PAGE + 1, offset=offset)]
+    days = listed[:ROUNDS_A_PAGE]
+    of: dict[str, Any] = {"uid": uid, "days": days}
+    [person] = await _persons(store, [uid], whole_mobile)
+    rounds = await store.all("rounds_of", **of)
+    payments = await store.all("payments_of", limit=MOST_A_PAGE, **of)
+    if person["open_id"] is None and not (rounds or payments):
+        return Answer("person_not_found")
+    numbers = sorted({row["order_no"] for row in (*rounds, *payments)})
+    today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
+    return Answer(
+        "ok",
+        {
+            "person": person,
+            "info": await store.one("me", uid=uid, today=today),
+            "rounds": rounds,
+            "payments": payments,
+            "outgoing": await store.all("outgoing_of", limit=MOST_A_PAGE, **of),
+            "quarantine": await store.all("quarantine_of", order_nos=numbers, limit=MOST_A_PAGE),
+            "more": len(listed) > ROUNDS_A_PAGE,
+        },
+    )
+
+
+async def lookalikes(store: Store, day: date, after: int) -> Answer:
+    """Of the next :data:`MEMBERS_AT_ONCE` members of a round after a uid: who shares a mobile or an openId with others,
+    and who checks in like clockwork. It decides nothing. ``after``: where to go on; None at the end."""
+    if await store.one("get_round", day=day) is None:
+        return Answer("round_not_found")
+    members = await store.all("members_after", day=day, after=after, limit=MEMBERS_AT_ONCE)
+    uids = [row["uid"] for row in members]
+    mornings = await store.all("mornings_until", day=day, limit=MORNINGS)
+    clockwork = await store.all("clockwork", days=[row["day"] for row in mornings], uids=uids, times=TIMES)
+    return Answer(
+        "ok",
+        {
+            "looked": len(uids),
+            "mornings": len(mornings),
+            "shared": await store.all("shared_profiles", uids=uids, most=MOST_OTHERS),
+            "clockwork": clockwork,
+            "after": uids[-1] if len(uids) == MEMBERS_AT_ONCE else None,
+        },
+    )

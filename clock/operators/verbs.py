@@ -1,0 +1,118 @@
+"""What operators do, one function a verb: each is written down under a name before it is done
+(:mod:`clock.operators.acts`)."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from clock.domain.outcomes import Answer
+from clock.game.totals import read
+from clock.operators import events, quarantine, rounds
+from clock.operators.acts import Act, By, perform
+from clock.operators.export import What, csv
+from clock.payments.again import send_again
+from clock.rounds.recorded import find
+from clock.service import Service
+
+
+async def settle(service: Service, by: By, day: date) -> Answer:
+    """Settle a due round now. Waits for a settlement that is already running."""
+    return await perform(service, by, Act("settle", str(day)), lambda: rounds.settle(service.settling, day))
+
+
+async def void(service: Service, by: By, day: date, reason: str) -> Answer:
+    """Call a round off: every stake is owed back."""
+    round_ = await find(service.store, day)
+    if round_ is None:
+        return Answer("round_not_found")
+    books = await service.store.one("count_books", day=day) or {}
+    live = await read(service.redis, day, round_.rules.shards)
+    act = Act("void", str(day), reason=reason, amount_fen=max(live.pool_fen, books["pool_fen"]))
+    return await perform(service, by, act, lambda: rounds.void(service.voiding, day, reason))
+
+
+async def extend(service: Service, by: By, day: date, minutes: int, reason: str) -> Answer:
+    """Make the check-in of a round that is still open longer."""
+    act = Act("extend", str(day), {"minutes": minutes}, reason)
+    return await perform(service, by, act, lambda: rounds.extend(service, day, minutes, reason, by.who))
+
+
+async def reconcile(service: Service, by: By, day: date | None) -> Answer:
+    """Compare one round, or every live one without ``day``."""
+    act = Act("reconcile", str(day or "live"))
+    return await perform(service, by, act, lambda: rounds.reconcile_rounds(service, day))
+
+
+async def rebuild(service: Service, by: By, day: date | None) -> Answer:
+    """Recreate the rounds that Redis has lost; with ``day``, make Redis and the books agree on one round."""
+    return await perform(service, by, Act("rebuild", str(day or "lost")), lambda: rounds.rebuild(service, day))
+
+
+async def release(service: Service, by: By, entry: str, action: quarantine.Action, reason: str) -> Answer:
+    """Decide about a quarantined callback once. ``entry``: its SHA-256 in hex."""
+    kept = await service.store.one("get_quarantined", digest=bytes.fromhex(entry))
+    if kept is None:
+        return Answer("quarantined_not_found")
+    amount_fen = quarantine.payment_of(kept["raw"]).amount_fen if action == "refund" else None
+    act = Act("release", entry, {"action": action}, reason, amount_fen)
+    return await perform(service, by, act, lambda: quarantine.release(service, entry, action, reason, by.who))
+
+
+async def again(service: Service, by: By, no: str, reason: str) -> Answer:
+    """Send a failed refund or payout again, out of the user's balance. The same again answers as the first time."""
+    failed = await service.store.one("get_failed", no=no)
+    if failed is None:
+        return Answer("not_failed")
+
+    async def work() -> Answer:
+        word, data = await send_again(service.store, service.channels, failed)
+        return Answer(word, msgspec.to_builtins(data))
+
+    return await perform(service, by, Act("again", no, _of(failed), reason, failed["amount_fen"]), work)
+
+
+async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
+    """Say that a failed refund or payout was seen to: it rings no longer, and the money stays in the user's balance."""
+    failed = await service.store.one("get_failed", no=no)
+    if failed is None:
+        return Answer("not_failed")
+
+    async def work() -> Answer:
+        await service.store.all("handle_failed", day=failed["day"], no=no, handled="acknowledged")
+        return Answer("acknowledged", {"no": no})
+
+    return await perform(service, by, Act("acknowledge", no, _of(failed), reason), work)
+
+
+async def event_again(service: Service, by: By, id_: str, reason: str) -> Answer:
+    """Send an event to its receiver again, under its id."""
+    act = Act("event_again", id_, reason=reason)
+    return await perform(service, by, act, lambda: events.again(service.store, id_, reason, by.who))
+
+
+async def export(service: Service, by: By, day: date, what: What) -> tuple[Answer, AsyncIterator[bytes] | None]:
+    """A round's books as a file in pieces, the first of which is there: what can fail at once has failed by then."""
+    pieces: list[AsyncIterator[bytes]] = []
+
+    async def work() -> Answer:
+        round_ = await find(service.store, day)
+        if round_ is None:
+            return Answer("round_not_found")
+        file = csv(service.store, day, what, round_.rules.timezone)
+        pieces.append(_with_first(await anext(file), file))
+        return Answer("ok")
+
+    answer = await perform(service, by, Act("export", str(day), {"what": what}), work)
+    return answer, pieces[0] if pieces else None
+
+
+async def _with_first(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def _of(failed: dict[str, Any]) -> dict[str, Any]:
+    return {"day": failed["day"].isoformat(), "uid": failed["uid"], "kind": failed["kind"]}

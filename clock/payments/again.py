@@ -1,0 +1,68 @@
+"""What failed is sent again, once for each failure, out of the user's balance, where the failure had put it.
+
+A payout goes under a new number, after the provider has confirmed that the old one has failed for good. A refund keeps
+its one number, under which the provider pays once, however often it is asked.
+"""
+
+from typing import Any
+
+from clock.books import ledger
+from clock.books.owed import payout_prefix
+from clock.books.store import Store, one, rows
+from clock.channels import Channel
+from clock.domain.outcomes import Unavailable
+
+CONFIRMED = {"payout": ("failed",), "refund": ("failed", "not_found")}
+"""What the provider must say of the old number. Only a refund may be unknown: it goes under the same number again."""
+
+
+class BalanceShort(Exception):
+    """The money is not in the user's balance any more: it went out by another way."""
+
+
+async def send_again(store: Store, channels: dict[str, Channel], failed: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """``failed``: a row of the query ``get_failed``. Answers ``sent_again`` with the new row, also if that was done
+    before; ``not_final`` or ``balance_short``, and nothing was done. Raises :class:`Unavailable`."""
+    if failed["handled"] != "again":
+        said = await _said(channels.get(failed["channel"]), failed)
+        if said not in CONFIRMED[failed["kind"]]:
+            return "not_final", {"said": said}
+        try:
+            await _queue(store, failed)
+        except BalanceShort:
+            return "balance_short", {}
+    sent = await store.one("get_again", day=failed["day"], no=failed["no"])
+    assert sent is not None
+    return "sent_again", sent
+
+
+async def _said(channel: Channel | None, failed: dict[str, Any]) -> str:
+    """What the provider says of the number now."""
+    if channel is None:
+        raise Unavailable(f"no channel {failed['channel']}")
+    ask = channel.query_refund if failed["kind"] == "refund" else channel.query_transfer
+    said = await ask(failed["sent_as"])
+    if said.state in ("again", "unknown"):
+        raise Unavailable(f"the provider does not say what became of {failed['sent_as']}: {said.reason}")
+    return str(said.state)
+
+
+async def _queue(store: Store, failed: dict[str, Any]) -> None:
+    """Whoever comes second waits for the row, and finds it handled."""
+    key = {"day": failed["day"], "no": failed["no"]}
+    async with store.transaction() as connection:
+        if await rows(connection, "handle_failed", handled="again", **key):
+            balance = await one(connection, "balance_of", uid=failed["uid"])
+            if balance["fen"] < failed["amount_fen"]:
+                raise BalanceShort
+            number = next_no(failed)
+            await rows(connection, "queue_again", new=number, **key)
+            await ledger.post_outgoing(connection, failed["day"], "", "owed", [number])
+
+
+def next_no(failed: dict[str, Any]) -> str:
+    """The number of the row that is sent in place of a failed one: ``A`` and how often it had failed mark it."""
+    count = f"A{failed['again'] + 1}"
+    if failed["kind"] == "payout":
+        return f"{payout_prefix(failed['day'])}{failed['uid']}{count}"
+    return f"{count}R{failed['sent_as'][1:]}"[:32]
