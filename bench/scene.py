@@ -17,7 +17,7 @@ from bench.load import Job, Report
 from clock.books.migrations import migrate
 from clock.books.partitions import PARTITIONED
 from clock.channels.webhooks import Signatures
-from clock.config import Settings
+from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.rounds import Windows, previous, windows
 from clock.game import keys
@@ -101,7 +101,7 @@ class Scene:
         self._winners = range(0)
 
     def at(self, day: date) -> Windows:
-        return windows(day, self.service.opener._rules)
+        return windows(day, rules_of(self.settings))
 
     def uids(self, count: int) -> range:
         """Unused uids."""

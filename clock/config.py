@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -17,17 +16,28 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
-from clock.domain.rounds import IN_ORDER, Rules, days_of_change, empty_window, previous
+from clock.domain.rounds import Rules
+from clock.domain.rulebook import (
+    YEARS,
+    BasisPoints,
+    Fen,
+    LuckyCount,
+    Nobody,
+    OrderPrefix,
+    Shards,
+    SplitMode,
+    Stake,
+    TimeOfDay,
+    misfit,
+    swallowed,
+)
 
 PREFIX = "CLOCK_"
 FILE = "_FILE"
 """``CLOCK_<NAME>_FILE`` names a file whose content is the value of ``CLOCK_<NAME>``: a secret is then in no
 environment."""
 
-Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 
 
 class BadSetting(Exception):
@@ -82,16 +92,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 
-    order_prefix: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,6}$")] = "TTC"
+    order_prefix: OrderPrefix = "TTC"
     timezone: str = "Asia/Shanghai"
-    stake_fen: Annotated[int, msgspec.Meta(ge=1, le=10**8)] = 100
-    split: Literal["random", "equal"] = "random"
-    nobody: Literal["refund", "carry"] = "refund"
+    stake_fen: Stake = 100
+    split: SplitMode = "random"
+    nobody: Nobody = "refund"
     fee_bps: BasisPoints = 0
     packet_cap_fen: Fen = 0
-    lucky_count: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 0
+    lucky_count: LuckyCount = 0
     lucky_bps: BasisPoints = 0
-    shards: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 1
+    shards: Shards = 1
 
     join_opens: TimeOfDay = "00:00"
     join_closes: TimeOfDay = "24:00"
@@ -113,8 +123,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def rules_of(settings: Settings) -> Rules:
-    """The rules of a round created now."""
-    return Rules(**{name: getattr(settings, name) for name in Rules.__struct_fields__})
+    """The rules that the environment gives: the first default of an empty book, and of nothing else."""
+    names = [name for name in Rules.__struct_fields__ if name in Settings.__struct_fields__]
+    return Rules(**{name: getattr(settings, name) for name in names})
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -168,15 +179,13 @@ def _check(settings: Settings) -> None:
         ZoneInfo(settings.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BadSetting(f"CLOCK_TIMEZONE={settings.timezone!r} is not a time zone") from None
-    if settings.lucky_bps and not settings.lucky_count:
-        raise BadSetting("CLOCK_LUCKY_BPS needs CLOCK_LUCKY_COUNT above 0")
     _check_proxies(settings.proxies)
     _check_urls(settings)
     _check_origins(settings.origins)
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
-    _check_windows(settings)
+    _check_rules(settings)
 
 
 def _check_proxies(networks: str) -> None:
@@ -244,25 +253,10 @@ def _is_base64(text: str) -> bool:
         return False
 
 
-YEARS = 10
-"""So far ahead windows are checked against the days on which clocks change."""
-
-
-def _check_windows(settings: Settings) -> None:
-    """Raises :class:`BadSetting` for windows that are empty on any day, or on one on which the clocks change."""
+def _check_rules(settings: Settings) -> None:
+    """Raises :class:`BadSetting` for rules that no round can be played by, or none on a day on which clocks change."""
     rules, today = rules_of(settings), datetime.now(UTC).date()
-    if settings.reminder_url and settings.remind_at >= settings.check_in_closes:
-        raise BadSetting(
-            f"CLOCK_REMIND_AT={settings.remind_at} must be before CLOCK_CHECK_IN_CLOSES={settings.check_in_closes}"
-        )
-    for names in IN_ORDER:
-        for earlier, later in pairwise(names):
-            if getattr(rules, earlier) >= getattr(rules, later):
-                raise BadSetting(
-                    f"CLOCK_{later.upper()}={getattr(rules, later)} must be after "
-                    f"CLOCK_{earlier.upper()}={getattr(rules, earlier)}"
-                )
-    for changing in days_of_change(rules.timezone, today, today.replace(year=today.year + YEARS, day=1)):
-        for day in (previous(changing), changing):
-            if why := empty_window(day, rules):
-                raise BadSetting(f"the windows do not fit {rules.timezone}, where clocks change: {why}")
+    remind_at = settings.remind_at if settings.reminder_url else ""
+    why = misfit(rules, remind_at, lambda name: PREFIX + name.upper())
+    if why := why or swallowed(rules, today, today.replace(year=today.year + YEARS, day=1)):
+        raise BadSetting(why)

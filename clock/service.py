@@ -28,6 +28,7 @@ from clock.rounds.ending import Ending
 from clock.rounds.extending import Extending
 from clock.rounds.finishing import Finishing
 from clock.rounds.opening import Opener
+from clock.rounds.planning import Planning
 from clock.rounds.recorded import Recorded, recorded
 from clock.rounds.reminders import Reminders
 from clock.rounds.settling import Settling
@@ -49,6 +50,7 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
+        self.planning = Planning(settings, self.store)
         self.asking = Asking(settings, self.redis, self.time, self.opener)
         self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
         self.flags = Flags(self.asking.batcher, self.opener)
@@ -64,7 +66,7 @@ class Service:
         ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
         self.settling = Settling(ending, self.questions, self.standings)
-        self.voiding = Voiding(ending)
+        self.voiding = Voiding(ending, self.standings)
         self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)
         self.looks: dict[str, asyncio.Future[Any]] = {}

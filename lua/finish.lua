@@ -1,5 +1,5 @@
 -- finish: ends a shard of a round whose outbox is drained; its keys expire after keep_ms. Repeatable.
--- KEYS    round members totals payments packets outbox position
+-- KEYS    round members totals payments packets outbox position checking
 -- ARGV    clock keep_ms
 -- RETURNS now_ms word
 -- WORDS   no_round not_settled unclaimed undrained finished

@@ -1,5 +1,5 @@
 -- pay: accepts successful payments; each makes a member, or is refunded. Checks in the order of docs/rules.md, Paying.
--- KEYS    round members totals payments outbox
+-- KEYS    round members totals payments outbox checking
 -- ARGV    clock expected_ms skew_ms rows | uid
 -- ROW     waited_ms order_no tail amount_fen transaction_id buyer_id paid_at_ms channel raw
 -- RETURNS now_ms | word
@@ -35,6 +35,15 @@ local function outcome(state, paid_at, arrived)
   return 'paid', 'paid'
 end
 
+-- Notes that a refused payment of an unpaid order is looked into: a callback is counted once, until it is decided.
+local function refuse(word, state, tail, raw)
+  if state == ORDERED and (round[1] == 'open' or round[1] == 'closed') then
+    local is_new = redis.call('HSETNX', KEYS[6], tail .. ':' .. redis.sha1hex(raw), 1) == 1
+    if is_new then redis.call('HINCRBY', KEYS[6], tail, 1) end
+  end
+  return word
+end
+
 local replies, writes, rows, fresh, repaid = {now}, {}, {}, {}, {}
 local members, late, refunds = 0, 0, 0
 for i = 1, count do
@@ -50,9 +59,9 @@ for i = 1, count do
   if not record or tail ~= said[at + 3] then word = 'order_not_found'
   elseif transaction ~= '' and transaction == transaction_id then word = 'already_paid'
   elseif refused[i] or repaid[payments[i]] then word = 'refund_due'
-  elseif said[at + 4] ~= stake then word = 'amount_mismatch'
-  elseif transaction == '' then word = 'transaction_missing'
-  elseif said[at + 6] ~= open_id then word = 'buyer_mismatch'
+  elseif said[at + 4] ~= stake then word = refuse('amount_mismatch', state, tail, said[at + 9])
+  elseif transaction == '' then word = refuse('transaction_missing', state, tail, said[at + 9])
+  elseif said[at + 6] ~= open_id then word = refuse('buyer_mismatch', state, tail, said[at + 9])
   else
     word, what = outcome(state, paid_at, arrived)
     if word == 'paid' then

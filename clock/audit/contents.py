@@ -11,6 +11,7 @@ from clock.books.store import Store
 from clock.domain import order_no
 from clock.domain.rounds import PUBLISHED_STATES, State, day_number
 from clock.game import keys
+from clock.payments.incoming import body_sha1
 from clock.rounds.recorded import Recorded
 
 pack = msgspec.msgpack.encode
@@ -39,6 +40,8 @@ class Shard(msgspec.Struct):
     packets_fen: dict[int, int] = msgspec.field(default_factory=dict)
     """What users have claimed."""
     late_uids: set[int] = msgspec.field(default_factory=set)
+    checking: dict[str, int] = msgspec.field(default_factory=dict)
+    """Refused payments of unpaid orders, as in :data:`clock.game.keys.NOUNS`: 1 until they are decided, then 0."""
     extended_ms: int = 0
     """By how much its check-in is longer than the rules say."""
     last_number: int = 0
@@ -67,6 +70,10 @@ async def contents_of(store: Store, round_: Recorded) -> dict[int, Shard]:
         content = contents[keys.shard_of(payment["uid"], shards)]
         content.payments[f"{payment['order_no']}:{payment['transaction_id']}"] = payment["outcome"]
         content.totals["refused_payments"] += 1
+    async for refused in store.stream("rebuild_checking", day=day):
+        checking = contents[keys.shard_of(refused["uid"], shards)].checking
+        callback = f"{refused['order_no'][-order_no.TAIL :]}:{body_sha1(refused['raw'])}"
+        checking[callback] = max(int(refused["waits"]), checking.get(callback, 0))
     for row in await store.all("extended_shards", day=day):
         contents[row["shard"]].extended_ms = row["extended_ms"]
     kept = await store.one("count_quarantine_of", day=day) or {"total": 0}

@@ -12,7 +12,7 @@ import structlog
 
 from clock.audit import packets
 from clock.audit.contents import Shard, contents_of, packed_rank, state_in_redis
-from clock.audit.rebuild import CHUNK, rebuild_round, refuse_contradictions
+from clock.audit.rebuild import CHUNK, look_into, rebuild_round, refuse_contradictions
 from clock.audit.retell import retell
 from clock.books import outbox
 from clock.books.leases import held
@@ -148,7 +148,8 @@ async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) ->
 
 
 async def _payments(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
-    payments, totals = keys.names(round_.day, shard, ("payments", "totals"))
+    payments, totals, checking = keys.names(round_.day, shard, ("payments", "totals", "checking"))
+    await look_into(service.redis, checking, content)
     for name, outcome in content.payments.items():
         if await service.redis.hsetnx(payments, name, outcome):
             await service.redis.hincrby(totals, "refused_payments", 1)

@@ -54,7 +54,7 @@ async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
         return []
     await redis.delete(name)
     chunk: dict[int, str] = {}
-    async for user in service.store.stream("rebuild_flags"):
+    async for user in service.store.stream("rebuild_flags", keep_seconds=keys.KEEP_MS // 1000):
         chunk[user["uid"]] = flags_of(user)
         if len(chunk) == CHUNK:
             await redis.hset(name, mapping=chunk)
@@ -108,10 +108,12 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     """Everything but the round hash, then the round hash."""
     redis = service.redis
     day = round_.day
-    members, totals, payments, name = keys.names(day, shard, ("members", "totals", "payments", "round"))
-    await redis.delete(members, totals, payments)
+    nouns = ("members", "totals", "payments", "checking", "round")
+    members, totals, payments, checking, name = keys.names(day, shard, nouns)
+    await redis.delete(members, totals, payments, checking)
     await _fill(redis, members, content.members)
     await _fill(redis, payments, content.payments)
+    await look_into(redis, checking, content)
     if content.totals:
         await redis.hset(totals, mapping=dict(content.totals))
     await packets.write(redis, day, shard, content.packets)
@@ -128,6 +130,13 @@ async def _write(service: Service, round_: Recorded, shard: int, content: Shard,
     await redis.hset(name, items=fields)
     if round_.finished_at is not None:
         await service.finishing.expire_again(day, round_.rules.shards, round_.finished_at)
+
+
+async def look_into(redis: Commands, checking: str, content: Shard) -> None:
+    """Note refused payments of unpaid orders that are not noted. Repeatable."""
+    for callback, waits in content.checking.items():
+        if await redis.hsetnx(checking, callback, waits):
+            await redis.hincrby(checking, callback.partition(":")[0], waits)
 
 
 async def _fill(redis: Commands, name: str, fields: dict[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from clock.audit.bill import compare_bill
 from clock.audit.contents import Shard, contents_of
 from clock.audit.report import MOST, Difference, Report, record
 from clock.books import ledger, outbox
-from clock.domain.rounds import PAID_OUT_STATES, PUBLISHED_STATES, SETTLED_STATES, SPLIT_STATES
+from clock.domain.rounds import PAID_OUT_STATES, PUBLISHED_STATES, SPLIT_STATES
 from clock.domain.split import split
 from clock.game import keys
 from clock.rounds.recorded import Recorded, find
@@ -137,8 +137,6 @@ async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
     """Each row that a rule speaks of has its transfer, of the same amount, and no transfer is without its row."""
     day = round_.day
     for rule in ledger.RULES:
-        if rule.table == "rounds" and round_.state not in SETTLED_STATES:
-            continue
         for found in await ledger.unposted(service.store, rule, day, MOST):
             report.differences.append(
                 Difference(

@@ -2,7 +2,8 @@
 
 Accounts: ``channel:<name>`` the provider (negative: it holds money of ours) · ``pool:<day>`` a round ·
 ``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
-``carry`` between rounds. A transfer takes from one and gives to another, so every transaction sums to zero.
+``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won). A transfer takes from
+one and gives to another, so every transaction sums to zero.
 """
 
 from datetime import date
@@ -33,6 +34,7 @@ USER: LiteralString = "'user:' || uid"
 PAYMENT: LiteralString = "order_no || ':' || transaction_id"
 ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
 BY_SETTLEMENT: LiteralString = "reason IN ('late_member', 'nobody', 'void')"
+SETTLED: LiteralString = "settled"
 
 RULES = (
     # table       kind             from             to               fen                       cause      when
@@ -42,9 +44,11 @@ RULES = (
     Rule("claims", "packet", POOL, USER, "packet_fen", "uid::text"),
     Rule("claims", "payout", USER, "'owed:payout'", "stake_fen + packet_fen", "uid::text"),
     Rule("refunds", "refund", POOL, "'owed:refund'", "amount_fen", PAYMENT, BY_SETTLEMENT),
-    Rule("rounds", "fee", POOL, "'fee'", "fee_fen", "'settlement'"),
-    Rule("rounds", "carry_in", "'carry'", POOL, "carried_in_fen", "'settlement'"),
-    Rule("rounds", "carry_out", POOL, "'carry'", "carried_out_fen", "'settlement'"),
+    Rule("rounds", "fee", POOL, "'fee'", "fee_fen", "'settlement'", SETTLED),
+    Rule("rounds", "carry_in", "'carry'", POOL, "carried_in_fen", "'settlement'", SETTLED),
+    Rule("rounds", "carry_out", POOL, "'carry'", "carried_out_fen", "'settlement'", SETTLED),
+    Rule("rounds", "bonus", "'subsidy'", POOL, "bonus_fen", "'settlement'"),
+    Rule("rounds", "bonus_back", POOL, "'subsidy'", "bonus_back_fen", "'settlement'"),
     Rule("outgoing", "payout_sent", "'owed:payout'", CHANNEL, "amount_fen", "no", "kind = 'payout' AND state = 'done'"),
     Rule("outgoing", "refund_sent", "'owed:refund'", CHANNEL, "amount_fen", "no", "kind = 'refund' AND state = 'done'"),
     Rule(
@@ -57,9 +61,10 @@ RULES = (
 )
 
 
-SETTLED_ROUND = sql.SQL(
-    "(SELECT day, NULL::bigint AS uid, fee_fen, carried_in_fen, carried_out_fen, "
-    "(extract(epoch FROM settled_at) * 1000)::bigint AS at_ms FROM rounds)"
+ROUND = sql.SQL(
+    "(SELECT day, NULL::bigint AS uid, state IN ('settled', 'finished') AS settled, fee_fen, carried_in_fen,"
+    " carried_out_fen, bonus_fen, bonus_back_fen,"
+    " (extract(epoch FROM coalesce(settled_at, now())) * 1000)::bigint AS at_ms FROM rounds)"
 )
 """``rounds`` as a source of transfers."""
 
@@ -108,8 +113,8 @@ async def post(connection: Connection, table: str, day: date, source: sql.Compos
 
 
 async def post_settlement(connection: Connection, day: date) -> None:
-    """Post fee and carry of a settled round, once."""
-    await post(connection, "rounds", day, SETTLED_ROUND)
+    """Post what a round's row says, each once: the bonus from the split on, fee and carry when it is settled."""
+    await post(connection, "rounds", day, ROUND)
 
 
 async def post_outgoing(connection: Connection, day: date, channel: str, state: str, numbers: list[str]) -> None:
@@ -125,7 +130,7 @@ async def post_outgoing(connection: Connection, day: date, channel: str, state: 
 async def unposted(store: Store, rule: Rule, day: date, most: int) -> list[DictRow]:
     """Differences between a rule's rows and its transfers, by cause: rows without a transfer, transfers without a row,
     and pairs with different values: ``books`` and ``ledger`` in fen, ``accounts`` and ``posted``."""
-    sources = {"rounds": SETTLED_ROUND, "outgoing": WITH_CHANNEL}
+    sources = {"rounds": ROUND, "outgoing": WITH_CHANNEL}
     statement = sql.SQL(
         "SELECT coalesce(b.cause, l.cause) AS cause, b.fen AS books, l.fen AS ledger, b.accounts,"
         " l.accounts AS posted"

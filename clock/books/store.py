@@ -29,6 +29,9 @@ SETTLEMENT_LOCK = 0x636C6F64
 RELEASE_LOCK = 0x636C6F67
 """Advisory lock of whoever decides about a quarantined callback."""
 
+RULES_LOCK = 0x636C6F68
+"""Advisory lock of whoever plans rules, or takes those of a new round from the book."""
+
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 

@@ -252,7 +252,8 @@ def _unfair(seed_hash: str, books: Books) -> Iterator[str]:
             packet_cap_fen=rules.packet_cap_fen,
         ),
     )
-    if list(again.packets_fen) != books.packets or again.carried_fen != row["carried_out_fen"]:
+    left_fen = row["carried_out_fen"] + row["bonus_back_fen"]
+    if list(again.packets_fen) != books.packets or again.carried_fen != left_fen:
         yield "the packets recomputed from the seed are not the manifest's"
     for uid, claim in books.claims.items():
         if claim.manifest_fen != claim.packet_fen:
@@ -269,16 +270,22 @@ def _unbalanced(books: Books) -> Iterator[str]:
             books.paid_fen,
             stakes_fen + row["forfeited_fen"] + books.refunds_fen,
         ),
-        "pot = forfeited - fee + carried in": (
+        "pot = forfeited - fee + carried in + bonus": (
             row["pot_fen"],
-            row["forfeited_fen"] - row["fee_fen"] + row["carried_in_fen"],
+            row["forfeited_fen"] - row["fee_fen"] + row["carried_in_fen"] + row["bonus_fen"],
         ),
         "fee": (row["fee_fen"], fee(row["forfeited_fen"], rules.fee_bps)),
-        "pot = packets + carried out": (row["pot_fen"], sum(books.packets) + row["carried_out_fen"]),
+        "pot = packets + carried out + bonus that nobody won": (
+            row["pot_fen"],
+            sum(books.packets) + row["carried_out_fen"] + row["bonus_back_fen"],
+        ),
         "packets given = packets": (packets_fen, sum(books.packets)),
         "payouts, sent or on their way = stakes returned + packets": (out_fen["payout"], stakes_fen + packets_fen),
         "refunds, sent or on their way = refunds": (out_fen["refund"], books.refunds_fen),
-        "ledger: into the pool = pool + carried in": (books.pool_received_fen, row["pool_fen"] + row["carried_in_fen"]),
+        "ledger: into the pool = pool + carried in + bonus": (
+            books.pool_received_fen,
+            row["pool_fen"] + row["carried_in_fen"] + row["bonus_fen"],
+        ),
         "ledger: left in the pool = 0": (books.pool_left_fen, 0),
     }
     for name, (one, other) in equal.items():

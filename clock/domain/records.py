@@ -1,7 +1,8 @@
 """The states of a member's record: its first letter, as the script ``status`` answers it.
 
 ``O`` ordered, ``M`` paid, ``L`` paid late, ``C`` checked in, ``P`` packet claimed; ``-`` no record, ``V`` the round is
-void. A state is the letter's code, ``reply[0]``.
+void. A state is the letter's code, ``reply[0]``. After an ``O`` comes ``?`` where a payment of the order is looked
+into, otherwise ``.``, and the tail of its number.
 """
 
 MEMBER_STATES = frozenset(b"MLCP")
@@ -9,7 +10,8 @@ CHECKED_IN_STATES = frozenset(b"CP")
 ASLEEP_STATES = MEMBER_STATES - CHECKED_IN_STATES
 """Members who have not checked in."""
 
-PACKET, CLAIMED = b"CP"
+ORDERED, LATE, PACKET, CLAIMED, VOID = b"OLCPV"
+LOOKED_INTO = ord("?")
 
 
 def clock_status(state: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -63,8 +63,16 @@ WAIT_CAP_MS = 5_000
 """The longest wait in the queue that is not held against a user when a window closes (docs/rules.md, *Time*)."""
 
 
+class Campaign(msgspec.Struct, frozen=True):
+    """What a day of other rules is called, in both languages."""
+
+    zh: Annotated[str, msgspec.Meta(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f]*$")]
+    en: Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")]
+
+
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """A round's snapshot of the rules, taken when it is created. Times of day are ``HH:MM``."""
+    """A round's snapshot of the rules, taken when it is created. Times of day are ``HH:MM``. ``bonus_fen``: what the
+    house adds to the pot. What has a default here, older snapshots lack."""
 
     timezone: str
     stake_fen: int
@@ -82,6 +90,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     settle_at: str
     claim_closes: str
     order_prefix: str = "TTC"
+    bonus_fen: int = 0
+    campaign: Campaign | None = None
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,9 +14,9 @@ import msgspec
 from clock import metrics
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Calendar, Rules, Windows, following, previous, windows
+from clock.domain.rounds import Calendar, Rules, Windows, following, instant_ms, previous, windows
 from clock.game import keys
-from clock.game.batch import Batcher
+from clock.game.batch import Asked, Batcher
 from clock.game.client import call
 from clock.game.commands import Commands
 from clock.game.gametime import GameTime
@@ -28,6 +28,9 @@ ASK_AGAIN = 3
 
 ROUNDS_REMEMBERED = 64
 
+MISSED_SECONDS = 1.0
+"""How long a round that does not exist yet is not looked for again."""
+
 
 class Round(msgspec.Struct, frozen=True):
     day: date
@@ -35,6 +38,30 @@ class Round(msgspec.Struct, frozen=True):
     at: Windows
     seed_hash: str
     """SHA-256 of the seed, in hex: public from the moment that the round is created."""
+    told: dict[str, Any]
+    """What clients may know of the rules that never changes: instants in ms, money in fen."""
+
+
+def told_of(day: date, rules: Rules, remind_at: str) -> dict[str, Any]:
+    """:attr:`Round.told`. ``remind_at`` is this service's, ``HH:MM``; empty where it sends no reminders."""
+    at = windows(day, rules)
+    return {
+        "stake_fen": rules.stake_fen,
+        "split": rules.split,
+        "nobody": rules.nobody,
+        "fee_bps": rules.fee_bps,
+        "packet_cap_fen": rules.packet_cap_fen,
+        "lucky_count": rules.lucky_count,
+        "lucky_bps": rules.lucky_bps,
+        "bonus_fen": rules.bonus_fen,
+        "campaign": rules.campaign,
+        "timezone": rules.timezone,
+        "join_opens_ms": at.join_opens_ms,
+        "join_closes_ms": at.join_closes_ms,
+        "check_in_opens_ms": at.check_in_opens_ms,
+        "claim_closes_ms": at.claim_closes_ms,
+        "remind_at_ms": instant_ms(following(day), remind_at, rules.timezone) if remind_at else None,
+    }
 
 
 class Opens(Protocol):
@@ -51,8 +78,11 @@ class Asking:
     def __init__(self, settings: Settings, redis: Commands, time: GameTime, opener: Opens) -> None:
         self._redis = redis
         self._opener = opener
+        self._remind_at = settings.remind_at if settings.reminder_url else ""
         self.rounds: dict[date, Round] = {}
         """Rounds cached in this process. A verb looks here before it awaits :meth:`round`."""
+        self._missed = date.min, 0.0
+        """A day whose round was looked for, and until when that holds."""
         self._closes: dict[date, list[int]] = {}
         """When check-in closes in each shard, of rounds in which one closes later than the rules say."""
         self.time = time
@@ -71,10 +101,23 @@ class Asking:
                 known = await self._read(day)
             if known is None:
                 raise Unavailable(f"round {day} does not open")
-            if len(self.rounds) > ROUNDS_REMEMBERED:
-                self.rounds.clear()
-            self.rounds[day] = known
+            self._remember(known)
         return known
+
+    async def if_open(self, day: date) -> Round | None:
+        """The round of a day, as long as it exists. A day without one is looked for once a second."""
+        known = self.rounds.get(day)
+        if known is None and (self._missed[0] != day or time.monotonic() >= self._missed[1]):
+            self._missed = day, time.monotonic() + MISSED_SECONDS
+            known = await self._read(day)
+            if known is not None:
+                self._remember(known)
+        return known
+
+    def _remember(self, known: Round) -> None:
+        if len(self.rounds) > ROUNDS_REMEMBERED:
+            self.rounds.clear()
+        self.rounds[known.day] = known
 
     async def _read(self, day: date) -> Round | None:
         """The round as its first shard has it."""
@@ -82,7 +125,8 @@ class Asking:
         if text is None or seed_hash is None:
             return None
         rules = msgspec.json.decode(text, type=Rules)
-        return Round(day, rules, windows(day, rules), seed_hash.decode())
+        told = told_of(day, rules, self._remind_at)
+        return Round(day, rules, windows(day, rules), seed_hash.decode(), told)
 
     def closes(self, day: date, closes_ms: list[int]) -> None:
         """Note when check-in closes in each shard of a round."""
@@ -113,6 +157,10 @@ class Asking:
             round_ = await self.round(day)
         return round_
 
+    async def kept(self, day: date) -> Round | None:
+        """The round of a day as far as Redis has it: nothing is opened for it."""
+        return self.rounds.get(day) or await self._read(day)
+
     async def totals_of(self, round_: Round) -> Totals:
         """The cached totals of a round; reopens the round if Redis has lost it."""
         totals = await self.totals.get(round_.day, round_.rules.shards)
@@ -137,11 +185,19 @@ class Asking:
         return reply
 
     async def ask(
-        self, script: Script, round_: Round, shard: int, args: tuple[Value, ...], arrived: float
+        self,
+        script: Script,
+        round_: Round,
+        shard: int,
+        args: tuple[Value, ...],
+        arrived: float,
+        asked: Asked | None = None,
     ) -> tuple[int, Any]:
-        """One user's result and the script's time; opens the round if the shard does not have it yet."""
+        """One user's result and the script's time; opens the round if the shard does not have it yet. ``asked``: the
+        query, where it is on its way already."""
         for _ in range(2):
-            now_ms, result = await self.batcher.submit(script, round_.day, shard, args, arrived)
+            now_ms, result = await (asked or self.batcher.submit(script, round_.day, shard, args, arrived))
+            asked = None
             if result == b"clock_moved":
                 raise Unavailable("Redis' clock has jumped: nobody is refused by it")
             if result != b"no_round":

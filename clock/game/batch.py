@@ -33,6 +33,15 @@ REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", 
 """The script's answer to a repeated request, by its first answer; every other word is answered again unchanged."""
 
 
+Asked = asyncio.Future[Any]
+"""``(now_ms, result)`` of a query on its way."""
+
+
+def leave(asked: Asked) -> None:
+    """Mark the exception as retrieved, now or when it comes: the caller has failed on another query."""
+    asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
 Lane = tuple[Script, Day, int]
 Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 

@@ -4,24 +4,16 @@ All users are in one hash, with its own slot and its own outbox. Requests go thr
 in parallel with the script of the round.
 """
 
-import asyncio
-from typing import Any, Protocol
+from datetime import date
+from typing import Protocol
 
 from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.rounds import day_of_number
 from clock.game import keys
-from clock.game.batch import Batcher
+from clock.game.batch import Asked, Batcher
 from clock.game.scripts import Script, Value, load
 
 FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")
-
-
-Asked = asyncio.Future[Any]
-
-
-def _looked_at(asked: Asked) -> None:
-    """Mark the exception as retrieved: the caller may already have failed on another query."""
-    if not asked.cancelled():
-        asked.exception()
 
 
 class Opens(Protocol):
@@ -37,15 +29,13 @@ class Flags:
 
     def ask(self, uid: int, arrived: float) -> Asked:
         """Start the query whose result :meth:`of` takes; the caller can run others meanwhile."""
-        asked = self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
-        asked.add_done_callback(_looked_at)
-        return asked
+        return self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
 
-    async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, int]:
-        """``is_remind`` and ``is_alert``, from the query ``asked`` or from a new one."""
+    async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, date | None]:
+        """``is_remind``, and the round whose result the user has not seen; from the query ``asked`` or a new one."""
         _, word = await (asked or self.ask(uid, arrived))
-        digits = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
-        return digits[0] - ord("0"), digits[1] - ord("0")
+        said = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
+        return said[0] - ord("0"), day_of_number(int(said[2:])) if said[1] == ord("1") else None
 
     async def remind(self, uid: int, on: bool, arrived: float) -> Answer:
         await self._ask(REMIND, (uid, int(on)), arrived)

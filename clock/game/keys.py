@@ -8,10 +8,11 @@ in Postgres (``finish.lua``).
 from collections.abc import Sequence
 from datetime import date
 
-NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position")
+NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position", "checking")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
 payments: hash, what refused payments were answered · packets: lists of fen (:data:`PIECE`) ·
-outbox: stream of what happened · position: string, how far Postgres has the outbox."""
+outbox: stream of what happened · position: string, how far Postgres has the outbox · checking: hash, refused
+payments of unpaid orders: ``<tail>:<SHA-1 of the body>`` → 1, or 0 once decided; ``<tail>`` → how many are not."""
 
 USER_NOUNS = ("flags", "outbox", "position")
 """Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result

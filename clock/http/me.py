@@ -8,18 +8,35 @@ from clock.game import keys
 from clock.rounds.recorded import find
 from clock.service import Service
 
-TITLES = {
-    "stake": (-1, "参加打卡", "Stake"),
-    "stake_back": (1, "押金返还", "Stake returned"),
-    "packet": (1, "红包", "Red packet"),
-    "payout": (-1, "提现到钱包", "Paid out"),
-    "refund": (1, "押金退款", "Stake refunded"),
-    "unwanted": (1, "支付退款", "Payment refunded"),
-    "payout_failed": (1, "提现失败，退回余额", "Payout failed, back in your balance"),
-    "refund_failed": (1, "退款失败，退回余额", "Refund failed, now in your balance"),
-    "sent_again": (-1, "余额重新转出", "Sent again from your balance"),
+LINES: dict[str, tuple[tuple[str, int], ...]] = {
+    "stake": (("stake", -1), ("payment", 1)),
+    "unwanted": (("returned", -1), ("unwanted", 1)),
+    "refund": (("returned", -1), ("refund", 1)),
+    "stake_back": (("stake_back", 1),),
+    "packet": (("packet", 1),),
+    "payout": (("payout", -1),),
+    "payout_failed": (("payout_failed", 1),),
+    "refund_failed": (("refund_failed", 1),),
+    "sent_again": (("sent_again", -1),),
 }
-"""The kinds of transfer that a user sees: sign, and title in Chinese and English."""
+"""What a user sees of each kind of transfer: lines with their signs, the last one first. What a transfer changes in the
+user's account is the sum of its lines; one that goes past the account, as from the provider into a pool, has two. So
+all lines of a user add up to the balance."""
+
+TITLES = {
+    "payment": ("支付到账", "Payment received"),
+    "stake": ("参加打卡", "Stake"),
+    "unwanted": ("多付或迟付的款项", "Payment that was not needed"),
+    "stake_back": ("押金返还", "Stake returned"),
+    "packet": ("红包", "Red packet"),
+    "refund": ("押金退款", "Stake refunded"),
+    "returned": ("退回原支付账户", "Back to where you paid from"),
+    "payout": ("提现到钱包", "Paid out"),
+    "payout_failed": ("提现失败，退回余额", "Payout failed, back in your balance"),
+    "refund_failed": ("退款失败，退回余额", "Refund failed, now in your balance"),
+    "sent_again": ("余额重新转出", "Sent again from your balance"),
+}
+"""The title of each line in Chinese and English."""
 
 
 async def info(service: Service, uid: int) -> Answer:
@@ -40,22 +57,22 @@ async def place(service: Service, uid: int, day: date) -> Answer:
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
-    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of payouts and refunds."""
-    count = await service.store.one("count_history", uid=uid) or {}
-    found = await service.store.all("history", uid=uid, limit=limit, offset=(page - 1) * limit)
-    items = []
-    for row in found:
-        sign, zh, en = TITLES[row["kind"]]
-        if row["kind"] in ("refund", "unwanted") and row["state"] == "failed":
-            sign = 0  # it did not arrive; the next line has it, in the balance
-        items.append(
-            {
-                "title": zh if language == "zh" else en,
-                "money": sign * row["amount_fen"],
-                "round": row["day"].isoformat(),
-                "created_at": row["at_ms"],
-                "kind": row["kind"],
-                "state": row["state"],
-            }
-        )
+    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what leaves for the user."""
+    lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
+    kinds, names, signs = ([line[part] for line in lines] for part in range(3))
+    count = await service.store.one("count_history", uid=uid, kinds=kinds) or {}
+    found = await service.store.all(
+        "history", uid=uid, kinds=kinds, lines=names, signs=signs, limit=limit, offset=(page - 1) * limit
+    )
+    items = [
+        {
+            "title": TITLES[row["line"]][0 if language == "zh" else 1],
+            "money": row["money"],
+            "round": row["day"].isoformat(),
+            "created_at": row["at_ms"],
+            "kind": row["line"],
+            "state": row["state"],
+        }
+        for row in found
+    ]
     return Answer("ok", {"total": count["total"], "items": items})

@@ -47,8 +47,12 @@ SECURITY: dict[str, list[dict[str, list[str]]]] = {
 IN_PATHS = {
     "day": {"description": "The round, YYYY-MM-DD", "schema": {"type": "string", "format": "date"}},
     "entry": {"description": "SHA-256 in hexadecimal", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
-    "no": {"description": "As `/ops/outgoing` lists it", "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{1,40}$"}},
+    "no": {
+        "description": "As `/ops/outgoing` lists it",
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{1,40}$"},
+    },
     "uid": {"description": "The user", "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}},
+    "change": {"description": "As `/ops/rules` lists it", "schema": {"type": "integer", "minimum": 1}},
     "event": {"description": "Its `webhook-id`", "schema": {"type": "string", "pattern": "^[0-9A-Za-z_]{1,64}$"}},
 }
 """Parameters of paths, by name; their handlers take a text, and refuse what it should not be."""

@@ -12,8 +12,8 @@ from litestar.types import ControllerRouterHandler
 
 from clock.channels import BadSignature, Channel
 from clock.domain.outcomes import Answer, language
-from clock.domain.shapes import PaymentCallback, signed_decoder
-from clock.http import me, public
+from clock.domain.shapes import Extra, PaymentCallback, signed_decoder
+from clock.http import me, pages, public
 from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, for_caller, route
 from clock.http.ordinary import RESPONSES, Limit, Page, bounded, day_of, reply, signed_in, uid_of
 from clock.http.refusals import Refused
@@ -42,6 +42,14 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
         return answer
 
+    page = pages.document(service.settings).version
+
+    async def summary(uid: int | None, extra: Extra | None, call: Call) -> Answer:
+        """With the version of the players' page, by which an open one learns that there is another."""
+        answer = await home.summary(uid, extra, call.arrived)
+        answer.data["summary"]["page"] = page
+        return answer
+
     def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], **more: Endpoint) -> ASGIRouteHandler:
         return route(path, verb, POST=for_caller(lane, request_type, run), **more)
 
@@ -50,8 +58,8 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             "/api/summary",
             "summary",
             SummaryRequest,
-            lambda asked, call: home.summary(asked.uid, asked.extra, call.arrived),
-            GET=Endpoint(lambda call: home.summary(None, None, call.arrived), kept_s=public.SUMMARY_KEPT_S),
+            lambda asked, call: summary(asked.uid, asked.extra, call),
+            GET=Endpoint(lambda call: summary(None, None, call), kept_s=public.SUMMARY_KEPT_S),
         ),
         of("/api/join", "join", JoinRequest, join),
         of(

@@ -19,6 +19,12 @@ DEPTH = 10_000
 
 SUMMARY_KEPT_S = 1
 """The guest's home counts down in seconds."""
+SUMS = (
+    *("refunded", "forfeited", "fee", "carried_in", "bonus", "pot"),
+    *("carried_out", "bonus_back", "smallest", "largest"),
+)
+"""Of a round that has ended, in fen."""
+
 KEPT_S = 60
 """What changes once a day."""
 
@@ -76,7 +82,6 @@ async def figures(service: Service, day: date) -> Answer:
     if not ended and round_.state not in SPLIT_STATES:
         live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
-    sums = ("refunded", "forfeited", "fee", "carried_in", "pot", "carried_out", "smallest", "largest")
     return Answer(
         "ok",
         {
@@ -87,7 +92,7 @@ async def figures(service: Service, day: date) -> Answer:
             "winners": counted["winners"],
             "late": counted["late"],
             "pool": counted["pool_fen"],
-            **{name: row[f"{name}_fen"] if ended else None for name in sums},
+            **{name: row[f"{name}_fen"] if ended else None for name in SUMS},
             "packets": (0 if row["state"] == "void" else row["winners"]) if ended else None,
             "extensions": [
                 {name: one[name] for name in ("cause", "reason", "since_ms", "by_ms", "shards", "asleep")}

@@ -22,10 +22,10 @@ from clock.domain.shapes import PaymentCallback, signed_decoder
 from clock.game import events, keys
 from clock.game.client import call
 from clock.game.scripts import load
-from clock.payments.incoming import instant_of, readable
+from clock.payments.incoming import body_sha1, instant_of, readable
 from clock.service import Service, live_rounds
 
-RELEASE = load("release")
+RELEASE, DECIDED = load("release"), load("decided")
 
 _decode = signed_decoder(PaymentCallback)
 
@@ -103,6 +103,7 @@ async def release(service: Service, entry: str, action: Action, reason: str, by_
         with unhurried():
             place, row = await _alone(service, digest, Decision(action, reason, by_whom))
         if place is not None:
+            await _tell_order(service, place, row["order_no"])
             await outbox.drain(service.store, service.redis, place.day, place.shard)
     except CannotRelease as error:
         return Answer("cannot_release", {"why": str(error)})
@@ -124,6 +125,15 @@ async def _alone(service: Service, digest: bytes, decided: Decision) -> tuple[Pl
                 await _decide(service, connection, row, place, decided)
                 (row,) = await rows(connection, "get_quarantined", digest=digest)
             return place, row
+
+
+async def _tell_order(service: Service, place: Place, number: str) -> None:
+    """The user's open order is no longer looked into because of callbacks that are decided. Repeatable: after an error
+    the same decision is sent again."""
+    found = await service.store.all("decided_of_order", order_no=number)
+    names = keys.names(place.day, place.shard, DECIDED.nouns)
+    bodies = [body_sha1(row["raw"]) for row in found]
+    await call(service.redis, DECIDED, names, [service.time.setting, place.tail, *bodies])
 
 
 async def _drain_all(service: Service) -> None:

@@ -53,6 +53,8 @@ async def figures(service: Service, day: date) -> Answer:
             "fee": row["fee_fen"],
             "carried_in": row["carried_in_fen"],
             "carried_out": row["carried_out_fen"],
+            "bonus": row["bonus_fen"],
+            "bonus_back": row["bonus_back_fen"],
             "pot": row["pot_fen"],
             "packets": row["winners"] if row["state"] in SPLIT_STATES else 0,
             "packets_published": live.published,

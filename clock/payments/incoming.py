@@ -4,6 +4,7 @@
 """
 
 import base64
+import hashlib
 import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -110,6 +111,11 @@ class Incoming:
 def readable(raw: bytes) -> str:
     """A body as text that Postgres can store, with escapes for invalid UTF-8 and NUL."""
     return raw.decode(errors="backslashreplace").replace("\x00", "\\x00")
+
+
+def body_sha1(raw: bytes) -> str:
+    """The name of a callback in ``lua/pay.lua``, which gets the readable body."""
+    return hashlib.sha1(readable(raw).encode(), usedforsecurity=False).hexdigest()
 
 
 def instant_of(text: object, timezone: str) -> int:

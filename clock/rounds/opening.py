@@ -1,4 +1,5 @@
-"""Creating rounds: the snapshot of the rules and the seed in Postgres, then the rules in every shard of Redis."""
+"""Creating rounds: the snapshot of the rules, from the book, and the seed in Postgres, then the rules in every shard
+of Redis."""
 
 import os
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +8,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from clock.books import telling
+from clock.books import rulebook, telling
 from clock.books.partitions import add_partitions
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
@@ -34,7 +35,7 @@ class Opener:
     """Opens rounds. Every step is idempotent and may run in several processes."""
 
     def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
-        self._rules = rules_of(settings)
+        self._environment = rules_of(settings)
         self._store = store
         self._redis = redis
         self._time = time
@@ -93,11 +94,12 @@ class Opener:
             found = await rows(connection, "get_round", day=day)
             if not found:
                 await self._require_new(day)
-                if why := empty_window(day, self._rules):  # as when the zone's rules have changed since the start
+                await rulebook.lock(connection)
+                rules = (await rulebook.begun(connection, day, self._environment)).rules(day)
+                if why := empty_window(day, rules):  # as when the zone's rules have changed since they were planned
                     raise Unavailable(f"round {day} cannot be opened: {why}")
                 seed = os.urandom(32)
-                rules = msgspec.json.encode(self._rules).decode()
-                await rows(connection, "create_round", day=day, rules=rules, seed=seed)
+                await rows(connection, "create_round", day=day, rules=msgspec.json.encode(rules).decode(), seed=seed)
                 found = await rows(connection, "get_round", day=day)
                 await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
             return recorded(found[0])

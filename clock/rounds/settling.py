@@ -88,7 +88,8 @@ class Settling:
         return "closed"
 
     async def _split(self, round_: Recorded) -> str:
-        """One transaction: the sum carried in, the figures, the manifest, the refunds."""
+        """One transaction: the sum carried in, the figures, the manifest, the refunds, the bonus. Where nobody wins,
+        the bonus goes back: only players' money is carried."""
         day, rules = round_.day, round_.rules
         if round_.swept_at is None:
             unanswered = await self._questions.ask_all(day, self._time.now_ms())
@@ -100,7 +101,8 @@ class Settling:
             pot_fen, winners = figures["pot_fen"], figures["winners"]
             async with held(connection):
                 result = await asyncio.to_thread(split, round_.seed, pot_fen, winners, round_.packet_rules)
-            figures["carried_out_fen"] = result.carried_fen
+            figures["bonus_back_fen"] = 0 if winners else rules.bonus_fen
+            figures["carried_out_fen"] = result.carried_fen - figures["bonus_back_fen"]
             figures["smallest_fen"] = min(result.packets_fen, default=None)
             figures["largest_fen"] = max(result.packets_fen, default=None)
             await self._write_manifest(connection, day, iter(result.packets_fen))
@@ -115,6 +117,7 @@ class Settling:
             await owe_refunds(connection, day)
             if not await rows(connection, "save_split", day=day, **figures):
                 raise Unavailable(f"round {day} was split by another process")
+            await ledger.post_settlement(connection, day)
         return "split"
 
     async def _write_manifest(self, connection: Connection, day: date, packets: Any) -> None:
@@ -194,5 +197,6 @@ def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[s
         "forfeited_fen": forfeited,
         "fee_fen": fee_fen,
         "carried_in_fen": carried_in_fen,
-        "pot_fen": forfeited - fee_fen + carried_in_fen,
+        "bonus_fen": rules.bonus_fen,
+        "pot_fen": forfeited - fee_fen + carried_in_fen + rules.bonus_fen,
     }

@@ -1,7 +1,8 @@
 """Users' standings after a round: streaks, talents, incomes. Counted once, a page of users at a time.
 
 *tally*, when the round is settled: a check-in extends the streak, a missed one ends it, and every member has a result
-to see. Rounds are tallied in the order of their days, since a streak follows from the round before.
+to see. Rounds are tallied in the order of their days, since a streak follows from the round before. A void round counts
+for nothing, but its members have a result to see as well: their stakes come back.
 
 *credit*, when every packet has been claimed: the packets count as income. Not earlier: the board would change with
 each claim.
@@ -72,6 +73,14 @@ class Standings:
             await rows(connection, "mark_tallied", day=day)
         log.info("round_tallied", day=str(day))
         return True
+
+    async def alert(self, day: date) -> None:
+        """Every member of a round has a result to see. Repeatable."""
+        after = 0
+        while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
+            uids = [row["uid"] for row in page]
+            await self._alert(day, uids)
+            after = uids[-1]
 
     async def _alert(self, day: date, uids: list[int]) -> None:
         """First Redis, then the books, so that repeating a page flags no user twice."""

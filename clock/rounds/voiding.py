@@ -1,4 +1,4 @@
-"""Voiding a round before claiming opens: every stake is owed back.
+"""Voiding a round before claiming opens: every stake is owed back, and a bonus goes back to the house.
 
 open, closed, split ──▶ voiding ──▶ void
 """
@@ -7,12 +7,14 @@ from datetime import date
 
 import structlog
 
+from clock.books import ledger
 from clock.books.store import rows
 from clock.books.telling import tell
 from clock.domain.webhooks import RoundVoid
 from clock.game import keys
 from clock.rounds.ending import Ending, owe_refunds
 from clock.rounds.recorded import Recorded
+from clock.rounds.standings import Standings
 
 log = structlog.get_logger()
 
@@ -20,9 +22,10 @@ log = structlog.get_logger()
 class Voiding:
     """Every step is idempotent and may run in several processes."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, standings: Standings) -> None:
         self._ending = ending
         self._store = ending.store
+        self._standings = standings
 
     async def void(self, day: date, reason: str) -> str:
         """Void the round. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
@@ -47,6 +50,7 @@ class Voiding:
     async def _give_back(self, round_: Recorded) -> None:
         day = round_.day
         figures = await self._ending.close_shards(round_, "void")
+        await self._standings.alert(day)
         async with self._store.transaction() as connection:
             await rows(connection, "drop_manifest", day=day)
             await rows(connection, "give_carried_back", day=day)
@@ -56,4 +60,5 @@ class Voiding:
             for row in await rows(connection, "mark_void", day=day, **figures):
                 fact = RoundVoid(round=day.isoformat(), reason=row["void_reason"], **figures)
                 await tell(self._store, connection, day, fact, now_ms)
+            await ledger.post_settlement(connection, day)
         log.info("round_voided", day=str(day))

@@ -5,11 +5,14 @@ A server that the service cannot use is refused with a sentence that names the s
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from time import monotonic
+from zoneinfo import ZoneInfo
 
 import structlog
 from redis.exceptions import RedisError
 
+from clock.books import rulebook
 from clock.books.migrations import require_schema, tables
 from clock.books.postgres_check import (
     connected,
@@ -19,11 +22,13 @@ from clock.books.postgres_check import (
     require_server,
     require_time,
 )
-from clock.config import BadSetting, Settings
+from clock.books.store import Connection
+from clock.config import BadSetting, Settings, rules_of
 from clock.domain.outcomes import Unavailable
 from clock.game.client import connect
 from clock.game.commands import Commands
 from clock.operators.redis_check import require_queue, require_redis
+from clock.operators.rulebook import differences
 
 ANSWER_SECONDS = 5.0
 """How long a server is waited for. In development it is asked once."""
@@ -95,3 +100,20 @@ async def _require_postgres(settings: Settings, migrated: bool) -> None:
         if migrated:
             await require_schema(connection)
             await require_rights(connection, found, tables())
+            await _compare_rules(settings, connection)
+
+
+async def _compare_rules(settings: Settings, connection: Connection) -> None:
+    """Say where the environment's rules are not those of the book, which holds. Raises :class:`BadSetting` for another
+    time zone: this process would take another day for today."""
+    environment, today = rules_of(settings), datetime.now(ZoneInfo(settings.timezone)).date()
+    book = await rulebook.read(connection, today)
+    if book is None:
+        return
+    if book.first.timezone != environment.timezone:
+        raise BadSetting(
+            f"CLOCK_TIMEZONE={environment.timezone} is not the time zone of this game's rounds, which stays "
+            f"{book.first.timezone}"
+        )
+    if other := differences(book.default(today), environment):
+        log.warning("environment_differs", rules=other)

@@ -14,15 +14,27 @@ SELECT p.uid, p.order_no, p.transaction_id, p.outcome FROM payments p
 JOIN orders o ON o.day = p.day AND o.uid = p.uid AND o.order_no = p.order_no
 WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 
+-- rebuild_checking: Refused payments of a round's unpaid orders, for Redis; whether each waits for a decision.
+SELECT o.uid, o.order_no, q.raw, r.digest IS NULL AS waits
+FROM orders o JOIN quarantine q ON q.order_no = o.order_no LEFT JOIN releases r ON r.digest = q.digest
+WHERE o.day = %(day)s AND q.reason IN ('amount_mismatch', 'transaction_missing', 'buyer_mismatch')
+  AND NOT EXISTS (SELECT FROM members m WHERE m.day = o.day AND m.uid = o.uid)
+
 -- rebuild_packets: Every packet of a round, in the order of ranks, for Redis.
 SELECT shard, fen FROM packets WHERE day = %(day)s ORDER BY shard, index
 
 -- flags_used: Whether Redis must have flags of users: there is a switch, an acknowledgement, or a result.
-SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0) AS used
+SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0 OR (state = 'void' AND members > 0)) AS used
 
--- rebuild_flags: The flags of all users, for Redis.
+-- rebuild_flags: The flags of all users, for Redis. A void round is the latest result as long as Redis keeps its keys.
 SELECT coalesce(f.uid, s.uid) AS uid, coalesce(f.remind, false) AS remind, s.last_day, f.acked_day
-FROM flags f FULL JOIN standings s ON s.uid = f.uid
+FROM flags f FULL JOIN (
+    SELECT uid, max(last_day) AS last_day FROM (
+        SELECT uid, last_day FROM standings
+        UNION ALL
+        SELECT m.uid, r.day FROM rounds r CROSS JOIN LATERAL (SELECT uid FROM members WHERE day = r.day) AS m
+        WHERE r.state = 'void' AND (r.finished_at IS NULL OR r.finished_at > now() - make_interval(secs => %(keep_seconds)s))
+    ) AS results GROUP BY uid) AS s ON s.uid = f.uid
 
 -- count_steps: How many users of each shard took which step of a round.
 SELECT shard, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2

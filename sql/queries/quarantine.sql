@@ -27,6 +27,10 @@ FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest WHERE q.digest = %
 SELECT q.digest, q.raw FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest
 WHERE q.order_no = %(order_no)s AND q.channel = %(channel)s AND r.digest IS NULL ORDER BY q.digest LIMIT 1000
 
+-- decided_of_order: Callbacks of an order number that were decided, the newest first.
+SELECT q.raw FROM quarantine q JOIN releases r ON r.digest = q.digest
+WHERE q.order_no = %(order_no)s ORDER BY r.at DESC LIMIT 1000
+
 -- lock_releases: Waits for the lock under which quarantined callbacks are decided.
 SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 

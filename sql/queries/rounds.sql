@@ -67,8 +67,8 @@ UPDATE rounds SET carried_to = NULL WHERE carried_to = %(day)s
 -- save_split: The figures of the split, together with the manifest.
 UPDATE rounds SET state = 'split', members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(refunded_fen)s, forfeited_fen = %(forfeited_fen)s, fee_fen = %(fee_fen)s,
-    carried_in_fen = %(carried_in_fen)s, pot_fen = %(pot_fen)s, carried_out_fen = %(carried_out_fen)s,
-    smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
+    carried_in_fen = %(carried_in_fen)s, bonus_fen = %(bonus_fen)s, pot_fen = %(pot_fen)s,
+    carried_out_fen = %(carried_out_fen)s, bonus_back_fen = %(bonus_back_fen)s, smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
 WHERE day = %(day)s AND state = 'closed' RETURNING day
 
 -- mark_settled: Claiming is open.
@@ -82,10 +82,10 @@ WHERE day = %(day)s AND state IN ('settled', 'void') AND finished_at IS NULL
 UPDATE rounds SET state = 'voiding', void_reason = %(reason)s
 WHERE day = %(day)s AND state IN ('open', 'closed', 'split') RETURNING day
 
--- mark_void: Every stake is owed back.
+-- mark_void: Every stake is owed back, and so is a bonus that was in the pot.
 UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(pool_fen)s, forfeited_fen = 0, fee_fen = 0, carried_in_fen = 0, pot_fen = 0,
-    carried_out_fen = 0, smallest_fen = NULL, largest_fen = NULL
+    carried_out_fen = 0, bonus_back_fen = bonus_fen, smallest_fen = NULL, largest_fen = NULL
 WHERE day = %(day)s AND state = 'voiding' RETURNING void_reason
 
 -- packets_page: A page of a round's packets in the order of the split; each shard has a contiguous range of places.

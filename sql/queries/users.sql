@@ -22,16 +22,18 @@ SELECT (SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund'
 SELECT (c.rank + coalesce((SELECT sum(s.winners) FROM closings s WHERE s.day = c.day AND s.shard < %(shard)s), 0))::bigint AS place
 FROM check_ins c WHERE c.day = %(day)s AND c.uid = %(uid)s
 
--- history: A user's money events, newest first; payouts and refunds with their state.
-SELECT t.kind, t.amount_fen, t.day, t.at_ms, o.state
-FROM transfers t LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
-    AND (t.kind = 'payout' AND o.kind = 'payout' AND o.again = 0 OR t.kind = 'sent_again' AND o.no = t.cause
-         OR o.again = 0 AND t.kind IN ('refund', 'unwanted') AND o.kind = 'refund' AND o.order_no || ':' || o.transaction_id = t.cause)
-WHERE t.uid = %(uid)s AND t.kind NOT IN ('payout_sent', 'refund_sent')
-ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause LIMIT %(limit)s OFFSET %(offset)s
+-- history: A user's money, newest first, as lines: each transfer has those of its kind, in their order. What leaves has its state.
+SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state
+FROM transfers t
+JOIN unnest(%(kinds)s::text[], %(lines)s::text[], %(signs)s::int[]) WITH ORDINALITY AS l (kind, line, sign, place) ON l.kind = t.kind
+LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
+    AND (l.line = 'payout' AND o.kind = 'payout' AND o.again = 0 OR l.line = 'sent_again' AND o.no = t.cause
+         OR l.line = 'returned' AND o.kind = 'refund' AND o.again = 0 AND o.order_no || ':' || o.transaction_id = t.cause)
+WHERE t.uid = %(uid)s
+ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause, l.place LIMIT %(limit)s OFFSET %(offset)s
 
--- count_history: The number of a user's money events.
-SELECT count(*) AS total FROM transfers WHERE uid = %(uid)s AND kind NOT IN ('payout_sent', 'refund_sent')
+-- count_history: The number of a user's lines of money.
+SELECT count(*) AS total FROM transfers t JOIN unnest(%(kinds)s::text[]) AS l (kind) ON l.kind = t.kind WHERE t.uid = %(uid)s
 
 -- round_before: The previous round for a streak; void rounds are skipped.
 SELECT max(day) AS day FROM rounds WHERE day < %(day)s AND state NOT IN ('voiding', 'void')

@@ -182,9 +182,9 @@ def _sums(books: Books, provider: Provider) -> Iterator[str]:
         "nothing is owed": (accounts.get("owed:refund", 0) or accounts.get("owed:payout", 0), 0),
         "the provider holds what the ledger says": (-accounts.get("channel:platform", 0), came - went),
         "what lapsed is the users'": (users, lapsed),
-        "in = out + fee + carried": (
-            came + row["carried_in_fen"],
-            went + lapsed + row["fee_fen"] + row["carried_out_fen"],
+        "in = out + fee + carried + bonus that nobody won": (
+            came + row["carried_in_fen"] + row["bonus_fen"],
+            went + lapsed + row["fee_fen"] + row["carried_out_fen"] + row["bonus_back_fen"],
         ),
         "packets = pot": (sum(books.packets_fen) + row["carried_out_fen"], row["pot_fen"]),
         "claims = packets": (packets, sum(books.packets_fen)),

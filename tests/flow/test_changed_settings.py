@@ -8,6 +8,7 @@ import pytest
 
 from clock.config import Settings
 from clock.domain.outcomes import Answer
+from clock.domain.rulebook import Change, Terms
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.service import Service
@@ -64,6 +65,51 @@ async def test_a_round_keeps_every_rule_it_was_created_with(settings: Settings) 
             assert {claim["stake_fen"] for claim in await finished(service, DAY)} == {100}
 
 
+SNAPSHOT = {
+    "stake_fen": 100,
+    "split": "random",
+    "nobody": "refund",
+    "fee_bps": 0,
+    "packet_cap_fen": 0,
+    "lucky_count": 0,
+    "lucky_bps": 0,
+    "timezone": "Asia/Shanghai",
+    "join_opens_ms": instant(DAY, "00:00"),
+    "join_closes_ms": instant(DAY, "00:00") + 24 * 3_600_000,
+    "check_in_opens_ms": instant(DAY + timedelta(days=1), "05:00"),
+    "check_in_closes_ms": instant(DAY + timedelta(days=1), "08:00"),
+    "extended_s": 0,
+    "settle_ms": instant(DAY + timedelta(days=1), "08:05"),
+    "claim_closes_ms": instant(DAY + timedelta(days=1), "24:00"),
+    "remind_at_ms": None,
+}
+
+
+async def test_the_home_page_tells_the_shown_rounds_own_rules(settings: Settings) -> None:
+    """A page that goes by the process' rules says at 07:30 that somebody has overslept who has half an hour left."""
+    async with forgetful(settings):
+        async with new_world(settings) as service:
+            await open_rounds(service)
+            service.time.stop_at(instant(DAY, "20:00"))
+            assert await pay(service, 1, await join(service, 1), f"{DAY} 20:00:00") == "paid"
+            second = await join(service, 2)
+        async with service_with(settings, **OTHER | {"timezone": "Asia/Tokyo"}) as service:
+            service.time.stop_at(instant(DAY, "20:30"))
+            for uid in (None, 1, 2):
+                assert (await home(service, uid))["rules"] == SNAPSHOT
+            assert (await home(service, 2))["order"] == {"order_no": second, "amount": 100, "state": "open"}
+            stop(service, DAY, "07:30")
+            shown = await home(service, 1)
+            assert (shown["round"], shown["rules"], shown["clock_status"]) == (str(DAY), SNAPSHOT, 1)
+            assert shown["rules"]["check_in_closes_ms"] - shown["server_time"] == 1_800_000
+            assert (await home(service, None))["rules"] == SNAPSHOT
+
+
+async def home(service: Service, uid: int | None) -> dict[str, Any]:
+    found: dict[str, Any] = (await service.home.summary(uid, None, arrived())).data["summary"]
+    return found
+
+
 async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Settings) -> None:
     async with forgetful(settings):
         async with new_world(settings) as service:
@@ -91,6 +137,12 @@ async def test_orders_keep_their_numbers_when_the_prefix_is_changed(settings: Se
             assert channels == [{"channel": "platform"}] * 2  # through which their payouts leave
             service.time.stop_at(instant(DAY + timedelta(days=3), "12:00"))
             await service.opener.open_round(DAY + timedelta(days=3))
+            assert (await join(service, 1)).startswith("TTC")  # the environment decides nothing any more
+            later = DAY + timedelta(days=5)
+            change = Change(first_day=later, changes=Terms(order_prefix="NEW"))
+            assert (await service.planning.plan(change, "anna", "a new name", later)).word == "planned"
+            service.time.stop_at(instant(later, "12:00"))
+            await service.opener.open_round(later)
             assert (await join(service, 1)).startswith("NEW")
 
 

@@ -91,13 +91,37 @@ async def test_a_result_waits_for_days_and_a_newer_one_takes_its_place(shared: S
         assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 1)]
 
 
-async def test_a_void_round_has_no_result_to_see(shared: Settings) -> None:
+async def test_a_void_round_is_a_result_to_see_for_who_had_paid(shared: Settings) -> None:
     async with new_world(shared) as service:
         people = People(service)
+        await people.join(2)
         await people.members(1)
         await service.voiding.void(DAY, "an outage")
-        people.it_is("09:00", 1)
+        assert [await shown(service, uid) for uid in (1, 2, 3)] == [(0, 1), (0, 0), (0, 0)]
+        await service.voiding.void(DAY, "an outage")
+        await service.flags.ack_alert(1, time.monotonic())
+        await service.voiding.void(DAY, "an outage")
         assert await shown(service, 1) == (0, 0)
+        await people.drain()
+        assert (await people.rows("SELECT acked_day FROM flags WHERE uid = 1"))[0]["acked_day"] == DAY
+
+
+async def test_the_result_of_a_void_round_outlives_redis(shared: Settings) -> None:
+    async with new_world(shared) as service:
+        people = People(service)
+        await people.members(1, 2)
+        await service.voiding.void(DAY, "an outage")
+        await service.flags.ack_alert(2, time.monotonic())
+        await people.drain()
+        before = await memory(service)
+        redis: Any = service.redis
+        await redis.flushall()
+        forget(people)
+        with pytest.raises(Unavailable):  # and nothing is opened that would forget it
+            await service.flags.of(1, time.monotonic())
+        assert "users" in await rebuild_lost(service)
+        assert await memory(service) == before
+        assert [await shown(service, uid) for uid in (1, 2)] == [(0, 1), (0, 0)]
 
 
 @pytest.mark.parametrize("shards", [1, 8])
@@ -134,7 +158,7 @@ async def test_what_waits_in_their_outbox_survives_a_lost_hash(shared: Settings)
         redis: Any = service.redis
         await redis.delete(keys.name(keys.USERS, 0, "flags"))
         assert await rebuild_lost(service) == ["users"]
-        assert await service.flags.of(1, time.monotonic()) == (1, 0)
+        assert await service.flags.of(1, time.monotonic()) == (1, None)
 
 
 async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(shared: Settings) -> None:
@@ -149,5 +173,5 @@ async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(sh
         await outbox.drain(service.store, redis, keys.USERS, 0)
         await redis.xadd(stream, first)
         await outbox.drain(service.store, redis, keys.USERS, 0)
-        rows = await service.store.all("rebuild_flags")
+        rows = await service.store.all("rebuild_flags", keep_seconds=1)
         assert [(row["uid"], row["remind"]) for row in rows] == [(1, False)]

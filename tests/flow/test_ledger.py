@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
@@ -16,7 +17,7 @@ from clock.game import keys
 from clock.rounds.settling import Settling
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, NEXT_DAY, STAKE, People
-from tests.model.world import new_world
+from tests.model.world import new_world, plan_bonus
 from tests.raw import raw
 
 
@@ -276,19 +277,59 @@ SCENARIOS: dict[str, tuple[Play, dict[str, Any], dict[str, int]]] = {
     ),
 }
 
+BONUS = 1_003
 
-@pytest.mark.parametrize("name", SCENARIOS)
+WITH_BONUS: dict[str, tuple[Play, dict[str, Any], dict[str, int]]] = {
+    "winners and sleepers": (
+        winners_and_sleepers,
+        {"fee_bps": 1000},
+        {"fee": 40, "owed:payout": 660 + BONUS, "subsidy": -BONUS},
+    ),
+    "lucky packets": (
+        winners_and_sleepers,
+        {"lucky_count": 2, "lucky_bps": 5000},
+        {"owed:payout": 700 + BONUS, "subsidy": -BONUS},
+    ),
+    "equal packets": (winners_and_sleepers, {"split": "equal"}, {"owed:payout": 700 + BONUS, "subsidy": -BONUS}),
+    "everybody wakes": (everybody_wakes, {"fee_bps": 1000}, {"owed:payout": 300 + BONUS, "subsidy": -BONUS}),
+    "nobody wakes, refunded": (nobody_wakes, {}, {"owed:refund": 300}),
+    "nobody wakes, carried": (nobody_wakes, {"nobody": "carry", "fee_bps": 1000}, {"carry": 270, "fee": 30}),
+    "nobody comes": (nobody_comes, {}, {}),
+    "a cap": (capped, {"packet_cap_fen": 50}, {"carry": 300 + BONUS, "owed:payout": 300, "subsidy": -BONUS}),
+    "carried into the next": (
+        carried_into_the_next,
+        {"nobody": "carry", "fee_bps": 1000},
+        {"fee": 70, "owed:payout": 930 + BONUS, "subsidy": -BONUS},
+    ),
+    "void while joining": (void_after("open"), {}, {"owed:refund": 600}),
+    "void after closed": (void_after("closed"), {}, {"owed:refund": 600}),
+    "void after split": (void_after("split"), {}, {"owed:refund": 600}),
+    "void after split, carried": (
+        carried_then_void_then_carried,
+        {"nobody": "carry", "fee_bps": 1000},
+        {"fee": 40, "owed:refund": 600, "owed:payout": 460 + BONUS, "subsidy": -BONUS},
+    ),
+}
+
+GAMES = {name: (*game, 0) for name, game in SCENARIOS.items()}
+GAMES |= {f"a bonus, {name}": (*game, BONUS) for name, game in WITH_BONUS.items()}
+
+
+@pytest.mark.parametrize("name", GAMES)
 async def test_the_pool_of_an_ended_round_is_zero_and_every_fen_is_where_it_belongs(
     shared: Settings, name: str
 ) -> None:
-    play, changes, expected = SCENARIOS[name]
+    play, changes, expected, bonus_fen = GAMES[name]
     async with new_world(shared, **changes) as service:
+        await plan_bonus(service, DAY, bonus_fen)
         people = People(service)
         await play(people)
         await people.drain()
         balances = await people.balances()
         assert {account: fen for account, fen in balances.items() if not account.startswith("channel:")} == expected
         assert balances.get("channel:platform", 0) == -sum(expected.values())
+        report = await reconcile(service, people.day)
+        assert report is not None and [one for one in report.differences if one.what.startswith("ledger_")] == []
         rounds = await people.rows(
             "SELECT state, day, coalesce(carried_to > day, true) AS ahead, fee_fen, carried_in_fen, carried_out_fen"
             " FROM rounds WHERE finished_at IS NOT NULL"
@@ -298,6 +339,18 @@ async def test_the_pool_of_an_ended_round_is_zero_and_every_fen_is_where_it_belo
         assert all(row["ahead"] for row in rounds)
         assert {row["state"] for row in rounds} <= {"finished", "void"}
         assert date.fromordinal(people.day.toordinal()) in {row["day"] for row in rounds}
+
+
+@pytest.mark.parametrize(
+    ("state", "moved"), [("open", []), ("closed", []), ("split", [("bonus", BONUS), ("bonus_back", BONUS)])]
+)
+async def test_a_bonus_moves_when_the_pot_is_split_and_back_when_the_round_is_void(
+    people: People, state: str, moved: list[tuple[str, int]]
+) -> None:
+    await plan_bonus(people.service, DAY, BONUS)
+    await void_after(state)(people)
+    rows = await people.rows("SELECT kind, amount_fen FROM transfers WHERE kind LIKE 'bonus%%' ORDER BY kind")
+    assert [(row["kind"], row["amount_fen"]) for row in rows] == moved
 
 
 async def test_a_round_whose_pool_is_not_empty_does_not_finish(people: People) -> None:

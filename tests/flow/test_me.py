@@ -134,8 +134,13 @@ async def test_a_refund_that_fails_is_in_the_balance_and_counted_once(api: Api, 
     channel.result = refused
     await outgoing.send_some(people.service.store, people.service.channels)
     _, items = await history(api, 1)
-    assert {item["kind"]: item["money"] for item in items} == {"stake": -100, "refund": 0, "refund_failed": 100}
-    assert sum(item["money"] for item in items) == 0
+    assert [(item["kind"], item["money"], item["state"]) for item in items] == [
+        ("refund_failed", 100, None),
+        ("returned", -100, "failed"),
+        ("refund", 100, None),
+        ("stake", -100, None),
+        ("payment", 100, None),
+    ]
     assert (await info(api, 1))["balance"] == 100
 
 
@@ -153,23 +158,26 @@ async def test_every_money_event_has_one_line_newest_first_in_both_languages(api
     await people.claim(1)
     await people.drain()
     total, items = await history(api, 1)
-    assert total == 5
+    assert total == 7
     assert [(item["kind"], item["money"], item["title"], item["state"]) for item in items] == [
         ("payout", -200, "提现到钱包", "owed"),
         ("packet", 100, "红包", None),
         ("stake_back", 100, "押金返还", None),
-        ("unwanted", 100, "支付退款", "owed"),
+        ("returned", -100, "退回原支付账户", "owed"),
+        ("unwanted", 100, "多付或迟付的款项", None),
         ("stake", -100, "参加打卡", None),
+        ("payment", 100, "支付到账", None),
     ]
     assert {item["round"] for item in items} == {str(DAY)}
     made = [item["created_at"] for item in items]
     assert made == sorted(made, reverse=True)
     assert made[0] == people.service.time.now_ms()
     _, english = await history(api, 1, **{"accept-language": "en"})
-    titles = ["Paid out", "Red packet", "Stake returned", "Payment refunded", "Stake"]
+    titles = ["Paid out", "Red packet", "Stake returned"]
+    titles += ["Back to where you paid from", "Payment that was not needed", "Stake", "Payment received"]
     assert [item["title"] for item in english] == titles
     _, others = await history(api, 2)
-    assert [(item["kind"], item["money"]) for item in others] == [("stake", -100)]
+    assert [(item["kind"], item["money"]) for item in others] == [("stake", -100), ("payment", 100)]
 
 
 async def test_a_refund_is_in_the_history_with_its_state(api: Api, people: People) -> None:
@@ -183,8 +191,10 @@ async def test_a_refund_is_in_the_history_with_its_state(api: Api, people: Peopl
     await people.settle()
     _, items = await history(api, 1)
     assert [(item["kind"], item["money"], item["state"]) for item in items] == [
-        ("refund", 100, "owed"),
+        ("returned", -100, "owed"),
+        ("refund", 100, None),
         ("stake", -100, None),
+        ("payment", 100, None),
     ]
 
     async def done(_action: str, _no: str) -> Result:
@@ -193,7 +203,7 @@ async def test_a_refund_is_in_the_history_with_its_state(api: Api, people: Peopl
     channel.result = done
     await outgoing.send_some(people.service.store, people.service.channels)
     total, items = await history(api, 1)
-    assert (total, items[0]["title"], items[0]["state"]) == (2, "押金退款", "done")
+    assert (total, items[0]["title"], items[0]["state"]) == (4, "退回原支付账户", "done")
 
 
 async def test_pages_hold_every_line_once(api: Api, people: People) -> None:
@@ -204,11 +214,11 @@ async def test_pages_hold_every_line_once(api: Api, people: People) -> None:
     await people.drain()
     await people.rows("UPDATE outgoing SET state = 'unknown' WHERE transaction_id < 'T50'")
     total, everything = await history(api, 1, "?limit=200")
-    assert (total, len(everything)) == (100, 100)
+    assert (total, len(everything)) == (200, 200)
     assert len((await history(api, 1))[1]) == 20
-    pages = [await history(api, 1, f"?page={page}&limit=7") for page in range(1, 17)]
-    assert {total for total, _ in pages} == {100}
-    assert [len(items) for _, items in pages] == [7] * 14 + [2, 0]
+    pages = [await history(api, 1, f"?page={page}&limit=15") for page in range(1, 16)]
+    assert {total for total, _ in pages} == {200}
+    assert [len(items) for _, items in pages] == [15] * 13 + [5, 0]
     assert [item for _, items in pages for item in items] == everything
     for query in ("?page=0", "?limit=0", "?limit=201", "?page=x"):
         status, reply = await api.send("GET", f"/api/me/history{query}", headers=api.token(1))

@@ -209,6 +209,21 @@ async def events(played: Played) -> None:
         await played.operates(f"/ops/events/{number}/again", reason="it was lost")
 
 
+async def rules(played: Played) -> None:
+    for body in (
+        {"first_day": "2026-12-24", "last_day": "2026-12-25", "bonus_fen": 50, "preview": True},
+        {"first_day": "2026-12-24", "last_day": "2026-12-25", "bonus_fen": 50, "reason": "the feast"},
+        {"first_day": "2026-12-24", "last_day": "2026-12-25", "bonus_fen": 900, "reason": "too much for one"},
+        {"first_day": str(DAY), "changes": {"stake_fen": 5}, "reason": "too late"},
+        {"first_day": "2026-12-24", "changes": {"check_in_opens": "09:00"}, "reason": "after it has closed"},
+    ):
+        await played.operates("/ops/rules", **body)
+    listed = (await played.asks(BOSS, "/ops/rules", "operator"))["data"]["changes"]
+    for number in (listed[0]["id"], 4711):
+        await played.operates(f"/ops/rules/{number}/take-back", reason="it was a mistake")
+    await played.asks(BOSS, "/ops/rules?from=2026-12-24", "operator")
+
+
 async def called_off(played: Played) -> None:
     """The next round, which has members already."""
     api = played.api
@@ -229,12 +244,12 @@ async def development(played: Played) -> None:
     await played.send("DELETE", "/dev/time")
 
 
-SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed", "balance_short"}
+SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed", "balance_short", "rules_full"}
 """Words of trouble and of other windows, which other tests make."""
 
 
 async def test_every_answer_of_a_day_is_in_the_document_to_the_last_field(played: Played) -> None:
-    for part in (evening, morning, payday, payouts_that_fail, quarantine, events, called_off, development):
+    for part in (evening, morning, payday, payouts_that_fail, quarantine, events, rules, called_off, development):
         await part(played)
     in_text = {("GET", "/metrics"), ("GET", "/ops/rounds/{day}/export")}
     assert played.words.keys() | in_text == PATHS.keys()

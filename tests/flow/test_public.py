@@ -40,17 +40,20 @@ FIELDS = {
         "forfeited",
         "fee",
         "carried_in",
+        "bonus",
         "pot",
     ),
-    *("carried_out", "packets", "smallest", "largest", "seed_hash", "seed"),
+    *("carried_out", "bonus_back", "packets", "smallest", "largest", "seed_hash", "seed"),
 }
 NOT_FIXED = (
     "refunded",
     "forfeited",
     "fee",
     "carried_in",
+    "bonus",
     "pot",
     "carried_out",
+    "bonus_back",
     "packets",
     "smallest",
     "largest",
@@ -92,8 +95,10 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
         "forfeited": 100,
         "fee": 0,
         "carried_in": 0,
+        "bonus": 0,
         "pot": 100,
         "carried_out": 0,
+        "bonus_back": 0,
         "packets": 2,
         "extensions": [],
     }
@@ -126,8 +131,8 @@ async def test_a_day_without_a_round_and_what_is_no_day(api: Api, rest: str) -> 
 
 async def test_anyone_can_recompute_the_packets_of_a_round_of_many_shards(api: Api, people: People) -> None:
     service = people.service
-    service.opener._rules = type(service.opener._rules)(
-        **{name: getattr(service.opener._rules, name) for name in service.opener._rules.__struct_fields__}
+    service.opener._environment = type(service.opener._environment)(
+        **{name: getattr(service.opener._environment, name) for name in service.opener._environment.__struct_fields__}
         | {"shards": 5, "fee_bps": 1000, "lucky_count": 2, "lucky_bps": 2000}
     )
     await people.service.opener.open_round(DAY)

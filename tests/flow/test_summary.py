@@ -1,12 +1,15 @@
 """The home page: every field of the summary, for everybody who can look at it, through a day."""
 
 import asyncio
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 import psycopg
+import pytest
 
 from clock.books import outbox
+from clock.game import asking
 from clock.game.profiles import MOST_CHANGES
 from tests.conftest import DAY, Api, at
 
@@ -197,3 +200,24 @@ async def test_one_user_changes_a_profile_only_so_often(api: Api) -> None:
     same = {"uid": 7, "extra": {"nickname": f"name {found.index(429) - 1}"}}
     assert (await api.send("POST", "/api/summary", same, api.token(7)))[0] == 200
     assert (await api.send("POST", "/api/summary", {"uid": 8, "extra": {"nickname": "x"}}, api.token(8)))[0] == 200
+
+
+async def test_tomorrows_round_is_told_from_the_moment_that_it_exists_and_looked_for_once_a_second(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.service.time.stop_at(at("20:00"))
+    for uid in (GUEST, 7):
+        assert (await summary(api, uid))["next"] is None
+    await api.service.opener.open_round(DAY + timedelta(1))
+    assert (await summary(api))["next"] is None  # remembered: a home page costs no question to Redis
+    monkeypatch.setattr(asking, "MISSED_SECONDS", 0.0)
+    api.service.asking._missed = date.min, 0.0
+    for uid in (GUEST, 7):
+        shown = await summary(api, uid)
+        told = shown["next"]
+        assert (told["round"], told["campaign"]) == (str(DAY + timedelta(1)), None)
+        assert told["rules"].keys() == shown["rules"].keys()
+        assert told["rules"]["check_in_opens_ms"] == at("05:00", 2)
+        assert (shown["rules"]["bonus_fen"], shown["rules"]["campaign"]) == (0, None)
+    api.service.time.stop_at(at("06:00", 1))  # yesterday's round is shown to its members; tomorrow is tomorrow
+    assert (await summary(api, 7))["next"] is None

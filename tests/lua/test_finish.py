@@ -66,6 +66,7 @@ async def everything(stage: Stage) -> None:
     await stage.late_members(4)
     await stage.join(5)
     assert await stage.call("pay", payment(1, transaction="T-second")) == ["refund_due"]
+    assert await stage.call("pay", payment(5, amount_fen=99)) == ["amount_mismatch"]
     await stage.settled(30, 12)
     await stage.call("drained", before="", last_id=await stage.last_id(), entries=1)
 

@@ -30,6 +30,8 @@ class AuditedRound:
     carries: bool
     """Whether, where nobody wakes, the pot goes into the next round."""
     cap_fen: int
+    bonus_fen: int = 0
+    """What the house adds where somebody wins."""
     stakes: dict[int, Stake] = field(default_factory=dict)
     awake: set[int] = field(default_factory=set)
     claimed: dict[int, int] = field(default_factory=dict)
@@ -64,7 +66,10 @@ class AuditedRound:
         return self.forfeited() * self.fee_bps // 10_000
 
     def pot(self) -> int:
-        return self.forfeited() - self.fee() + self.carried_in
+        return self.forfeited() - self.fee() + self.carried_in + self.added()
+
+    def added(self) -> int:
+        return self.bonus_fen if self.state == "settled" and self.awake else 0
 
 
 class Audit:
@@ -123,6 +128,7 @@ class Audit:
         for day, round_ in self.rounds.items():
             self._pool(day, round_, accounts)
             accounts["fee"] += round_.fee()
+            accounts["subsidy"] -= round_.added()
             accounts["carry"] += round_.left_over - round_.carried_in if round_.state == "settled" else 0
             accounts["owed:refund"] += sum(round_.refunded().values())
             accounts["owed:refund"] += sum(fen for _, fen in round_.unwanted.values())
@@ -145,5 +151,5 @@ class Audit:
         pool -= sum(round_.refunded().values())
         pool -= sum(round_.stakes[uid].fen + fen for uid, fen in round_.claimed.items())
         if round_.state == "settled":
-            pool += round_.carried_in - round_.fee() - round_.left_over
+            pool += round_.carried_in + round_.added() - round_.fee() - round_.left_over
         accounts[f"pool:{day}"] += pool

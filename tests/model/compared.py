@@ -58,7 +58,7 @@ class Compared:
         packets = [row["fen"] for row in rows]
         result = split(seed, round_.pot_fen, len(round_.winners), rules)
         assert packets == list(result.packets_fen)
-        assert result.carried_fen == round_.carried_out_fen
+        assert result.carried_fen == round_.carried_out_fen + round_.bonus_back_fen
         round_.publish(packets)
 
     async def compare_figures(self, day: date) -> None:
@@ -119,16 +119,17 @@ class Compared:
         assert len({row["refund_no"] for row in rows}) == len(rows)
 
     async def compare_money(self) -> None:
-        """Every stake accepted ended in exactly one place; over all rounds nothing came from nowhere."""
+        """Every stake accepted, and every bonus, ended in exactly one place; nothing came from nowhere."""
         waiting = 0
         for day in self.used():
             round_ = self.model.rounds[day]
             row = (await self.select("rounds", day))[0]
             payments, claims = await self.select("payments", day), await self.select("claims", day)
             refunds = sum(refund["amount_fen"] for refund in await self.select("refunds", day))
-            came = sum(payment["amount_fen"] for payment in payments) + row["carried_in_fen"]
+            came = sum(payment["amount_fen"] for payment in payments) + row["carried_in_fen"] + row["bonus_fen"]
             credited = sum(claim["packet_fen"] + claim["stake_fen"] for claim in claims)
-            assert came == credited + refunds + row["fee_fen"] + row["carried_out_fen"], day
+            left = row["fee_fen"] + row["carried_out_fen"] + row["bonus_back_fen"]
+            assert came == credited + refunds + left, day
             waiting += row["carried_out_fen"] - row["carried_in_fen"]
             assert waiting >= 0 and row["state"] == ("void" if round_.state == "void" else "finished")
 

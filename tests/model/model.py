@@ -32,6 +32,7 @@ class Law:
     shards: int = 1
     join_opens: str = "00:00"
     join_closes: str = "24:00"
+    bonus_fen: int = 0
 
 
 def instant(day: date, time_of_day: str) -> int:
@@ -92,6 +93,8 @@ class Round:
     carried_in_fen: int = 0
     pot_fen: int = 0
     carried_out_fen: int = 0
+    bonus_fen: int = 0
+    bonus_back_fen: int = 0
     packets: Counter[int] = field(default_factory=Counter)
     """Packets of those who have not claimed yet; known once the real round has published them."""
 
@@ -124,7 +127,7 @@ class Round:
         """Take over the real packets, if they may be this round's."""
         law = self.law
         assert len(packets) == len(self.winners)
-        assert sum(packets) == self.pot_fen - self.carried_out_fen
+        assert sum(packets) == self.pot_fen - self.carried_out_fen - self.bonus_back_fen
         assert all(0 <= packet <= (law.packet_cap_fen or self.pot_fen) for packet in packets)
         if law.split == "equal" and not law.lucky_bps and packets:
             assert max(packets) - min(packets) <= 1
@@ -317,9 +320,11 @@ class Model:
         round_.forfeited_fen = (len(sleepers) - len(refunded)) * law.stake_fen
         round_.fee_fen = round_.forfeited_fen * law.fee_bps // 10_000
         round_.carried_in_fen = self._carried_into(round_)
-        round_.pot_fen = round_.forfeited_fen - round_.fee_fen + round_.carried_in_fen
+        round_.bonus_fen = law.bonus_fen
+        round_.pot_fen = round_.forfeited_fen - round_.fee_fen + round_.carried_in_fen + law.bonus_fen
         if not round_.winners:
-            round_.carried_out_fen = round_.pot_fen
+            round_.bonus_back_fen = law.bonus_fen
+            round_.carried_out_fen = round_.pot_fen - law.bonus_fen
         elif law.packet_cap_fen:
             round_.carried_out_fen = max(0, round_.pot_fen - law.packet_cap_fen * len(round_.winners))
         round_.state = "settled"
@@ -374,6 +379,7 @@ class Model:
     def figures(self, day: date) -> dict[str, int]:
         """What the operator sees of a settled or void round."""
         round_ = self.rounds[day]
-        names = ("pool_fen", "refunded_fen", "forfeited_fen", "fee_fen", "carried_in_fen", "pot_fen", "carried_out_fen")
+        money = ("pool", "refunded", "forfeited", "fee", "carried_in", "bonus", "pot", "carried_out", "bonus_back")
+        names = [f"{name}_fen" for name in money]
         counts = {name: len(getattr(round_, name)) for name in ("members", "winners", "late")}
         return counts | {name: getattr(round_, name) for name in names}

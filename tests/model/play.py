@@ -210,6 +210,23 @@ class Table(Compared):
         rules = {"check_in_closes_ms": shown.check_in_closes, "settle_ms": shown.settle_due}
         rules |= {"extended_s": shown.extended_ms // 1000, "claim_closes_ms": shown.claim_closes}
         assert {name: summary["rules"][name] for name in rules} == rules
+        own = (await self.verbs.yesterday(uid, arrived())).data["yesterday"]
+        told = {"round": yesterday.day.isoformat(), "state": yesterday.state, **own}
+        assert summary["yesterday"] == told
+        assert own["clock_status"] == model.status(uid, yesterday)
+        self._compare_order(summary["order"], today.orders.get(uid), uid, shown, open_now)
+
+    def _compare_order(
+        self, told: dict[str, Any] | None, order: m.Order | None, uid: int, shown: m.Round, open_now: bool
+    ) -> None:
+        """The order that can be paid now; one with a refused payment is shown longer."""
+        unpaid = order is not None and shown is self.model.joining() and uid not in shown.members
+        if order is not None and unpaid and open_now:
+            assert told is not None
+            assert (told["order_no"], told["amount"]) == (order.number, self.law.stake_fen)
+        elif told is not None:
+            assert unpaid
+            assert (told["state"], shown.state) == ("checking", "open")
 
     def _seconds_to(self, instant_ms: int) -> int:
         return max(0, -(-(instant_ms - self.model.now_ms) // 1000))

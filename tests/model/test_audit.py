@@ -21,7 +21,7 @@ from clock.rounds.recorded import Recorded
 from tests.conftest import DAY, Servers
 from tests.flow.stage import STAKE, People, Scripted, one_database
 from tests.model.audit import Audit, AuditedRound
-from tests.model.world import new_world
+from tests.model.world import new_world, plan_bonus
 
 EXAMPLES = 20
 
@@ -76,6 +76,7 @@ GAMES = st.builds(
             "lucky_count": st.sampled_from([0, 2]),
             "lucky_bps": st.just(5_000),
             "shards": st.sampled_from([1, 3]),
+            "bonus_fen": st.sampled_from([0, 1, 5_003]),
         }
     ).map(lambda rules: rules if rules["lucky_count"] else {**rules, "lucky_bps": 0}),
 )
@@ -186,7 +187,10 @@ async def compare(people: People, audit: Audit, provider: Provider) -> None:
 
 
 async def examine(shared: Settings, game: Game) -> None:
-    async with new_world(shared, **game.rules) as service:
+    rules = dict(game.rules)
+    bonus_fen = rules.pop("bonus_fen")
+    async with new_world(shared, **rules) as service:
+        await plan_bonus(service, DAY, bonus_fen)
         people, audit, provider = People(service), Audit(), Provider()
         people.use(provider)
         for number, day in enumerate(game.days):
@@ -195,6 +199,7 @@ async def examine(shared: Settings, game: Game) -> None:
                 fee_bps=game.rules["fee_bps"],
                 carries=game.rules["nobody"] == "carry",
                 cap_fen=game.rules["packet_cap_fen"],
+                bonus_fen=bonus_fen,
             )
             await play(people, audit, provider, day)
             await compare(people, audit, provider)
@@ -223,7 +228,7 @@ async def test_every_account_is_what_a_bookkeeper_says_who_knows_only_the_events
 def test_the_bookkeeper_knows_the_rules() -> None:
     """One round by hand: 100 fen each; 1 and 2 wake, 3 sleeps, 4 is late and sleeps, 5 paid twice and sleeps."""
     audit = Audit()
-    audit.rounds["2026-11-22"] = AuditedRound(fee_bps=1_000, carries=False, cap_fen=50)
+    audit.rounds["2026-11-22"] = AuditedRound(fee_bps=1_000, carries=False, cap_fen=50, bonus_fen=30)
     accepted = [(uid, f"N{uid}", "T", STAKE, 0, "paid", "platform", "") for uid in (1, 2, 3, 5)]
     other = [
         (4, "N4", "T", STAKE, 0, "paid_late", "platform", ""),
@@ -236,19 +241,22 @@ def test_the_bookkeeper_knows_the_rules() -> None:
     audit.read("2026-11-22", entries * 2)
     assert audit.balances() == {"channel:platform": -600, "pool:2026-11-22": 500, "owed:refund": 100}
     audit.settled("2026-11-22")
-    # 3 and 5 forfeit 200, of which 20 are the fee; 180 for two packets of at most 50 leave 80; 4 is refunded
+    # 3 and 5 forfeit 200, of which 20 are the fee; 180 and the bonus of 30 for two packets of at most 50 leave 110;
+    # 4 is refunded
     assert audit.balances() == {
         "channel:platform": -600,
         "pool:2026-11-22": 300,
         "owed:refund": 200,
         "fee": 20,
-        "carry": 80,
+        "carry": 110,
+        "subsidy": -30,
     }
     audit.read("2026-11-22", [events.Claimed(0, "user", STAKE, 0, [1, 2], [50, 50])])
     assert audit.balances() == {
         "channel:platform": -600,
         "owed:refund": 200,
         "fee": 20,
-        "carry": 80,
+        "carry": 110,
+        "subsidy": -30,
         "owed:payout": 300,
     }

@@ -20,7 +20,7 @@ from tests.conftest import DAY
 from tests.model import model as m
 from tests.model.commands import CheckIn, Claim, Command, Join, Jump, Look, Operate, Outage, Paid, Pay, PayUnknown
 from tests.model.play import Table
-from tests.model.world import exact_waits, forgetful, new_world
+from tests.model.world import exact_waits, forgetful, new_world, plan_bonus
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "45"))
 SECONDS = float("inf") if "MODEL_EXAMPLES" in os.environ else 50.0
@@ -91,6 +91,7 @@ laws = st.builds(
     shards=st.sampled_from((1, 1, 8)),
     join_opens=st.sampled_from(("00:00", "06:00")),
     join_closes=st.sampled_from(("24:00", "21:00")),
+    bonus_fen=st.sampled_from((0, 1, 5_003)),
 ).map(lambda law: m.Law(**{**asdict(law), "lucky_bps": 2_500 if law.lucky_count else 0}))
 
 days = st.builds(
@@ -258,7 +259,10 @@ async def test_every_answer_every_total_and_every_table_is_the_models(
         return
     exact_waits(monkeypatch)
     try:
-        async with forgetful(settings), new_world(settings, touched=False, **asdict(game.law)) as service:
+        rules = asdict(game.law)
+        bonus_fen = rules.pop("bonus_fen")  # not of the environment: it is planned
+        async with forgetful(settings), new_world(settings, touched=False, **rules) as service:
+            await plan_bonus(service, DAY - timedelta(days=2), bonus_fen)
             await play(service, game)
     except BaseException:
         budget.failed = True

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 import structlog
 
 from clock.config import Settings
+from clock.domain.rulebook import Change
 from clock.game import batch, totals
 from clock.game.client import connect
 from clock.game.touching import Touching
@@ -87,6 +89,13 @@ async def service_with(settings: Settings, *, touched: bool = True, **changes: A
     finally:
         await end(tasks)
         await service.stop()
+
+
+async def plan_bonus(service: Service, first: date, bonus_fen: int) -> None:
+    """From this day on for a month the house adds so much to each pot."""
+    if bonus_fen:
+        change = Change(first_day=first, last_day=first + timedelta(days=30), bonus_fen=bonus_fen)
+        assert (await service.planning.plan(change, "the house", "a test", first)).word == "planned"
 
 
 @asynccontextmanager

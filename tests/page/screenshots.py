@@ -9,7 +9,7 @@ import uvloop
 from playwright.async_api import Browser, expect
 
 from clock.runtime import embedded
-from tests.page.visitor import House, Visitor, chromium, house, visitor
+from tests.page.visitor import House, Visitor, chromium, house, visitor, without_bar
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 MOST_BYTES = 150_000
@@ -60,7 +60,7 @@ async def take(town: House, browser: Browser, day: date) -> None:
         visitor(browser, town, language="en", dark=True, size=DESK) as desk,
     ):
         for someone in (phone, desk):
-            await someone.context.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+            await without_bar(someone)
         await phone.opens(LIN, nickname=PLAYERS[LIN])
         await keep(phone, "join", "join")
         await town.joins(LIN, PLAYERS[LIN])

@@ -9,6 +9,7 @@ from typing import Any
 from playwright.async_api import Page, Route, expect
 
 from clock.domain.split import Split, split
+from clock.http.web.linker import FOLDER
 from tests.page.visitor import House, Visitor, button_is
 
 Visits = Callable[..., Any]
@@ -24,6 +25,7 @@ GOOD = [
 
 async def test_the_page_splits_a_pot_as_the_service_does(visits: Visits) -> None:
     dice = random.Random(20261125)
+    splitter = re.sub("^export ", "", (FOLDER / "fair.js").read_text("utf-8"), flags=re.MULTILINE)
     visitor: Visitor = await visits()
     await visitor.opens(None)
     for _ in range(120):
@@ -38,7 +40,7 @@ async def test_the_page_splits_a_pot_as_the_service_does(visits: Visits) -> None
         seed, winners = dice.randbytes(32), dice.randrange(1, 60)
         told = {"lucky_count": lucky, "lucky_bps": bps, "packet_cap_fen": rules.packet_cap_fen, "split": rules.mode}
         found = await visitor.page.evaluate(
-            "async (args) => (await (await import('/web/fair.js')).split(...args)).map(Number)",
+            f"async (args) => {{ {splitter}; return (await split(...args)).map(Number); }}",
             [list(seed), pot, winners, told],
         )
         assert found == list(split(seed, pot, winners, rules).packets_fen), (seed, pot, winners, rules)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.page.visitor import DESKTOP, PHONE, House, Visitor, button_is, fits
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, button_is, fits, without_bar
 
 Visits = Callable[..., Any]
 
@@ -40,20 +40,20 @@ async def test_the_keyboards_place_can_be_seen(house: House, visits: Visits, day
 
 
 async def test_screen_readers_hear_of_every_change_once(house: House, visits: Visits, day: date, uid: int) -> None:
-    """The button's countdown is silent; a new state is announced in one sentence."""
+    """The button's countdown is a part of its name and silent; a new state is announced in one sentence."""
     await house.it_is(day, "20:00:00")
     await house.joins(uid)
     visitor: Visitor = await visits(language="en")
     page = visitor.page
     await visitor.opens(uid)
     await button_is(page, "wait")
+    await expect(page.get_by_role("button", name=re.compile(r"^Opens in \d\d:\d\d:\d\d$"))).to_be_visible()
     await expect(page.locator("#announced")).to_have_text("")
     await visitor.travels(day + timedelta(days=1), "04:59:59")
     await button_is(page, "check_in")
     await expect(page.locator("#announced")).to_have_text(
         re.compile(r"^Check in \d\d:\d\d:\d\d left: one tap is enough$")
     )
-    assert await page.locator("#act-time").get_attribute("aria-live") == "off"
     await page.locator("#act").click()
     await expect(page.locator("#said")).to_have_text("Checked in")
     await expect(page.locator("#announced")).to_have_text(
@@ -96,15 +96,16 @@ async def test_opening_the_page_asks_little_and_moves_nothing(
     await house.settled(day - timedelta(days=1))
     visitor: Visitor = await visits(size=size)
     page, asked = visitor.page, []
-    await page.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+    await without_bar(visitor)
     await page.add_init_script(SHIFTS)
     page.on("request", lambda request: asked.append(request.url.removeprefix(house.url).partition("?")[0]))
     await visitor.opens(uid)
     await button_is(page, "wait")
     await page.wait_for_load_state("networkidle")
-    always = ["/api/me/yesterday", f"/api/rounds/{day - timedelta(days=1)}", "/api/summary", "/api/talents"]
+    always = [f"/api/rounds/{day - timedelta(days=1)}", "/api/summary", "/api/talents"]
     more = ["/api/board", "/api/me", "/api/me/history"] if size == DESKTOP else []
-    assert sorted(path for path in asked if path.startswith("/api")) == sorted([*always, *more])
+    needed = [path for path in asked if path != "/web/icon.svg"]
+    assert sorted(needed) == sorted(["/", *always, *more])
     assert await page.evaluate("shifts") < 0.02
     if size == PHONE:
         await page.locator("[data-to=me]").click()
@@ -114,7 +115,7 @@ async def test_opening_the_page_asks_little_and_moves_nothing(
 
 CLIPPED = """
     () => [...document.querySelectorAll('.figures :is(dd, dt), .act span, .grid :is(dd, dt), .talents *')]
-        .filter((node) => node.offsetParent && !node.matches('strong'))
+        .filter((node) => node.offsetParent && !node.matches('.name'))
         .map((node) => [node, document.createRange()])
         .map(([node, range]) => (range.selectNodeContents(node), [node, range.getBoundingClientRect()]))
         .filter(([node, box]) => box.left < -1 || box.right > innerWidth + 1
@@ -157,3 +158,61 @@ async def test_large_figures_and_large_letters_are_not_cut_off(
         assert await page.evaluate(CLIPPED) == []
         await fits(visitor)
     await page.unroute_all(behavior="ignoreErrors")
+
+
+@pytest.mark.parametrize("size", [(740, 360), (180, 370)], ids=["on its side", "at twice the size"])
+async def test_the_button_and_its_words_are_above_the_fold(
+    house: House, visits: Visits, day: date, uid: int, size: tuple[int, int]
+) -> None:
+    await house.it_is(day, "20:00:00")
+    await house.joins(uid)
+    visitor: Visitor = await visits(language="en", size=size)
+    await without_bar(visitor)
+    page = visitor.page
+    await visitor.opens(uid)
+    await button_is(page, "wait")
+    fold = await page.evaluate("document.querySelector('.tabs').getBoundingClientRect().top")
+    for words in ("#act-text", "#act-time", "#hint"):
+        box = await page.locator(words).bounding_box()
+        assert box and box["y"] >= 0 and box["y"] + box["height"] <= fold, words
+    await visitor.accessible("low")
+    await fits(visitor)
+
+
+async def test_back_leads_to_today_and_only_then_away(house: House, visits: Visits, day: date, uid: int) -> None:
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits()
+    visitor.expects("favicon.ico")
+    page = visitor.page
+    await page.goto(f"{house.url}/healthz")
+    await visitor.opens(uid)
+    await button_is(page, "join")
+    for _ in range(2):
+        for tab in ("board", "me"):
+            await page.locator(f"[data-to={tab}]").click()
+            await expect(page.locator(f"#{tab}")).to_be_visible()
+        await page.reload()
+        await expect(page.locator("#me")).to_be_visible()
+        await page.locator("[data-to=today]").click()
+        await expect(page.locator("#today")).to_be_visible()
+    await page.locator("[data-to=board]").click()
+    await page.go_back()
+    await expect(page.locator("#today")).to_be_visible()
+    await page.go_back()
+    assert page.url == f"{house.url}/healthz"
+
+
+async def test_a_nickname_does_not_turn_the_text_around_it(house: House, visits: Visits, day: date, uid: int) -> None:
+    await house.it_is(day, "20:00:00")
+    visitor: Visitor = await visits()
+    page = visitor.page
+    body = {
+        "total": 1,
+        "items": [{"rank": 1, "nickname": "\u202eniL\u2066", "mobile": "138****0001", "income_money": 100}],
+    }
+    envelope = {"status": 1, "code": "ok", "message": "", "data": body}
+    await page.route("**/api/board*", lambda route: route.fulfill(json=envelope))
+    await visitor.opens(uid)
+    await page.locator("[data-to=board]").click()
+    await expect(page.locator("#ranks bdi")).to_have_text("niL")
+    assert "\u202e" not in (await page.locator("#ranks").text_content() or "")

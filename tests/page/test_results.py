@@ -78,7 +78,7 @@ async def test_the_best_the_board_and_the_last_round(house: House, visits: Visit
     ("up", "text"),
     [
         (True, "Your stake went to those who got up. Sleep early and come back."),
-        (False, "If nobody checks in, every stake is refunded."),
+        (False, "Your stake is not lost: ¥1 is refunded."),
     ],
 )
 async def test_a_result_waits_until_it_has_been_seen(
@@ -96,7 +96,7 @@ async def test_a_result_waits_until_it_has_been_seen(
     visitor: Visitor = await visits(language="en")
     page = visitor.page
     await visitor.opens(uid)
-    await expect(page.locator("#result-title")).to_have_text("You missed yesterday's round")
+    await expect(page.locator("#result-title")).to_have_text(f"You missed the round of {day}")
     await expect(page.locator("#result-text")).to_have_text(text)
     await visitor.accessible("missed")
     await page.locator("#result-done").click()
@@ -121,7 +121,7 @@ async def test_who_paid_late_and_overslept_is_not_told_that_the_stake_is_lost(
     await house.settled(day)
     visitor: Visitor = await visits(language="en")
     await visitor.opens(uid + 1)
-    await expect(visitor.page.locator("#result-title")).to_have_text("You missed yesterday's round")
+    await expect(visitor.page.locator("#result-title")).to_have_text(f"You missed the round of {day}")
     await expect(visitor.page.locator("#result-text")).to_have_text(re.compile("refunded"))
     await expect(visitor.page.locator("#result-text")).not_to_have_text(re.compile("Your stake went to"))
 
@@ -142,7 +142,7 @@ async def test_a_round_that_is_called_off_is_said(house: House, visits: Visits, 
         await visitor.page.wait_for_load_state("networkidle")
         await expect(visitor.page.locator("#result")).to_be_visible(visible=told)
         if told:
-            await expect(visitor.page.locator("#result-title")).to_have_text("Yesterday's round was called off")
+            await expect(visitor.page.locator("#result-title")).to_have_text(f"The round of {day} was called off")
             await visitor.accessible("called off")
 
     await house.joins(uid + 1)
@@ -186,7 +186,7 @@ async def test_a_packet_that_was_opened_elsewhere_is_not_offered_again(
     await house.claims(uid)
     await visitor.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
     await button_is(visitor.page, "join")
-    await expect(visitor.page.locator("#result-title")).to_have_text("Your last round is settled")
+    await expect(visitor.page.locator("#result-title")).to_have_text("No packet today: your stake is back")
 
 
 async def test_my_mornings_and_my_account(house: House, visits: Visits, day: date, uid: int) -> None:

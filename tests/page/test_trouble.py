@@ -13,7 +13,7 @@ from playwright.async_api import Page, Route, expect
 
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.game.client import connect
-from tests.page.visitor import House, Visitor, button_is, left_ms
+from tests.page.visitor import House, Visitor, button_is, left_ms, without_bar
 
 Visits = Callable[..., Any]
 
@@ -267,7 +267,7 @@ async def test_without_anybody_to_pay_with_the_page_says_so(house: House, visits
     await house.it_is(day, "20:00:00")
     visitor: Visitor = await visits(language="en")
     page = visitor.page
-    await page.route("**/web/dev.js", lambda route: route.fulfill(content_type="text/javascript"))
+    await without_bar(visitor)
     await visitor.opens(uid)
     await button_is(page, "join")
     await page.locator("#act").click()
@@ -307,8 +307,8 @@ async def test_a_token_that_has_expired(house: House, visits: Visits, day: date,
         "sessionStorage['clock.caller'] = sessionStorage['clock.caller'].replace('\"token\":\"', '$&x')"
     )
     await page.reload()
-    await button_is(page, "guest")
-    await expect(page.locator("#said")).to_have_text("Your session has ended, please open this page from the app again")
+    await button_is(page, "expired")
+    await expect(page.locator("#hint")).to_have_text("Your session has ended, please open this page from the app again")
     await expect(page.locator("#remind-card")).to_be_hidden()
     assert await page.evaluate("sessionStorage.length") == 0
 

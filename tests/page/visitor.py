@@ -17,6 +17,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
+from clock.http.pages import document
 from clock.runtime.supervise import running
 
 PHONE = (360, 740)
@@ -196,6 +197,16 @@ async def visitor(
     yield someone
     await context.close()
     assert not someone.problems, "\n".join(someone.problems)
+
+
+async def without_bar(visitor: Visitor) -> None:
+    """From now on the page is sent as in production: without the bar that moves the clock, and without the till."""
+    page = document(Settings(env="prod"))
+    lines = {**page.headers, "content-type": "text/html; charset=utf-8"}
+    html = page.html.replace(
+        page.version, document(Settings(env="dev")).version
+    )  # or the page would fetch the one with the bar
+    await visitor.context.route(f"{visitor.house.url}/", lambda route: route.fulfill(body=html, headers=lines))
 
 
 async def button_is(page: Page, kind: str) -> None:

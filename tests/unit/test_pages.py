@@ -1,17 +1,19 @@
 """The pages as they are sent: what their headers forbid, what production leaves out, and texts in both languages."""
 
+import base64
 import gzip
+import hashlib
 import re
-from html import unescape
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
 from clock.config import Settings
-from clock.http.pages import FOLDER, files, page_routes
+from clock.http.pages import document, files, page_routes
+from clock.http.web.linker import FOLDER, linked, needed
 
 Client = TestClient[Litestar]
 
@@ -25,17 +27,47 @@ def prod() -> Client:
     return client(env="prod")
 
 
+def policy_of(page: Client, path: str) -> dict[str, str]:
+    reply = page.get(path)
+    assert reply.status_code == 200, path
+    return dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))
+
+
 def test_the_policy_lets_nothing_in_from_elsewhere(prod: Client) -> None:
-    for path in ("/", "/ops", "/web/page.js", "/web/page.css", "/web/icon.svg"):
-        reply = prod.get(path)
-        assert reply.status_code == 200, path
-        policy = dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))
+    for path in ("/", "/ops", "/web/ops.js", "/web/page.css", "/web/icon.svg"):
+        policy = policy_of(prod, path)
         assert policy["default-src"] == "'none'"
-        assert {policy[kind] for kind in ("script-src", "style-src", "img-src", "connect-src")} == {"'self'"}
+        assert {policy[kind] for kind in ("img-src", "connect-src")} == {"'self'"}
+        if path != "/":
+            assert {policy[kind] for kind in ("script-src", "style-src")} == {"'self'"}
         assert {policy[kind] for kind in ("base-uri", "form-action", "frame-ancestors")} == {"'none'"}
         assert policy["require-trusted-types-for"] == "'script'"
-        assert reply.headers["x-content-type-options"] == "nosniff"
-        assert reply.headers["referrer-policy"] == "no-referrer"
+        headers = prod.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_players_page_runs_its_own_scripts_and_styles_alone(prod: Client) -> None:
+    """Each is in the document, and named by its hash; nothing else is loaded."""
+    policy, text = policy_of(prod, "/"), prod.get("/").text
+    for kind, tag in (("script-src", "script"), ("style-src", "style")):
+        inside = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in inside]
+        assert policy[kind].split() == [f"'sha256-{digest}'" for digest in digests]
+    assert re.findall(r'(?:src|href)="([^#"][^"]*)"', text) == ["/web/icon.svg"]
+
+
+def test_the_question_for_the_summary_is_at_the_beginning_of_the_document(prod: Client) -> None:
+    """It is on its way when a hundredth of the page has arrived on a line of 50 kB/s."""
+    text = prod.get("/").text
+    assert len(gzip.compress(text[: text.index("first.early = {")].encode())) < 3_000
+
+
+def test_a_document_has_a_version_of_its_own() -> None:
+    prod, dev = document(Settings(env="prod")), document(Settings(env="dev"))
+    assert f'data-page="{prod.version}"' in prod.html
+    assert prod.version != dev.version
+    assert "{{" not in prod.html
 
 
 HOSTS = "https://a.example http://localhost:8443"
@@ -43,7 +75,7 @@ HOSTS = "https://a.example http://localhost:8443"
 
 def test_named_origins_may_frame_the_players_page_and_nothing_else() -> None:
     with client(origins=HOSTS) as hosted:
-        page, others = hosted.get("/"), [hosted.get(path) for path in ("/ops", "/web/page.js")]
+        page, others = hosted.get("/"), [hosted.get(path) for path in ("/ops", "/web/ops.js")]
     assert f"frame-ancestors {HOSTS};" in page.headers["content-security-policy"]
     assert "x-frame-options" not in page.headers
     for other in others:
@@ -57,22 +89,29 @@ def test_wechats_script_is_allowed_only_where_a_mini_program_pays(prod: Client) 
         policy = page.get("/").headers["content-security-policy"]
         text = page.get("/").text
     (source,) = re.findall(r"https://res\.wx\.qq\.com/\S+\.js", policy)
-    assert f"script-src {source} 'self';" in policy
+    assert f"script-src {source} 'sha256-" in policy
     assert f'<template id="wechat"><script src="{source}"></script></template>' in text
 
 
 def test_types(prod: Client) -> None:
-    for path, content_type in (("/", "text/html"), ("/web/page.js", "text/javascript"), ("/web/page.css", "text/css")):
+    for path, content_type in (("/", "text/html"), ("/web/ops.js", "text/javascript"), ("/web/page.css", "text/css")):
         assert prod.get(path).headers["content-type"] == f"{content_type}; charset=utf-8"
     assert prod.get("/web/icon.svg").headers["content-type"].startswith("image/svg+xml")
 
 
 def test_a_copy_that_is_still_good_is_not_sent_again(prod: Client) -> None:
-    first = prod.get("/web/page.js")
+    first = prod.get("/web/ops.js")
     assert first.headers["cache-control"] == "no-cache"
-    again = prod.get("/web/page.js", headers={"if-none-match": first.headers["etag"]})
+    again = prod.get("/web/ops.js", headers={"if-none-match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert prod.get("/web/page.js", headers={"if-none-match": 'W/"old"'}).status_code == 200
+    assert prod.get("/web/ops.js", headers={"if-none-match": 'W/"old"'}).status_code == 200
+
+
+def test_the_players_page_is_kept_for_a_week_by_browsers_and_for_a_minute_in_between(prod: Client) -> None:
+    reply = prod.get("/")
+    assert reply.headers["cache-control"] == "public, max-age=604800, s-maxage=60"
+    again = prod.get("/", headers={"if-none-match": reply.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, reply.headers["cache-control"])
 
 
 def test_zipped_for_who_takes_it(prod: Client) -> None:
@@ -82,37 +121,56 @@ def test_zipped_for_who_takes_it(prod: Client) -> None:
     assert zipped.headers["content-encoding"] == "gzip"
     assert zipped.headers["vary"] == plain.headers["vary"] == "accept-encoding"
     assert zipped.content == plain.content
-    file = files(Settings())["/web/page.js"]
+    file = files(Settings())["/web/ops.js"]
     assert gzip.decompress(file.zipped) == file.plain
 
 
 def test_production_has_no_helpers_of_development(prod: Client) -> None:
-    assert "/web/dev.js" not in prod.get("/").text
-    assert prod.get("/web/dev.js").status_code != 200
+    assert "/dev/token" not in prod.get("/").text
     with client(env="dev") as dev:
-        assert '<script type="module" src="/web/dev.js">' in dev.get("/").text
-        assert dev.get("/web/dev.js").status_code == 200
+        assert "/dev/token" in dev.get("/").text
 
 
 def test_only_files_of_the_pages_are_sent(prod: Client) -> None:
-    for name in ("index.html", "ops.html", "nothing.js", "..%2fpages.py", "%2e%2e/pages.py"):
+    for name in (
+        "index.html",
+        "ops.html",
+        "page.js",
+        "dev.js",
+        "nothing.js",
+        "linker.py",
+        "..%2fpages.py",
+        "%2e%2e/pages.py",
+    ):
         assert prod.get(f"/web/{name}").status_code != 200, name
 
 
-def test_the_page_has_the_rules_of_new_rounds() -> None:
-    with client(stake_fen=250, timezone="Asia/Tokyo") as page:
-        found = re.search(r'name="clock-rules" content="([^"]*)"', page.get("/").text)
-    assert found
-    rules = msgspec.json.decode(unescape(found[1]))
-    assert (rules["stake_fen"], rules["timezone"], rules["settle_at"]) == (250, "Asia/Tokyo", "08:05")
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('import x from "/web/b.js";', "'import'"),
+        ('import { y } from "/web/b.js";', "b.js has no y"),
+        ('import { x } from "https://elsewhere/b.js";', "'import'"),
+        ('const later = () => import("/web/b.js");', "'import('"),
+        ("export let x = 1;", "'export'"),
+        ("export default 1;", "'export'"),
+        ('const text = "</script>";', "'</script'"),
+        ('import { x } from "/web/a.js";', "a.js → a.js"),
+    ],
+)
+def test_a_module_that_cannot_be_joined_is_refused(tmp_path: Path, text: str, wrong: str) -> None:
+    (tmp_path / "b.js").write_text("export const x = 1;\n")
+    (tmp_path / "a.js").write_text(f'import {{ x }} from "/web/b.js";\n{text}\n')
+    with pytest.raises(ValueError, match=re.escape(wrong)):
+        linked("a.js", folder=tmp_path)
 
 
-@pytest.mark.parametrize(("url", "told"), [("", ""), ("http://127.0.0.1:1/hook", "06:15")])
-def test_reminders_are_promised_only_where_they_are_sent(url: str, told: str) -> None:
-    with client(reminder_url=url, remind_at="06:15") as page:
-        found = re.search(r'name="clock-rules" content="([^"]*)"', page.get("/").text)
-    assert found
-    assert msgspec.json.decode(unescape(found[1]))["remind_at"] == told
+def test_every_module_is_joined_once_and_after_what_it_needs() -> None:
+    order = needed("page.js", "dev.js")
+    assert order.index("kept.js") < order.index("texts.js") < order.index("api.js") < order.index("page.js")
+    assert len(order) == len(set(order))
+    script = linked("page.js", "dev.js")
+    assert all(script.count(f"const {name.removesuffix('.js')}$ = (") == 1 for name in order)
 
 
 def texts() -> dict[str, dict[str, str]]:
@@ -130,8 +188,7 @@ def test_every_sentence_is_in_both_languages_with_the_same_blanks() -> None:
 
 
 def test_every_sentence_is_used() -> None:
-    names = ("page", "today", "lists", "packet", "check", "api", "state", "texts", "dev")
-    paths = ("index.html", *(f"{name}.js" for name in names))
+    paths = ("index.html", *needed("page.js", "dev.js"))
     sources = "".join((FOLDER / name).read_text("utf-8") for name in paths)
     kinds = set(re.findall(r'"(\w+)"', (FOLDER / "state.js").read_text("utf-8")))
     made = kinds | {f"{kind}_hint" for kind in kinds} | {name for name in texts()["ZH"] if name.startswith("state_")}

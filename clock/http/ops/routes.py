@@ -11,6 +11,7 @@ from clock.http.ops.money import money_routes
 from clock.http.ops.people import people_routes
 from clock.http.ops.quarantine import quarantine_routes
 from clock.http.ops.rounds import round_routes
+from clock.http.ops.rules import rules_routes
 from clock.http.ordinary import RESPONSES, reply, require_operator, signed_in
 from clock.http.wire import Envelope
 from clock.operators.watch import Watch
@@ -27,5 +28,5 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    subjects = (round_routes, money_routes, quarantine_routes, people_routes, export_routes, event_routes)
+    subjects = (round_routes, money_routes, quarantine_routes, people_routes, export_routes, event_routes, rules_routes)
     return signed_in(service.tokens, live, *(route for routes in subjects for route in routes(service)))

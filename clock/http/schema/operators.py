@@ -78,6 +78,8 @@ class OperatorsRound(Struct):
     fee: int | None
     carried_in: int | None
     carried_out: int | None
+    bonus: Annotated[int | None, Meta(description="What the house has added")]
+    bonus_back: Annotated[int | None, Meta(description="What went back to the house")]
     pot: int | None
     packets: int | None
     packets_published: int

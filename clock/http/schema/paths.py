@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from clock.http.schema import live, operators, persons, players
+from clock.http.schema import live, operators, persons, players, rulebook
 from clock.http.schema.players import Nothing
 
 Tag = Literal["players", "public", "callbacks", "operators", "health", "development"]
@@ -252,6 +252,31 @@ OPERATORS = {
         "A failed refund or payout was seen to",
         (Says(("acknowledged",), persons.Acknowledged), Says(("not_failed",))),
         "It rings no longer. The money stays in the user's balance.",
+    ),
+    ("GET", "/ops/rules"): Path(
+        "rules", "operators", "The book of rules, and what days will be like", (Says(("ok",), rulebook.Rulebook),)
+    ),
+    ("POST", "/ops/rules"): Path(
+        "plan_rules",
+        "operators",
+        "Plan other rules for days whose round does not exist yet",
+        (
+            Says(("planned",), rulebook.Planned),
+            Says(("ok",), rulebook.Preview),
+            Says(("rules_too_late", "rules_misfit", "rules_full"), rulebook.RulesRefused),
+            _SECOND,
+        ),
+        "With `preview` it only says what the days would be like. The same again is the same change.",
+    ),
+    ("POST", "/ops/rules/{change}/take-back"): Path(
+        "take_back_rules",
+        "operators",
+        "Take a change back, as long as no round was opened by it",
+        (
+            Says(("taken_back",), rulebook.TakenBack),
+            Says(("rules_too_late", "rules_misfit"), rulebook.RulesRefused),
+            Says(("change_not_found",)),
+        ),
     ),
     ("GET", "/ops/find"): Path(
         "find", "operators", "Users by a number that they can tell", (Says(("ok",), persons.Persons),)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clock.domain.rounds import Phase
+from clock.domain.rounds import Campaign, Phase
 
 Switch = Literal[0, 1]
 
@@ -26,27 +26,19 @@ class SummaryRules(Struct):
     extended_s: Annotated[int, Meta(description="By how many seconds check-in is longer, after an outage; mostly 0")]
     settle_ms: Annotated[int, Meta(description="When settlement is due and claiming opens, ms since the epoch")]
     claim_closes_ms: Annotated[int, Meta(description="When claiming closes, ms since the epoch")]
-    split: Annotated[Literal["random", "equal"] | UnsetType, Meta(description="How the pot is split into packets")] = (
-        UNSET
-    )
+    split: Annotated[Literal["random", "equal"], Meta(description="How the pot is split into packets")]
     nobody: Annotated[
-        Literal["refund", "carry"] | UnsetType,
+        Literal["refund", "carry"],
         Meta(description="If nobody checks in: every stake is refunded, or the pot is carried into the next round"),
-    ] = UNSET
-    fee_bps: Annotated[int | UnsetType, Meta(description="Fee on forfeited stakes, in basis points")] = UNSET
-    packet_cap_fen: Annotated[int | UnsetType, Meta(description="No packet is above it, in fen; 0: no cap")] = UNSET
-    lucky_count: Annotated[int | UnsetType, Meta(description="Winners who share the lucky part; 0: none")] = UNSET
-    lucky_bps: Annotated[int | UnsetType, Meta(description="The lucky part of the pot, in basis points")] = UNSET
-    timezone: Annotated[
-        str | UnsetType, Meta(description="The zone of the round's dates", examples=["Asia/Shanghai"])
-    ] = UNSET
-    remind_at_ms: Annotated[
-        int | UnsetType | None, Meta(description="When reminders are sent, ms since the epoch; null: none are")
-    ] = UNSET
-    campaign: Annotated[
-        str | UnsetType | None, Meta(description="What the day is called, if its rules are special")
-    ] = UNSET
-    bonus_fen: Annotated[int | UnsetType, Meta(description="What the house adds to the pot, in fen")] = UNSET
+    ]
+    fee_bps: Annotated[int, Meta(description="Fee on forfeited stakes, in basis points")]
+    packet_cap_fen: Annotated[int, Meta(description="No packet is above it, in fen; 0: no cap")]
+    lucky_count: Annotated[int, Meta(description="Winners who share the lucky part; 0: none")]
+    lucky_bps: Annotated[int, Meta(description="The lucky part of the pot, in basis points")]
+    timezone: Annotated[str, Meta(description="The zone of the round's dates")]
+    remind_at_ms: Annotated[int | None, Meta(description="When reminders are sent, ms since the epoch; null: none are")]
+    campaign: Annotated[Campaign | None, Meta(description="What a day of other rules is called")]
+    bonus_fen: Annotated[int, Meta(description="What the house adds to the pot, in fen")]
 
 
 class OpenOrder(Struct):
@@ -65,21 +57,23 @@ class SummaryYesterday(Struct):
     round: Annotated[str, Meta(description="YYYY-MM-DD")]
     clock_status: Annotated[Literal[0, 1, 2], Meta(description="0 not joined, 1 joined, 2 checked in")]
     red_status: Annotated[Literal[0, 1, 2], Meta(description="0 no packet, 1 a packet to claim, 2 claimed")]
-    state: Annotated[str, Meta(description="The round's state")]
+    state: Annotated[
+        Literal["open", "settled", "void"], Meta(description="`open`: not settled yet. `void`: called off")
+    ]
 
 
 class Result(Struct):
-    """The result of the caller's last round, until it is acknowledged."""
+    """The result of the caller's last round, until it is acknowledged. Money is in fen."""
 
     round: Annotated[str, Meta(description="YYYY-MM-DD")]
     clock_status: Annotated[Literal[0, 1, 2], Meta(description="0 not joined, 1 joined, 2 checked in")]
-    money: Annotated[int | None, Meta(description="The caller's packet, in fen")]
-    stake: Annotated[int | None, Meta(description="The stake that came back, in fen")]
-    total: Annotated[int | None, Meta(description="Stake and packet, in fen")]
-    sleepers: Annotated[int | None, Meta(description="Members who did not check in")]
+    money: Annotated[int, Meta(description="The caller's packet")]
+    stake: Annotated[int, Meta(description="What came back of the stake; 0: it is forfeited")]
+    total: Annotated[int, Meta(description="Both")]
+    sleepers: Annotated[int, Meta(description="Members who did not check in")]
     extended_s: Annotated[int, Meta(description="By how many seconds check-in was longer")]
-    claimed: bool | UnsetType = UNSET
-    void: Annotated[bool | UnsetType, Meta(description="The round was called off: every stake is refunded")] = UNSET
+    claimed: Annotated[Switch, Meta(description="1 if the packet was claimed")]
+    void: Annotated[Switch, Meta(description="1 if the round was called off: every stake is refunded")]
 
 
 class NextRound(Struct):
@@ -87,7 +81,7 @@ class NextRound(Struct):
 
     round: Annotated[str, Meta(description="YYYY-MM-DD")]
     rules: SummaryRules
-    campaign: str | None
+    campaign: Campaign | None
 
 
 class Home(Struct):
@@ -111,13 +105,11 @@ class Home(Struct):
     seed_hash: Annotated[str, Meta(description="SHA-256 of the round's seed, in hexadecimal")]
     server_time: Annotated[int, Meta(description="The service's clock, ms since the epoch, for countdowns")]
     rules: SummaryRules
-    page: Annotated[str | UnsetType, Meta(description="The version of the players' page that the service has now")] = (
-        UNSET
-    )
-    order: OpenOrder | UnsetType | None = UNSET
-    yesterday: SummaryYesterday | UnsetType | None = UNSET
-    result: Result | UnsetType | None = UNSET
-    next: NextRound | UnsetType | None = UNSET
+    page: Annotated[str, Meta(description="The version of the players' page that the service has now")]
+    order: OpenOrder | None
+    yesterday: SummaryYesterday | None
+    result: Result | None
+    next: NextRound | None
 
 
 class Summary(Struct):
@@ -189,7 +181,17 @@ class Me(Struct):
 
 
 MoneyKind = Literal[
-    "stake", "stake_back", "packet", "payout", "refund", "unwanted", "payout_failed", "refund_failed", "sent_again"
+    "stake",
+    "payment",
+    "stake_back",
+    "packet",
+    "payout",
+    "refund",
+    "unwanted",
+    "returned",
+    "payout_failed",
+    "refund_failed",
+    "sent_again",
 ]
 
 
@@ -200,7 +202,7 @@ class HistoryItem(Struct):
     money: Annotated[int, Meta(description="In fen: positive is received")]
     round: Annotated[str, Meta(description="YYYY-MM-DD")]
     created_at: Annotated[int, Meta(description="ms since the epoch")]
-    kind: Annotated[MoneyKind, Meta(description="`unwanted`: a payment that made nobody a member goes back")]
+    kind: Annotated[MoneyKind, Meta(description="What has moved; all lines add up to the balance")]
     state: Annotated[
         Literal["owed", "unknown", "processing", "done", "failed"] | None,
         Meta(description="Of payouts and refunds: how far the provider is"),
@@ -287,6 +289,8 @@ class RoundRules(Struct):
     settle_at: str
     claim_closes: str
     order_prefix: str
+    bonus_fen: Annotated[int, Meta(description="What the house adds to the pot")]
+    campaign: Campaign | None
 
 
 class Extension(Struct):
@@ -314,8 +318,10 @@ class PublicRound(Struct):
     forfeited: int | None
     fee: int | None
     carried_in: int | None
+    bonus: Annotated[int | None, Meta(description="What the house has added")]
     pot: int | None
     carried_out: int | None
+    bonus_back: Annotated[int | None, Meta(description="What went back to the house")]
     smallest: Annotated[int | None, Meta(description="The smallest packet")]
     largest: Annotated[int | None, Meta(description="The largest packet")]
     packets: Annotated[int | None, Meta(description="How many packets there are")]

@@ -1,7 +1,7 @@
 /** Requests: the envelope, the token, and how often and how politely one asks again. */
 
 import { tab } from "/web/kept.js";
-import { language, t } from "/web/texts.js";
+import { t, tongue } from "/web/texts.js";
 
 const TIMEOUT_MS = 10_000;
 const MOST_TRIES = 12;
@@ -21,56 +21,69 @@ export class Later extends Error {
 
 const KEPT = "clock.caller";
 
-/** `{token, uid, openId, mobile, nickname}`, or null for a guest. Lives as long as the tab. */
-export let caller = tab.get(KEPT);
+/** What the document's first lines have found out and asked already. */
+const first = globalThis.clockFirst;
+
+/** `caller` is `{token, uid, openId, mobile, nickname}`, or null for a guest. Lives as long as the tab. */
+export const session = { caller: first.caller };
 
 export function signIn(who) {
-  caller = who;
+  session.caller = who;
   tab.set(KEPT, who);
   events.dispatchEvent(new Event("caller"));
 }
 
-/** `caller`: another user. `expired`: the token is not good any more. `lost`, `away`, `found`: no connection,
- *  a service that cannot answer, and an answer. */
+/** `caller`: another user. `expired`: the token is not good any more, and will be forgotten. `lost`, `away`, `found`:
+ *  no connection, a service that cannot answer, and an answer. */
 export const events = new EventTarget();
 
 /** The host app opens the page with `#token=…&openId=…&mobile=…&nickname=…`; none of it stays in the address. */
 export function takeFromAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  if (!given.has("token")) return;
-  history.replaceState(null, "", location.pathname + location.search);
-  const who = Object.fromEntries(["token", "openId", "mobile", "nickname"].map((name) => [name, given.get(name) ?? ""]));
-  try {
-    const claims = JSON.parse(atob(who.token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
-    signIn({ ...who, uid: Number(claims.sub) });
-  } catch {
-    signIn(null);
-  }
+  const who = first.callerInAddress();
+  if (who === undefined) return;
+  history.replaceState(history.state, "", location.pathname + location.search);
+  signIn(who);
 }
 
 /** One request; its envelope. Throws `Lost` or `Later`; a refusal is an answer. */
 export async function send(method, path, body) {
-  const headers = { "accept-language": language };
-  if (caller) headers.authorization = `Bearer ${caller.token}`;
+  const headers = { "accept-language": tongue.language };
+  if (session.caller) headers.authorization = `Bearer ${session.caller.token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  let reply, envelope;
   const patience = new AbortController(); // AbortSignal.timeout came with iOS 16
   const timer = setTimeout(() => patience.abort(), TIMEOUT_MS);
+  const options = { method, headers, cache: "no-store", signal: patience.signal };
   try {
-    const options = { method, headers, cache: "no-store", signal: patience.signal };
-    reply = await fetch(path, body === undefined ? options : { ...options, body: JSON.stringify(body) });
+    return await envelopeOf(fetch(path, body === undefined ? options : { ...options, body: JSON.stringify(body) }));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The summary's envelope, and the instant at which it was asked for. The first one is on its way already. */
+export async function askSummary() {
+  const { caller } = session;
+  const early = first.early?.caller?.token === caller?.token ? first.early : null;
+  first.early = null;
+  const asked = early?.asked ?? performance.now();
+  return { asked, reply: await envelopeOf(early?.reply ?? first.ask(caller)) };
+}
+
+async function envelopeOf(request) {
+  const asker = session.caller;
+  let reply, envelope;
+  try {
+    reply = await request;
     envelope = await reply.json();
     if (typeof envelope.code !== "string") throw new TypeError("not the envelope");
   } catch (error) {
     events.dispatchEvent(new Event(navigator.onLine ? "away" : "lost"));
     throw new Lost(String(error));
-  } finally {
-    clearTimeout(timer);
   }
   events.dispatchEvent(new Event(envelope.code === "unavailable" ? "away" : "found"));
-  if (caller && envelope.code === "unauthenticated") {
-    signIn(null);
+  if (asker && asker === session.caller && envelope.code === "unauthenticated") {
     events.dispatchEvent(new Event("expired"));
+    signIn(null);
   }
   if (reply.status === 429 || reply.status === 503) {
     throw new Later(envelope.message, Number(reply.headers.get("retry-after")) || 2, envelope.code !== "unavailable");
@@ -79,7 +92,7 @@ export async function send(method, path, body) {
 }
 
 /** A verb of the caller's; of nobody's, if the token has expired meanwhile: it is refused. */
-export const verb = (path, body = {}) => send("POST", path, { uid: caller?.uid, ...body });
+export const verb = (path, body = {}) => send("POST", path, { uid: session.caller?.uid, ...body });
 
 /** What was asked for, or null where no answer came. */
 export async function orNull(asked) {
@@ -101,11 +114,11 @@ const online = () => new Promise((done) => addEventListener("online", done, { on
 /** Asks until there is an answer, waiting as long as the service wants; `say` hears why it takes time.
  *  After many tries it throws what it met last. An answer that comes when its asker has gone is nobody's. */
 export async function persist(ask, say) {
-  const who = caller;
-  for (let tries = 1; who === caller; tries++) {
+  const who = session.caller;
+  for (let tries = 1; who === session.caller; tries++) {
     try {
       const answer = await ask();
-      if (who === caller) return answer;
+      if (who === session.caller) return answer;
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Later) || tries >= MOST_TRIES) throw error;
       if (error instanceof Later) {

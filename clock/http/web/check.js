@@ -73,7 +73,7 @@ async function published({ day, packets }, turn) {
 
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
 async function compare(one, own, packets, place) {
-  const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, pot, carried_out } = one;
+  const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, bonus, pot, carried_out } = one;
   const seed = Uint8Array.from(one.seed.match(/../g), (byte) => parseInt(byte, 16));
   const before = noted()[one.day];
   const hash = globalThis.crypto?.subtle && (await crypto.subtle.digest("SHA-256", seed));
@@ -87,7 +87,7 @@ async function compare(one, own, packets, place) {
   return [
     before ? [before === seed_hash, before === seed_hash ? "fair_noted" : "fair_not_noted"] : [null, "fair_never_noted"],
     digest ? [digest === seed_hash, digest === seed_hash ? "fair_seed" : "fair_not_seed"] : [null, "fair_no_digest"],
-    [whole && fee === kept && pot === forfeited - fee + carried_in, "fair_pot", money(pot), money(forfeited), money(fee), money(carried_in)],
+    [whole && fee === kept && pot === forfeited - fee + carried_in + bonus, bonus ? "fair_pot_bonus" : "fair_pot", money(pot), money(forfeited), money(fee), money(carried_in), money(bonus)],
     differs < 0 && packets.length === winners
       ? [true, "fair_packets", count(winners)]
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],

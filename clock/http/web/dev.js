@@ -1,6 +1,6 @@
 /** Development only: a bar that travels through time and switches users, and the sandbox provider's till. */
 
-import { Later, Lost, caller, events, send, signIn, sleep } from "/web/api.js";
+import { Later, Lost, session, events, send, signIn, sleep } from "/web/api.js";
 import { closeDialog, find, make, openDialog, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
 import { price, t } from "/web/texts.js";
@@ -117,8 +117,8 @@ bar.setAttribute("aria-label", "Development");
 document.body.prepend(bar);
 
 function mark() {
-  for (const [i, uid] of USERS.entries()) users[i].setAttribute("aria-pressed", String(caller?.uid === uid));
+  for (const [i, uid] of USERS.entries()) users[i].setAttribute("aria-pressed", String(session.caller?.uid === uid));
 }
 events.addEventListener("caller", mark);
-if (caller) mark();
+if (session.caller) mark();
 else if (parent === window) become(USERS[0]); // in a frame the host says who it is

@@ -1,13 +1,12 @@
 /** What is read and not played: my mornings and money, talents, the board, the last round. What the service does not
  *  have, or cannot say now, stays hidden. */
 
-import { caller, orNull, send } from "/web/api.js";
+import { session, orNull, send } from "/web/api.js";
 import { find, icon, make, put } from "/web/dom.js";
 import * as servertime from "/web/servertime.js";
-import { days, has, number, price, t, yuan } from "/web/texts.js";
+import { days, has, number, price, t, tongue, yuan } from "/web/texts.js";
 
 const PAGE = 10;
-const LATEST = 30;
 
 /** The data of a GET, or null where there is none to be had. */
 async function read(path) {
@@ -18,9 +17,9 @@ async function read(path) {
 const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
 
 export async function showMe() {
-  const who = caller;
+  const who = session.caller;
   const data = who && (await read("/api/me"));
-  if (who !== caller) return;
+  if (who !== session.caller) return;
   find("info-card").hidden = !data;
   if (!data) return;
   const { info } = data;
@@ -38,6 +37,7 @@ export async function showMe() {
 export function forgetMe() {
   find("info-card").hidden = true;
   find("events").replaceChildren();
+  find("events-help").hidden = true;
 }
 
 /** A list that grows by pages: `path` of a page (null: there is nothing to ask for), `row` makes an item's element. */
@@ -59,34 +59,31 @@ function paged(list, path, row) {
   return () => show(1);
 }
 
-export const showHistory = paged("events", () => caller && "/api/me/history?", (item) => {
+export const showHistory = paged("events", () => session.caller && "/api/me/history?", (item) => {
   const name = `state_${item.state}`;
   const when = `${servertime.dayOf(item.created_at)} ${servertime.timeOf(item.created_at).slice(0, 5)}`;
-  const money = `${item.money < 0 ? "−" : "+"}${yuan(Math.abs(item.money))}`;
+  const sign = item.money < 0 ? "−" : item.money > 0 ? "+" : "";
+  if (item.state === "failed") find("events-help").hidden = false;
   return make(
     "li", "",
     make("div", "", make("strong", "", item.title), make("small", "soft", has(name) ? `${when} · ${t(name)}` : when)),
-    make("span", item.money < 0 ? "money out" : "money in", money),
+    make("span", item.money < 0 ? "money out" : "money in", `${sign}${yuan(Math.abs(item.money))}`),
   );
 });
 
-/** Nicknames are the users' own words: text, never markup. */
-const who = (person) => person.nickname || person.mobile;
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Nicknames are the users' own words: text, never markup, and nothing that turns the text around it. */
+const who = (person) => person.nickname.replace(TURNING, "").trim() || person.mobile;
 
 export const showBoard = paged("ranks", () => "/api/board?", (item) =>
   make(
     "li", item.rank <= 3 ? `top top${item.rank}` : "",
     make("span", "rank", item.rank),
-    make("div", "", make("strong", "", who(item)), make("small", "soft", item.mobile)),
+    make("div", "", make("bdi", "name", who(item)), make("small", "soft", item.mobile)),
     make("span", "money in", price(item.income_money)),
   ),
 );
-
-/** The kinds of the caller's latest money events of a round; null where they are not to be had. */
-export async function kindsIn(day) {
-  const data = caller && (await read(`/api/me/history?page=1&limit=${LATEST}`));
-  return data && data.items.filter((item) => item.round === day).map((item) => item.kind);
-}
 
 /** The published figures of a round. */
 export const roundOf = (day) => read(`/api/rounds/${day}`);
@@ -113,7 +110,7 @@ function showTalents(talents, round) {
   find("talents").replaceChildren(
     ...best.map(([name, figureOf]) => {
       const one = talents[name];
-      const text = one ? [make("strong", "", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t(later(name) ? "not_yet" : "nobody"))];
+      const text = one ? [make("bdi", "name", who(one)), make("span", "best", figureOf(one))] : [make("span", "soft", t(later(name) ? "not_yet" : "nobody"))];
       return make("li", "", icon(name), make("small", "soft", t(name)), ...text);
     }),
   );
@@ -139,16 +136,39 @@ function showRound(round) {
   put(find("seed"), round.seed ?? "–");
 }
 
-export function showRules(rules) {
-  const { join_opens, join_closes, check_in_opens, check_in_closes, settle_at, claim_closes, stake_fen, fee_bps } = rules;
-  const lines = [
-    t("rule_1", join_opens, join_closes, price(stake_fen), settle_at),
-    t("rule_2", check_in_opens, check_in_closes),
-    t(rules.split === "equal" ? "rule_3_equal" : "rule_3", settle_at),
-    t("rule_4", claim_closes),
+/** The rules of the shown round, and below them what will be different in `next`, the next round that is known. */
+export function showRules(rules, next) {
+  const lines = linesOf(rules);
+  show("rules", lines);
+  const other = next ? linesOf(next.rules).filter((line) => !lines.includes(line)) : [];
+  const campaign = next?.campaign?.[tongue.language] ?? "";
+  find("next").hidden = other.length === 0 && !campaign;
+  put(find("next-title"), next ? t("next_title", next.round) : "");
+  put(find("next-campaign"), campaign);
+  show("next-rules", other);
+}
+
+function show(list, lines) {
+  const shown = Array.from(find(list).children, (line) => line.textContent);
+  if (shown.join("\n") === lines.join("\n")) return;
+  find(list).replaceChildren(...lines.map((line) => make("li", "", line)));
+}
+
+function linesOf(rules) {
+  const at = (name) => servertime.timeOf(rules[name]).slice(0, 5);
+  const until = (name) => at(name).replace("00:00", "24:00");
+  return [
+    t("rule_1", at("join_opens_ms"), until("join_closes_ms"), price(rules.stake_fen), at("settle_ms")),
+    t("rule_2", at("check_in_opens_ms"), at("check_in_closes_ms")),
+    t(rules.split === "equal" ? "rule_3_equal" : "rule_3", at("settle_ms")),
+    ...(rules.bonus_fen ? [t("rule_bonus", price(rules.bonus_fen))] : []),
+    ...(rules.lucky_count ? [t("rule_lucky", number(rules.lucky_count), percent(rules.lucky_bps))] : []),
+    ...(rules.packet_cap_fen ? [t("rule_cap", price(rules.packet_cap_fen))] : []),
+    t("rule_4", until("claim_closes_ms")),
     t("rule_5"),
     t(rules.nobody === "carry" ? "rule_6_carry" : "rule_6"),
-    fee_bps ? t("rule_7_fee", `${fee_bps / 100}%`) : t("rule_7"),
+    rules.fee_bps ? t("rule_7_fee", percent(rules.fee_bps)) : t("rule_7"),
   ];
-  find("rules").replaceChildren(...lines.map((line) => make("li", "", line)));
 }
+
+const percent = (bps) => `${bps / 100}%`;

@@ -1,6 +1,6 @@
 /** Requests of an operator: the token is kept in the tab's session storage, and never in the address. */
 
-import { language } from "/web/texts.js";
+import { tongue } from "/web/texts.js";
 
 const KEPT = "clock.operator";
 const TIMEOUT_MS = 30_000;
@@ -22,7 +22,7 @@ export const events = new EventTarget();
 
 /** One request; its envelope, or null where no answer came or the token is not good: `events` say so. */
 export async function ask(method, path, body) {
-  const headers = { "accept-language": language };
+  const headers = { "accept-language": tongue.language };
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   const options = { method, headers, cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };

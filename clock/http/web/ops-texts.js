@@ -1,6 +1,6 @@
 /** Every sentence of the operators' page, in Chinese and English. */
 
-import { language } from "/web/texts.js";
+import { tongue } from "/web/texts.js";
 
 const ZH = {
   runbook: "操作手册", planned: "未开放",
@@ -13,7 +13,7 @@ const ZH = {
   story_sums: "支付押金 {0} · 红包收入 {1} · 余额 {2} · 参加 {3} 次 · 打卡 {4} 次", story_rounds: "轮次", story_payments: "支付", story_outgoing: "付款与退款", story_quarantine: "隔离的回调",
   story_ordered: "{0} 下单", story_member: "{0} 成为成员", story_late: "（迟到支付）", story_checked_in: "{0} 打卡（第 {1} 名）", story_claimed: "{0} 领取红包 {1}", story_claimed_system: "{0} 系统入账红包 {1}", story_none: "没有",
   acts: "操作记录", acts_text: "谁在什么时候做了什么。大额操作要两位操作员各做一次。", acts_none: "还没有操作", acts_waiting: "{0} 项等第二个名字", act_waits: "等另一位操作员在 24 小时内做同样的操作", act_open: "进行中，或中途断了",
-  act_settle: "结算", act_void: "取消轮次", act_extend: "延长打卡", act_release: "处理隔离记录", act_reconcile: "对账", act_rebuild: "重建", act_again: "重新发送", act_acknowledge: "确认失败", act_event_again: "再次发送事件", act_export: "导出",
+  act_settle: "结算", act_void: "取消轮次", act_plan_rules: "排定规则", act_take_back_rules: "撤回规则变更", act_extend: "延长打卡", act_release: "处理隔离记录", act_reconcile: "对账", act_rebuild: "重建", act_again: "重新发送", act_acknowledge: "确认失败", act_event_again: "再次发送事件", act_export: "导出",
   do_again: "重新发送", do_acknowledge: "确认", ask_again: "重新发送 {0}？", ask_again_payout: "向渠道确认旧单号已失败后，用新单号从用户余额付出。", ask_again_refund: "用同一个退款单号再发一次，渠道只会退一次。", ask_again_2: "钱先从用户余额扣回；如果又失败，会再回到余额。",
   ask_acknowledge: "确认这笔失败？", ask_acknowledge_1: "不再提醒；钱留在用户余额里，以后仍可重新发送。",
   refund_owed: "退款待发送", refund_unknown: "退款结果未知", refund_processing: "退款处理中", refund_done: "退款已到账", refund_failed: "退款失败，钱在用户余额里",
@@ -88,7 +88,7 @@ const EN = {
   story_sums: "Stakes {0} · packets {1} · balance {2} · joined {3} times · up {4} times", story_rounds: "Rounds", story_payments: "Payments", story_outgoing: "Payouts and refunds", story_quarantine: "Quarantined callbacks",
   story_ordered: "ordered {0}", story_member: "member {0}", story_late: "(paid late)", story_checked_in: "up {0} (place {1})", story_claimed: "claimed {1} {0}", story_claimed_system: "credited {1} by the system {0}", story_none: "None",
   acts: "What operators did", acts_text: "Who did what, and when. A large sum needs the same act by two operators.", acts_none: "Nothing was done yet", acts_waiting: "{0} wait for a second name", act_waits: "waits for another operator to do the same within 24 hours", act_open: "goes on, or broke off",
-  act_settle: "Settle", act_void: "Void a round", act_extend: "Make check-in longer", act_release: "Decide about a callback", act_reconcile: "Compare the books", act_rebuild: "Rebuild", act_again: "Send again", act_acknowledge: "Acknowledge a failure", act_event_again: "Send an event again", act_export: "Export",
+  act_settle: "Settle", act_void: "Void a round", act_plan_rules: "Plan rules", act_take_back_rules: "Take rules back", act_extend: "Make check-in longer", act_release: "Decide about a callback", act_reconcile: "Compare the books", act_rebuild: "Rebuild", act_again: "Send again", act_acknowledge: "Acknowledge a failure", act_event_again: "Send an event again", act_export: "Export",
   do_again: "Send again", do_acknowledge: "Acknowledge", ask_again: "Send {0} again?", ask_again_payout: "Once the provider confirms that the old number has failed, it is paid from the user's balance under a new one.", ask_again_refund: "It goes under the same refund number: the provider pays it once.", ask_again_2: "The money leaves the user's balance. If it fails again, it goes back there.",
   ask_acknowledge: "Acknowledge this failure?", ask_acknowledge_1: "It rings no longer. The money stays in the user's balance and can be sent again later.",
   refund_owed: "refund to be sent", refund_unknown: "outcome of the refund unknown", refund_processing: "refund with the channel", refund_done: "refund has arrived", refund_failed: "refund failed: the money is in the user's balance",
@@ -154,7 +154,7 @@ const EN = {
 
 /** A sentence in the chosen language; `{0}`, `{1}`, … are filled in. */
 export function t(name, ...values) {
-  const text = (language === "en" ? EN : ZH)[name] ?? name;
+  const text = (tongue.language === "en" ? EN : ZH)[name] ?? name;
   return text.replace(/\{(\d)\}/g, (_, i) => values[i]);
 }
 
@@ -168,7 +168,7 @@ export function lasting(seconds) {
 
 /** Puts every marked text of the document into the chosen language. */
 export function translate() {
-  document.documentElement.lang = language === "en" ? "en" : "zh-CN";
+  document.documentElement.lang = tongue.language === "en" ? "en" : "zh-CN";
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));

@@ -1,7 +1,8 @@
 /** The red packet: the moment of opening it. */
 
-import { Later, Lost, caller, persist, sleep, verb } from "/web/api.js";
+import { Later, Lost, session, persist, sleep, verb } from "/web/api.js";
 import { calm, closeDialog, find, make, openDialog, put, roll } from "/web/dom.js";
+import { noPacket } from "/web/result.js";
 import { price, t, yuan } from "/web/texts.js";
 
 const SPARKS = 26;
@@ -12,12 +13,12 @@ let onClaimed = () => {};
 let onClosed = () => {};
 let asking = false;
 
-/** `claimed(assign)` hears of an acknowledged claim at once, `closed()` when the dialog goes. */
+/** `claimed(assign)` hears of an acknowledged claim at once, `closed(opened)` when the dialog goes. */
 export function prepare(claimed, closed) {
   [onClaimed, onClosed] = [claimed, closed];
   find("packet-open").addEventListener("click", open);
   for (const id of ["packet-done", "packet-close"]) find(id).addEventListener("click", close);
-  find("packet").addEventListener("close", () => onClosed());
+  find("packet").addEventListener("close", () => onClosed(find("packet").dataset.step === "open"));
 }
 
 export const close = () => closeDialog(find("packet"));
@@ -58,13 +59,13 @@ async function open() {
 
 /** A claim; while the settlement is at work it is asked again, ever more rarely: everybody waits for the same thing. */
 async function claim() {
-  const who = caller;
+  const who = session.caller;
   for (let wait = FIRST_WAIT_MS; ; wait = Math.min(LONGEST_WAIT_MS, wait * 1.5)) {
     const reply = await verb("/api/claim");
     if (reply.code !== "not_settled") return reply;
     put(find("packet-text"), t("packet_settling"));
     await sleep(wait * (0.8 + 0.4 * Math.random()));
-    if (who !== caller) throw new Lost("another user is here");
+    if (who !== session.caller) throw new Lost("another user is here");
   }
 }
 
@@ -77,13 +78,19 @@ function reveal(assign) {
   find("packet").dataset.step = "open";
   find("packet-open").hidden = true;
   find("packet-sum").hidden = find("packet-done").hidden = false;
-  put(find("packet-text"), assign.money ? t("packet_got") : t("packet_none"));
+  put(find("packet-text"), assign.money ? t("packet_got") : noPacket(null));
   put(find("packet-parts"), t("packet_parts", price(assign.money), price(assign.stake), price(assign.total)));
   roll(find("packet-money"), 0, yuan);
   roll(find("packet-money"), assign.money, yuan);
   if (assign.money && !calm()) sparkle();
   find("packet-done").focus();
   onClaimed(assign);
+}
+
+/** Says why an opened packet is empty, as soon as the service has said it. */
+export function explain(claimed, result) {
+  if (find("packet").dataset.step !== "open" || claimed?.assign.money || claimed?.round !== result?.round) return;
+  put(find("packet-text"), noPacket(result?.sleepers ?? null));
 }
 
 /** Gold dust; decoration only. */

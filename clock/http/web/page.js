@@ -1,108 +1,98 @@
 /** The players' page: asks, keeps what was answered, and shows it. Nothing is shown as done before the service said so. */
 
-import { Later, Lost, caller, events, orNull, persist, send, signIn, sleep, takeFromAddress, verb } from "/web/api.js";
+import { Later, Lost, askSummary, events, orNull, persist, session, sleep, takeFromAddress, verb } from "/web/api.js";
 import * as check from "/web/check.js";
 import { find, put } from "/web/dom.js";
 import { connectHost } from "/web/host.js";
-import { device, tab } from "/web/kept.js";
+import { device } from "/web/kept.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
+import * as paying from "/web/paying.js";
+import { keepClaim, keptClaim, showResult } from "/web/result.js";
 import * as servertime from "/web/servertime.js";
 import { instants, stateOf } from "/web/state.js";
-import { price, switchLanguage, t, translate } from "/web/texts.js";
-import { showFigures, showState } from "/web/today.js";
+import { switchLanguage, t, translate } from "/web/texts.js";
+import { showFigures, showState, tappable } from "/web/today.js";
 
 const POLL_MS = 10_000;
 const HIDDEN_POLL_MS = 60_000;
-const CONFIRM_MS = 1_000;
-const CONFIRM_TRIES = 30;
+const UNKNOWN_POLL_MS = 1_000;
 const EARLY_TRIES = 5;
 const TICK_MS = 200;
+const SLEPT_MS = 2_000;
 const BOOKED_MS = 1_500;
-const ORDERED = "clock.order";
 const PATIENCE_MS = 1_500;
+const IDLE_MS = 60_000;
+/** Nothing of a player's is under way in these: the page may open its new document. */
+const SAFE = new Set(["guest", "wait", "counting", "overslept", "closed", "called_off"]);
+const STAKE = "clock.stake";
 
-const rules = JSON.parse(document.querySelector("meta[name=clock-rules]").content);
-servertime.useZone(rules.timezone);
-
-const view = { summary: null, at: {}, morning: {}, order: null, signedIn: false };
-/** The last settled round, the caller's money events in it, and the day of a round of theirs that was called off. */
-const past = { round: null, kinds: null, calledOff: null };
+const view = { summary: null, at: {}, claimed: null, paying: null, signedIn: false, expired: null };
+let past = null; // the last settled round's published figures
 let doing = "";
 let last = "";
 let pollTimer = 0;
 let pollNumber = 0;
-let stale = false;
 let lastRoundShown = null;
+let ran = { wall: Date.now(), steady: performance.now() };
+let touched = performance.now();
 
 /** Other tabs; none where they cannot be told (before iOS 15.4). */
 const neighbours = "BroadcastChannel" in globalThis ? new BroadcastChannel("clock") : null;
-neighbours?.addEventListener("message", again);
+neighbours?.addEventListener("message", poll);
 
 // -- what the service says
 
-/** Asks for the summary now, and plans the next question: rarer while nobody looks, never at one instant for all. */
+/** Asks for the summary now, and plans the next question: rarer while nobody looks, never at one instant for all. What
+ *  was asked before is not waited for: it may say what a tap has changed since. */
 async function poll() {
   clearTimeout(pollTimer);
   const mine = ++pollNumber;
   let next = document.hidden ? HIDDEN_POLL_MS : POLL_MS;
   try {
-    const asked = performance.now();
-    const who = caller;
-    const reply = who ? await verb("/api/summary", profile()) : await send("GET", "/api/summary");
+    const who = session.caller;
+    const { asked, reply } = await askSummary();
+    if (mine !== pollNumber || who !== session.caller) return;
     const { summary } = reply.data;
-    if (summary) servertime.learn(summary.server_time, asked, performance.now());
-    const morning = summary && (await morningOf(summary));
-    if (mine !== pollNumber || who !== caller) return;
-    if (summary) take(summary, morning);
+    if (summary) {
+      servertime.useZone(summary.rules.timezone);
+      servertime.learn(summary.server_time, asked, performance.now());
+      take(summary);
+    }
   } catch (error) {
+    if (!(error instanceof Lost || error instanceof Later)) throw error;
+    if (!servertime.known()) next = UNKNOWN_POLL_MS;
     if (error instanceof Later) next = Math.max(next, error.seconds * 1000);
-    else if (!(error instanceof Lost)) throw error;
   }
   if (mine === pollNumber) pollTimer = setTimeout(poll, next * (0.7 + 0.6 * Math.random()));
 }
 
-const profile = () => {
-  const { mobile, nickname, openId } = caller;
-  return mobile || nickname || openId ? { extra: { mobile, nickname, openId } } : {};
-};
-
-function take(summary, morning) {
-  const news = view.summary?.round !== summary.round || view.summary.is_alert !== summary.is_alert;
-  stale = false;
-  Object.assign(view, { summary, morning, at: instants(summary), signedIn: caller !== null });
+function take(summary) {
+  const news = !view.summary || ["round", "is_alert"].some((name) => view.summary[name] !== summary[name]);
+  globalThis.clockFirst.renew(summary.page);
+  Object.assign(view, { summary, at: instants(summary), signedIn: session.caller !== null });
+  if (session.caller) device.set(STAKE, stakeOf(summary));
   check.note(summary.round, summary.seed_hash);
   put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
-  const late = view.order?.paying && view.order.round !== summary.round && !summary.clock_status;
-  if (view.order && (summary.clock_status > 0 || view.order.round !== summary.round)) hold(null);
-  showFigures(summary);
-  showResult();
-  showRemind(summary);
+  showSummary();
   if (news) lastRoundShown = showLastRound();
   render();
-  if (late) say(t("order_late"), true);
 }
 
-/** Something may have happened elsewhere: nothing that is remembered of this morning is taken for granted. */
-function again() {
-  stale = true;
-  poll();
+/** What the caller has at stake until the check-in closes. */
+function stakeOf({ clock_status, round, rules }) {
+  if (clock_status !== 1) return null;
+  return { uid: session.caller.uid, round, stake_fen: rules.stake_fen, check_in_closes_ms: rules.check_in_closes_ms };
 }
 
-/** Whether the caller checked in this morning, and has opened the packet; asked anew for a new day or another round. */
-async function morningOf(summary) {
-  const day = servertime.dayOf(summary.server_time);
-  if (!stale && view.morning.day === day && view.summary?.round === summary.round) return view.morning;
-  const who = caller;
-  if (!who) return { day };
-  const { yesterday } = (await send("GET", "/api/me/yesterday")).data;
-  if (!yesterday) return { day };
-  const kept = device.get(claimedKey(who));
-  const claimed = kept?.day === day ? kept.assign : yesterday.red_status === 2 ? {} : null;
-  return { day, joined: yesterday.clock_status > 0, checkedIn: yesterday.clock_status === 2, claimed };
+function showSummary() {
+  const { summary, claimed } = view;
+  showFigures(summary);
+  showResult(summary, claimed, past);
+  packet.explain(claimed, summary.result);
+  lists.showRules(summary.rules, summary.next);
+  showRemind(summary);
 }
-
-const claimedKey = (who) => `clock.claimed.${who.uid}`;
 
 // -- what the player does
 
@@ -112,17 +102,17 @@ function say(text, bad = false) {
   put(find("said"), text);
 }
 
-/** Runs what a tap asks for, once at a time; the button says so meanwhile. */
+/** Runs what a tap asks for, once at a time; the button says so meanwhile. A tap means what the button said. */
 async function act() {
-  const { kind } = stateOf(view, servertime.now());
-  if (doing || !caller || !(kind in ACTIONS)) return;
+  const kind = tappable();
+  if (doing || !session.caller || !(kind in ACTIONS)) return;
   doing = t("sending");
   render();
   try {
     await ACTIONS[kind]();
   } catch (error) {
     if (!(error instanceof Lost || error instanceof Later)) throw error;
-    if (caller) say(t("gave_up"), true);
+    if (session.caller) say(t("gave_up"), true);
   } finally {
     doing = "";
     render({ said: true });
@@ -135,52 +125,41 @@ const waitLine = (text) => {
 };
 
 async function join() {
-  const { mobile, nickname, openId } = caller;
-  const reply = await persist(() => verb("/api/join", { extra: { mobile, nickname, openId } }), waitLine);
-  say(reply.message, reply.status !== 1);
-  if (reply.status === 1) hold({ ...reply.data, uid: caller.uid, round: view.summary.round, paying: false });
-  else await poll();
-  if (view.order) pay();
+  const ordered = (given) => {
+    view.summary.order = { order_no: given.order_no, amount: given.amount, state: "open" };
+    render();
+  };
+  const { reply, taken } = await paying.order(waitLine, ordered, confirm);
+  if (reply.status !== 1) say(reply.message, true);
+  else if (!taken) say(t("no_payer"), true);
+  if (reply.status !== 1) await poll();
 }
 
-/** Hands the order to whoever can pay it, and waits for the service to say that it is paid. */
-function pay() {
-  const order = view.order;
-  const request = new CustomEvent("clock:pay", { detail: { ...order, done: () => confirm(order) }, cancelable: true });
-  if (dispatchEvent(request)) say(t("no_payer"), true);
-}
-
-/** The order that waits to be paid outlives the page: paying may lead away from it and back. */
-function hold(order) {
-  view.order = order;
-  tab.set(ORDERED, order);
-}
-
-function takeOrder() {
-  const order = tab.get(ORDERED);
-  if (!order || order.uid !== caller?.uid) return;
-  view.order = order;
-  if (order.paying) confirm(order);
-}
-
-async function confirm(order) {
-  order.paying = true;
-  hold(order);
+/** The host says that the order is paid: until the service says so too, it is not. */
+async function confirm(order, round = view.summary.round) {
+  if (view.paying === order.order_no) return;
+  const who = session.caller;
+  view.paying = order.order_no;
   render();
-  for (let tries = 0; view.order === order && tries < CONFIRM_TRIES; tries++) {
-    await poll();
-    if (view.order === order) await sleep(CONFIRM_MS * (0.8 + 0.4 * Math.random()));
-  }
-  if (view.order === order) {
-    order.paying = false;
-    hold(order);
-    say(t("not_confirmed"), true);
-  } else if (order.uid === caller?.uid && view.summary?.clock_status > 0) {
+  const found = await paying.confirm(order, round, poll, stateOfOrder);
+  if (who !== session.caller) return;
+  view.paying = null;
+  render();
+  if (found === "paid") {
     say(t("paid"));
     changed();
-    setTimeout(poll, CONFIRM_MS); // so that I am among the people: totals may be a quarter of a second old
+    setTimeout(poll, 1000); // so that I am among the people: totals may be a quarter of a second old
+  } else if (found !== "checking") {
+    say(t(found === "gone" ? "order_late" : "not_confirmed"), true);
   }
-  render();
+}
+
+function stateOfOrder({ order_no, round }) {
+  const { summary } = view;
+  if (!summary) return "open";
+  if (summary.round !== round) return "gone";
+  if (summary.clock_status > 0) return "paid";
+  return summary.order?.order_no === order_no ? summary.order.state : "gone";
 }
 
 /** The instants of our estimate and of the service's clock differ by some milliseconds: too early is asked again. */
@@ -197,7 +176,7 @@ async function checkIn() {
   await poll();
 }
 
-const ACTIONS = { join, pay, check_in: checkIn, packet: packet.offer };
+const ACTIONS = { join, pay: join, check_in: checkIn, packet: packet.offer };
 
 /** Something was acknowledged: other tabs look again, and the lists once the books have it. */
 function changed() {
@@ -206,75 +185,39 @@ function changed() {
 }
 
 function claimed(assign) {
-  view.morning = { ...view.morning, checkedIn: true, claimed: assign };
-  device.set(claimedKey(caller), { day: view.morning.day, assign });
-  showResult();
+  const { round } = stateOf(view, servertime.now());
+  if (round) {
+    view.claimed = { round, assign };
+    keepClaim(view.claimed);
+  }
+  showSummary();
   changed();
+  poll();
 }
 
 /** The result has been seen: it is not brought up again. */
 async function acknowledge() {
   const reply = await orNull(persist(() => verb("/api/alert/ack"), () => {}));
   if (reply?.status !== 1 || !view.summary) return;
-  view.summary.is_alert = 0;
-  showResult();
+  Object.assign(view.summary, { is_alert: 0, result: null });
+  showSummary();
+  await poll();
 }
 
 async function showLastRound() {
-  const who = caller;
-  const round = await lists.showLastRound();
-  const kinds = round?.late && view.summary?.is_alert ? await lists.kindsIn(round.day) : null;
-  const calledOff = await calledOffOf(round);
-  if (who !== caller) return;
-  Object.assign(past, { round: round ?? past.round, kinds, calledOff });
-  if (view.summary) showResult();
-}
-
-/** Yesterday's round, if it was called off and the caller had paid for it: nothing else would tell them. */
-async function calledOffOf(settled) {
-  const yesterday = servertime.dayOf(servertime.now() - 24 * 3600_000);
-  if (!caller || view.summary?.round !== servertime.dayOf(servertime.now()) || settled?.day === yesterday) return null;
-  const round = await lists.roundOf(yesterday);
-  if (round?.state !== "void" || !round.members) return null;
-  return (await lists.kindsIn(yesterday))?.includes("stake") ? yesterday : null;
-}
-
-/** What this morning brought: the opened packet all day long; a result that has not been seen, until it has. */
-function showResult() {
-  const won = view.morning.claimed?.total ? view.morning.claimed : null;
-  const waits = !won && view.summary.is_alert === 1 && !(view.morning.checkedIn && !view.morning.claimed);
-  const calledOff = !won && !waits && past.calledOff !== null;
-  find("result").hidden = !(won || waits || calledOff);
-  find("result").classList.toggle("won", won !== null);
-  find("result-done").hidden = !waits;
-  const [title, text] = won
-    ? [t("result_won", price(won.money)), t("result_won_text", price(won.money), price(won.stake), price(won.total))]
-    : calledOff
-      ? [t("result_void"), t("result_void_text")]
-      : unseen();
-  put(find("result-title"), title);
-  put(find("result-text"), text);
-  if (past.round) check.offer(past.round, won && isOfThisMorning(past.round) ? won.money : null, caller !== null);
-}
-
-const isOfThisMorning = (round) => view.morning.day === servertime.dayOf(Date.parse(round.day) + 36 * 3600_000);
-
-/** A result that waits: this morning's, of one who did not check in, or an older one. */
-function unseen() {
-  const { joined, checkedIn } = view.morning;
-  const { round, kinds } = past;
-  if (!(round && isOfThisMorning(round) && joined && !checkedIn)) return [t("result_old"), t("result_old_text")];
-  if (kinds?.includes("refund") && round.winners) return [t("result_missed"), t("result_late_text")];
-  if (round.late && round.winners) return [t("result_missed"), t("result_maybe_late_text")];
-  if (round.winners) return [t("result_missed"), t("result_missed_text")];
-  return [t("result_missed"), t(round.rules.nobody === "carry" ? "rule_6_carry" : "rule_6")];
+  past = (await lists.showLastRound()) ?? past;
+  if (!past || !view.summary) return;
+  const mine = view.claimed?.round === past.day ? view.claimed.assign.money : null;
+  check.offer(past, mine, session.caller !== null);
+  showResult(view.summary, view.claimed, past);
 }
 
 // -- the reminder
 
-function showRemind(summary) {
-  find("remind-card").hidden = !caller || !rules.remind_at;
-  find("remind").setAttribute("aria-checked", String(summary.is_remind === 1));
+function showRemind({ is_remind, rules }) {
+  find("remind-card").hidden = !session.caller || !rules.remind_at_ms;
+  find("remind").setAttribute("aria-checked", String(is_remind === 1));
+  put(find("remind-text"), rules.remind_at_ms ? t("remind_text", servertime.timeOf(rules.remind_at_ms).slice(0, 5)) : "");
 }
 
 async function switchRemind() {
@@ -284,6 +227,7 @@ async function switchRemind() {
   view.summary.is_remind = reply.data.is_remind;
   showRemind(view.summary);
   say(t(reply.data.is_remind ? "remind_is_on" : "remind_is_off"));
+  await poll(); // an answer that was asked for before would switch it back
 }
 
 // -- the page
@@ -291,11 +235,13 @@ async function switchRemind() {
 /** Runs several times a second: texts change only when they must, and an instant needs no request to come. What a tap
  *  has changed is announced when the tap is done with, and leaves standing what was `said` of it. */
 function render({ said = false } = {}) {
-  const now = servertime.now();
+  noticeSleep();
+  const now = servertime.known() ? servertime.now() : null;
   const state = stateOf(view, now);
-  showState(state, view.summary, doing, now);
-  if (!servertime.known()) return;
+  showState(state, view, doing, now);
+  if (now === null) return;
   put(find("now"), servertime.timeOf(now));
+  openNewDocument(state.kind);
   if (state.kind === last || doing) return;
   if (last && last !== "loading") {
     put(find("announced"), `${find("act-text").textContent} ${find("hint").textContent}`);
@@ -303,6 +249,22 @@ function render({ said = false } = {}) {
     if (["loading", "closed"].includes(state.kind)) setTimeout(poll, 1000 * Math.random());
   }
   last = state.kind;
+}
+
+/** A phone that sleeps may stop the steady clock: afterwards the time is not known until the service says it. */
+function noticeSleep() {
+  const [wall, steady] = [Date.now(), performance.now()];
+  const slept = Math.abs(wall - ran.wall - (steady - ran.steady)) > SLEPT_MS;
+  ran = { wall, steady };
+  if (!slept) return;
+  servertime.forget();
+  poll();
+}
+
+function openNewDocument(kind) {
+  const idle = document.hidden || performance.now() - touched > IDLE_MS;
+  const { renewed, reopen } = globalThis.clockFirst;
+  if (renewed && idle && !doing && SAFE.has(kind) && !document.querySelector("dialog[open]")) reopen();
 }
 
 const isVisible = (id) => find(id).getClientRects().length > 0;
@@ -319,12 +281,7 @@ async function showLists() {
 
 function tell() {
   translate();
-  lists.showRules(rules);
-  put(find("remind-text"), t("remind_text", rules.remind_at));
-  if (view.summary) {
-    showFigures(view.summary);
-    showResult();
-  }
+  if (view.summary) showSummary();
   render();
 }
 
@@ -338,14 +295,33 @@ function look(name) {
   showLists();
 }
 
+/** *Back* leads from the board and from *me* to today, and from there out of the page. */
+function go(name) {
+  const here = history.state?.view ?? "today";
+  if (name === "today" && here !== "today") return history.back();
+  if (name !== "today" && here === "today") history.pushState({ view: name }, "");
+  else history.replaceState({ view: name }, "");
+  look(name);
+}
+
 function another() {
-  Object.assign(view, { summary: null, at: {}, morning: {}, order: null, signedIn: caller !== null });
-  Object.assign(past, { kinds: null, calledOff: null });
+  const expired = session.caller ? null : view.expired;
+  if (session.caller) say("");
+  Object.assign(view, { summary: null, at: {}, claimed: keptClaim(), paying: null, signedIn: session.caller !== null, expired });
   last = "";
   packet.close();
   lists.forgetMe();
-  poll();
-  showVisible();
+  const kept = paying.underWay();
+  return Promise.all([kept ? confirm(kept, kept.round) : poll(), showVisible()]);
+}
+
+/** The host hears of it, and the player what is at stake. */
+function expired() {
+  const kept = device.get(STAKE);
+  const stake = kept?.uid === session.caller.uid ? kept : null;
+  device.set(STAKE, null);
+  view.expired = { stake };
+  dispatchEvent(new CustomEvent("clock:expired", { detail: { uid: session.caller.uid, stake } }));
 }
 
 for (const name of ["lost", "away"]) {
@@ -355,14 +331,15 @@ for (const name of ["lost", "away"]) {
   });
 }
 events.addEventListener("found", () => (find("lost").hidden = true));
-events.addEventListener("expired", () => {
-  say(t("signed_out"), true);
-  dispatchEvent(new CustomEvent("clock:expired", { detail: {} }));
-});
-for (const name of ["online", "offline", "clock:moved"]) addEventListener(name, again);
-addEventListener("pageshow", (event) => event.persisted && again()); // it has slept in the browser's cache
+events.addEventListener("expired", expired);
+for (const name of ["online", "offline", "clock:moved"]) addEventListener(name, poll);
+for (const name of ["pointerdown", "keydown", "scroll"]) {
+  addEventListener(name, () => (touched = performance.now()), { passive: true });
+}
+addEventListener("pageshow", (event) => event.persisted && poll()); // it has slept in the browser's cache
+addEventListener("popstate", (event) => look(event.state?.view ?? "today"));
 matchMedia("(min-width: 900px)").addEventListener("change", showLists);
-document.addEventListener("visibilitychange", again);
+document.addEventListener("visibilitychange", poll);
 
 find("act").addEventListener("click", act);
 find("remind").addEventListener("click", switchRemind);
@@ -376,23 +353,22 @@ find("tongue").addEventListener("click", () => {
   showLists();
 });
 for (const button of document.querySelectorAll(".tabs button")) {
-  button.addEventListener("click", () => look(button.dataset.to));
+  button.addEventListener("click", () => go(button.dataset.to));
 }
-packet.prepare(claimed, async () => {
-  if (view.morning.claimed) await acknowledge();
-  poll();
+packet.prepare(claimed, async (opened) => {
+  if (opened) await acknowledge();
+  else poll();
 });
 
+find("tongue").dataset.t = "other";
 takeFromAddress();
 events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
 connectHost();
-find("tongue").dataset.t = "other";
 tell();
+if (history.state?.view) look(history.state.view);
 // The cards come all at once, instead of pushing one another down as the answers arrive.
 document.body.classList.add("pending");
-const first = Promise.all([poll().then(() => lastRoundShown), showVisible()]);
-Promise.race([first, sleep(PATIENCE_MS)]).finally(() => document.body.classList.remove("pending"));
-takeOrder();
+Promise.race([another().then(() => lastRoundShown), sleep(PATIENCE_MS)]).finally(() => document.body.classList.remove("pending"));
 document.documentElement.dataset.started = "";
-setInterval(() => render(), TICK_MS);
+setInterval(render, TICK_MS);

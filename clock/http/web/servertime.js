@@ -17,6 +17,11 @@ export function learn(serverTime, asked, had) {
   }
 }
 
+/** The steady clock may have stood still: what was learnt says nothing any more. */
+export function forget() {
+  ahead = null;
+}
+
 export const known = () => ahead !== null;
 
 /** The service's time in ms. */
@@ -26,7 +31,9 @@ let zone = "Asia/Shanghai";
 const formats = new Map();
 
 export function useZone(name) {
+  if (name === zone) return;
   zone = name;
+  formats.clear();
 }
 
 function format(locale, options) {

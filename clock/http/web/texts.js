@@ -7,19 +7,18 @@ const ZH = {
   tab_today: "今日", tab_board: "榜单", tab_me: "我的", tabs: "页面", more: "更多", close: "关闭", other: "English",
   loading: "加载中", guest: "请从 App 打开", guest_hint: "登录后就能参加今天的早起打卡",
   join: "{0} 参加", join_hint: "明早 {0} – {1} 打卡，就能分没起床的人留下的奖金",
-  pay: "去支付 {0}", pay_hint: "订单已生成，支付后才算参加", confirming: "确认支付中", confirming_hint: "钱到账以后，这里会马上更新",
+  pay: "去支付 {0}", pay_hint: "付款后才算参加。已经付过？请等到账，这里会自动更新，不用重复支付", confirming: "确认支付中", confirming_hint: "钱到账以后，这里会马上更新",
   no_payer: "请在 App 里支付", wait: "打卡倒计时", wait_hint: "已参加。{0} 开始打卡，别睡过头",
   check_in: "打卡", check_in_hint: "还剩 {0}，点一下就好",
-  round_outage: "{0} 起服务中断过，打卡延长了 {1} 分钟", round_operator: "打卡延长了 {1} 分钟：{2}", extended_hint: "服务中断过，打卡延长到 {0}，还剩 {1}", counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
+  round_outage: "{0} 起服务中断过，打卡延长了 {1} 分钟", round_operator: "打卡延长了 {1} 分钟：{2}", extended_hint: "今天打卡延长到 {0}，还剩 {1}", counting: "已打卡", counting_hint: "早安！{0} 开红包", overslept: "错过打卡", overslept_hint: "{0} 以后可以参加今天这一轮",
   packet: "拆红包", packet_hint: "早起的红包到了", closed: "现在不能参加", closed_hint: "每天 {0} 开始报名",
   sending: "稍等", again: "人有点多，正在排队重试（第 {0} 次）", lost: "网络断开了，连上后自动更新", away: "服务暂时没有回应，恢复后自动更新",
-  lost_retry: "网络断开了，正在重试（第 {0} 次）", away_retry: "服务没有回应，正在重试（第 {0} 次）", gave_up: "没有成功，请再点一次", signed_out: "登录已过期，请从 App 重新打开",
+  lost_retry: "网络断开了，正在重试（第 {0} 次）", away_retry: "服务没有回应，正在重试（第 {0} 次）", gave_up: "没有成功，请再点一次",
   paid: "支付成功，已参加", not_confirmed: "还没有收到支付结果。到账后会自动更新，不用重复支付",
   packet_title: "早起红包", packet_wait: "点开看看今天的手气", packet_opening: "正在拆", open: "開", done: "收下",
-  packet_settling: "正在结算，马上就好", packet_none: "今天没有分到红包，押金原数返还",
+  packet_settling: "正在结算，马上就好", packet_none: "这次没有分到红包，押金原数返还",
   packet_parts: "红包 {0} + 押金 {1}，共 {2}，已入账", packet_got: "恭喜，你分到了",
-  result_missed: "昨天没赶上", result_missed_text: "押金分给了早起的人。今晚早点睡，明早再来。", understood: "知道了",
-  result_old: "上一轮已结算", result_old_text: "结果在“我的账单”里。",
+  result_missed: "{0} 这一轮没赶上", result_missed_text: "押金分给了早起的人。今晚早点睡，明早再来。", understood: "知道了",
   result_won: "今天的红包 {0}", result_won_text: "红包 {0} + 押金 {1}，共 {2}。",
   remind: "起床提醒", remind_text: "{0} 还没打卡，就提醒我",
   remind_is_on: "起床提醒已打开", remind_is_off: "起床提醒已关闭",
@@ -42,16 +41,34 @@ const ZH = {
   rule_6: "一个人都没打卡，押金全部退还。", rule_6_carry: "一个人都没打卡，奖金进入下一轮。",
   rule_7: "平台不收手续费，每一分钱都在账上对得上。", rule_7_fee: "平台从没打卡的人的押金里收 {0} 手续费。",
   neighbour: "用户 {0}",
-  result_late_text: "你的付款到得晚，押金不没收，原路退回。", result_maybe_late_text: "没打卡的押金分给了早起的人；付款到得晚的，押金原路退回。", result_void: "昨天这一轮已取消",
-  result_void_text: "你的押金原路退回，这一轮不发红包。", called_off: "本轮已取消", called_off_hint: "付过的押金原路退回。明天 {0} 起可以参加下一轮",
+  result_void: "{0} 这一轮已取消",
+  result_void_text: "你的押金 {0} 原路退回，这一轮不发红包。", called_off: "本轮已取消", called_off_hint: "付过的押金原路退回。明天 {0} 起可以参加下一轮",
   order_late: "这一轮报名已经截止。你的付款到账后，会算参加或原路退回，结果在“我的账单”里", yest_pool: "昨日奖池", round_empty: "这一轮没有人参加",
   board_text: "按红包总收入排名，一轮的红包全部拆完后计入", balance: "余额", not_yet: "拆完后揭晓", fair_check: "在本机验算这一轮", fair_running: "正在验算…",
   fair_agrees: "验算通过，一分不差", fair_differs: "验算不一致，请截图保存", fair_good: "通过", fair_bad: "不一致", fair_none: "没有验",
   fair_noted: "指纹和本机在结算前记下的一样", fair_not_noted: "指纹和本机在结算前记下的不一样", fair_never_noted: "结算前本机没有打开过这一轮，没有记下指纹",
   fair_seed: "种子的 SHA-256 就是公布的指纹", fair_not_seed: "种子的 SHA-256 不是公布的指纹", fair_no_digest: "浏览器只在 https 页面上计算 SHA-256，这一项没有验",
-  fair_pot: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3}", fair_packets: "由种子重算的 {0} 个红包，和公布的逐个相同",
+  fair_pot: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3}",
+  fair_pot_bonus: "奖金 {0} = 没打卡的押金 {1} − 手续费 {2} + 上轮转入 {3} + 平台加奖 {4}", fair_packets: "由种子重算的 {0} 个红包，和公布的逐个相同",
   fair_not_packets: "第 {0} 个红包和重算的不同", fair_sum: "红包合计 {0}，加上转入下一轮的 {1}，等于奖金", fair_mine: "你的打卡名次对应第 {0} 个红包，{1}",
   fair_not_mine: "第 {0} 个红包是 {1}，和你拿到的不同", seed_next: "正在进行的一轮，种子的 SHA-256",
+  checking: "正在核实付款",
+  checking_hint: "收到一笔付款，还要核实。钱不会丢，不用再付，结果会显示在这里",
+  expired: "请重新登录",
+  expired_hint: "登录已过期，请从 App 重新打开",
+  expired_stake: "登录已过期。{1} 这一轮有你的押金 {0}，请在 {2} 前从 App 重新打开并打卡",
+  loading_hint: "正在更新",
+  result_back_text: "押金不没收，{0} 原路退回。",
+  result_carried_text: "这一轮没有人打卡，奖金进入下一轮。",
+  result_extended: "这一轮打卡延长了 {0} 分钟。",
+  result_none: "今天没有分到红包，押金已返还",
+  packet_all_up: "所有人都起床了，没有奖金可分，押金原数返还",
+  packet_small: "{0} 人没起床，奖金的分数比早起的人少，这次没有分到你，押金原数返还",
+  next_title: "{0} 这一轮的规则不同",
+  rule_bonus: "平台另加 {0} 到奖金里。",
+  rule_lucky: "其中 {0} 人先分奖金的 {1}。",
+  rule_cap: "每个红包最多 {0}。",
+  events_help: "没有到账的钱没有丢：它在你的余额里，或会再次发出。请联系 App 客服，并告诉他们是哪一轮。",
 };
 
 const EN = {
@@ -59,24 +76,22 @@ const EN = {
   tab_today: "Today", tab_board: "Board", tab_me: "Me", tabs: "Pages", more: "More", close: "Close", other: "中文",
   loading: "Loading", guest: "Open in the app", guest_hint: "Sign in to join today's early rise",
   join: "Join for {0}", join_hint: "Check in tomorrow, {0} – {1}, and share what the sleepers leave",
-  pay: "Pay {0}", pay_hint: "Your order is ready. You are in once it is paid", confirming: "Confirming",
+  pay: "Pay {0}", pay_hint: "You are in once it is paid. Paid already? It arrives by itself: do not pay twice", confirming: "Confirming",
   confirming_hint: "This page changes as soon as the payment has arrived",
   no_payer: "Please pay inside the app", wait: "Opens in", wait_hint: "You are in. Check-in opens at {0}: sleep well",
   check_in: "Check in", check_in_hint: "{0} left: one tap is enough",
   round_outage: "The service was away from {0}: check-in was {1} minutes longer", round_operator: "Check-in was {1} minutes longer: {2}",
-  extended_hint: "The service was away: check-in is open until {0}, {1} left", counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
+  extended_hint: "Check-in is longer today: open until {0}, {1} left", counting: "You are up!", counting_hint: "Good morning! Red packets open at {0}",
   overslept: "Overslept", overslept_hint: "You can join today's round from {0} on",
   packet: "Open it", packet_hint: "Your red packet is here", closed: "Joining is closed", closed_hint: "It opens at {0} every day",
   sending: "One moment", again: "Many people are here: trying again ({0})", lost: "You are offline. This page updates when you are back",
   away: "The service does not answer just now. This page updates when it does",
   lost_retry: "You are offline: trying again ({0})", away_retry: "The service does not answer: trying again ({0})", gave_up: "That did not work, please tap again",
-  signed_out: "Your session has ended, please open this page from the app again",
   paid: "Paid: you are in", not_confirmed: "The payment has not been confirmed yet. This page updates when it is; do not pay twice",
   packet_title: "Early riser's red packet", packet_wait: "Open it and see today's luck", packet_opening: "Opening", open: "Open", done: "Keep it",
-  packet_settling: "Being settled, just a moment", packet_none: "No packet for you today: your stake comes back",
+  packet_settling: "Being settled, just a moment", packet_none: "No packet for you this time: your stake comes back",
   packet_parts: "Packet {0} + stake {1} = {2}, credited", packet_got: "Congratulations, you got",
-  result_missed: "You missed yesterday's round", result_missed_text: "Your stake went to those who got up. Sleep early and come back.",
-  result_old: "Your last round is settled", result_old_text: "You find its result in your account.",
+  result_missed: "You missed the round of {0}", result_missed_text: "Your stake went to those who got up. Sleep early and come back.",
   understood: "I see", result_won: "Today's packet: {0}", result_won_text: "Packet {0} + stake {1} = {2}.",
   remind: "Wake-up reminder", remind_text: "Remind me if I have not checked in by {0}",
   remind_is_on: "The wake-up reminder is on", remind_is_off: "The wake-up reminder is off",
@@ -99,9 +114,8 @@ const EN = {
   rule_6: "If nobody checks in, every stake is refunded.", rule_6_carry: "If nobody checks in, the money goes into the next round.",
   rule_7: "There is no fee, and every cent is accounted for.", rule_7_fee: "The fee is {0} of the stakes of those who overslept.",
   neighbour: "User {0}",
-  result_late_text: "Your payment arrived late: your stake is not lost, it is refunded.",
-  result_maybe_late_text: "Stakes went to those who got up; the stakes of late payments are refunded.",
-  result_void: "Yesterday's round was called off", result_void_text: "Your stake is refunded; there are no packets.",
+ 
+  result_void: "The round of {0} was called off", result_void_text: "Your stake of {0} is refunded; there are no packets.",
   called_off: "Called off", called_off_hint: "Every stake is refunded. You can join the next round from {0} tomorrow",
   order_late: "Joining has closed. Once your payment has arrived, you are in or it is refunded: see your account",
   yest_pool: "Yesterday's pool", round_empty: "Nobody joined this round",
@@ -115,19 +129,38 @@ const EN = {
   fair_not_seed: "The seed's SHA-256 is not the published fingerprint",
   fair_no_digest: "Browsers compute SHA-256 on https pages only: not checked",
   fair_pot: "Shared {0} = forfeited stakes {1} − fee {2} + carried in {3}",
+  fair_pot_bonus: "Shared {0} = forfeited stakes {1} − fee {2} + carried in {3} + bonus {4}",
   fair_packets: "All {0} packets, computed from the seed, are those published",
   fair_not_packets: "Packet {0} is not the one that follows from the seed",
   fair_sum: "The packets, {0}, and what is carried on, {1}, are all that was shared", fair_mine: "By your rank, packet {0} is yours: {1}",
   fair_not_mine: "Packet {0}, which is yours by your rank, is {1}; you got another one", seed_next: "SHA-256 of the seed of the round that goes on now",
+  checking: "Checking",
+  checking_hint: "A payment has arrived and is looked into. It is not lost: do not pay again, the result appears here",
+  expired: "Sign in again",
+  expired_hint: "Your session has ended, please open this page from the app again",
+  expired_stake: "Your session has ended. Your stake of {0} is in the round of {1}: open this page from the app again and check in before {2}",
+  loading_hint: "Updating",
+  result_back_text: "Your stake is not lost: {0} is refunded.",
+  result_carried_text: "Nobody checked in: the money goes into the next round.",
+  result_extended: "Check-in was {0} minutes longer.",
+  result_none: "No packet today: your stake is back",
+  packet_all_up: "Everybody got up, so there was nothing to share: your stake comes back",
+  packet_small: "{0} overslept and left fewer cents than there are early risers: there was none for you this time. Your stake comes back",
+  next_title: "Other rules in the round of {0}",
+  rule_bonus: "The house adds {0} to what is shared.",
+  rule_lucky: "First, {0} of them share {1} of it.",
+  rule_cap: "No packet is above {0}.",
+  events_help: "What did not arrive is not lost: it is in your balance or will be sent again. Ask the app's support, and name the round.",
 };
 
 const SAVED = "clock.language";
 
-export let language = device.get(SAVED) || (/^en/i.test(navigator.language) ? "en" : "zh");
+/** `language` is `zh` or `en`. */
+export const tongue = { language: device.get(SAVED) || (/^en/i.test(navigator.language) ? "en" : "zh") };
 
 /** The sentence of that name, with `{0}`, `{1}`, … filled in. */
 export function t(name, ...values) {
-  const text = (language === "en" ? EN : ZH)[name] ?? name;
+  const text = (tongue.language === "en" ? EN : ZH)[name] ?? name;
   return text.replace(/\{(\d)\}/g, (_, i) => values[i]);
 }
 
@@ -136,8 +169,8 @@ export function has(name) {
 }
 
 export function switchLanguage() {
-  language = language === "en" ? "zh" : "en";
-  device.set(SAVED, language);
+  tongue.language = tongue.language === "en" ? "zh" : "en";
+  device.set(SAVED, tongue.language);
 }
 
 /** Fen as yuan, with two decimals and without a sign: 123456 is `1,234.56`. */
@@ -164,7 +197,7 @@ export function span(ms) {
 
 /** Puts every marked text of the document into the chosen language. */
 export function translate() {
-  document.documentElement.lang = language === "en" ? "en" : "zh-CN";
+  document.documentElement.lang = tongue.language === "en" ? "en" : "zh-CN";
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", t(node.dataset.tLabel));

@@ -5,6 +5,8 @@ import * as servertime from "/web/servertime.js";
 import { number, price, span, t, yuan } from "/web/texts.js";
 
 const TAPPABLE = new Set(["join", "pay", "check_in", "packet"]);
+/** How long the button is dead when it gets another meaning: a finger may be on its way to the old one. */
+const DEAD_MS = 1_000;
 const TIMED = new Set(["wait", "counting", "overslept"]);
 const HOUR_MS = 3_600_000;
 
@@ -24,24 +26,39 @@ export function showFigures(summary) {
   putFigure(find("yest-pool"), price(summary.yest_money));
 }
 
-/** The button in a state; `doing` is what it says while a tap is being worked on. */
-export function showState(state, summary, doing, now) {
-  const rules = summary?.rules;
+/** What a tap meant last, and until when. */
+const meant = { kind: "", until: 0 };
+
+/** Whether a tap may mean `kind` now: never at once after it meant something else. */
+function means(kind) {
+  const now = performance.now();
+  if (meant.kind && meant.kind !== kind && now < meant.until + DEAD_MS) return false;
+  Object.assign(meant, { kind, until: now });
+  return true;
+}
+
+/** What a tap on the button means as it is shown; "" while it means nothing. */
+export const tappable = () => (find("act").getAttribute("aria-disabled") === "true" ? "" : find("act").dataset.kind);
+
+/** The button in a state; `doing` is what it says while a tap is being worked on. `now`: null while it is not known. */
+export function showState(state, view, doing, now) {
+  const rules = view.summary?.rules;
   const button = find("act");
   if (button.dataset.kind !== state.kind) button.dataset.kind = state.kind;
   const busy = doing !== "";
-  const idle = busy || !TAPPABLE.has(state.kind);
+  const idle = busy || !TAPPABLE.has(state.kind) || !means(state.kind);
   if (idle !== (button.getAttribute("aria-disabled") === "true")) button.setAttribute("aria-disabled", String(idle));
   button.disabled = false; // what cannot be tapped says so, and keeps the focus
   button.classList.toggle("busy", busy);
-  put(find("act-text"), busy ? t("sending") : t(state.kind, rules ? price(rules.stake_fen) : ""));
+  put(find("act-text"), busy ? t("sending") : t(state.kind, rules ? price(view.summary.order?.amount ?? rules.stake_fen) : ""));
   put(find("act-time"), !busy && TIMED.has(state.kind) ? span(state.until - now) : "");
-  put(find("hint"), doing || hint(state, rules, now));
-  ring(state, now);
-  if (rules) sky(now, rules);
+  put(find("hint"), doing || hint(state, view, now));
+  ring(state, now ?? 0);
+  if (rules && now !== null) sky(now, rules);
 }
 
-function hint(state, rules, now) {
+function hint(state, view, now) {
+  const rules = view.summary?.rules;
   const at = (name) => servertime.timeOf(rules[name]).slice(0, 5);
   switch (state.kind) {
     case "join": return t("join_hint", at("check_in_opens_ms"), at("check_in_closes_ms"));
@@ -52,9 +69,16 @@ function hint(state, rules, now) {
     case "counting": return t("counting_hint", at("settle_ms"));
     case "overslept": return t("overslept_hint", at("settle_ms"));
     case "closed": case "called_off": return t(`${state.kind}_hint`, at("join_opens_ms"));
-    case "loading": return "";
+    case "expired": return expiredHint(view.expired.stake, now);
+    case "loading": return view.summary ? t("loading_hint") : "";
     default: return t(`${state.kind}_hint`);
   }
+}
+
+function expiredHint(stake, now) {
+  if (!stake || now === null || now >= stake.check_in_closes_ms) return t("expired_hint");
+  const closes = servertime.timeOf(stake.check_in_closes_ms).slice(0, 5);
+  return t("expired_stake", price(stake.stake_fen), stake.round, closes);
 }
 
 /** How much of the wait is over. */

@@ -5,13 +5,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from clock.audit import packets
 from clock.books import outbox
 from clock.domain.outcomes import Unavailable
-from clock.domain.shapes import Extra
+from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
 from clock.game import keys
+from clock.operators import quarantine
 from clock.rounds.settling import Settling
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, NEXT_DAY, People
@@ -31,6 +33,15 @@ async def joining(people: People) -> None:
     assert set(await asyncio.gather(*(people.pay(uid, paid_at=IN_TIME) for uid in paying))) == {"paid"}
     assert await people.pay(19, "second", paid_at=IN_TIME) == "refund_due"
     await people.join(17)
+    for amount in (1, 2):
+        callback = PaymentCallback(people.orders[18], PaymentExtra(amount=amount, transactionId=f"wrong {amount}"))
+        raw = msgspec.json.encode(callback)
+        assert (
+            await people.service.incoming.pay(callback, "platform", raw, time.monotonic())
+        ).word == "amount_mismatch"
+    await people.drain()
+    [row] = await people.rows("SELECT encode(digest, 'hex') AS id FROM quarantine ORDER BY raw LIMIT 1")
+    await quarantine.release(people.service, row["id"], "dismiss", "looked", "operator 99")
 
 
 async def waiting(people: People) -> None:

@@ -171,7 +171,9 @@ async def audited(service: Service, day: date) -> dict[str, Any]:
     stakes_back = row["winners"] * rules.stake_fen
     assert row["pool_fen"] == row["members"] * rules.stake_fen
     assert row["pool_fen"] == stakes_back + row["refunded_fen"] + row["forfeited_fen"]
-    assert row["pot_fen"] == row["forfeited_fen"] - row["fee_fen"] + row["carried_in_fen"]
+    assert row["pot_fen"] == row["forfeited_fen"] - row["fee_fen"] + row["carried_in_fen"] + row["bonus_fen"]
+    assert row["bonus_fen"] == rules.bonus_fen
+    assert row["bonus_back_fen"] == (0 if row["winners"] else rules.bonus_fen)
     how = Split(
         mode=rules.split,
         lucky_count=rules.lucky_count,
@@ -180,7 +182,8 @@ async def audited(service: Service, day: date) -> dict[str, Any]:
     )
     result = split(row["seed"], row["pot_fen"], row["winners"], how)
     assert await manifest(service, day) == list(result.packets_fen)
-    assert row["carried_out_fen"] == result.carried_fen == row["pot_fen"] - sum(result.packets_fen)
+    left_fen = row["carried_out_fen"] + row["bonus_back_fen"]
+    assert left_fen == result.carried_fen == row["pot_fen"] - sum(result.packets_fen)
     assert len(await refunds(service, day)) * rules.stake_fen == row["refunded_fen"]
     return row
 

@@ -1,0 +1,49 @@
+/** Joining and paying: the host is asked to take the money, and only the service says that it has arrived. */
+
+import { persist, session, sleep, verb } from "/web/api.js";
+import { tab } from "/web/kept.js";
+
+const PAYING = "clock.paying";
+const CONFIRM_MS = 1_000;
+const CONFIRM_TRIES = 30;
+/** A tap so soon after another one is the same tap. */
+const SAME_TAP_MS = 1_200;
+
+/** The order that was handed over last, and when. */
+let handed = { order_no: "", at: 0 };
+
+/** The number of the order of which the host said that it is paid; it outlives the page: paying may lead away from it. */
+export function underWay() {
+  const kept = tab.get(PAYING);
+  return kept && kept.uid === session.caller?.uid ? kept : null;
+}
+
+/** Orders, or asks for the order that is open, and hands it to whoever can take the money. `done` is called once the
+ *  host says that it is paid. Answers the reply, and whether anybody took the order. */
+export async function order(say, ordered, done) {
+  const { mobile, nickname, openId } = session.caller;
+  const reply = await persist(() => verb("/api/join", { extra: { mobile, nickname, openId } }), say);
+  if (reply.status !== 1) return { reply, taken: false };
+  ordered(reply.data);
+  const now = performance.now();
+  if (handed.order_no === reply.data.order_no && now - handed.at < SAME_TAP_MS) return { reply, taken: true };
+  handed = { order_no: reply.data.order_no, at: now };
+  const detail = { ...reply.data, done: () => void done(reply.data) };
+  return { reply, taken: !dispatchEvent(new CustomEvent("clock:pay", { detail, cancelable: true })) };
+}
+
+/** Asks until `state()` of the order is not `open` any more: `paid`, `checking` or `gone`; `open` when nothing has come
+ *  after half a minute. */
+export async function confirm(paid, round, poll, state) {
+  const mine = { uid: session.caller?.uid, order_no: paid.order_no, round };
+  tab.set(PAYING, mine);
+  let found = "open";
+  for (let tries = 0; tries < CONFIRM_TRIES && mine.uid === session.caller?.uid; tries++) {
+    await poll();
+    found = state(mine);
+    if (found !== "open") break;
+    await sleep(CONFIRM_MS * (0.8 + 0.4 * Math.random()));
+  }
+  if (mine.uid === session.caller?.uid) tab.set(PAYING, null);
+  return found;
+}
