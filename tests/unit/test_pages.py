@@ -75,6 +75,29 @@ def test_a_document_has_a_version_of_its_own() -> None:
     assert "{{" not in prod.html
 
 
+HOSTS = "https://a.example http://localhost:8443"
+
+
+def test_named_origins_may_frame_the_players_page_and_nothing_else() -> None:
+    with client(origins=HOSTS) as hosted:
+        page, others = hosted.get("/"), [hosted.get(path) for path in ("/ops", "/web/ops.js")]
+    assert f"frame-ancestors {HOSTS};" in page.headers["content-security-policy"]
+    assert "x-frame-options" not in page.headers
+    for other in others:
+        assert "frame-ancestors 'none';" in other.headers["content-security-policy"]
+        assert other.headers["x-frame-options"] == "DENY"
+
+
+def test_wechats_script_is_allowed_only_where_a_mini_program_pays(prod: Client) -> None:
+    assert "wx.qq.com" not in prod.get("/").headers["content-security-policy"] + prod.get("/").text
+    with client(miniprogram_pay="/pages/pay") as page:
+        policy = page.get("/").headers["content-security-policy"]
+        text = page.get("/").text
+    (source,) = re.findall(r"https://res\.wx\.qq\.com/\S+\.js", policy)
+    assert f"script-src {source} 'sha256-" in policy
+    assert f'<template id="wechat"><script src="{source}"></script></template>' in text
+
+
 def test_types(prod: Client) -> None:
     for path, content_type in (("/", "text/html"), ("/web/ops.js", "text/javascript"), ("/web/page.css", "text/css")):
         assert prod.get(path).headers["content-type"] == f"{content_type}; charset=utf-8"
