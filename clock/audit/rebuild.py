@@ -4,6 +4,7 @@ A shard's round hash is written last: until then every verb of that shard answer
 that was drained. A shard that is in Redis is left alone.
 """
 
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -53,17 +54,24 @@ async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
     if used is None or not used["used"]:
         return []
     await redis.delete(name)
+    await _fill_flags(redis, name, service.store.stream("rebuild_flags"))
+    for round_ in await live_rounds(service):  # the oldest first: the latest result counts
+        if round_.state == "void":
+            await _fill_flags(redis, name, service.store.stream("rebuild_flags_of_void", day=round_.day))
+    await redis.hset(name, "open", 1)
+    log.info("flags_rebuilt")
+    return ["users"]
+
+
+async def _fill_flags(redis: Commands, name: str, users: AsyncIterator[dict[str, Any]]) -> None:
     chunk: dict[int, str] = {}
-    async for user in service.store.stream("rebuild_flags", keep_seconds=keys.KEEP_MS // 1000):
+    async for user in users:
         chunk[user["uid"]] = flags_of(user)
         if len(chunk) == CHUNK:
             await redis.hset(name, mapping=chunk)
             chunk = {}
     if chunk:
         await redis.hset(name, mapping=chunk)
-    await redis.hset(name, "open", 1)
-    log.info("flags_rebuilt")
-    return ["users"]
 
 
 async def rebuild_round(service: Service, connection: Connection, day: date) -> list[str]:

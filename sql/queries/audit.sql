@@ -26,15 +26,14 @@ SELECT shard, fen FROM packets WHERE day = %(day)s ORDER BY shard, index
 -- flags_used: Whether Redis must have flags of users: there is a switch, an acknowledgement, or a result.
 SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0 OR (state = 'void' AND members > 0)) AS used
 
--- rebuild_flags: The flags of all users, for Redis. A void round is the latest result as long as Redis keeps its keys.
+-- rebuild_flags: The flags of all users, for Redis.
 SELECT coalesce(f.uid, s.uid) AS uid, coalesce(f.remind, false) AS remind, s.last_day, f.acked_day
-FROM flags f FULL JOIN (
-    SELECT uid, max(last_day) AS last_day FROM (
-        SELECT uid, last_day FROM standings
-        UNION ALL
-        SELECT m.uid, r.day FROM rounds r CROSS JOIN LATERAL (SELECT uid FROM members WHERE day = r.day) AS m
-        WHERE r.state = 'void' AND (r.finished_at IS NULL OR r.finished_at > now() - make_interval(secs => %(keep_seconds)s))
-    ) AS results GROUP BY uid) AS s ON s.uid = f.uid
+FROM flags f FULL JOIN standings s ON s.uid = f.uid
+
+-- rebuild_flags_of_void: The flags of users whose latest result is a void round, for Redis.
+SELECT m.uid, coalesce(f.remind, false) AS remind, m.day AS last_day, f.acked_day
+FROM members m LEFT JOIN flags f ON f.uid = m.uid LEFT JOIN standings s ON s.uid = m.uid
+WHERE m.day = %(day)s AND coalesce(s.last_day < m.day, true)
 
 -- count_steps: How many users of each shard took which step of a round.
 SELECT shard, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2

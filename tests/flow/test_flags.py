@@ -173,5 +173,5 @@ async def test_an_entry_that_is_read_again_late_does_not_turn_the_switch_back(sh
         await outbox.drain(service.store, redis, keys.USERS, 0)
         await redis.xadd(stream, first)
         await outbox.drain(service.store, redis, keys.USERS, 0)
-        rows = await service.store.all("rebuild_flags", keep_seconds=1)
+        rows = await service.store.all("rebuild_flags")
         assert [(row["uid"], row["remind"]) for row in rows] == [(1, False)]

@@ -63,6 +63,11 @@ def test_the_question_for_the_summary_is_at_the_beginning_of_the_document(prod: 
     assert len(gzip.compress(text[: text.index("first.early = {")].encode())) < 3_000
 
 
+def test_the_page_knows_no_rules_of_the_process() -> None:
+    other = Settings(env="prod", stake_fen=250, timezone="Asia/Tokyo", check_in_opens="04:00")
+    assert document(other) == document(Settings(env="prod"))
+
+
 def test_a_document_has_a_version_of_its_own() -> None:
     prod, dev = document(Settings(env="prod")), document(Settings(env="dev"))
     assert f'data-page="{prod.version}"' in prod.html

@@ -20,7 +20,10 @@ from tests.model.world import new_world
 pytestmark = pytest.mark.long
 
 MEMBERS = 20_000
-STREAMED = ("rebuild_users", "rebuild_payments", "rebuild_packets", "rebuild_flags")
+STREAMED = (
+    *("rebuild_users", "rebuild_payments", "rebuild_checking", "rebuild_packets"),
+    *("rebuild_flags", "rebuild_flags_of_void"),
+)
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
