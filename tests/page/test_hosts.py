@@ -167,7 +167,7 @@ async def test_the_host_hears_of_a_token_that_is_not_good_any_more(
     spoilt = (await game.token(uid))[:-4] + "AAAA"
     await page.evaluate("who => say('clock:token', who)", {"token": spoilt, **person(uid)})
     await heard(page, "clock:expired")
-    await button_is(frame, "guest")
+    await button_is(frame, "expired")
     await signs_in(page, game, uid)
     await button_is(frame, "join")
 
