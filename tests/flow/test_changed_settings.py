@@ -73,6 +73,8 @@ SNAPSHOT = {
     "packet_cap_fen": 0,
     "lucky_count": 0,
     "lucky_bps": 0,
+    "bonus_fen": 0,
+    "campaign": None,
     "timezone": "Asia/Shanghai",
     "join_opens_ms": instant(DAY, "00:00"),
     "join_closes_ms": instant(DAY, "00:00") + 24 * 3_600_000,
