@@ -3,6 +3,7 @@
 The line is Chrome's preset *Slow 3G* (2 s before each answer, 400 kbit/s), the processor is six times slower.
 """
 
+import asyncio
 import os
 import shutil
 from collections.abc import Sequence
@@ -92,7 +93,9 @@ async def _opening(context: BrowserContext, address: str) -> Opening:
     await session.send("Network.emulateNetworkConditions", SLOW_3G)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
     await page.goto(address, wait_until="commit", timeout=60_000)
-    worked = await (await page.wait_for_function("window.worked", timeout=60_000)).json_value()
+    async with asyncio.timeout(60):
+        while not (worked := await page.evaluate("window.worked ?? 0")):
+            await asyncio.sleep(0.05)
     sizes = [size for size in received if size > 0]  # the browser's own copies have none
     await page.wait_for_load_state("networkidle")
     await page.close()

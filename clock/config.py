@@ -1,6 +1,7 @@
 """Settings: one frozen struct, read once from the environment (``CLOCK_*``)."""
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -80,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Rate limit: requests without a token a second from one address to one API process; 0: none."""
     proxies: str = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7"
     """Networks of proxies, separated by spaces: what they say in ``X-Forwarded-For`` is believed."""
+    origins: str = ""
+    """Whose pages may call from a browser and frame the players' page, separated by spaces: ``https://example.org``."""
+    miniprogram_pay: Annotated[str, msgspec.Meta(pattern=r"^(/[0-9A-Za-z_-]+)*$")] = ""
+    """The page of a WeChat mini-program that takes payments, ``/pages/pay``; empty: there is none."""
     metrics_token: str = ""
     """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
     second_name_fen: Fen = 0
@@ -106,6 +111,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     claim_closes: TimeOfDay = "24:00"
     remind_at: TimeOfDay = "07:30"
     """On the check-in day. Not a rule of a round: a change applies at once."""
+
+    @property
+    def browser_origins(self) -> frozenset[bytes]:
+        """As a browser's ``Origin`` has them."""
+        return frozenset(self.origins.encode().split())
 
     @property
     def arq_url(self) -> str:
@@ -171,6 +181,7 @@ def _check(settings: Settings) -> None:
         raise BadSetting(f"CLOCK_TIMEZONE={settings.timezone!r} is not a time zone") from None
     _check_proxies(settings.proxies)
     _check_urls(settings)
+    _check_origins(settings.origins)
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
@@ -183,6 +194,19 @@ def _check_proxies(networks: str) -> None:
             ip_network(network)
     except ValueError as error:
         raise BadSetting(f"CLOCK_PROXIES must be networks separated by spaces: {error}") from None
+
+
+ORIGIN = re.compile(r"https?://(?:[0-9a-z-]+(?:\.[0-9a-z-]+)*|\[[0-9a-f:]+\])(?::[1-9]\d{0,4})?")
+"""As browsers write it: in lower case, a port that is not the scheme's own, and nothing after it."""
+
+
+def _check_origins(origins: str) -> None:
+    for origin in origins.split():
+        if not ORIGIN.fullmatch(origin) or origin.endswith({"https": ":443", "http": ":80"}[origin.partition(":")[0]]):
+            raise BadSetting(
+                f"CLOCK_ORIGINS={origin!r} is not an origin as browsers write it, like https://example.org: in lower "
+                "case, without a path, and without the port if it is the usual one"
+            )
 
 
 def _redis(url: str) -> None:

@@ -77,8 +77,12 @@ class RoundSettled(Final, frozen=True, kw_only=True):
     forfeited_fen: int
     fee_fen: int
     carried_in_fen: int
+    bonus_fen: int
+    """What the house added to the pot."""
     pot_fen: int
     carried_out_fen: int
+    bonus_back_fen: int
+    """What of the bonus went back, because nobody won."""
     smallest_fen: int | None
     """The smallest packet; null where nobody won."""
     largest_fen: int | None

@@ -40,6 +40,8 @@ class Clock(Litestar):
 
     lean: Mapping[bytes, LeanPath] = {}
     """By path."""
+    origins: frozenset[bytes] = frozenset()
+    """Whose pages may read the answers."""
     edge: Edge
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -114,6 +116,7 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt
         for path in handler.paths
     }
+    app.origins = settings.browser_origins
     app.edge = Edge(super(Clock, app).__call__, settings, dict(app.lean))
     return app
 

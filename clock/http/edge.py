@@ -14,6 +14,7 @@ from clock import metrics
 from clock.config import Settings
 from clock.domain.outcomes import Answer, envelope
 from clock.http.lane import Inside, LeanPath, Rate, answer, joined, spoken
+from clock.http.origins import allowed, answer_preflight, is_preflight, sharing
 from clock.http.refusals import Refused
 
 ONE_SPELLING = re.compile(rb"/|(?:/[A-Za-z0-9_.-]{1,100}){1,6}")
@@ -35,12 +36,20 @@ class Edge:
         self._lean = lean
         self._rate = Rate(settings.client_rate) if settings.client_rate else None
         self._ordinary = Inside(MOST_ORDINARY)
+        self._origins = settings.browser_origins
         self.call: Any = ProxyHeadersMiddleware(self._call, settings.proxies.split())  # type: ignore[arg-type]  # its own types of ASGI
 
     async def _call(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._origins:
+            headers = joined(scope["headers"])
+            origin = allowed(headers, self._origins)
+            if origin and is_preflight(scope["method"], headers):
+                await answer_preflight(send, origin)
+                return
+            send = sharing(send, origin)
         if scope["method"] == "HEAD":  # the server sends no body in answer to it
             scope = {**scope, "method": "GET"}
         try:

@@ -1,4 +1,8 @@
-"""The lean lane's part of the OpenAPI document. Litestar describes the ordinary handlers, this module the bare ones."""
+"""The OpenAPI document that the service serves, and that is kept as docs/openapi.json.
+
+Litestar says what the ordinary handlers take, the lane what its verbs take; what they answer is in
+:mod:`clock.http.schema`.
+"""
 
 import re
 from typing import Any
@@ -9,62 +13,123 @@ from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.handlers import ASGIRouteHandler
 
 from clock.http.lane import Endpoint
-from clock.http.wire import Envelope
+from clock.http.schema.paths import PATHS, TAGS, Path
+from clock.http.schema.responses import JSON, Schemas, responses, shapes, webhooks
 
-REPLIES = {
-    200: "The game's answer, yes or no",
-    400: "bad_request",
-    404: "order_not_found",
-    413: "too_large",
-    503: "busy, unavailable: safe to send again",
-}
-SECURED = {401: "unauthenticated, bad_signature", 403: "forbidden", 429: "slow_down"}
+ABOUT = """The service of an early-rise check-in game: stake today, get up tomorrow, share what the sleepers left.
 
+Money is whole fen (1 yuan = 100 fen). Instants are ms since the epoch, dates YYYY-MM-DD in the game's time zone.
+`code` is stable and for programs; `message` is for people. Every verb may be sent again with the same body.
+Fields may be added to any object: ignore those that you do not know."""
 
-def describe(app: Litestar) -> None:
-    """Add the bare routes to the document that ``app`` serves."""
-    document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
-    components = document.setdefault("components", {})
-    components.setdefault("securitySchemes", {})["bearer"] = {
+SCHEMES = {
+    "bearer": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-    }
+        "description": "Claims: `sub` (the uid as a text), `exp`, and `role` if it is not `user` (docs/embedding.md)",
+    },
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "webhook-signature",
+        "description": "Standard Webhooks, with `webhook-id` and `webhook-timestamp` (docs/platform.md)",
+    },
+}
+SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    "players": [{"bearer": []}],
+    "operators": [{"bearer": []}],
+    "callbacks": [{"signature": []}],
+}
+"""By tag. Prometheus' token is a setting's, not a user's."""
+
+
+IN_PATHS = {
+    "day": {"description": "The round, YYYY-MM-DD", "schema": {"type": "string", "format": "date"}},
+    "entry": {"description": "SHA-256 in hexadecimal", "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}},
+    "no": {
+        "description": "As `/ops/outgoing` lists it",
+        "schema": {"type": "string", "pattern": "^[0-9A-Za-z]{1,40}$"},
+    },
+    "uid": {"description": "The user", "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}},
+    "change": {"description": "As `/ops/rules` lists it", "schema": {"type": "integer", "minimum": 1}},
+    "event": {"description": "Its `webhook-id`", "schema": {"type": "string", "pattern": "^[0-9A-Za-z_]{1,64}$"}},
+}
+"""Parameters of paths, by name; their handlers take a text, and refuse what it should not be."""
+
+
+def text_of(app: Litestar) -> str:
+    """The document that ``app`` serves, in the order of names."""
+    document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
+    return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=1).decode() + "\n"
+
+
+def describe(app: Litestar) -> None:
+    """Complete the document that ``app`` serves."""
+    document = app.plugins.get(OpenAPIPlugin).provide_openapi_schema()
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    refusals: dict[str, Any] = {}
+    schemas.update(_schemas(shapes()))
     for route in app.routes:
         handler = getattr(route, "route_handler", None)
         if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt:
-            path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)
             for method, endpoint in handler.opt["lean"].endpoints.items():
-                operation = _operation(components, handler.name or "", method, endpoint, path)
-                document["paths"].setdefault(path, {})[method.lower()] = operation
+                document["paths"].setdefault(route.path, {})[method.lower()] = _taken(endpoint, schemas)
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if described := PATHS.get((method.upper(), path)):
+                methods[method] = _complete(described, operation, schemas, refusals)
+    schemas.pop("Envelope", None)  # what Litestar thinks that handlers answer
+    components.update(securitySchemes=SCHEMES, schemas=schemas, responses=refusals)
+    document["info"]["description"] = ABOUT
+    document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     document["paths"] = dict(sorted(document["paths"].items()))
+    document["webhooks"] = webhooks()
 
 
-def _operation(components: dict[str, Any], verb: str, method: str, endpoint: Endpoint, path: str) -> dict[str, Any]:
-    callback = path.startswith("/callbacks")
-    replies = {**REPLIES, **(SECURED if endpoint.secured else {401: "bad_signature"} if callback else {})}
-    reply = _schema(components, Envelope)
-    operation: dict[str, Any] = {
-        "operationId": f"{verb}_{method.lower()}",
-        "summary": verb,
-        "responses": {
-            str(status): {"description": text, "content": {"application/json": {"schema": reply}}}
-            for status, text in replies.items()
-        },
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "date"}}
-            for name in re.findall(r"\{(\w+)\}", path)
-        ],
+def _taken(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    """What a verb of the lane takes."""
+    kind = endpoint.request_type
+    if kind is None:
+        return {}
+    schemas.update(_schemas({kind}))
+    body = {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+    return {"requestBody": {"required": True, "content": {JSON: body}}}
+
+
+def _complete(path: Path, operation: dict[str, Any], schemas: Schemas, refusals: Schemas) -> dict[str, Any]:
+    """The operation with what the handler takes, and what the path answers."""
+    whole = {
+        "operationId": path.name,
+        "tags": [path.tag],
+        "summary": path.summary,
+        "description": path.description,
+        "security": SECURITY.get(path.tag),
+        "parameters": [_parameter(one) for one in operation.get("parameters", [])],
+        "requestBody": operation.get("requestBody"),
+        "responses": responses(path, schemas, refusals),
     }
-    if endpoint.secured:
-        operation["security"] = [{"bearer": []}]
-    if endpoint.request_type is not None:
-        body = _schema(components, endpoint.request_type)
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    return operation
+    return {name: value for name, value in whole.items() if value}
 
 
-def _schema(components: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
-    (reference,), schemas = msgspec.json.schema_components([kind], ref_template="#/components/schemas/{name}")
-    components.setdefault("schemas", {}).update(schemas)
-    return reference
+def _parameter(one: dict[str, Any]) -> dict[str, Any]:
+    """Without what is so by default."""
+    said = {name: value for name, value in one.items() if value is not False}
+    return {**said, **IN_PATHS.get(one["name"], {})} if one["in"] == "path" else said
+
+
+def _schemas(kinds: set[type[msgspec.Struct]]) -> Schemas:
+    in_order = sorted(kinds, key=lambda kind: kind.__name__)
+    _, schemas = msgspec.json.schema_components(in_order, ref_template="#/components/schemas/{name}")
+    assert schemas.keys() >= {kind.__name__ for kind in kinds}, "two shapes have one name"
+    return {name: _shown(schema) for name, schema in schemas.items()}
+
+
+def _shown(schema: dict[str, Any]) -> dict[str, Any]:
+    """The title is the component's name; line breaks in a docstring mean nothing; fields may be added."""
+    dropped = ("title", "additionalProperties") if schema.get("additionalProperties") is False else ("title",)
+    shown = {name: value for name, value in schema.items() if name not in dropped}
+    if text := shown.get("description"):
+        shown["description"] = re.sub(r"\s+", " ", text)
+    return shown

@@ -15,6 +15,7 @@ from litestar_offline_docs import core as offline_docs
 from clock.config import Settings
 from clock.http.lane import joined
 from clock.http.ops.runbook import runbook
+from clock.http.origins import hosted, markup
 from clock.http.refusals import Refused
 from clock.http.web.linker import FOLDER, linked, needed
 
@@ -94,12 +95,12 @@ def document(settings: Settings) -> Document:
     clock."""
     modules = ("page.js", "dev.js") if settings.env == "dev" else ("page.js",)
     old, first, style = ((FOLDER / name).read_text("utf-8") for name in ("old.js", "first.js", "page.css"))
-    parts = {"style": style, "old": old, "first": first, "script": linked(*modules)}
+    parts = {"style": style, "old": old, "first": first, "script": linked(*modules), "host": markup(settings)}
     html = (FOLDER / "index.html").read_text("utf-8")
     for name, text in parts.items():
         html = html.replace(f"{{{{{name}}}}}", text)
     scripts = " ".join(_hash(parts[name]) for name in ("old", "first", "script"))
-    lines = headers(scripts, _hash(style), KEPT)
+    lines = hosted(headers(scripts, _hash(style), KEPT), settings)
     version = hashlib.sha256((html + lines["content-security-policy"]).encode()).hexdigest()[:12]
     return Document(html.replace("{{page}}", version), lines, version)
 

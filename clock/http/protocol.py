@@ -293,8 +293,8 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def say(self, word: str, body: bytes, keep_alive: bool) -> None:
-        """Write a whole answer."""
+    def say(self, word: str, body: bytes, keep_alive: bool, more: bytes = b"") -> None:
+        """Write a whole answer. ``more``: header lines, each after a line break."""
         date = self.server_state.default_headers[0][1]
         end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
-        self.transport.write(b"%b%d%b%b" % (_head(word, date), len(body), end, body))
+        self.transport.write(b"%b%d%b%b%b" % (_head(word, date), len(body), more, end, body))

@@ -15,6 +15,7 @@ import uvicorn
 
 from clock.config import Settings
 from clock.http.lane import MAX_BODY, Call, LeanPath, inside
+from clock.http.origins import allowed, shared
 from clock.http.protocol import BETWEEN, IDLE_SECONDS, Protocol
 
 BACKLOG = 16_384
@@ -54,6 +55,7 @@ class LeanProtocol(Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._lean: dict[bytes, LeanPath] = getattr(self.app, "lean", {})
+        self._origins: frozenset[bytes] = getattr(self.app, "origins", frozenset())
 
     def begin(self) -> None:
         path = self._lean.get(self.url)
@@ -112,7 +114,8 @@ class LeanProtocol(Protocol):
     def answered(self, turn: Turn, word: str, body: bytes) -> None:
         turn.response_complete = True
         if not self.transport.is_closing():
-            self.say(word, body, turn.keep_alive)
+            more = shared(allowed(turn.call.headers, self._origins)) if self._origins else b""
+            self.say(word, body, turn.keep_alive, more)
             if not turn.keep_alive:  # the process stops
                 self.transport.close()
         self.on_response_complete()

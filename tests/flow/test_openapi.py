@@ -24,7 +24,9 @@ from schemathesis.specs.openapi.checks import (
 from clock.channels import webhooks
 from clock.config import Settings
 from clock.domain.outcomes import OUTCOMES
+from clock.http.schema.paths import PATHS
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
+from tests.document import check_reply, kept
 
 CONTRACT = {
     "POST": [
@@ -173,14 +175,39 @@ async def test_the_document_says_what_a_body_needs_and_who_may_send_it(api: Api)
                 assert body["properties"]["uid"]["type"] == "integer"
 
 
-async def test_every_refusal_in_the_document_has_a_word_that_is_sent_with_its_status(api: Api) -> None:
-    for path, methods in (await document(api))["paths"].items():
+async def test_the_kept_document_is_the_one_that_is_served(api: Api) -> None:
+    assert await document(api) == kept(), "clock openapi > docs/openapi.json"
+
+
+def test_every_answer_in_the_document_has_words_that_are_sent_with_its_status() -> None:
+    components = kept()["components"]
+    for path, methods in kept()["paths"].items():
         for method, operation in methods.items():
             for status, reply in operation["responses"].items():
-                words = set(re.findall(r"[a-z_]+", reply["description"])) & OUTCOMES.keys()
-                if path.startswith(("/api/", "/ops/", "/callbacks/")) and status != "200":
-                    assert words, (path, method, status)
-                    assert {OUTCOMES[word].http for word in words} == {int(status)}, (path, method, status)
+                reply = components["responses"][reply["$ref"].rpartition("/")[2]] if "$ref" in reply else reply
+                schema = reply["content"].get("application/json", {}).get("schema", {})
+                for name in re.findall(r"#/components/schemas/(\w+)", str(schema)):
+                    properties = components["schemas"][name]["properties"]
+                    if {"code", "message"} <= properties.keys():
+                        words, where = properties["code"]["enum"], (path, method, status)
+                        assert {OUTCOMES[word].http for word in words} == {int(status)}, where
+                        assert {OUTCOMES[word].status for word in words} == {properties["status"]["const"]}, where
+
+
+def test_every_word_can_be_answered_somewhere() -> None:
+    words = {word for path in PATHS.values() for word in path.words}
+    assert OUTCOMES.keys() - words == {"method_not_allowed"}  # of no path that is described
+
+
+def test_examples_are_what_would_be_answered() -> None:
+    found = 0
+    for path, methods in kept()["paths"].items():
+        for method, operation in methods.items():
+            content = operation["responses"]["200"]["content"].get("application/json", {})
+            for example in content.get("examples", {}).values():
+                found += 1
+                check_reply(method, path, 200, example["value"])
+    assert found > 5
 
 
 @pytest.fixture

@@ -135,7 +135,9 @@ async def test_what_cannot_be_played_is_said_and_a_day_that_is_open_is_named(vis
     await expect(page.locator("#rule-check_in_opens")).to_have_value("04:00")  # what was typed stays
 
 
-async def test_a_player_is_told_of_tomorrow_and_gets_the_round_that_was_promised(house: House) -> None:
+async def test_a_player_is_told_of_tomorrow_and_gets_the_round_that_was_promised(
+    visits: Callable[..., Any], house: House
+) -> None:
     token, day = await house.token(99, "operator"), TODAY + timedelta(20)
     plan = {"first_day": str(day), "last_day": str(day), "changes": {"stake_fen": 300}, "bonus_fen": 5_000}
     name = {"zh": "夏至", "en": "Midsummer"}
@@ -157,3 +159,13 @@ async def test_a_player_is_told_of_tomorrow_and_gets_the_round_that_was_promised
     await house.settled(day)
     figures = (await house.send("GET", f"/api/rounds/{day}"))["data"]
     assert (figures["bonus"], figures["pot"], figures["rules"]["campaign"]) == (5_000, 5_000, name)
+
+    someone: Visitor = await visits(size=PHONE, language="en")
+    await someone.opens(None)
+    await expect(someone.page.locator("#round-day")).to_have_text(str(day))
+    await someone.page.locator("#round-card summary").click()
+    await someone.page.locator("#fair-check").click()
+    await expect(someone.page.locator("#fair-said")).to_have_text("It agrees to the cent")
+    await expect(someone.page.locator("#fair-steps")).to_contain_text(
+        "Shared ¥50 = forfeited stakes ¥0 − fee ¥0 + carried in ¥0 + bonus ¥50"
+    )

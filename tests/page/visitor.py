@@ -100,8 +100,8 @@ class House:
 
 
 @asynccontextmanager
-async def house(data_dir: Path) -> AsyncIterator[House]:
-    settings = Settings(env="dev", port=0, data_dir=data_dir, api_workers=1)
+async def house(data_dir: Path, **changes: Any) -> AsyncIterator[House]:
+    settings = Settings(env="dev", port=0, data_dir=data_dir, api_workers=1, **changes)
     async with running(settings, quiet=True) as urls, aiohttp.ClientSession() as session:
         yield House(urls["page"], urls["redis_url"], session)
 

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HOUSE = ROOT / "clock"
 FILES = sorted(HOUSE.rglob("*.py"))
-ALL_FILES = sorted(path for place in ("clock", "tests", "bench") for path in (ROOT / place).rglob("*.py"))
+ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for path in (ROOT / place).rglob("*.py"))
 
 ORDER = [
     "domain",

@@ -63,11 +63,39 @@ def test_the_question_for_the_summary_is_at_the_beginning_of_the_document(prod: 
     assert len(gzip.compress(text[: text.index("first.early = {")].encode())) < 3_000
 
 
+def test_the_page_knows_no_rules_of_the_process() -> None:
+    other = Settings(env="prod", stake_fen=250, timezone="Asia/Tokyo", check_in_opens="04:00")
+    assert document(other) == document(Settings(env="prod"))
+
+
 def test_a_document_has_a_version_of_its_own() -> None:
     prod, dev = document(Settings(env="prod")), document(Settings(env="dev"))
     assert f'data-page="{prod.version}"' in prod.html
     assert prod.version != dev.version
     assert "{{" not in prod.html
+
+
+HOSTS = "https://a.example http://localhost:8443"
+
+
+def test_named_origins_may_frame_the_players_page_and_nothing_else() -> None:
+    with client(origins=HOSTS) as hosted:
+        page, others = hosted.get("/"), [hosted.get(path) for path in ("/ops", "/web/ops.js")]
+    assert f"frame-ancestors {HOSTS};" in page.headers["content-security-policy"]
+    assert "x-frame-options" not in page.headers
+    for other in others:
+        assert "frame-ancestors 'none';" in other.headers["content-security-policy"]
+        assert other.headers["x-frame-options"] == "DENY"
+
+
+def test_wechats_script_is_allowed_only_where_a_mini_program_pays(prod: Client) -> None:
+    assert "wx.qq.com" not in prod.get("/").headers["content-security-policy"] + prod.get("/").text
+    with client(miniprogram_pay="/pages/pay") as page:
+        policy = page.get("/").headers["content-security-policy"]
+        text = page.get("/").text
+    (source,) = re.findall(r"https://res\.wx\.qq\.com/\S+\.js", policy)
+    assert f"script-src {source} 'sha256-" in policy
+    assert f'<template id="wechat"><script src="{source}"></script></template>' in text
 
 
 def test_types(prod: Client) -> None:

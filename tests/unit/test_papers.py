@@ -155,7 +155,7 @@ def test_every_metric_and_every_alarm_has_a_row_for_operators() -> None:
     assert missing | (alarms - rows) == set()
 
 
-FILE = re.compile(r"`((?:clock|tests|bench|lua|sql|docs|requirements)/[\w/.-]+\.\w+)`")
+FILE = re.compile(r"`((?:clock|tests|bench|examples|lua|sql|docs|requirements)/[\w/.-]+\.\w+)`")
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))

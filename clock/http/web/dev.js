@@ -78,6 +78,7 @@ till.setAttribute("aria-labelledby", "till-title");
 document.body.append(till);
 
 addEventListener("clock:pay", (event) => {
+  if (event.defaultPrevented) return; // a host takes it
   event.preventDefault();
   const { order_no, amount, done } = event.detail;
   const title = make("h2", "", "Sandbox");
@@ -120,4 +121,4 @@ function mark() {
 }
 events.addEventListener("caller", mark);
 if (session.caller) mark();
-else become(USERS[0]);
+else if (parent === window) become(USERS[0]); // in a frame the host says who it is

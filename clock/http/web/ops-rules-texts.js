@@ -1,6 +1,6 @@
 /** Every sentence about the book of rules on the operators' page, in Chinese and English. */
 
-import { language } from "/web/texts.js";
+import { tongue } from "/web/texts.js";
 
 const ZH = {
   rules: "规则", rules_text: "还没有开放的轮次按这里的规则开放；已经开放的轮次不再改变。后排定的优先，有期限的优先于默认。",
@@ -32,7 +32,7 @@ const EN = {
 
 /** A sentence in the chosen language; `{0}`, `{1}`, … are filled in. */
 export function r(name, ...values) {
-  const text = (language === "en" ? EN : ZH)[name] ?? name;
+  const text = (tongue.language === "en" ? EN : ZH)[name] ?? name;
   return text.replace(/\{(\d)\}/g, (_, i) => values[i]);
 }
 

@@ -5,7 +5,7 @@ import { ask, read } from "/web/ops-api.js";
 import { confirm } from "/web/ops-ask.js";
 import { r, translateRules } from "/web/ops-rules-texts.js";
 import * as servertime from "/web/servertime.js";
-import { language, price } from "/web/texts.js";
+import { price, tongue } from "/web/texts.js";
 
 const DAY_MS = 24 * 3600_000;
 const SHOWN_DAYS = 31;
@@ -30,7 +30,7 @@ const spanOf = ({ first_day, last_day }) => (!last_day ? r("from_on", first_day)
 
 function worth(name, value) {
   if (value === null) return "–";
-  if (name === "campaign") return value[language === "en" ? "en" : "zh"];
+  if (name === "campaign") return value[tongue.language === "en" ? "en" : "zh"];
   return name.endsWith("_fen") ? price(value) : Array.isArray(FIELDS[name]) ? r(value) : String(value);
 }
 
@@ -97,8 +97,8 @@ find("rules-preview-end").addEventListener("click", () => move(from));
 
 /** The questions of the form, once a language; what was typed stays. */
 function fields() {
-  if (find("rules-fields").dataset.lang === language) return;
-  find("rules-fields").dataset.lang = language;
+  if (find("rules-fields").dataset.lang === tongue.language) return;
+  find("rules-fields").dataset.lang = tongue.language;
   const typed = Object.fromEntries(Object.keys(FIELDS).map((name) => [name, find(`rule-${name}`)?.value ?? ""]));
   find("rules-fields").replaceChildren(...FIRST.map(field));
   find("rules-more").replaceChildren(...Object.keys(FIELDS).filter((name) => !FIRST.includes(name)).map(field));

@@ -3,6 +3,7 @@
 import { Later, Lost, askSummary, events, orNull, persist, session, sleep, takeFromAddress, verb } from "/web/api.js";
 import * as check from "/web/check.js";
 import { find, put } from "/web/dom.js";
+import { connectHost } from "/web/host.js";
 import { device } from "/web/kept.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
@@ -363,6 +364,7 @@ find("tongue").dataset.t = "other";
 takeFromAddress();
 events.addEventListener("caller", another);
 addEventListener("hashchange", takeFromAddress);
+connectHost();
 tell();
 if (history.state?.view) look(history.state.view);
 // The cards come all at once, instead of pushing one another down as the answers arrive.

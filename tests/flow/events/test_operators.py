@@ -60,7 +60,7 @@ async def test_an_event_that_was_given_up_or_sent_is_sent_again(
     for _ in range(2):  # a retry of the request is safe
         assert await again(api, "lost", role=role) == (200, "event_due")
     [row] = await of.rows("SELECT reason FROM events WHERE id = 'lost'")
-    assert row["reason"] == f"{role} {BOSS}: repaired"
+    assert row["reason"] == ("" if role == "operator" else "service ") + f"{BOSS}: repaired"
     assert await again(api, "taken", role=role) == (200, "event_due")
     await work(of)
     assert receiver.ids[4:] == ["new", "lost", "taken"], "after what waits, so that it holds up nothing"

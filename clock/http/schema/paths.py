@@ -1,0 +1,357 @@
+"""Every path of the service: what it is for, which words it answers, and what data comes with each.
+
+The home of *which words can a verb answer*; what a word means is in :data:`clock.domain.outcomes.OUTCOMES`.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from clock.http.schema import live, operators, persons, players, rulebook
+from clock.http.schema.players import Nothing
+
+Tag = Literal["players", "public", "callbacks", "operators", "health", "development"]
+
+TAGS: dict[Tag, str] = {
+    "players": "A user's verbs and reads. The token is the user's, or a service's, which may act for any uid.",
+    "public": "Reads without a token. Their answers say how long they may be kept.",
+    "callbacks": "Payments, as the provider reports them.",
+    "operators": "For tokens with the role operator.",
+    "health": "For load balancers and Prometheus.",
+    "development": "Only where `CLOCK_ENV=dev`; elsewhere these paths do not exist.",
+}
+
+_BUSY = ("busy", "unavailable", "internal")
+REFUSALS: dict[Tag, tuple[str, ...]] = {
+    "players": ("bad_request", "unauthenticated", "forbidden", "too_large", "slow_down", *_BUSY),
+    "public": ("bad_request", "too_large", "slow_down", *_BUSY),
+    "callbacks": ("bad_request", "bad_signature", "too_large", *_BUSY),
+    "operators": ("bad_request", "unauthenticated", "forbidden", "too_large", "slow_down", *_BUSY),
+    "health": (),
+    "development": ("bad_request", "too_large", "slow_down", *_BUSY),
+}
+"""What any path of a kind may answer besides its own words."""
+
+
+class Says(Struct, frozen=True):
+    """Words that come with the same data. ``example``: such data."""
+
+    words: tuple[str, ...]
+    data: type[Struct] = Nothing
+    example: dict[str, Any] | None = None
+
+
+class Path(Struct, frozen=True):
+    """A method of a path. ``bare``: by HTTP status, what it answers without the envelope: data, or another type of
+    content."""
+
+    name: str
+    tag: Tag
+    summary: str
+    says: tuple[Says, ...] = ()
+    description: str = ""
+    bare: dict[int, type[Struct] | str] = {}
+
+    @property
+    def words(self) -> set[str]:
+        return {word for one in self.says for word in one.words} | set(REFUSALS[self.tag])
+
+
+_OF_ROUND = Says(("round_not_found",), operators.OfRound)
+_UNKNOWN_ROUND = Says(("round_not_found",))
+_SECOND = Says(("second_name_needed",), persons.SecondName)
+_DIFFER = Says(("books_differ",), operators.BooksDiffer)
+
+PLAYERS = {
+    ("POST", "/api/summary"): Path(
+        "summary",
+        "players",
+        "The home page as the user sees it",
+        (Says(("ok",), players.Summary),),
+        "`extra` is kept as the user's profile.",
+    ),
+    ("POST", "/api/join"): Path(
+        "join",
+        "players",
+        "Order a place in today's round",
+        (
+            Says(
+                ("ordered", "order_pending"),
+                players.Ordered,
+                {
+                    "order_id": 2507014340608001,
+                    "order_no": "TTC0eb00000000001yUTrR3KipTq7",
+                    "amount": 100,
+                    "pay": {"channel": "platform", "order_no": "TTC0eb00000000001yUTrR3KipTq7", "amount": 100},
+                },
+            ),
+            Says(("already_joined", "settle_first", "profile_required", "join_closed", "voided")),
+        ),
+        "The payment makes the user a member. Joining again before paying answers the same order. `mobile`, `nickname` "
+        "and `openId` are required.",
+    ),
+    ("POST", "/api/check-in/status"): Path(
+        "check_in_status",
+        "players",
+        "Whether the user has checked in today",
+        (Says(("ok",), players.CheckInStatus, {"is_check_in": 1}),),
+    ),
+    ("POST", "/api/check-in"): Path(
+        "check_in",
+        "players",
+        "Check in to the round whose check-in day is today",
+        (
+            Says(("checked_in", "already_checked_in"), players.Pool, {"money": 12300}),
+            Says(("too_early", "too_late", "not_joined", "voided")),
+        ),
+    ),
+    ("POST", "/api/claim"): Path(
+        "claim",
+        "players",
+        "Claim the red packet of the round whose check-in day is today",
+        (
+            Says(
+                ("claimed", "already_claimed"),
+                players.Claimed,
+                {"assign": {"money": 57, "stake": 100, "total": 157}},
+            ),
+            Says(("too_early", "not_settled", "not_joined", "not_checked_in", "voided")),
+        ),
+        "`not_settled` is worth retrying.",
+    ),
+    ("POST", "/api/remind"): Path(
+        "remind",
+        "players",
+        "Switch the reminder",
+        (Says(("ok",), players.Remind, {"is_remind": 1}),),
+    ),
+    ("POST", "/api/alert/ack"): Path(
+        "ack_alert",
+        "players",
+        "The result has been seen",
+        (Says(("ok",), players.Alert, {"is_alert": 0}),),
+    ),
+    ("GET", "/api/me"): Path("me", "players", "The user's sums", (Says(("ok",), players.Me),)),
+    ("GET", "/api/me/history"): Path(
+        "history", "players", "The user's movements of money", (Says(("ok",), players.History),)
+    ),
+    ("GET", "/api/me/yesterday"): Path(
+        "yesterday",
+        "players",
+        "The user in the round whose check-in day is today",
+        (Says(("ok",), players.Yesterday),),
+    ),
+    ("GET", "/api/me/place/{day}"): Path(
+        "place",
+        "players",
+        "Which packet of a round's list is the user's",
+        (Says(("ok",), players.Place), Says(("not_found", "not_settled"))),
+    ),
+}
+
+PUBLIC = {
+    ("GET", "/api/summary"): Path(
+        "guests_summary", "public", "The home page as a guest sees it", (Says(("ok",), players.Summary),)
+    ),
+    ("GET", "/api/talents"): Path(
+        "talents", "public", "The best of the last settled round", (Says(("ok",), players.Talents),)
+    ),
+    ("GET", "/api/board"): Path("board", "public", "Users by total income", (Says(("ok",), players.Board),)),
+    ("GET", "/api/rounds/{day}"): Path(
+        "public_round",
+        "public",
+        "A round's figures",
+        (Says(("ok",), players.PublicRound), Says(("not_found",))),
+    ),
+    ("GET", "/api/rounds/{day}/packets"): Path(
+        "packets",
+        "public",
+        "A settled round's packets",
+        (Says(("ok",), players.Packets), Says(("not_found", "not_settled"))),
+    ),
+}
+
+CALLBACKS = {
+    ("POST", "/callbacks/platform"): Path(
+        "pay_platform",
+        "callbacks",
+        "A payment of an order",
+        (
+            Says(("paid", "already_paid", "refund_due")),
+            Says(("amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
+        ),
+        "Signed as Standard Webhooks say. Retry with the same body and a fresh signature until the answer is 2xx. What "
+        "is refused after the signature is kept for an operator (docs/platform.md).",
+    ),
+}
+
+OPERATORS = {
+    ("GET", "/ops/live"): Path("live", "operators", "What happens now, and the alarms", (Says(("ok",), live.Live),)),
+    ("GET", "/ops/rounds/{day}"): Path(
+        "operators_round", "operators", "A round", (Says(("ok",), operators.OperatorsRound), _UNKNOWN_ROUND)
+    ),
+    ("POST", "/ops/rounds/{day}/settle"): Path(
+        "settle",
+        "operators",
+        "Settle a round that is due",
+        (Says(("settled", "not_due", "round_void"), operators.OfRound), _OF_ROUND, _DIFFER),
+    ),
+    ("POST", "/ops/rounds/{day}/void"): Path(
+        "void",
+        "operators",
+        "Call a round off: every stake is refunded",
+        (Says(("ok", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER),
+    ),
+    ("POST", "/ops/rounds/{day}/extend"): Path(
+        "extend",
+        "operators",
+        "Make the check-in of an open round longer",
+        (Says(("extended", "check_in_closed", "too_long"), operators.OfRound), _OF_ROUND),
+    ),
+    ("GET", "/ops/steps/{day}"): Path(
+        "steps", "operators", "A round by the minute", (Says(("ok",), operators.Steps), _UNKNOWN_ROUND)
+    ),
+    ("GET", "/ops/reconcile/{day}"): Path(
+        "reconciled",
+        "operators",
+        "The last comparison of a round's books",
+        (Says(("ok", "books_agree", "books_differ"), operators.LastReports), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/rounds/{day}/export"): Path(
+        "export",
+        "operators",
+        "A round's books as CSV",
+        (_UNKNOWN_ROUND,),
+        "In UTF-8 with a byte order mark. A file that breaks off is not whole.",
+        bare={200: "text/csv"},
+    ),
+    ("POST", "/ops/reconcile/{day}"): Path(
+        "reconcile",
+        "operators",
+        "Compare Redis, books, ledger, manifest and bill now",
+        (Says(("books_agree", "books_differ"), operators.Reports), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/outgoing"): Path(
+        "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage),)
+    ),
+    ("POST", "/ops/outgoing/{no}/again"): Path(
+        "again",
+        "operators",
+        "Send a failed refund or payout again",
+        (
+            Says(("sent_again",), persons.SentAgain),
+            Says(("not_final",), persons.NotFinal),
+            Says(("balance_short", "not_failed")),
+            _SECOND,
+        ),
+        "A refund under its number, a payout under a new one, out of the user's balance.",
+    ),
+    ("POST", "/ops/outgoing/{no}/acknowledge"): Path(
+        "acknowledge",
+        "operators",
+        "A failed refund or payout was seen to",
+        (Says(("acknowledged",), persons.Acknowledged), Says(("not_failed",))),
+        "It rings no longer. The money stays in the user's balance.",
+    ),
+    ("GET", "/ops/rules"): Path(
+        "rules", "operators", "The book of rules, and what days will be like", (Says(("ok",), rulebook.Rulebook),)
+    ),
+    ("POST", "/ops/rules"): Path(
+        "plan_rules",
+        "operators",
+        "Plan other rules for days whose round does not exist yet",
+        (
+            Says(("planned",), rulebook.Planned),
+            Says(("ok",), rulebook.Preview),
+            Says(("rules_too_late", "rules_misfit", "rules_full"), rulebook.RulesRefused),
+            _SECOND,
+        ),
+        "With `preview` it only says what the days would be like. The same again is the same change.",
+    ),
+    ("POST", "/ops/rules/{change}/take-back"): Path(
+        "take_back_rules",
+        "operators",
+        "Take a change back, as long as no round was opened by it",
+        (
+            Says(("taken_back",), rulebook.TakenBack),
+            Says(("rules_too_late", "rules_misfit"), rulebook.RulesRefused),
+            Says(("change_not_found",)),
+        ),
+    ),
+    ("GET", "/ops/find"): Path(
+        "find", "operators", "Users by a number that they can tell", (Says(("ok",), persons.Persons),)
+    ),
+    ("GET", "/ops/people/{uid}"): Path(
+        "story", "operators", "A user's story", (Says(("ok",), persons.Story), Says(("person_not_found",)))
+    ),
+    ("GET", "/ops/lookalikes/{day}"): Path(
+        "lookalikes",
+        "operators",
+        "Members of a round who look alike",
+        (Says(("ok",), persons.Lookalikes), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/actions"): Path("actions", "operators", "What operators did", (Says(("ok",), persons.Acts),)),
+    ("GET", "/ops/unanswered/{day}"): Path(
+        "unanswered",
+        "operators",
+        "Unpaid orders about which the channel gave no answer",
+        (Says(("ok",), operators.UnansweredPage), _UNKNOWN_ROUND),
+    ),
+    ("GET", "/ops/events"): Path(
+        "events",
+        "operators",
+        "Events for hosts",
+        (Says(("ok",), operators.EventsPage),),
+        "Also for tokens with the role service.",
+    ),
+    ("POST", "/ops/events/{event}/again"): Path(
+        "event_again",
+        "operators",
+        "Send an event again, under its id",
+        (Says(("event_due",), operators.EventDue), Says(("event_not_found",))),
+        "Also for tokens with the role service.",
+    ),
+    ("GET", "/ops/quarantine"): Path(
+        "quarantine", "operators", "Signed callbacks that were not credited", (Says(("ok",), operators.QuarantinePage),)
+    ),
+    ("POST", "/ops/quarantine/{entry}/release"): Path(
+        "release",
+        "operators",
+        "Decide about a quarantined callback",
+        (
+            Says(("released", "already_released"), operators.Decision),
+            Says(("cannot_release",), operators.CannotRelease),
+            Says(("quarantined_not_found",)),
+            _SECOND,
+        ),
+    ),
+}
+
+OTHERS = {
+    ("GET", "/healthz"): Path("healthz", "health", "The process lives", bare={200: live.Alive}),
+    ("GET", "/readyz"): Path(
+        "readyz", "health", "Whether the process should get traffic", bare={200: live.Ready, 503: live.Ready}
+    ),
+    ("GET", "/metrics"): Path(
+        "metrics",
+        "health",
+        "For Prometheus",
+        (Says(("unauthenticated", "slow_down", "busy", "internal")),),
+        "With `CLOCK_METRICS_TOKEN` it wants that as a bearer token.",
+        bare={200: "text/plain"},
+    ),
+    ("PUT", "/dev/time"): Path("move_time", "development", "Move the game's clock", (Says(("ok",), live.Moved),)),
+    ("DELETE", "/dev/time"): Path("real_time", "development", "Back to the real time", (Says(("ok",), live.Moved),)),
+    ("POST", "/dev/token"): Path("dev_token", "development", "A token", (Says(("ok",), live.Token),)),
+    ("POST", "/dev/pay"): Path(
+        "dev_pay",
+        "development",
+        "Let the sandbox provider pay an order",
+        (
+            Says(("paid", "already_paid", "refund_due")),
+            Says(("amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
+        ),
+    ),
+}
+
+PATHS: dict[tuple[str, str], Path] = {**PLAYERS, **PUBLIC, **CALLBACKS, **OPERATORS, **OTHERS}

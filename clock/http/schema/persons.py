@@ -1,0 +1,167 @@
+"""The data of answers to operators about persons, about what operators did, and about what is sent again."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from clock.game.events import PaymentOutcome
+from clock.http.schema.players import Info
+
+MovementState = Literal["owed", "unknown", "processing", "done", "failed"]
+
+
+class Person(Struct):
+    uid: int
+    nickname: str | None
+    mobile: Annotated[str, Meta(description="Masked, except for who may move money")]
+    open_id: str | None
+    last_day: Annotated[str | None, Meta(description="The last round in the standings, YYYY-MM-DD")]
+
+
+class Persons(Struct):
+    items: Annotated[list[Person], Meta(description="At most 20")]
+
+
+class PersonsRound(Struct):
+    """What a user did in a round; instants in ms since the epoch."""
+
+    day: str
+    order_no: str
+    amount_fen: int
+    open_id: str
+    ordered_ms: int
+    stake_fen: int | None
+    late: bool | None
+    member_ms: int | None
+    checked_in_ms: int | None
+    rank: Annotated[int | None, Meta(description="Among the winners of the shard, from 1")]
+    packet_fen: int | None
+    claimed_by: Literal["user", "system"] | None
+    claimed_ms: int | None
+
+
+class PersonsPayment(Struct):
+    day: str
+    order_no: str
+    transaction_id: str
+    amount_fen: int
+    paid_at_ms: int
+    at_ms: Annotated[int, Meta(description="When it was heard of, ms since the epoch")]
+    outcome: PaymentOutcome
+    channel: str
+
+
+class PersonsOutgoing(Struct):
+    """A payout or a refund."""
+
+    day: str
+    no: str
+    sent_as: Annotated[str, Meta(description="The number that the provider knows")]
+    kind: Literal["payout", "refund"]
+    amount_fen: int
+    state: MovementState
+    attempts: int
+    reason: str | None
+    order_no: str | None
+    again: Annotated[int, Meta(description="How often it had failed before")]
+    handled: Literal["again", "acknowledged"] | None
+    at_ms: int
+    ended_ms: int | None
+
+
+class PersonsCallback(Struct):
+    """A quarantined callback."""
+
+    id: str
+    day: str
+    at_ms: int
+    reason: str
+    order_no: str
+    action: Annotated[Literal["refund", "dismiss"] | None, Meta(description="The decision; null: it waits for one")]
+
+
+class Story(Struct):
+    """A user, and 30 rounds, the newest first."""
+
+    person: Person
+    info: Info
+    rounds: list[PersonsRound]
+    payments: list[PersonsPayment]
+    outgoing: list[PersonsOutgoing]
+    quarantine: list[PersonsCallback]
+    more: Annotated[bool, Meta(description="There are older rounds: ask for the next page")]
+
+
+class Shared(Struct):
+    """Users with the same mobile or openId."""
+
+    what: Literal["mobile", "open_id"]
+    uid: int
+    others: Annotated[list[int], Meta(description="At most 5")]
+
+
+class Clockwork(Struct):
+    """Checks in within the same second of the minute again and again."""
+
+    uid: int
+    second: int
+    times: int
+    first_day: str
+    last_day: str
+
+
+class Lookalikes(Struct):
+    """It decides nothing."""
+
+    looked: Annotated[int, Meta(description="Members looked at")]
+    mornings: Annotated[int, Meta(description="Rounds that clockwork was looked for in")]
+    shared: list[Shared]
+    clockwork: list[Clockwork]
+    after: Annotated[int | None, Meta(description="Where to go on; null: that was all")]
+
+
+class ActItem(Struct):
+    """What an operator did."""
+
+    id: int
+    at_ms: int
+    who: Annotated[str, Meta(description="The `sub` of the token, or the system's user and host")]
+    address: str
+    act: str
+    about: Annotated[str, Meta(description="A day, a number or an id")]
+    detail: Annotated[dict[str, Any], Meta(description="The rest of what decides it")]
+    reason: str
+    amount_fen: int | None
+    word: Annotated[str | None, Meta(description="What became of it; null: not known")]
+    ended_ms: int | None
+    waits: Annotated[bool, Meta(description="For a second name")]
+
+
+class Acts(Struct):
+    items: Annotated[list[ActItem], Meta(description="Newest first")]
+
+
+class SecondName(Struct):
+    """Nothing is done yet: another operator has to do the same within 24 hours."""
+
+    act: int
+
+
+class SentAgain(Struct):
+    """What is sent in place of the failed one."""
+
+    day: str
+    no: str
+    sent_as: str
+    kind: Literal["payout", "refund"]
+    uid: int
+    amount_fen: int
+    state: MovementState
+
+
+class NotFinal(Struct):
+    said: Annotated[str, Meta(description="What the provider says of the number")]
+
+
+class Acknowledged(Struct):
+    no: str
