@@ -57,7 +57,8 @@ async def place(service: Service, uid: int, day: date) -> Answer:
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
-    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what leaves for the user."""
+    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what leaves for the user, ``no``
+    by which an operator finds it."""
     lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
     kinds, names, signs = ([line[part] for line in lines] for part in range(3))
     count = await service.store.one("count_history", uid=uid, kinds=kinds) or {}
@@ -72,6 +73,7 @@ async def history(service: Service, uid: int, page: int, limit: int, language: L
             "created_at": row["at_ms"],
             "kind": row["line"],
             "state": row["state"],
+            "no": row["no"],
         }
         for row in found
     ]

@@ -23,7 +23,9 @@ SELECT (c.rank + coalesce((SELECT sum(s.winners) FROM closings s WHERE s.day = c
 FROM check_ins c WHERE c.day = %(day)s AND c.uid = %(uid)s
 
 -- history: A user's money, newest first, as lines: each transfer has those of its kind, in their order. What leaves has its state.
-SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state
+-- A payment, and what becomes of it, has the number of its order; what is sent otherwise, its own.
+SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state,
+       CASE WHEN t.kind IN ('stake', 'unwanted', 'refund') THEN split_part(t.cause, ':', 1) ELSE coalesce(o.sent_as, o.no) END AS no
 FROM transfers t
 JOIN unnest(%(kinds)s::text[], %(lines)s::text[], %(signs)s::int[]) WITH ORDINALITY AS l (kind, line, sign, place) ON l.kind = t.kind
 LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid

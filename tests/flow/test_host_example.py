@@ -189,7 +189,11 @@ async def its_bill_has_it_all(town: Town) -> None:
 
 
 async def test_forged_calls_do_nothing(town: Town) -> None:
-    before = await town.send("GET", f"{town.host}/books")
+    async def money() -> tuple[list[Any], list[Any]]:  # real events of the day may still arrive
+        _, books = await town.send("GET", f"{town.host}/books")
+        return [payment["order_no"] for payment in books["payments"]], books["movements"]
+
+    before = await money()
     forged = {"action": "transfer", "transfer_no": "P1", "openId": "open-66", "amount": 10_000}
     assert (await town.call("/platform/transfer", forged, OTHERS_SECRET))[0] == 401
     assert (await town.call("/platform/refund", forged))[0] == 400, "signed for another action"
@@ -197,7 +201,7 @@ async def test_forged_calls_do_nothing(town: Town) -> None:
     assert (await town.send("POST", f"{town.host}/platform/transfer", forged))[0] == 401
     old = {**Signatures(WEBHOOK_SECRET).sign(b"{}"), "webhook-timestamp": "1700000000"}
     assert (await town.send("POST", f"{town.host}/platform/transfer", b"{}", **old))[0] == 401
-    assert await town.send("GET", f"{town.host}/books") == before
+    assert await money() == before
     raw = msgspec.json.encode({"order_no": "T1", "extra": {"amount": 100}})
     status, reply = await town.send(
         "POST", f"{town.clock}/callbacks/platform", raw, **Signatures(OTHERS_SECRET).sign(raw)

@@ -24,7 +24,7 @@ INFO = {
     "streak_day_num",
     "balance",
 }
-ITEM = {"title", "money", "round", "created_at", "kind", "state"}
+ITEM = {"title", "money", "round", "created_at", "kind", "state", "no"}
 
 
 @pytest.fixture
@@ -169,6 +169,9 @@ async def test_every_money_event_has_one_line_newest_first_in_both_languages(api
         ("payment", 100, "支付到账", None),
     ]
     assert {item["round"] for item in items} == {str(DAY)}
+    payout, packet, stake_back, *of_order = [item["no"] for item in items]
+    assert (payout, packet, stake_back) == ("P202611221", None, None)
+    assert set(of_order) == {people.orders[1]}
     made = [item["created_at"] for item in items]
     assert made == sorted(made, reverse=True)
     assert made[0] == people.service.time.now_ms()

@@ -207,6 +207,9 @@ class HistoryItem(Struct):
         Literal["owed", "unknown", "processing", "done", "failed"] | None,
         Meta(description="Of payouts and refunds: how far the provider is"),
     ]
+    no: Annotated[
+        str | None, Meta(description="Of a payment and what becomes of it: its order's number; of a payout: its own")
+    ]
 
 
 class History(Struct):

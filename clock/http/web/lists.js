@@ -31,6 +31,7 @@ export async function showMe() {
     figure("best", price(info.max_money)),
     ...(info.balance > 0 ? [figure("balance", price(info.balance))] : []),
   );
+  put(find("my-number"), t("my_number", who.uid));
 }
 
 /** Another user, or none, is here: what was the last one's goes at once. */
@@ -66,7 +67,7 @@ export const showHistory = paged("events", () => session.caller && "/api/me/hist
   if (item.state === "failed") find("events-help").hidden = false;
   return make(
     "li", "",
-    make("div", "", make("strong", "", item.title), make("small", "soft", has(name) ? `${when} · ${t(name)}` : when)),
+    make("div", "", make("strong", "", item.title), make("small", "soft", has(name) ? `${when} · ${t(name)}` : when), ...(item.no ? [make("small", "soft", item.no)] : [])),
     make("span", item.money < 0 ? "money out" : "money in", `${sign}${yuan(Math.abs(item.money))}`),
   );
 });

@@ -57,7 +57,9 @@ class Books:
             await connection.execute("SET LOCAL session_replication_role = replica")
             for table in await self._tables():
                 await connection.execute(f"DELETE FROM public.{table}".encode())
-                await connection.execute(f"INSERT INTO public.{table} SELECT * FROM past.{table}".encode())
+                await connection.execute(
+                    f"INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM past.{table}".encode()
+                )
 
 
 # -- what a server loses: the last that was done before the moment at which it is found

@@ -224,7 +224,7 @@ async def test_over_http_with_names_and_what_its_user_sees(api: Api, tmp_path: P
             ("payout_failed", 200, None),
             ("payout", -200, "failed"),
         ]
-        assert len(lines) == 6
+        assert len(lines) == 7
 
 
 async def test_an_operator_may_say_that_it_was_seen_to(people: People, provider: Sandbox) -> None:
