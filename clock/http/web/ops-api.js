@@ -50,9 +50,10 @@ export async function ask(method, path, body) {
 /** A file of a GET, or the sentence that says why there is none. */
 export async function download(path) {
   try {
-    const reply = await fetch(path, { headers: { "accept-language": language, authorization: `Bearer ${token}` }, cache: "no-store" });
+    const reply = await fetch(path, { headers: { "accept-language": tongue.language, authorization: `Bearer ${token}` }, cache: "no-store" });
     return reply.ok ? await reply.blob() : (await reply.json()).message;
-  } catch {
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof SyntaxError || error instanceof DOMException)) throw error;
     return "";
   }
 }
