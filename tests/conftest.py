@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from clock.game.scripts import load
 from clock.http import openapi
 from clock.http.lane import LeanPath
 from clock.http.server import options
-from clock.runtime import embedded
+from clock.runtime import embedded, ports
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import page
 from clock.service import Service
@@ -116,6 +117,13 @@ async def durable_database(durable: Servers) -> AsyncIterator[str]:
     await durable.admin(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
     yield durable.database_url(name)
     await durable.admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that run side by side take ports of their own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker:
+        ports.RANGE = ports.RANGE[int(worker.removeprefix("gw")) % 8 :: 8]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -245,7 +253,8 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     create_app = clock.dev.app.create_app if settings.env == "dev" else clock.http.app.create_app
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **options(settings)))
-    task = asyncio.create_task(server.serve())
+    listening = socket.create_server((settings.host, settings.port), backlog=1024)  # uvicorn exits where it cannot
+    task = asyncio.create_task(server.serve([listening]))
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
         api.lean = app.lean
@@ -259,6 +268,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
         yield api
     server.should_exit = True
     await task
+    listening.close()
 
 
 async def run_script(redis: Redis, verb: str, now_ms: int, keys: list[str], *args: Any) -> list[Any]:
