@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, ControllerRouterHandler, HTTPReceiveMessage, Receive, Scope, Send
 
@@ -24,19 +23,6 @@ from clock.tokens import Caller, Tokens, Unauthenticated
 
 Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
-
-RESPONSES = {
-    status: ResponseSpec(Envelope, description=text)
-    for status, text in {
-        400: "bad_request",
-        401: "unauthenticated",
-        403: "forbidden",
-        404: "not_found",
-        413: "too_large",
-        429: "slow_down",
-        503: "unavailable",
-    }.items()
-}
 
 
 def bounded(app: ASGIApp) -> ASGIApp:

@@ -15,7 +15,7 @@ from clock.domain.outcomes import Answer, language
 from clock.domain.shapes import Extra, PaymentCallback, signed_decoder
 from clock.http import me, pages, public
 from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, for_caller, route
-from clock.http.ordinary import RESPONSES, Limit, Page, bounded, day_of, reply, signed_in, uid_of
+from clock.http.ordinary import Limit, Page, bounded, day_of, reply, signed_in, uid_of
 from clock.http.refusals import Refused
 from clock.http.wire import (
     AckAlertRequest,
@@ -117,11 +117,11 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         lane.rate.check(uid, monotonic())
         return uid
 
-    @get("/api/me", responses=RESPONSES)
+    @get("/api/me")
     async def my_info(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
         return reply(request, "me", await me.info(service, whose(request, uid)))
 
-    @get("/api/me/history", responses=RESPONSES)
+    @get("/api/me/history")
     async def my_history(
         request: Request[Any, Any, Any], uid: AskedUid = None, page: Page = 1, limit: Limit = 20
     ) -> Response[Envelope]:
@@ -129,12 +129,12 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         answer = await me.history(service, whose(request, uid), page, limit, tongue)
         return reply(request, "history", answer)
 
-    @get("/api/me/yesterday", responses=RESPONSES)
+    @get("/api/me/yesterday")
     async def my_yesterday(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
         answer = await service.verbs.yesterday(whose(request, uid), monotonic())
         return reply(request, "yesterday", answer)
 
-    @get("/api/me/place/{day:str}", responses=RESPONSES)
+    @get("/api/me/place/{day:str}")
     async def my_place(request: Request[Any, Any, Any], day: FromPath[str], uid: AskedUid = None) -> Response[Envelope]:
         of = day_of(day)
         return reply(request, "public_round", await me.place(service, whose(request, uid), of))
@@ -145,20 +145,20 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
 def public_routes(service: Service) -> list[ControllerRouterHandler]:
     """Reads without a token; the only personal data is masked numbers."""
 
-    @get("/api/talents", responses=public.RESPONSES)
+    @get("/api/talents")
     async def talents(request: Request[Any, Any, Any]) -> Response[Envelope]:
         return reply(request, "talents", await public.talents(service), kept_s=public.KEPT_S)
 
-    @get("/api/board", responses=public.RESPONSES)
+    @get("/api/board")
     async def board(request: Request[Any, Any, Any], page: Page = 1, limit: Limit = 20) -> Response[Envelope]:
         return reply(request, "board", await public.board(service, page, limit), kept_s=public.KEPT_S)
 
-    @get("/api/rounds/{day:str}", responses=public.RESPONSES)
+    @get("/api/rounds/{day:str}")
     async def public_round(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         answer = await public.figures(service, day_of(day))
         return reply(request, "public_round", answer, kept_s=public.figures_kept_s(answer))
 
-    @get("/api/rounds/{day:str}/packets", responses=public.RESPONSES)
+    @get("/api/rounds/{day:str}/packets")
     async def packets(
         request: Request[Any, Any, Any], day: FromPath[str], page: Page = 1, limit: public.PacketLimit = 1000
     ) -> Response[Envelope]:

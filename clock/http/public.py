@@ -4,13 +4,11 @@ from datetime import date
 from typing import Annotated, Any
 
 import msgspec
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
 from clock.domain.shapes import masked
-from clock.http.wire import Envelope
 from clock.rounds.recorded import recorded
 from clock.service import Service
 
@@ -29,11 +27,6 @@ KEPT_S = 60
 """What changes once a day."""
 
 PacketLimit = Annotated[int, QueryParameter(ge=1, le=10_000)]
-
-RESPONSES = {
-    status: ResponseSpec(Envelope, description=text)
-    for status, text in {400: "bad_request", 404: "not_found", 413: "too_large", 503: "unavailable"}.items()
-}
 
 
 def person(nickname: str | None, mobile: str | None) -> dict[str, Any]:

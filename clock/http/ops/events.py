@@ -9,7 +9,7 @@ from litestar.types import ControllerRouterHandler
 
 from clock.hs256 import Right
 from clock.http.ops.money import AskedDay
-from clock.http.ordinary import RESPONSES, Limit, Page, day_of, named, reply
+from clock.http.ordinary import Limit, Page, day_of, named, reply
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope, ReasonRequest
 from clock.operators import events, verbs
@@ -23,7 +23,7 @@ EventState = Annotated[
 
 
 def event_routes(service: Service) -> list[ControllerRouterHandler]:
-    @get("/ops/events", responses=RESPONSES, description="Events for hosts, newest first; kept for 30 days.")
+    @get("/ops/events", description="Events for hosts, newest first; kept for 30 days.")
     async def list_events(
         request: Request[Any, Any, Any],
         which: EventState = None,
@@ -38,7 +38,6 @@ def event_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/events/{event:str}/again",
         status_code=200,
-        responses=RESPONSES,
         description="Send an event again under the same id, whether it was sent or given up.",
     )
     async def again(

@@ -3,13 +3,12 @@
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from litestar.types import ControllerRouterHandler
 
 from clock.domain.outcomes import Answer
-from clock.http.ordinary import RESPONSES, day_of, named, reply
+from clock.http.ordinary import day_of, named, reply
 from clock.http.wire import Envelope
 from clock.operators import verbs
 from clock.operators.export import What
@@ -21,7 +20,6 @@ Asked = Annotated[What, QueryParameter(name="what")]
 def export_routes(service: Service) -> list[ControllerRouterHandler]:
     @get(
         "/ops/rounds/{day:str}/export",
-        responses={**RESPONSES, 200: ResponseSpec(bytes, description="CSV", media_type="text/csv")},
         description="A round's books as CSV, in UTF-8 with a byte order mark. A file that breaks off is not whole.",
     )
     async def export(request: Request[Any, Any, Any], day: FromPath[str], what: Asked) -> Stream | Response[Envelope]:

@@ -6,7 +6,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, day_of, named, reply, require_operator
+from clock.http.ordinary import Limit, Page, day_of, named, reply, require_operator
 from clock.http.wire import Envelope, ReasonRequest
 from clock.operators import money, verbs
 from clock.service import Service
@@ -23,7 +23,7 @@ Handled = Annotated[bool, QueryParameter(description="Failed ones that were seen
 
 
 def money_routes(service: Service) -> list[ControllerRouterHandler]:
-    @get("/ops/outgoing", responses=RESPONSES)
+    @get("/ops/outgoing")
     async def outgoing(
         request: Request[Any, Any, Any],
         which: OutgoingState = "failed",
@@ -36,7 +36,7 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "outgoing", await money.outgoing(service.store, which, page, limit, of, all))
 
-    @get("/ops/unanswered/{day:str}", responses=RESPONSES)
+    @get("/ops/unanswered/{day:str}")
     async def unanswered(
         request: Request[Any, Any, Any], day: FromPath[str], page: Page = 1, limit: Limit = 50
     ) -> Response[Envelope]:
@@ -47,7 +47,6 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/outgoing/{no:str}/again",
         status_code=200,
-        responses=RESPONSES,
         description="Send a failed refund again under its number, or a failed payout under a new one.",
     )
     async def again(
@@ -59,7 +58,6 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/outgoing/{no:str}/acknowledge",
         status_code=200,
-        responses=RESPONSES,
         description="A failed refund or payout was seen to: it rings no longer. The money stays in the user's balance.",
     )
     async def acknowledge(

@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, day_of, reply, require_operator
+from clock.http.ordinary import Limit, Page, day_of, reply, require_operator
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.operators import acts, people
@@ -26,7 +26,7 @@ After = Annotated[int, QueryParameter(ge=0, lt=1 << 53, description="Members aft
 
 
 def people_routes(service: Service) -> list[ControllerRouterHandler]:
-    @get("/ops/find", responses=RESPONSES, description="At most 20 users by a number that they can tell.")
+    @get("/ops/find", description="At most 20 users by a number that they can tell.")
     async def find(request: Request[Any, Any, Any], sought: Sought) -> Response[Envelope]:
         text = plain(sought, "q").strip()
         if not 0 < len(text) <= 128:
@@ -36,7 +36,6 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
 
     @get(
         "/ops/people/{uid:int}",
-        responses=RESPONSES,
         description="A user's profile and sums, and all about 30 rounds, the newest first.",
     )
     async def story(request: Request[Any, Any, Any], uid: FromPath[int], page: Page = 1) -> Response[Envelope]:
@@ -47,7 +46,6 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
 
     @get(
         "/ops/lookalikes/{day:str}",
-        responses=RESPONSES,
         description="Of 2,000 members of a round: who shares a mobile or an openId with other users, and who checks in "
         "like clockwork. It decides nothing. Ask again with the answer's `after`, until it is null.",
     )
@@ -56,7 +54,7 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "lookalikes", await people.lookalikes(service.store, of, after))
 
-    @get("/ops/actions", responses=RESPONSES, description="What operators did, newest first, with what became of it.")
+    @get("/ops/actions", description="What operators did, newest first, with what became of it.")
     async def actions(
         request: Request[Any, Any, Any],
         about: About = None,

@@ -6,7 +6,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, entry_of, named, reply, require_operator
+from clock.http.ordinary import Limit, Page, entry_of, named, reply, require_operator
 from clock.http.wire import Envelope, ReleaseRequest
 from clock.operators import quarantine, verbs
 from clock.service import Service
@@ -15,7 +15,7 @@ Waiting = Annotated[bool, QueryParameter(description="Only those that wait for a
 
 
 def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
-    @get("/ops/quarantine", operation_id="OpsQuarantineQuarantine", summary="Quarantine", responses=RESPONSES)
+    @get("/ops/quarantine", operation_id="OpsQuarantineQuarantine", summary="Quarantine")
     async def quarantined(
         request: Request[Any, Any, Any], waiting: Waiting = False, page: Page = 1, limit: Limit = 50
     ) -> Response[Envelope]:
@@ -25,7 +25,6 @@ def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/quarantine/{entry:str}/release",
         status_code=200,
-        responses=RESPONSES,
         description="Decide about a quarantined callback once: owe its payment back, or answered otherwise.",
     )
     async def release(

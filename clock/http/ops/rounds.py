@@ -9,7 +9,7 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
 from clock.domain.outcomes import Answer
-from clock.http.ordinary import RESPONSES, day_of, named, reply, require_operator
+from clock.http.ordinary import day_of, named, reply, require_operator
 from clock.http.wire import Envelope, ExtendRequest, ReasonRequest
 from clock.operators import rounds, verbs
 from clock.service import Service
@@ -28,19 +28,19 @@ def of_round(
             return reply(request, verb, await work(of))
 
         handle.__name__ = work.__name__
-        handler: ControllerRouterHandler = get(path, responses=RESPONSES, description=description)(handle)
+        handler: ControllerRouterHandler = get(path, description=description)(handle)
         return handler
 
     return made
 
 
 def round_routes(service: Service) -> list[ControllerRouterHandler]:
-    @post("/ops/rounds/{day:str}/settle", status_code=200, responses=RESPONSES)
+    @post("/ops/rounds/{day:str}/settle", status_code=200)
     async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = day_of(day)
         return reply(request, "settle", await verbs.settle(service, named(request, "money"), of))
 
-    @post("/ops/rounds/{day:str}/void", status_code=200, responses=RESPONSES)
+    @post("/ops/rounds/{day:str}/void", status_code=200)
     async def void(
         request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ReasonRequest]
     ) -> Response[Envelope]:
@@ -50,7 +50,6 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/rounds/{day:str}/extend",
         status_code=200,
-        responses=RESPONSES,
         description="Make the check-in of a round that is still open longer, in all shards. The same minutes with the "
         "same reason are the same extension.",
     )
@@ -80,7 +79,6 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/reconcile/{day:str}",
         status_code=200,
-        responses=RESPONSES,
         description="Compare Redis, books, ledger, manifest and the provider's bill now.",
     )
     async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:

@@ -12,7 +12,7 @@ from clock.http.ops.people import people_routes
 from clock.http.ops.quarantine import quarantine_routes
 from clock.http.ops.rounds import round_routes
 from clock.http.ops.rules import rules_routes
-from clock.http.ordinary import RESPONSES, reply, require_operator, signed_in
+from clock.http.ordinary import reply, require_operator, signed_in
 from clock.http.wire import Envelope
 from clock.operators.watch import Watch
 from clock.service import Service
@@ -21,7 +21,6 @@ from clock.service import Service
 def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHandler]:
     @get(
         "/ops/live",
-        responses=RESPONSES,
         description="What happens now in all processes, what waits, and the alarms: what needs a person.",
     )
     async def live(request: Request[Any, Any, Any]) -> Response[Envelope]:

@@ -8,7 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import RESPONSES, Limit, Page, day_of, named, reply, require_operator
+from clock.http.ordinary import Limit, Page, day_of, named, reply, require_operator
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.operators import rulebook
@@ -23,7 +23,7 @@ class TakeBackRequest(msgspec.Struct, frozen=True):
 
 
 def rules_routes(service: Service) -> list[ControllerRouterHandler]:
-    @get("/ops/rules", responses=RESPONSES, description="The book of rules, every change, and what days will be like.")
+    @get("/ops/rules", description="The book of rules, every change, and what days will be like.")
     async def rules(
         request: Request[Any, Any, Any], first: From = None, days: Days = 31, page: Page = 1, limit: Limit = 50
     ) -> Response[Envelope]:
@@ -34,7 +34,6 @@ def rules_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/rules",
         status_code=200,
-        responses=RESPONSES,
         description="Plan other rules for days whose round does not exist yet; with preview only say what they would "
         "be like. The same again is the same change.",
     )
@@ -47,7 +46,6 @@ def rules_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/rules/{change:int}/take-back",
         status_code=200,
-        responses=RESPONSES,
         description="Take a change back, as long as no round was opened by it.",
     )
     async def take_back_rules(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from clock.domain.rounds import Phase, State
+from clock.domain.rounds import Phase, State, Windows
 from clock.http.schema.players import RoundRules
 
 
@@ -17,20 +17,6 @@ class BooksDiffer(Struct):
 
     day: str
     difference: Annotated[str, Meta(description="For people")]
-
-
-class RoundWindows(Struct):
-    """A round's instants, ms since the epoch."""
-
-    day_starts_ms: int
-    join_opens_ms: int
-    join_closes_ms: int
-    morning_starts_ms: int
-    check_in_opens_ms: int
-    check_in_closes_ms: int
-    settle_ms: int
-    claim_closes_ms: int
-    morning_ends_ms: int
 
 
 class RoundExtension(Struct):
@@ -68,7 +54,7 @@ class OperatorsRound(Struct):
     day: str
     state: Phase
     step: Annotated[State, Meta(description="How far settling or voiding is")]
-    at: RoundWindows
+    at: Windows
     rules: RoundRules
     members: int
     winners: int
