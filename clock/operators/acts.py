@@ -1,7 +1,7 @@
 """What operators do, each act under a name: written down before it is done, then what became of it.
 
 A large sum needs a second name (``CLOCK_SECOND_NAME_FEN``): the first call only says what is wanted, and the same act
-by another name within 24 hours carries it out. Reasons may differ, and so may a sum that has grown meanwhile.
+by another name within 24 hours carries it out, once. Reasons may differ, and so may a sum that has grown meanwhile.
 """
 
 import getpass

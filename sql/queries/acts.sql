@@ -1,9 +1,13 @@
 -- What operators do. Parameters are psycopg's.
 
--- write_act: Writes an act down before it is done; how often another name has asked for the same in the last day.
+-- write_act: Writes an act down before it is done; how often another name has asked for the same in the last day and waits
+-- for a second one. What was done since then on two names needs two names again.
 WITH same AS (
-    SELECT count(*) AS others FROM acts
-    WHERE about = %(about)s AND act = %(act)s AND detail = %(detail)s::jsonb AND who <> %(who)s AND at > now() - interval '24 hours')
+    SELECT count(*) AS others FROM acts a JOIN acts_ended e ON e.act = a.id AND e.word = 'second_name_needed'
+    WHERE a.about = %(about)s AND a.act = %(act)s AND a.detail = %(detail)s::jsonb AND a.who <> %(who)s
+      AND a.at > now() - interval '24 hours' AND NOT EXISTS (
+          SELECT FROM acts b JOIN acts_ended d ON d.act = b.id AND d.word NOT IN ('second_name_needed', 'unavailable', 'internal')
+          WHERE b.about = a.about AND b.act = a.act AND b.detail = a.detail AND b.id > a.id))
 INSERT INTO acts (who, address, act, about, detail, reason, amount_fen)
 VALUES (%(who)s, %(address)s, %(act)s, %(about)s, %(detail)s::jsonb, %(reason)s, %(amount_fen)s)
 RETURNING id, (SELECT others FROM same) AS others
