@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from time import time
 
 import aiohttp
 import msgspec
@@ -27,6 +28,7 @@ async def move_time(service: Service, now: str | None) -> Answer:
     assert service.moved is not None
     if now_ms is not None and now_ms > service.time.now_ms():
         await service.opener.open_around(calendar.day_at(now_ms))
+    await service.touching.touch_around(calendar.day_at(now_ms or round(time() * 1000)))
     try:
         async with asyncio.timeout(MOVE_SECONDS):
             await service.moved.set(now_ms)

@@ -46,13 +46,22 @@ class Touching:
         except (RedisError, OSError, Unavailable) as error:
             log.warning("not_touched", error=str(error))
 
+    async def touch_around(self, day: date) -> None:
+        """Development: before the clock is moved to ``day``, so that what was skipped is no outage. Raises a
+        ``RedisError``."""
+        for one in (previous(day), day):
+            if round_ := await self._known(one):
+                await self._touch(round_)
+
     async def _touch_open(self) -> None:
         now_ms = self._asking.time.now_ms()
         today = self._asking.calendar.day_at(now_ms)
-        for day in (previous(today), *([today] if self._always else [])):
-            round_ = await self._known(day)
-            if round_ and (self._always or round_.at.check_in_opens_ms <= now_ms < round_.at.morning_ends_ms):
-                await self._touch(round_)
+        if self._always:
+            await self.touch_around(today)
+            return
+        round_ = await self._known(previous(today))
+        if round_ and round_.at.check_in_opens_ms <= now_ms < round_.at.morning_ends_ms:
+            await self._touch(round_)
 
     async def _known(self, day: date) -> Round | None:
         """The round, if Redis has it: touching makes none."""

@@ -133,3 +133,14 @@ async def test_moving_the_clock_of_development_is_none(settings: Settings) -> No
             await it_is(api, instant)
             assert (await rules(api, 1))["extended_s"] == 0
         assert await says(api, "/api/check-in", 1) == "too_late"
+
+
+async def test_nor_is_moving_it_to_a_round_that_was_not_touched_meanwhile(settings: Settings) -> None:
+    async with serving(settings) as api:
+        await it_is(api, "2026-11-22T20:00:00")
+        await api.member(1)
+        await it_is(api, "2026-11-20T12:00:00")
+        redis: Any = api.service.redis
+        assert await redis.hincrby(keys.name(DAY, 0, "round"), "touched_ms", -MINUTE_MS) > 0
+        await it_is(api, "2026-11-23T08:00:00")
+        assert await says(api, "/api/check-in", 1) == "too_late"
