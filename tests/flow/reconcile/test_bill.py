@@ -1,14 +1,14 @@
 """The provider's bill: what we never heard of is mended, what moved otherwise is named."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from clock.audit.reconcile import reconcile
-from clock.channels import BillLine
+from clock.channels import BillLine, NoBill
 from clock.config import Settings
 from tests.conftest import DAY, at
 from tests.flow.reconcile.stage import Ended, named
@@ -55,14 +55,17 @@ async def test_a_bill_that_is_not_to_be_had_is_said(ended: Ended) -> None:
 class HasNotToday(Sandbox):
     """Most providers have the bill of a date when it is over."""
 
-    async def bill(self, day: str) -> list[BillLine] | None:
-        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
-        return None if day >= today.isoformat() else await super().bill(day)
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        if day >= datetime.now(ZoneInfo("Asia/Shanghai")).date().isoformat():
+            raise NoBill
+        async for page in super().bill(day):
+            yield page
 
 
 class MovedAllTwice(Sandbox):
-    async def bill(self, day: str) -> list[BillLine] | None:
-        return 2 * (await super().bill(day) or [])
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        async for page in super().bill(day):
+            yield 2 * page
 
 
 @asynccontextmanager
