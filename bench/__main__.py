@@ -21,6 +21,8 @@ QUESTIONS = (
     "overload",
     "drain",
     "settle",
+    "reconcile",
+    "rebuild",
     "memory",
     "page",
 )

@@ -35,6 +35,7 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
         return
     day, zone = round_.day, service.settings.timezone
     async with service.store.transaction() as connection:
+        await rows(connection, "compare_all")
         await bill.begin(connection)
         asked = await one(connection, "clock_now")
         whole_until = await _read(service, connection, round_)

@@ -1,4 +1,4 @@
-"""The manifest against the seed, the packets in Redis and the claims."""
+"""The manifest against the seed and against the packets in Redis."""
 
 import asyncio
 from collections import defaultdict
@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from clock.audit.rebuild import PIECES
-from clock.audit.report import MOST, Difference, Report
+from clock.audit.report import Difference, Report
 from clock.domain import progress
 from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES
 from clock.domain.split import split
@@ -44,12 +44,6 @@ async def compare_packets(service: Service, round_: Recorded, here: list[int], r
         sums = await store.all("manifest_sums", day=day)
         books = f"{sum(one['fen'] for one in sums)} fen in {place}"
         report.differences.append(Difference("manifest", str(day), books, f"{sum(expected)} by the seed"))
-    for stray in await store.all("stray_claims", day=day, limit=MOST):
-        report.differences.append(
-            Difference(
-                "claim_not_in_manifest", f"user {stray['uid']}", f"{stray['packet_fen']} fen", f"{stray['fen']} fen"
-            )
-        )
 
 
 async def _others(service: Service, round_: Recorded, page: list[dict[str, Any]]) -> set[int]:

@@ -15,6 +15,7 @@ from clock.audit.memory import compare_memory, in_redis
 from clock.audit.report import MOST, Difference, Report, record
 from clock.books import ledger
 from clock.books.partitions import measure
+from clock.books.store import one, rows
 from clock.domain import progress
 from clock.domain.rounds import PAID_OUT_STATES
 from clock.rounds.recorded import Recorded, find
@@ -43,7 +44,10 @@ async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
     day = round_.day
     for number, rule in enumerate(ledger.RULES):
         progress.at("reconcile_ledger", number, len(ledger.RULES))
-        for found in await ledger.unposted(service.store, rule, day, MOST):
+        async with service.store.transaction() as connection:
+            await rows(connection, "compare_all")
+            differing = await ledger.unposted(connection, rule, day, MOST)
+        for found in differing:
             report.differences.append(
                 Difference(
                     f"ledger_{rule.kind}",
@@ -52,10 +56,15 @@ async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
                     f"ledger {found['ledger']} fen {found['posted']}",
                 )
             )
-    for found in await service.store.all("unqueued", day=day, limit=MOST):
-        report.differences.append(
-            Difference("queue", found["no"], f"owed {found['owed']} fen", f"queued {found['queued']} fen")
-        )
-    left = (await service.store.all("pool_balance", day=day))[0]["fen"]
+    async with service.store.transaction() as connection:
+        await rows(connection, "compare_all")
+        for found in await rows(connection, "unqueued", day=day, limit=MOST):
+            report.differences.append(
+                Difference("queue", found["no"], f"owed {found['owed']} fen", f"queued {found['queued']} fen")
+            )
+        for stray in await rows(connection, "stray_claims", day=day, limit=MOST):
+            said = f"{stray['packet_fen']} fen", f"{stray['fen']} fen"
+            report.differences.append(Difference("claim_not_in_manifest", f"user {stray['uid']}", *said))
+        left = (await one(connection, "pool_balance", day=day))["fen"]
     if round_.state in PAID_OUT_STATES and left:
         report.differences.append(Difference("pool_not_empty", f"pool:{day}", f"{left} fen", "0 fen"))

@@ -12,8 +12,7 @@ Page = Sequence[tuple[BillLine, bool]]
 
 
 async def begin(connection: Connection) -> None:
-    """Make the table of lines. Whoever reads a bill may take its time."""
-    await rows(connection, "take_time")
+    """Make the table of lines."""
     await rows(connection, "begin_bill")
 
 

@@ -12,7 +12,7 @@ from typing import LiteralString, NamedTuple
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from clock.books.store import Connection, Store, unless_there
+from clock.books.store import Connection, unless_there
 
 
 class Rule(NamedTuple):
@@ -129,7 +129,7 @@ async def post_outgoing(connection: Connection, day: date, channel: str, state: 
     await post(connection, "outgoing", day, source)
 
 
-async def unposted(store: Store, rule: Rule, day: date, most: int) -> list[DictRow]:
+async def unposted(connection: Connection, rule: Rule, day: date, most: int) -> list[DictRow]:
     """Differences between a rule's rows and its transfers, by cause: rows without a transfer, transfers without a row,
     and pairs with different values: ``books`` and ``ledger`` in fen, ``accounts`` and ``posted``."""
     sources = {"rounds": ROUND, "outgoing": WITH_CHANNEL.format(day=sql.Literal(day))}
@@ -146,5 +146,4 @@ async def unposted(store: Store, rule: Rule, day: date, most: int) -> list[DictR
         most=sql.Literal(most),
         **parts(rule, day),
     )
-    async with store.transaction() as connection:
-        return await (await connection.execute(statement)).fetchall()
+    return await (await connection.execute(statement)).fetchall()

@@ -50,7 +50,7 @@ IDLE_SECONDS = 20
 LOCK_SECONDS = 5
 """How long a statement waits for a lock: others wait behind it. The work is tried again."""
 
-PAGE = 10_000
+PAGE = 5_000
 """Rows that a stream reads at once."""
 
 CONNECTING: dict[str, Any] = {
@@ -209,12 +209,16 @@ class Store:
                     yield row
 
     async def pages(self, query: str, size: int, **parameters: object) -> AsyncGenerator[list[DictRow], None]:
-        """The same in lists of at most ``size`` rows, none empty. Every row is read, so the plan is for all of them: by
-        itself Postgres chooses the one that has a tenth of them soonest."""
+        """The same in lists of at most ``size`` rows, none empty.
+
+        Every row is read, so the plan is for all of them: by itself Postgres chooses the one that has a tenth of them
+        soonest. Nor does it look up row by row what it joins: a day may have far more rows than it expects.
+        """
         async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
             # Whoever reads may take its time with a page: it holds no lock that others wait for.
             await connection.execute(
-                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL idle_in_transaction_session_timeout = 0"
+                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off;"
+                " SET LOCAL idle_in_transaction_session_timeout = 0"
             )
             await cursor.execute(queries()[query], parameters)
             while page := await cursor.fetchmany(size):

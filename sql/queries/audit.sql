@@ -1,5 +1,9 @@
 -- Rebuilding, reconciling, counting. Parameters are psycopg's.
 
+-- compare_all: This transaction joins all rows of a day: nothing is looked up row by row, however few Postgres expects. It
+-- may be idle for long: it holds no lock that others wait for.
+SELECT set_config('enable_nestloop', 'off', true), set_config('idle_in_transaction_session_timeout', '0', true)
+
 -- rebuild_users: Users of a round, for Redis: all, or some.
 SELECT o.uid, o.order_no, o.order_id, o.open_id, p.transaction_id, m.late, c.rank, l.packet_fen
 FROM orders o
@@ -19,7 +23,7 @@ WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 -- waits for a decision.
 SELECT o.uid, o.order_no, q.raw, bool_or(r.digest IS NULL) AS waits
 FROM orders o JOIN quarantine q ON q.order_no = o.order_no LEFT JOIN releases r ON r.digest = q.digest
-WHERE o.day = %(day)s AND q.reason IN ('amount_mismatch', 'transaction_missing', 'buyer_mismatch')
+WHERE o.day = %(day)s AND q.day >= %(day)s AND q.reason IN ('amount_mismatch', 'transaction_missing', 'buyer_mismatch')
   AND (%(uids)s::bigint[] IS NULL OR o.uid = ANY(%(uids)s))
   AND NOT EXISTS (SELECT FROM members m WHERE m.day = o.day AND m.uid = o.uid)
 GROUP BY o.uid, o.order_no, q.raw

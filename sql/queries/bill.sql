@@ -1,9 +1,6 @@
 -- The provider's bill against the books. Parameters are psycopg's. Differences are found first and limited then: with a
 -- limit Postgres would expect to find that many soon, and look rows up one by one.
 
--- take_time: This transaction may be idle for long: it holds no lock that others wait for.
-SELECT set_config('idle_in_transaction_session_timeout', '0', true)
-
 -- begin_bill: The lines of all bills that are read, while this transaction lasts.
 CREATE TEMP TABLE bill_lines (kind text, no text, order_no text, amount_fen bigint, at_ms bigint, payer text, ours boolean) ON COMMIT DROP
 
