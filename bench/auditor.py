@@ -42,9 +42,10 @@ async def run(what: str, day: date) -> Took:
             count = report.bill_lines or 0
         else:
             count = len(await rebuild_lost(service)) if what == "rebuild" else await _read(service, day)
+        seconds = monotonic() - began
     finally:
         await service.stop()
-    return Took(seconds=monotonic() - began, before_mib=before, most_mib=peak_mib(), count=count)
+    return Took(seconds=seconds, before_mib=before, most_mib=peak_mib(), count=count)
 
 
 def _drop(*_: object) -> str:

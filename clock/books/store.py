@@ -221,8 +221,16 @@ class Store:
                 " SET LOCAL idle_in_transaction_session_timeout = 0"
             )
             await cursor.execute(queries()[query], parameters)
-            while page := await cursor.fetchmany(size):
-                yield page
+            coming = asyncio.create_task(cursor.fetchmany(size))
+            try:
+                while page := await coming:
+                    coming = asyncio.create_task(cursor.fetchmany(size))
+                    await asyncio.sleep(0)  # it is on its way while this page is worked on
+                    yield page
+            finally:
+                coming.cancel()
+                await asyncio.wait([coming])
+                coming.cancelled() or coming.exception()  # whoever stopped reading is not told of it
 
     async def one(self, query: str, **parameters: object) -> DictRow | None:
         found = await self.all(query, **parameters)
