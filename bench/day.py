@@ -4,9 +4,12 @@ Nine of ten members wake, all have claimed, all money has left; one in a hundred
 ordered and not paid.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 
+from aiohttp import web
 from psycopg import sql
 
 from clock.books import ledger, owed
@@ -28,7 +31,7 @@ WRITTEN = (
     "INSERT INTO orders SELECT %(day)s, uid, (%(prefixes)s::text[])[shard + 1] || lpad(n::text, 9, '0')"
     " || lpad(n::text, 12, '0'), (%(first_order_ids)s::bigint[])[shard + 1] + n, 100, 'oLVPpjqs9Bhvzw' ||"
     " lpad(uid::text, 14, '0'), %(joined_ms)s FROM people",
-    "INSERT INTO payments SELECT %(day)s, o.order_no, '42000027' || lpad(o.uid::text, 20, '0'), o.uid, 100,"
+    "INSERT INTO payments SELECT %(day)s, o.order_no, to_char(o.day, '42YYYYMMDD') || lpad(o.uid::text, 18, '0'), o.uid, 100,"
     " o.at_ms, o.at_ms, 'paid', 'platform', '{}' FROM orders o WHERE o.day = %(day)s AND o.uid <= %(last_member)s",
     "INSERT INTO payments SELECT day, order_no, transaction_id || 'again', uid, 100, at_ms, at_ms, 'refund_second',"
     " 'platform', '{}' FROM payments WHERE day = %(day)s AND uid %% 100 = 0",
@@ -119,3 +122,22 @@ async def write_bill(connection: Connection, day: date, path: Path) -> int:
                 lines += 1
         file.write(b"]}")
     return lines
+
+
+@asynccontextmanager
+async def provider(bills: dict[str, Path], port: int) -> AsyncIterator[None]:
+    """Has the bills of some dates, and nothing in those of others."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        path = bills.get((await request.json())["day"])
+        return web.FileResponse(path) if path else web.json_response({"lines": []})
+
+    app = web.Application()
+    app.router.add_post("/bill", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -5,16 +5,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
 import psycopg
-from aiohttp import web
 from psycopg.rows import dict_row
 
 from bench.auditor import Took
 from bench.check_in import ratios
-from bench.day import write_bill, write_day
+from bench.day import provider, write_bill, write_day
 from bench.measure import Result, Scale, spread, target
 from bench.scene import SETTLED, Scene, staged
 from clock.audit.rebuild import rebuild_lost
@@ -77,28 +75,8 @@ async def played(members: int) -> AsyncIterator[tuple[Scene, int]]:
             await connection.execute("CHECKPOINT")
         await scene.redis.flushall()
         await rebuild_lost(scene.service)
-        async with _provider(path, day.isoformat(), port):
+        async with provider({day.isoformat(): path}, port):
             yield scene, lines
-
-
-@asynccontextmanager
-async def _provider(path: Path, day: str, port: int) -> AsyncIterator[None]:
-    """Has everything in the bill of one date, and nothing in the others."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if (await request.json())["day"] == day:
-            return web.FileResponse(path)
-        return web.json_response({"lines": []})
-
-    app = web.Application()
-    app.router.add_post("/bill", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
 
 
 async def audited(scene: Scene, what: str) -> Took:
