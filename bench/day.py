@@ -31,8 +31,8 @@ WRITTEN = (
     "INSERT INTO orders SELECT %(day)s, uid, (%(prefixes)s::text[])[shard + 1] || lpad(n::text, 9, '0')"
     " || lpad(n::text, 12, '0'), (%(first_order_ids)s::bigint[])[shard + 1] + n, 100, 'oLVPpjqs9Bhvzw' ||"
     " lpad(uid::text, 14, '0'), %(joined_ms)s FROM people",
-    "INSERT INTO payments SELECT %(day)s, o.order_no, to_char(o.day, '42YYYYMMDD') || lpad(o.uid::text, 18, '0'), o.uid, 100,"
-    " o.at_ms, o.at_ms, 'paid', 'platform', '{}' FROM orders o WHERE o.day = %(day)s AND o.uid <= %(last_member)s",
+    "INSERT INTO payments SELECT %(day)s, order_no, to_char(day, '42YYYYMMDD') || lpad(uid::text, 18, '0'), uid, 100,"
+    " at_ms, at_ms, 'paid', 'platform', '{}' FROM orders WHERE day = %(day)s AND uid <= %(last_member)s",
     "INSERT INTO payments SELECT day, order_no, transaction_id || 'again', uid, 100, at_ms, at_ms, 'refund_second',"
     " 'platform', '{}' FROM payments WHERE day = %(day)s AND uid %% 100 = 0",
     "INSERT INTO refunds SELECT day, order_no, transaction_id, refund_no(order_no, transaction_id), uid, 100,"
