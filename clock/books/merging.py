@@ -1,9 +1,9 @@
 """Earlier versions made a partition a day. Those of a month that is over are merged into one.
 
-Each day's rows are copied into a table beside, some days of a table a transaction, which keeps writers from these days
-as long as it takes. What is written to the day later is noticed by a trigger, and the day is copied again. When the table
-beside has all days as they stand, it takes the place of their partitions, in one transaction. Whoever is killed has
-copied whole days. Readers go on but for the moment of the exchange, which gives up where it would have to wait.
+Each day's rows are copied into a table beside, some days of a table a transaction, which keeps writers from these
+days as long as it takes. What is written to a day later is noticed by a trigger, and the day is copied again. When the
+table beside has all days as they stand, it takes the place of their partitions, in one transaction. Whoever is killed
+has copied whole days. Readers go on but for the moment of the exchange, which gives up where it would have to wait.
 """
 
 from collections.abc import Iterable
@@ -51,8 +51,8 @@ def beside(table: str, month: date) -> str:
 
 
 async def merge_some(store: Store) -> bool:
-    """Do the next step: copy some days of a table, or put a month of a table into the place of its days. Whether there was
-    one. Raises :class:`~clock.domain.outcomes.Unavailable`, also where others are in the way for now."""
+    """Do the next step: copy some days of a table, or put a month of a table into the place of its days. Whether there
+    was one. Raises :class:`~clock.domain.outcomes.Unavailable`, also where others are in the way for now."""
     async with store.transaction() as connection:
         await rows(connection, "lock_partitions", lock=PARTITION_LOCK)
         month = await _next_month(connection)

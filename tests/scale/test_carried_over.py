@@ -70,11 +70,13 @@ async def ask(store: Store, statement: str, *parameters: Any) -> list[dict[str, 
 
 
 ADDED_UP = """
-SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund' THEN -amount_fen END), 0)::bigint AS spend_money,
+SELECT
+    coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund' THEN -amount_fen END), 0)::bigint AS spend_money,
     coalesce(sum(amount_fen) FILTER (WHERE kind = 'packet'), 0)::bigint AS income_money,
     coalesce(max(amount_fen) FILTER (WHERE kind = 'packet'), 0)::bigint AS max_money,
     count(*) FILTER (WHERE kind = 'stake') AS join_num,
-    coalesce(sum(CASE 'user:' || uid WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint AS balance,
+    coalesce(sum(CASE 'user:' || uid WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint
+        AS balance,
     coalesce(sum(lines_of(kind)), 0)::bigint AS lines
 FROM transfers WHERE uid = %s
 """
@@ -136,9 +138,7 @@ async def test_what_is_posted_while_a_day_is_carried_is_carried_once(store: Stor
 async def fingerprint(store: Store) -> dict[str, Any]:
     """Every row of each table."""
     return {
-        table: (
-            await ask(store, f"SELECT count(*), sum(hashtextextended({table}::text, 0)) AS hash FROM {table}")
-        )[0]
+        table: await ask(store, f"SELECT count(*), sum(hashtextextended({table}::text, 0)) AS hash FROM {table}")
         for table in PARTITIONED
     }
 
