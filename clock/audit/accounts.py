@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any
 
-from clock.books.partitions import last_of, month_of
+from clock.books.partitions import days_of
 from clock.books.store import Store
 
 MEMBERS_AT_ONCE = 1_000
@@ -18,6 +18,6 @@ async def differing_accounts(store: Store, day: date, after: int) -> tuple[list[
     the month alone says it, whatever months have been archived, and a page reads some 200 rows a member.
     """
     page: dict[str, Any] = {"day": day, "after": after, "limit": MEMBERS_AT_ONCE}
-    found = await store.all("differing_accounts", first=month_of(day), last=last_of(day), **page)
+    found = await store.all("differing_accounts", days=days_of(day), **page)
     members = await store.all("members_after", **page)
     return found, members[-1]["uid"] if len(members) == MEMBERS_AT_ONCE else None
