@@ -218,7 +218,7 @@ async def unfinished(store: Store, kind: str, about: str) -> int | None:
 
 async def listed(store: Store, about: str | None, limit: int) -> list[dict[str, Any]]:
     """At most ``limit`` that have not ended, then as many that have, each the newest first; instants in ms."""
-    return list(await store.all("list_work", about=about, limit=limit))
+    return list(await store.all("list_work", about=about, limit=limit, lease=LEASE_SECONDS))
 
 
 async def forget_old(store: Store, kinds: list[str]) -> None:

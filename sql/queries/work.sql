@@ -60,12 +60,13 @@ SELECT id FROM work WHERE kind = %(kind)s AND about = %(about)s AND state <> 'en
 -- list_work: What has not ended, then what has, newest first: all, or about something.
 (SELECT id, kind, about, asked_by, (extract(epoch FROM asked_at) * 1000)::bigint AS asked_ms, state, holder,
         (extract(epoch FROM began_at) * 1000)::bigint AS began_ms, (extract(epoch FROM beat_at) * 1000)::bigint AS beat_ms,
-        step, done, total, NULL::bigint AS ended_ms, NULL AS word
+        step, done, total, NULL::bigint AS ended_ms, NULL AS word,
+        coalesce(state = 'running' AND beat_at >= now() - make_interval(secs => %(lease)s), false) AS alive
  FROM work WHERE state <> 'ended' AND (%(about)s::text IS NULL OR about = %(about)s) ORDER BY id DESC LIMIT %(limit)s)
 UNION ALL
 (SELECT id, kind, about, asked_by, (extract(epoch FROM asked_at) * 1000)::bigint, state, holder,
         (extract(epoch FROM began_at) * 1000)::bigint, (extract(epoch FROM beat_at) * 1000)::bigint,
-        step, done, total, (extract(epoch FROM ended_at) * 1000)::bigint, answer ->> 'word'
+        step, done, total, (extract(epoch FROM ended_at) * 1000)::bigint, answer ->> 'word', false
  FROM work WHERE state = 'ended' AND (%(about)s::text IS NULL OR about = %(about)s) ORDER BY ended_at DESC LIMIT %(limit)s)
 
 -- end_vanished_work: Ends what nobody takes over: its kind is none that can be asked for, and its holder has vanished.

@@ -41,6 +41,7 @@ class LongWork(Working):
     beat_ms: Annotated[int | None, Meta(description="When the holder was last heard of, ms since the epoch")]
     ended_ms: Annotated[int | None, Meta(description="ms since the epoch")]
     word: Annotated[str | None, Meta(description="How it has ended")]
+    alive: Annotated[bool, Meta(description="It runs, and its holder was heard of in the last 30 s")]
 
 
 class LongWorks(Struct):
