@@ -23,7 +23,7 @@ AWAY = (Unavailable, RedisError, OSError)
 """What ``work`` raises where a server is away: the act may be asked for again."""
 
 UNFINISHED = ("working", "unavailable")
-"""Words of work that goes on: its end is written when it is there (:mod:`clock.books.work`)."""
+"""Words of work that goes on: its end is written when it is there (:mod:`clock.operators.work`)."""
 
 COMMAND_LINE = "command line"
 """The address of a command."""

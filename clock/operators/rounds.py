@@ -10,11 +10,12 @@ import structlog
 from clock.audit.mend import mend
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
-from clock.books import outbox, work
+from clock.books import outbox
 from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
 from clock.game.totals import read
+from clock.operators.work import table
 from clock.rounds.ending import BooksDiffer
 from clock.rounds.recorded import find, recorded
 from clock.rounds.settling import Settling
@@ -73,7 +74,7 @@ async def figures(service: Service, day: date) -> Answer:
             "void_reason": row["void_reason"],
             "extensions": await service.store.all("list_extensions", day=day),
             "reconciled": compared,
-            "work": await work.listed(service.store, day.isoformat(), WORK_SHOWN),
+            "work": await table.listed(service.store, day.isoformat(), WORK_SHOWN),
         },
     )
 

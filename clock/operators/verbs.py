@@ -12,7 +12,7 @@ from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
-from clock.operators.work import Piece, Run
+from clock.operators.work.asking import Piece, Run
 from clock.payments.again import send_again
 from clock.rounds.recorded import find
 from clock.service import Service

@@ -8,10 +8,10 @@ from typing import Any
 import structlog
 
 from clock import logs
-from clock.books import work
-from clock.books.work import AWAY, Row, Running, Taken
 from clock.domain.outcomes import Answer
-from clock.operators.work import DOING, done
+from clock.operators.work import table
+from clock.operators.work.asking import DOING, done
+from clock.operators.work.table import AWAY, Row, Running, Taken
 from clock.service import Service, end
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ async def shown(service: Service, kind: str, day: date, work: Awaitable[Any]) ->
 
 async def held(service: Service, kind: str, day: date) -> Answer | None:
     """Do what nobody has asked for, unless another process does it; its answer."""
-    row = await work.hold(service.store, kind, str(day), {}, BY)
+    row = await table.hold(service.store, kind, str(day), {}, BY)
     return await _done(service, row) if row else None
 
 
@@ -104,7 +104,7 @@ async def take_asked(context: dict[str, Any]) -> None:
     """Begin what operators have asked for, one of a kind at a time."""
     service, running = context["service"], context["lasting"]
     while kinds := [kind for kind in DOING if not running.runs(_name(kind))]:
-        row = await work.take(service.store, kinds)
+        row = await table.take(service.store, kinds)
         if row is None:
             break
         running.begin(_name(row.kind), guarded(context, _name(row.kind), _do(service, row)))

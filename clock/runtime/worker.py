@@ -22,13 +22,13 @@ from redis.exceptions import RedisError, ResponseError
 from clock import logs
 from clock.audit.counts import Counting
 from clock.books import outbox
-from clock.books.work import forget_old
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.game.client import Pool
-from clock.operators.work import DOING
+from clock.operators.work.asking import DOING
+from clock.operators.work.table import forget_old
 from clock.payments import outgoing
 from clock.rounds.clocks import said
 from clock.rounds.ending import isolated

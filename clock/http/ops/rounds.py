@@ -11,7 +11,8 @@ from litestar.types import ControllerRouterHandler
 from clock.domain.outcomes import KEPT, Answer, language
 from clock.http.ordinary import Limit, day_of, named, reply, require_operator
 from clock.http.wire import Envelope, ExtendRequest, ReasonRequest
-from clock.operators import rounds, verbs, work
+from clock.operators import rounds, verbs
+from clock.operators.work import asking
 from clock.service import Service
 
 
@@ -44,7 +45,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     @post("/ops/rounds/{day:str}/settle", status_code=200)
     async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = day_of(day)
-        return replied(request, "settle", await verbs.settle(service, named(request, "money"), of, work.asked))
+        return replied(request, "settle", await verbs.settle(service, named(request, "money"), of, asking.asked))
 
     @post("/ops/rounds/{day:str}/void", status_code=200)
     async def void(
@@ -52,7 +53,7 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     ) -> Response[Envelope]:
         of = day_of(day)
         by = named(request, "money")
-        return replied(request, "void", await verbs.void(service, by, of, data.reason, work.asked))
+        return replied(request, "void", await verbs.void(service, by, of, data.reason, asking.asked))
 
     @post(
         "/ops/rounds/{day:str}/extend",
@@ -90,11 +91,11 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     )
     async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = day_of(day)
-        return replied(request, "reconcile", await verbs.reconcile(service, named(request, "read"), of, work.asked))
+        return replied(request, "reconcile", await verbs.reconcile(service, named(request, "read"), of, asking.asked))
 
     @get("/ops/work", description="What runs or waits, in all processes, then how the last pieces ended.")
     async def long_work(request: Request[Any, Any, Any], limit: Limit = 20) -> Response[Envelope]:
         require_operator(request)
-        return reply(request, "work", await work.listed(service, limit=limit))
+        return reply(request, "work", await asking.listed(service, limit=limit))
 
     return [long_work, settle, void, extend, round_figures, steps, reconciled, reconcile]

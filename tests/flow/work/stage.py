@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from clock.books import work
+from clock.operators.work.asking import DOING
+
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.logs import Said
-from clock.operators.work import DOING
+from clock.operators.work import table
 from clock.runtime.jobs import Lasting
 from clock.service import Service
 from tests.conftest import DAY, Api
@@ -46,7 +47,7 @@ async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> A
 
 
 async def listed(service: Service) -> list[dict[str, Any]]:
-    return await work.listed(service.store, None, 50)
+    return await table.listed(service.store, None, 50)
 
 
 async def shown(api: Api) -> list[dict[str, Any]]:
@@ -67,7 +68,7 @@ async def ask(service: Service, kind: str, who: str = "anna", **arguments: Any) 
     act = {"who": who, "address": "here", "act": kind, "about": str(DAY), "detail": "{}", "reason": ""}
     written = await service.store.one("write_act", **act, amount_fen=None)
     assert written is not None
-    return await work.ask(service.store, kind, str(DAY), arguments, who, written["id"]), written["id"]
+    return await table.ask(service.store, kind, str(DAY), arguments, who, written["id"]), written["id"]
 
 
 async def words(service: Service, kind: str) -> list[str]:

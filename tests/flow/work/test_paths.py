@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from clock.domain.outcomes import Answer, Unavailable
-from clock.operators import work as asking
+from clock.operators.work import asking
 from clock.runtime import worker
 from clock.service import Service
 from tests.conftest import DAY, Api, at
@@ -134,7 +134,7 @@ async def test_a_server_that_is_away_is_said_and_it_is_tried_again(due: Api, mon
     monkeypatch.setitem(asking.DOING, "settle", away_once)
     status, reply = await operate(due, "POST", SETTLE)
     assert (status, reply["code"], reply["data"]["state"]) == (503, "unavailable", "waiting")
-    monkeypatch.setattr("clock.books.work.PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr("clock.operators.work.table.PAUSE_SECONDS", 0.1)
     await until(lambda: ended(due))
     assert [one["word"] for one in await shown(due)] == ["settled"]
     assert await words_of_acts(due) == ["settled"]

@@ -13,12 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from clock.books import work
-from clock.books.work import Running
 from clock.config import Settings
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.game import keys
+from clock.operators.work import table
+from clock.operators.work.table import Running
 from clock.runtime.supervise import environment
 from clock.service import Service
 from tests.conftest import DAY
@@ -30,13 +30,13 @@ ROOT = Path(__file__).parents[3]
 
 WORKER = """
 import asyncio, sys
-from clock.books import work
+from clock.operators.work import table
 from clock.cli.shell import ready_settings
 from clock.domain import progress
 from clock.rounds.settling import Settling
 from clock.runtime import worker
 
-worker.JOB_SECONDS, work.LEASE_SECONDS, work.BEAT_SECONDS, work.WRITE_SECONDS = 1, 2.0, 0.5, 0.2
+worker.JOB_SECONDS, table.LEASE_SECONDS, table.BEAT_SECONDS, table.WRITE_SECONDS = 1, 2.0, 0.5, 0.2
 steps, split = int(sys.argv[1]), Settling._split
 
 async def slow(self, round_):
@@ -48,7 +48,7 @@ async def slow(self, round_):
 Settling._split = slow
 asyncio.run(worker.run(ready_settings()))
 """
-"""A worker whose settlement of a round takes so many tenths of a second between two states. A job lives for one second."""
+"""A worker whose settlement of a round stands still for so many tenths of a second; a job lives for one second."""
 
 
 @asynccontextmanager
@@ -117,7 +117,7 @@ async def test_a_command_waits_for_the_worker_that_does_it_and_tells_how_far_it_
     """Beside it the same with a terminal, which shows a bar. Standard output is the answer alone."""
     async with new_world(shared) as service:
         await due(service)
-        row = await work.hold(service.store, "settle", str(DAY), {}, "worker")
+        row = await table.hold(service.store, "settle", str(DAY), {}, "worker")
         assert row is not None
         may_end = asyncio.Event()
 

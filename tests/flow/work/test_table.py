@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from clock.operators.work.asking import DOING
 
-from clock.books import work
-from clock.books.work import Running, Taken
 from clock.config import Settings
 from clock.domain import progress
 from clock.domain.outcomes import Answer
-from clock.operators.work import DOING
+from clock.operators.work import table
+from clock.operators.work.table import Running, Taken
 from clock.runtime import jobs
 from clock.service import Service
 from tests.conftest import DAY
@@ -61,13 +61,13 @@ async def test_of_two_workers_one_does_it_and_another_kind_goes_on_beside_it(
 async def test_a_holder_that_has_vanished_is_replaced_and_writes_nothing_any_more(
     shared: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "WRITE_SECONDS", 0.02)
-    monkeypatch.setattr(work, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(table, "WRITE_SECONDS", 0.02)
+    monkeypatch.setattr(table, "BEAT_SECONDS", 0.05)
     async with new_world(shared) as service:
         await ask(service, "reconcile")
-        row = await work.take(service.store, ["reconcile"])
-        assert row is not None and await work.take(service.store, ["reconcile"]) is None
-        assert await work.hold(service.store, "reconcile", ABOUT, {}, "ben") is None
+        row = await table.take(service.store, ["reconcile"])
+        assert row is not None and await table.take(service.store, ["reconcile"]) is None
+        assert await table.hold(service.store, "reconcile", ABOUT, {}, "ben") is None
         cancelled: list[bool] = []
 
         async def hangs() -> Answer:
@@ -78,11 +78,11 @@ async def test_a_holder_that_has_vanished_is_replaced_and_writes_nothing_any_mor
             raise AssertionError
 
         hanging = asyncio.create_task(Running(service.store, row.kind, row.about, "a", row).run(hangs))
-        monkeypatch.setattr(work, "LEASE_SECONDS", 0.3)
+        monkeypatch.setattr(table, "LEASE_SECONDS", 0.3)
         await asyncio.sleep(0.5)
-        assert await work.take(service.store, ["reconcile"]) is None, "it beats"
+        assert await table.take(service.store, ["reconcile"]) is None, "it beats"
         await query(service, "UPDATE work SET beat_at = beat_at - interval '1 minute'")  # as if it had been silent
-        newer = await work.take(service.store, ["reconcile"])
+        newer = await table.take(service.store, ["reconcile"])
         assert newer is not None and (newer.id, newer.holder == row.holder) == (row.id, False)
         with pytest.raises(Taken):
             await asyncio.wait_for(hanging, 5)
@@ -101,7 +101,7 @@ async def says(step: str, times: int) -> Answer:
 async def test_what_a_worker_does_by_itself_has_a_row_only_if_it_takes_long_and_the_last_end_is_kept(
     shared: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "WRITE_SECONDS", 0.01)
+    monkeypatch.setattr(table, "WRITE_SECONDS", 0.01)
     async with new_world(shared) as service:
 
         async def once(kind: str = "finish") -> None:
@@ -109,7 +109,7 @@ async def test_what_a_worker_does_by_itself_has_a_row_only_if_it_takes_long_and_
 
         await once()
         assert await listed(service) == [], "short work has no row"
-        monkeypatch.setattr(work, "SHOWN_SECONDS", 0.0)
+        monkeypatch.setattr(table, "SHOWN_SECONDS", 0.0)
         for _ in range(4):
             await once()
         await once("count")
@@ -129,9 +129,9 @@ async def breaks() -> Answer:
 
 
 async def test_progress_is_written_at_most_once_in_its_time(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(table, "WRITE_SECONDS", 0.1)
     async with new_world(shared) as service:
-        row = await work.hold(service.store, "reconcile", ABOUT, {}, "anna")
+        row = await table.hold(service.store, "reconcile", ABOUT, {}, "anna")
         assert row is not None
         written: list[str] = []
         real = service.store.all
@@ -149,9 +149,9 @@ async def test_whoever_does_it_takes_the_row_from_one_who_waits_for_it(
     shared: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An operator asks for what a worker has begun by itself a moment ago: it is done once, and that is shown."""
-    monkeypatch.setattr(work, "WRITE_SECONDS", 0.02)
-    monkeypatch.setattr(work, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(work, "SHOWN_SECONDS", 0.2)
+    monkeypatch.setattr(table, "WRITE_SECONDS", 0.02)
+    monkeypatch.setattr(table, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(table, "SHOWN_SECONDS", 0.2)
     async with new_world(shared) as service:
         may_end = asyncio.Event()
 
@@ -188,16 +188,16 @@ async def test_old_rows_are_removed_in_bounded_steps_and_what_nobody_takes_over_
         await query(service, VANISHED)
         await ask(service, "reconcile")
         for left in (500, 0):
-            await work.forget_old(service.store, list(DOING))
+            await table.forget_old(service.store, list(DOING))
             assert await query(service, "SELECT count(*) AS n FROM work WHERE about LIKE 'd%'") == [{"n": left}]
         states = {one["kind"]: one["state"] for one in await listed(service)}
         assert states == {"finish": "ended", "settle": "running", "reconcile": "waiting"}
-        row = await work.take(service.store, ["settle"])
+        row = await table.take(service.store, ["settle"])
         assert row is not None and row.about == "2026-01-01", "what can be asked for is taken over"
 
 
 def test_a_large_answer_keeps_its_word() -> None:
-    assert work.kept_form(Answer("ok", {"a": 1})) == b'{"word":"ok","data":{"a":1}}'
-    assert work.kept_form(Answer("books_differ", {"reports": ["x" * work.MOST_BYTES]})) == (
+    assert table.kept_form(Answer("ok", {"a": 1})) == b'{"word":"ok","data":{"a":1}}'
+    assert table.kept_form(Answer("books_differ", {"reports": ["x" * table.MOST_BYTES]})) == (
         b'{"word":"books_differ","data":{}}'
     )

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from clock.books import work
-from clock.books.work import Row, Running, Seen, Taken
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import parse_day
 from clock.game import keys
 from clock.operators import rounds
 from clock.operators.acts import By
+from clock.operators.work import table
+from clock.operators.work.table import Row, Running, Seen, Taken
 from clock.service import Service
 
 WAIT_SECONDS = 10.0
@@ -57,10 +57,10 @@ async def done(service: Service, row: Row) -> Answer:
 async def asked(service: Service, by: By, piece: Piece, act: int) -> Answer:
     """Have a worker do it, and wait a moment for the end. ``working``: it goes on. ``unavailable``: no worker lives, or
     a server was away; it is done as soon as one can."""
-    number = await work.ask(service.store, piece.kind, piece.about, piece.arguments, by.who, act)
+    number = await table.ask(service.store, piece.kind, piece.about, piece.arguments, by.who, act)
     began = monotonic()
     while True:
-        seen = await work.seen(service.store, number)
+        seen = await table.seen(service.store, number)
         if seen.answer is not None:
             return Answer(**seen.answer)
         waited = monotonic() - began
@@ -75,7 +75,7 @@ async def here(service: Service, by: By, piece: Piece, act: int) -> Answer:
     """Do it in this process, whether a worker lives or not. Where somebody does it already, say how far that is, and
     wait for its end."""
     while True:
-        row = await work.hold(service.store, piece.kind, piece.about, piece.arguments, by.who)
+        row = await table.hold(service.store, piece.kind, piece.about, piece.arguments, by.who)
         try:
             answer = await (done(service, row) if row else _end_of_others(service, piece))
         except Taken:
@@ -86,9 +86,9 @@ async def here(service: Service, by: By, piece: Piece, act: int) -> Answer:
 
 async def _end_of_others(service: Service, piece: Piece) -> Answer | None:
     """What became of it elsewhere; None if nobody does it any more."""
-    number = await work.unfinished(service.store, piece.kind, piece.about)
+    number = await table.unfinished(service.store, piece.kind, piece.about)
     while number is not None:
-        seen = await work.seen(service.store, number)
+        seen = await table.seen(service.store, number)
         if seen.answer is not None:
             return Answer(**seen.answer)
         if not seen.alive:
@@ -101,7 +101,7 @@ async def _end_of_others(service: Service, piece: Piece) -> Answer | None:
 
 async def listed(service: Service, about: str | None = None, limit: int = 20) -> Answer:
     """What waits and runs, then how the last pieces ended."""
-    return Answer("ok", {"items": await work.listed(service.store, about, limit)})
+    return Answer("ok", {"items": await table.listed(service.store, about, limit)})
 
 
 async def _worker_lives(service: Service) -> bool:
