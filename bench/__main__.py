@@ -23,6 +23,7 @@ QUESTIONS = (
     "settle",
     "reconcile",
     "rebuild",
+    "growth",
     "memory",
     "page",
 )

@@ -8,6 +8,7 @@ and started again.
 
 from datetime import date
 
+from clock.audit.accounts import MEMBERS_AT_ONCE, differing_accounts
 from clock.audit.bill import compare_bill
 from clock.audit.hashes import drained
 from clock.audit.manifest import compare_packets
@@ -34,6 +35,7 @@ async def reconcile(service: Service, day: date) -> Report | None:
     here = await in_redis(service, round_, report)
     await compare_memory(service, round_, here, report)
     await _ledger(service, round_, report)
+    await _accounts(service, round_, report)
     await compare_packets(service, round_, here, report)
     await record(service.store, day, report)
     return report
@@ -68,3 +70,17 @@ async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
         left = (await one(connection, "pool_balance", day=day))["fen"]
     if round_.state in PAID_OUT_STATES and left:
         report.differences.append(Difference("pool_not_empty", f"pool:{day}", f"{left} fen", "0 fen"))
+
+
+async def _accounts(service: Service, round_: Recorded, report: Report) -> None:
+    """The sums that are kept of the round's members are those of their transfers."""
+    done, found, after = 0, 0, 0
+    while found < MOST:
+        differing, last = await differing_accounts(service.store, round_.day, after)
+        for account in differing:
+            said = f"kept {account['kept']} lines", f"posted {account['posted']} lines"
+            report.differences.append(Difference("account", f"user {account['uid']}", *said))
+        if last is None:
+            break
+        done, found, after = done + MEMBERS_AT_ONCE, found + len(differing), last
+        progress.at("reconcile_accounts", done)
