@@ -47,6 +47,7 @@ async def playing(people: People) -> AsyncIterator[list[int]]:
 async def test_while_people_play_nothing_differs_that_agrees(shared: Settings) -> None:
     async with new_world(shared, shards=2) as service:
         people = People(service)
+        await people.members(1)
         async with playing(people) as came:
             for _ in range(4):
                 before = len(came)
