@@ -12,8 +12,12 @@ from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
+<<<<<<< HEAD
+from clock.payments.again import find_failed, send_again
+=======
 from clock.operators.work.asking import Piece, Run
 from clock.payments.again import send_again
+>>>>>>> wt-work
 from clock.rounds.recorded import find
 from clock.service import Service
 
@@ -74,7 +78,7 @@ async def release(service: Service, by: By, entry: str, action: quarantine.Actio
 
 async def again(service: Service, by: By, no: str, reason: str) -> Answer:
     """Send a failed refund or payout again, out of the user's balance. The same again answers as the first time."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 
@@ -87,7 +91,7 @@ async def again(service: Service, by: By, no: str, reason: str) -> Answer:
 
 async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
     """Say that a failed refund or payout was seen to: it rings no longer, and the money stays in the user's balance."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 
