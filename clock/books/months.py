@@ -1,0 +1,213 @@
+"""A month's rows of the tables of rounds: read in one order, kept from changing, let go, taken back.
+
+A month is *sealed* while it is copied: its rows change no more, so that a copy stays true without a lock that others
+would wait for. The locks that letting go needs are held for a moment, and asked for again where somebody has them.
+"""
+
+import asyncio
+import calendar
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import date, timedelta
+from typing import LiteralString, NamedTuple, TypeVar
+
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from clock.books.partitions import PARTITION_LOCK, PARTITIONED
+from clock.books.store import Connection, Store, one, rows
+from clock.domain.outcomes import Unavailable
+
+Done = TypeVar("Done")
+
+LOCK_TRIES = 20
+LOCK_PAUSE_SECONDS = 0.5
+LOCK_MS = 300
+"""How long others may wait behind us for a table."""
+
+NAMES: dict[str, frozenset[str]] = {"orders": frozenset({"open_id"}), "payments": frozenset({"raw"})}
+"""Columns that say who a user is, by table. They leave as an empty text: nobody is paid from an archive."""
+
+
+class Month(NamedTuple):
+    """Shown as ``YYYY-MM``."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def of(cls, day: date) -> "Month":
+        last = calendar.monthrange(day.year, day.month)[1]
+        return cls(day.replace(day=1), day.replace(day=last))
+
+    @classmethod
+    def parse(cls, text: str) -> "Month":
+        """Raises :class:`ValueError` for anything but ``YYYY-MM``."""
+        if not re.fullmatch(r"\d{4}-\d\d", text, re.ASCII):
+            raise ValueError("must be YYYY-MM")
+        return cls.of(date.fromisoformat(f"{text}-01"))
+
+    @property
+    def days(self) -> list[date]:
+        return [self.first + timedelta(days) for days in range((self.last - self.first).days + 1)]
+
+    def __str__(self) -> str:
+        return f"{self.first:%Y-%m}"
+
+
+class Column(NamedTuple):
+    """``place``: in the table's key, or None."""
+
+    name: str
+    place: int | None
+    is_text: bool
+
+
+async def archive_of(store: Store, day: date) -> DictRow | None:
+    """The archive of a day's month: ``month``, since when its rows change no more, and ``left_at``, since when they are
+    in files alone (None: not yet). None for a month that is only in the database."""
+    return await store.one("archive_of", day=day)
+
+
+async def columns_of(connection: Connection, table: str) -> list[Column]:
+    """A table's columns, in order."""
+    found = await rows(connection, "columns_of", table=table)
+    return [Column(row["name"], row["place"], row["is_text"]) for row in found]
+
+
+async def read(store: Store, table: str, day: date, head: bool) -> AsyncIterator[bytes]:
+    """A day's rows of a table as CSV in pieces, as COPY writes it, ordered by the key; ``head``: the names of columns
+    come first. The same rows are the same bytes, in any session and under any collation."""
+    async with store.transaction() as connection, connection.cursor() as cursor:
+        await connection.execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'")
+        statement = _reading(table, await columns_of(connection, table), day, head)
+        async with cursor.copy(statement) as copy:
+            async for piece in copy:
+                yield bytes(piece)
+
+
+def _reading(table: str, columns: Sequence[Column], day: date, head: bool) -> sql.Composed:
+    shown = [
+        sql.SQL("'' AS {}" if column.name in NAMES.get(table, ()) else "{}").format(sql.Identifier(column.name))
+        for column in columns
+    ]
+    key = sorted((column for column in columns if column.place is not None), key=lambda column: column.place or 0)
+    order = [sql.SQL('{} COLLATE "C"' if column.is_text else "{}").format(sql.Identifier(column.name)) for column in key]
+    return sql.SQL(
+        "COPY (SELECT {shown} FROM {table} WHERE day = {day} ORDER BY {order}) TO STDOUT"
+        " (FORMAT csv, HEADER {head}, ENCODING 'UTF8')"
+    ).format(
+        shown=sql.SQL(", ").join(shown),
+        table=sql.Identifier(table),
+        day=sql.Literal(day),
+        order=sql.SQL(", ").join(order),
+        head=sql.SQL("true" if head else "false"),
+    )
+
+
+async def partitions(connection: Connection, month: Month) -> list[DictRow]:
+    """The month's partitions: ``table``, ``name``."""
+    return await rows(connection, "partitions_of_month", tables=list(PARTITIONED), month=f"{month.first:%Y%m}")
+
+
+SEAL: LiteralString = (
+    "CREATE OR REPLACE TRIGGER sealed BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW"
+    " EXECUTE FUNCTION refuse_change()"
+)
+UNSEAL: LiteralString = "DROP TRIGGER IF EXISTS sealed ON {}"
+
+
+async def seal(
+    store: Store, month: Month, by_whom: str, held_by: Callable[[Connection], Awaitable[list[DictRow]]]
+) -> list[DictRow]:
+    """From now on the month's rows do not change, unless ``held_by`` says what still has to: that, and nothing is done.
+    Repeatable."""
+
+    async def work(connection: Connection) -> list[DictRow]:
+        await _trigger(connection, month, SEAL)
+        if held := await held_by(connection):
+            await _trigger(connection, month, UNSEAL)
+            return held
+        await rows(connection, "seal_month", month=month.first, by_whom=by_whom)
+        return []
+
+    return await _patiently(store, work)
+
+
+async def unseal(store: Store, month: Month) -> None:
+    """A sealed month that has not left may change again."""
+
+    async def work(connection: Connection) -> None:
+        await _trigger(connection, month, UNSEAL)
+        await rows(connection, "unseal_month", month=month.first)
+
+    await _patiently(store, work)
+
+
+async def _trigger(connection: Connection, month: Month, statement: LiteralString) -> None:
+    for row in await partitions(connection, month):
+        await connection.execute(sql.SQL(statement).format(sql.Identifier(row["name"])))
+
+
+async def leave(store: Store, month: Month, manifest_sha256: bytes) -> None:
+    """The sealed month's tables go, in the transaction that says where their rows are now. Raises
+    :class:`~clock.domain.outcomes.Unavailable` where somebody reads the tables all the time; a retry is safe."""
+
+    async def work(connection: Connection) -> None:
+        found = await partitions(connection, month)
+        tables = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(name)) for name in PARTITIONED)
+        await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(tables))
+        for row in found:
+            names = {"table": sql.Identifier(row["table"]), "name": sql.Identifier(row["name"])}
+            await connection.execute(sql.SQL("ALTER TABLE {table} DETACH PARTITION {name}").format(**names))
+            await connection.execute(sql.SQL("DROP TABLE {name}").format(**names))
+        await rows(connection, "forget_callbacks", first=month.first, last=month.last)
+        await one(connection, "month_left", month=month.first, manifest_sha256=manifest_sha256)
+
+    await _patiently(store, work)
+
+
+async def _patiently(store: Store, work: Callable[[Connection], Awaitable[Done]]) -> Done:
+    """Do it in a transaction that waits for a lock for :data:`LOCK_MS` alone, up to :data:`LOCK_TRIES` times."""
+    for tried in range(1, LOCK_TRIES + 1):
+        try:
+            async with store.transaction() as connection:
+                await connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_MS}ms")))
+                return await work(connection)
+        except Unavailable:
+            if tried == LOCK_TRIES:
+                raise
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+    raise AssertionError
+
+
+async def fill(
+    connection: Connection, month: Month, table: str, columns: Sequence[str], pieces: Iterable[bytes]
+) -> None:
+    """Make a table beside ``table`` and fill it from CSV whose head names the columns. What watches the inserts of the table has
+    counted these rows long ago, and does not see them."""
+    names = {"table": sql.Identifier(table), "name": sql.Identifier(_name(table, month))}
+    await connection.execute(sql.SQL("CREATE TABLE {name} (LIKE {table} INCLUDING ALL)").format(**names))
+    async with connection.cursor() as cursor:
+        statement = sql.SQL("COPY {name} ({columns}) FROM STDIN (FORMAT csv, HEADER match, ENCODING 'UTF8')").format(
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)), **names
+        )
+        async with cursor.copy(statement) as copy:
+            for piece in pieces:
+                await copy.write(piece)
+
+
+async def attach_all(connection: Connection, month: Month, tables: Sequence[str]) -> None:
+    """The filled tables are the month's partitions from the end of the transaction on. Others read and write
+    meanwhile."""
+    await rows(connection, "lock_partitions", lock=PARTITION_LOCK)
+    days = sql.SQL(", ").join(sql.Literal(day.isoformat()) for day in month.days)
+    for table in tables:
+        names = {"table": sql.Identifier(table), "name": sql.Identifier(_name(table, month))}
+        await connection.execute(
+            sql.SQL("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ({days})").format(days=days, **names)
+        )
+
+
+def _name(table: str, month: Month) -> str:
+    return f"{table}_{month.first:%Y%m}"
