@@ -1,7 +1,9 @@
 """Money that waits for the provider: payouts and refunds by state, and orders without an answer."""
 
 from datetime import date
+from typing import Any
 
+from clock.books.partitions import months_played
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
 from clock.payments.outgoing import STUCK_ATTEMPTS
@@ -11,19 +13,25 @@ async def outgoing(
     store: Store, state: str, page: int, limit: int, day: date | None = None, handled: bool = False
 ) -> Answer:
     """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``; of failed
-    ones those that nobody has seen to, or all (``handled``)."""
-    counts = await store.all("count_outgoing", day=day)
-    found = await store.all(
-        "list_outgoing",
-        day=day,
-        state=state,
-        stuck=STUCK_ATTEMPTS,
-        handled=handled,
-        limit=limit,
-        offset=(page - 1) * limit,
-    )
-    items = [{**row, "day": row["day"].isoformat()} for row in found]
+    ones those that nobody has seen to, or all (``handled``). Over all rounds what is done is not counted, and those of
+    the last two months are listed."""
+    counts = await (store.all("count_outgoing", day=day) if day else store.all("count_unsent"))
+    part: dict[str, Any] = {"limit": limit, "offset": (page - 1) * limit}
+    if state == "done":
+        first, last = (day, day) if day else await _newest_months(store)
+        found = await store.all("list_done", first=first, last=last, **part)
+    else:
+        of: dict[str, Any] = {"day": day, "state": state, "stuck": STUCK_ATTEMPTS, "handled": handled}
+        found = await store.all("list_unsent", **of, **part)
+    days, nos = [row["day"] for row in found], [row["no"] for row in found]
+    items = [{**row, "day": row["day"].isoformat()} for row in await store.all("list_outgoing", days=days, nos=nos)]
     return Answer("ok", {"counts": counts, "items": items})
+
+
+async def _newest_months(store: Store) -> tuple[date | None, date | None]:
+    """First and last day of the last two months with rounds."""
+    months = (await months_played(store))[:2]
+    return (months[-1][0], months[0][1]) if months else (None, None)
 
 
 async def unanswered(store: Store, day: date, page: int, limit: int) -> Answer:

@@ -1,9 +1,8 @@
 -- Partitions of a round's tables. Parameters are psycopg's.
 
--- lock_partitions: Waits for the advisory lock under which a partition is added.
+-- lock_partitions: Waits for the advisory lock under which partitions are added and merged.
 SELECT pg_advisory_xact_lock(%(lock)s)
 
--- missing_tables: Those of some tables that are not there. Not by to_regclass: it may remember a table as missing that
+-- known_tables: Those of some tables that are there. Not by to_regclass: it may remember a table as missing that
 -- another process has made while this one waited for the lock.
-SELECT name FROM unnest(%(names)s::text[]) AS name
-WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = name AND pg_table_is_visible(oid))
+SELECT relname::text AS name FROM pg_class WHERE relname = ANY(%(names)s::text[]::name[]) AND pg_table_is_visible(oid)
