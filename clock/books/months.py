@@ -5,16 +5,24 @@ would wait for. The locks that letting go needs are held for a moment, and asked
 """
 
 import asyncio
-import calendar
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import LiteralString, NamedTuple, TypeVar
 
 from psycopg import sql
 from psycopg.rows import DictRow
 
-from clock.books.partitions import PARTITION_LOCK, PARTITIONED
+from clock.books.partitions import (
+    PARTITION_LOCK,
+    PARTITIONED,
+    attach,
+    create_like,
+    days_of,
+    last_of,
+    month_of,
+    partition_of,
+)
 from clock.books.store import Connection, Store, one, rows
 from clock.domain.outcomes import Unavailable
 
@@ -37,8 +45,7 @@ class Month(NamedTuple):
 
     @classmethod
     def of(cls, day: date) -> "Month":
-        last = calendar.monthrange(day.year, day.month)[1]
-        return cls(day.replace(day=1), day.replace(day=last))
+        return cls(month_of(day), last_of(day))
 
     @classmethod
     def parse(cls, text: str) -> "Month":
@@ -49,7 +56,7 @@ class Month(NamedTuple):
 
     @property
     def days(self) -> list[date]:
-        return [self.first + timedelta(days) for days in range((self.last - self.first).days + 1)]
+        return days_of(self.first)
 
     def __str__(self) -> str:
         return f"{self.first:%Y-%m}"
@@ -92,7 +99,9 @@ def _reading(table: str, columns: Sequence[Column], day: date, head: bool) -> sq
         for column in columns
     ]
     key = sorted((column for column in columns if column.place is not None), key=lambda column: column.place or 0)
-    order = [sql.SQL('{} COLLATE "C"' if column.is_text else "{}").format(sql.Identifier(column.name)) for column in key]
+    order = [
+        sql.SQL('{} COLLATE "C"' if column.is_text else "{}").format(sql.Identifier(column.name)) for column in key
+    ]
     return sql.SQL(
         "COPY (SELECT {shown} FROM {table} WHERE day = {day} ORDER BY {order}) TO STDOUT"
         " (FORMAT csv, HEADER {head}, ENCODING 'UTF8')"
@@ -103,11 +112,6 @@ def _reading(table: str, columns: Sequence[Column], day: date, head: bool) -> sq
         order=sql.SQL(", ").join(order),
         head=sql.SQL("true" if head else "false"),
     )
-
-
-async def partitions(connection: Connection, month: Month) -> list[DictRow]:
-    """The month's partitions: ``table``, ``name``."""
-    return await rows(connection, "partitions_of_month", tables=list(PARTITIONED), month=f"{month.first:%Y%m}")
 
 
 SEAL: LiteralString = (
@@ -145,8 +149,8 @@ async def unseal(store: Store, month: Month) -> None:
 
 
 async def _trigger(connection: Connection, month: Month, statement: LiteralString) -> None:
-    for row in await partitions(connection, month):
-        await connection.execute(sql.SQL(statement).format(sql.Identifier(row["name"])))
+    for table in PARTITIONED:
+        await connection.execute(sql.SQL(statement).format(sql.Identifier(partition_of(table, month.first))))
 
 
 async def leave(store: Store, month: Month, manifest_sha256: bytes) -> None:
@@ -154,13 +158,14 @@ async def leave(store: Store, month: Month, manifest_sha256: bytes) -> None:
     :class:`~clock.domain.outcomes.Unavailable` where somebody reads the tables all the time; a retry is safe."""
 
     async def work(connection: Connection) -> None:
-        found = await partitions(connection, month)
+        await rows(connection, "lock_partitions", lock=PARTITION_LOCK)
         tables = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(name)) for name in PARTITIONED)
         await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(tables))
-        for row in found:
-            names = {"table": sql.Identifier(row["table"]), "name": sql.Identifier(row["name"])}
+        for table in PARTITIONED:
+            names = {"table": sql.Identifier(table), "name": sql.Identifier(partition_of(table, month.first))}
             await connection.execute(sql.SQL("ALTER TABLE {table} DETACH PARTITION {name}").format(**names))
             await connection.execute(sql.SQL("DROP TABLE {name}").format(**names))
+        await rows(connection, "drop_unsent", first=month.first, last=month.last)
         await rows(connection, "forget_callbacks", first=month.first, last=month.last)
         await one(connection, "month_left", month=month.first, manifest_sha256=manifest_sha256)
 
@@ -186,11 +191,11 @@ async def fill(
 ) -> None:
     """Make a table beside ``table`` and fill it from CSV whose head names the columns. What watches the inserts of the table has
     counted these rows long ago, and does not see them."""
-    names = {"table": sql.Identifier(table), "name": sql.Identifier(_name(table, month))}
-    await connection.execute(sql.SQL("CREATE TABLE {name} (LIKE {table} INCLUDING ALL)").format(**names))
+    name = partition_of(table, month.first)
+    await create_like(connection, table, name)
     async with connection.cursor() as cursor:
-        statement = sql.SQL("COPY {name} ({columns}) FROM STDIN (FORMAT csv, HEADER match, ENCODING 'UTF8')").format(
-            columns=sql.SQL(", ").join(map(sql.Identifier, columns)), **names
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER match, ENCODING 'UTF8')").format(
+            sql.Identifier(name), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
         async with cursor.copy(statement) as copy:
             for piece in pieces:
@@ -201,13 +206,6 @@ async def attach_all(connection: Connection, month: Month, tables: Sequence[str]
     """The filled tables are the month's partitions from the end of the transaction on. Others read and write
     meanwhile."""
     await rows(connection, "lock_partitions", lock=PARTITION_LOCK)
-    days = sql.SQL(", ").join(sql.Literal(day.isoformat()) for day in month.days)
     for table in tables:
-        names = {"table": sql.Identifier(table), "name": sql.Identifier(_name(table, month))}
-        await connection.execute(
-            sql.SQL("ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES IN ({days})").format(days=days, **names)
-        )
-
-
-def _name(table: str, month: Month) -> str:
-    return f"{table}_{month.first:%Y%m}"
+        await attach(connection, table, partition_of(table, month.first), month.days)
+    await rows(connection, "keep_unsent", first=month.first, last=month.last)

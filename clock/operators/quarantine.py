@@ -194,7 +194,9 @@ async def _booked(store: Store, of: dict[str, str]) -> list[dict[str, Any]]:
     return found
 
 
-async def _check(service: Service, connection: Connection, row: dict[str, Any], payment: Payment, action: Action) -> None:
+async def _check(
+    service: Service, connection: Connection, row: dict[str, Any], payment: Payment, action: Action
+) -> None:
     """Raises :class:`CannotRelease` for a refund that is impossible, or of a payment that was accepted or refunded."""
     if action == "refund" and payment.why_not:
         raise CannotRelease(payment.why_not)

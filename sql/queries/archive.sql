@@ -16,11 +16,17 @@ SELECT why, day, count FROM (
     SELECT 'not_counted', day, 1 FROM rounds WHERE day BETWEEN %(first)s AND %(last)s
         AND state = 'finished' AND (tallied_at IS NULL OR credited_at IS NULL)
     UNION ALL
-    SELECT 'money_open', day, count(*) FROM outgoing WHERE day BETWEEN %(first)s AND %(last)s
-        AND (state IN ('owed', 'unknown', 'processing') OR (state = 'failed' AND handled IS NULL)) GROUP BY day
+    SELECT 'money_open', day, count(*) FROM unsent WHERE day BETWEEN %(first)s AND %(last)s
+        AND (state <> 'failed' OR handled IS NULL) GROUP BY day
     UNION ALL
     SELECT 'quarantine_waiting', day, count(*) FROM quarantine q WHERE day BETWEEN %(first)s AND %(last)s
         AND NOT EXISTS (SELECT FROM releases r WHERE r.digest = q.digest) GROUP BY day
+    UNION ALL
+    SELECT 'not_carried', day, 1 FROM uncarried WHERE day BETWEEN %(first)s AND %(last)s
+    UNION ALL
+    SELECT 'not_merged', %(first)s, count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = ANY(%(tables)s::text[]::regclass[]) AND c.relname ~ ('_' || to_char(%(first)s::date, 'YYYYMM') || '\d\d$')
+        HAVING count(*) > 0
     UNION ALL
     SELECT CASE WHEN c.differences IS NULL THEN 'not_reconciled' ELSE 'books_differ' END, r.day,
            coalesce(jsonb_array_length(c.differences), 1)
@@ -40,10 +46,13 @@ SELECT a.attname::text AS name, array_position(i.indkey::int2[], a.attnum) AS pl
 FROM pg_attribute a JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum
 
--- partitions_of_month: The partitions of a month, however many days each has.
-SELECT t AS table, c.relname::text AS name FROM unnest(%(tables)s::text[]) AS t
-JOIN pg_inherits i ON i.inhparent = t::regclass JOIN pg_class c ON c.oid = i.inhrelid
-WHERE c.relname ~ ('^' || t || '_' || %(month)s || '(\d\d)?$') ORDER BY t, c.relname
+-- drop_unsent: A month that leaves has no money that is not done, but for failed payouts and refunds that were seen to.
+DELETE FROM unsent WHERE day BETWEEN %(first)s AND %(last)s
+
+-- keep_unsent: The same of a month that has come back.
+INSERT INTO unsent (no, day, kind, state, amount_fen, attempts, next_at, created_at, handled)
+SELECT no, day, kind, state, amount_fen, attempts, next_at, created_at, handled FROM outgoing
+WHERE day BETWEEN %(first)s AND %(last)s AND state <> 'done'
 
 -- seal_month: The rows of a month change no more.
 INSERT INTO archives (month, by_whom) VALUES (%(month)s, %(by_whom)s) ON CONFLICT (month) DO NOTHING

@@ -10,7 +10,7 @@ WHERE uid = %(uid)s AND (open_id, mobile, nickname) <> ('', '', '') RETURNING ui
 -- own_orders: A user's orders in some rounds: whether they name the user, whether the round is over, how much money is open.
 SELECT o.day, o.order_no, o.open_id <> '' AS named, r.finished_at IS NOT NULL AS over,
        (SELECT count(*) FROM outgoing x WHERE x.day = ANY(%(days)s::date[]) AND x.day = o.day AND x.uid = %(uid)s
-            AND (x.state IN ('owed', 'unknown', 'processing') OR (x.state = 'failed' AND x.handled IS NULL))) AS open
+            AND x.state <> 'done' AND (x.state <> 'failed' OR x.handled IS NULL)) AS open
 FROM orders o JOIN rounds r ON r.day = o.day WHERE o.day = ANY(%(days)s::date[]) AND o.uid = %(uid)s ORDER BY o.day
 
 -- forget_orders: The orders of a user in some rounds name nobody.

@@ -3,6 +3,7 @@
 from typing import Any
 
 from clock.books.months import Month
+from clock.books.partitions import PARTITIONED
 from clock.books.store import Connection, Store, rows
 from clock.config import Settings
 
@@ -23,8 +24,6 @@ async def old_months(store: Store, settings: Settings) -> list[Month]:
 
 async def held_by(place: Store | Connection, month: Month) -> list[dict[str, Any]]:
     """Why a month cannot leave: ``why``, the ``day`` of the round, how many (``count``); at most a hundred."""
-    of = {"first": month.first, "last": month.last}
-    found = await (
-        place.all("month_holds", **of) if isinstance(place, Store) else rows(place, "month_holds", **of)
-    )
+    of: dict[str, Any] = {"first": month.first, "last": month.last, "tables": list(PARTITIONED)}
+    found = await (place.all("month_holds", **of) if isinstance(place, Store) else rows(place, "month_holds", **of))
     return [{**row, "day": row["day"].isoformat()} for row in found]

@@ -59,7 +59,9 @@ class Writer:
         self._waiting = bytearray()
         self._text = hashlib.sha256()
         self._file = self._part.open("wb")
-        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0)  # no time: the same text, the same file
+        self._gzip = gzip.GzipFile(
+            filename="", mode="wb", fileobj=self._file, mtime=0
+        )  # no time: the same text, the same file
 
     def __enter__(self) -> "Writer":
         return self

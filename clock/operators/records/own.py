@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from clock.books import accounts
 from clock.books.months import Month
 from clock.books.store import Store, rows
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.operators.acts import Act, By, perform
 from clock.service import Service
+
 
 async def export_user(service: Service, by: By, uid: int) -> tuple[Answer, AsyncIterator[bytes] | None]:
     """The document in pieces. Amounts in fen, instants in ms since the epoch. Raises
@@ -40,7 +42,7 @@ async def _head(service: Service, uid: int) -> dict[str, Any]:
         "profile": await store.one("profile_of", uid=uid),
         "switches": await store.one("own_switches", uid=uid),
         "standing": await store.one("own_standing", uid=uid),
-        "sums": await store.one("me", uid=uid, today=today),
+        "sums": await accounts.sums(store, uid, today),
         "acts": await store.all("own_acts", about=[str(uid)]),
         "archived_months": [row["month"] for row in await store.all("archived_months")],
     }

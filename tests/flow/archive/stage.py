@@ -100,4 +100,3 @@ async def locked(service: Service, statement: str) -> AsyncIterator[None]:
         await connection.execute(statement.encode())
         yield
         await connection.rollback()
-
