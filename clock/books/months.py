@@ -24,6 +24,7 @@ from clock.books.partitions import (
     partition_of,
 )
 from clock.books.store import Connection, Store, one, rows
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 
 Done = TypeVar("Done")
@@ -82,32 +83,33 @@ async def columns_of(connection: Connection, table: str) -> list[Column]:
     return [Column(row["name"], row["place"], row["is_text"]) for row in found]
 
 
-async def read(store: Store, table: str, day: date, head: bool) -> AsyncIterator[bytes]:
-    """A day's rows of a table as CSV in pieces, as COPY writes it, ordered by the key; ``head``: the names of columns
-    come first. The same rows are the same bytes, in any session and under any collation."""
+async def read(store: Store, table: str, month: Month) -> AsyncIterator[bytes]:
+    """A month's rows of a table as CSV with a head, a row a piece, as COPY writes it: the rounds in order, and each by
+    the table's key. The same rows are the same bytes, in any session and under any collation. A statement a day: none
+    sorts more than that, and between them nothing keeps old rows of other tables."""
     async with store.transaction() as connection, connection.cursor() as cursor:
         await connection.execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'")
-        statement = _reading(table, await columns_of(connection, table), day, head)
-        async with cursor.copy(statement) as copy:
-            async for piece in copy:
-                yield bytes(piece)
+        columns = await columns_of(connection, table)
+        for number, day in enumerate(month.days):
+            progress.at(f"read {table} of {month}", number, len(month.days))
+            async with cursor.copy(_reading(table, columns, day, head=number == 0)) as copy:
+                async for row in copy:
+                    yield bytes(row)
 
 
-def _reading(table: str, columns: Sequence[Column], day: date, head: bool) -> sql.Composed:
+def _reading(table: str, columns: Sequence[Column], day: date, *, head: bool) -> sql.Composed:
     shown = [
         sql.SQL("'' AS {}" if column.name in NAMES.get(table, ()) else "{}").format(sql.Identifier(column.name))
         for column in columns
     ]
-    key = sorted((column for column in columns if column.place is not None), key=lambda column: column.place or 0)
-    order = [
-        sql.SQL('{} COLLATE "C"' if column.is_text else "{}").format(sql.Identifier(column.name)) for column in key
-    ]
+    key = sorted((column.place, column.name, column.is_text) for column in columns if column.place is not None)
+    order = [sql.SQL('{} COLLATE "C"' if is_text else "{}").format(sql.Identifier(name)) for _, name, is_text in key]
     return sql.SQL(
-        "COPY (SELECT {shown} FROM {table} WHERE day = {day} ORDER BY {order}) TO STDOUT"
+        "COPY (SELECT {shown} FROM {partition} WHERE day = {day} ORDER BY {order}) TO STDOUT"
         " (FORMAT csv, HEADER {head}, ENCODING 'UTF8')"
     ).format(
         shown=sql.SQL(", ").join(shown),
-        table=sql.Identifier(table),
+        partition=sql.Identifier(partition_of(table, day)),
         day=sql.Literal(day),
         order=sql.SQL(", ").join(order),
         head=sql.SQL("true" if head else "false"),

@@ -148,16 +148,14 @@ async def _csv_sha256(store: Store, table: str, month: Month) -> str:
 
 
 async def _pieces(store: Store, table: str, month: Month) -> AsyncIterator[bytes]:
-    """A table's month as CSV, a day in a transaction: none lasts long, and none sorts more than a day."""
-    for number, day in enumerate(month.days):
-        progress.at(f"read {table} of {month}", number, len(month.days))
-        waiting = bytearray()
-        async for row in months.read(store, table, day, head=number == 0):
-            waiting += row
-            if len(waiting) >= files.WRITE_BYTES:
-                yield bytes(waiting)
-                waiting.clear()
-        yield bytes(waiting)
+    """A table's month as CSV, in pieces that are worth a step."""
+    waiting = bytearray()
+    async for row in months.read(store, table, month):
+        waiting += row
+        if len(waiting) >= files.WRITE_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
 
 
 async def restore(service: Service, by: By, month: Month) -> Answer:
