@@ -77,6 +77,12 @@ async def archive_of(store: Store, day: date) -> DictRow | None:
     return await store.one("archive_of", day=day)
 
 
+async def has_left(store: Store, day: date) -> bool:
+    """Whether the rows of a day are in files alone: what reads them answers ``archived``."""
+    archive = await archive_of(store, day)
+    return archive is not None and archive["left_at"] is not None
+
+
 async def columns_of(connection: Connection, table: str) -> list[Column]:
     """A table's columns, in order."""
     found = await rows(connection, "columns_of", table=table)

@@ -7,7 +7,6 @@ it does not, and said; the same again then completes it.
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
-from typing import Any
 
 import msgspec
 

@@ -16,7 +16,6 @@ from clock.operators.records.due import due_months
 from clock.service import Service
 from tests.flow.archive.stage import ANNA, USERS, contents, nameless, played, restore, run, tables_of, take
 
-
 ACCOUNTS = "SELECT * FROM accounts ORDER BY uid"
 UNSENT = "SELECT no FROM unsent WHERE day BETWEEN '2021-04-01' AND '2021-04-30' ORDER BY no"
 
