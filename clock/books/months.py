@@ -197,8 +197,8 @@ async def _patiently(store: Store, work: Callable[[Connection], Awaitable[Done]]
 async def fill(
     connection: Connection, month: Month, table: str, columns: Sequence[str], pieces: Iterable[bytes]
 ) -> None:
-    """Make a table beside ``table`` and fill it from CSV whose head names the columns. What watches the inserts of the table has
-    counted these rows long ago, and does not see them."""
+    """Make a table beside ``table`` and fill it from CSV whose head names the columns. What watches the inserts of
+    ``table`` has counted these rows long ago, and does not see them."""
     name = partition_of(table, month.first)
     await create_like(connection, table, name)
     async with connection.cursor() as cursor:

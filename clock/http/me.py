@@ -63,7 +63,7 @@ async def place(service: Service, uid: int, day: date) -> Answer:
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
     """The months of the rounds newest first, and so the lines of each; ``money`` in fen with its sign, ``created_at``
     in ms, ``state`` of what leaves for the user, ``no`` by which an operator finds it. Only the months that hold the
-    page are read, each in a transaction of its own. ``archived``: lines of months that have left for files; ``total`` is
+    page are read, each in a transaction of its own. ``archived``: lines of months that are in files alone; ``total`` is
     without them."""
     lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
     kinds, names, signs = ([line[part] for line in lines] for part in range(3))

@@ -60,8 +60,8 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/people/{uid:int}/forget",
         status_code=200,
-        description="Empty a user's nickname, mobile and openId wherever no money needs them; says what is kept, why and "
-        "until when.",
+        description="Empty a user's nickname, mobile and openId wherever no money needs them; says what is kept, why "
+        "and until when.",
     )
     async def forget_user(
         request: Request[Any, Any, Any], uid: FromPath[int], data: JSONBody[ReasonRequest]

@@ -216,7 +216,7 @@ class History(Struct):
     total: Annotated[int, Meta(description="Movements on all pages")]
     items: Annotated[list[HistoryItem], Meta(description="Newest first")]
     archived: Annotated[
-        int, Meta(description="Movements of old rounds that are in files alone; `total` is without them")
+        int, Meta(description="Movements of archived rounds; `total` is without them")
     ]
 
 

@@ -29,7 +29,8 @@ from clock.service import Service
 
 log = structlog.get_logger()
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""There is no room for a file: on the disk, in a quota, under a limit."""
 
 
 async def archive_due(service: Service, by: By) -> Answer:
@@ -120,10 +121,9 @@ async def _written(store: Store, folder: Path, month: Month) -> Manifest:
 async def _table(store: Store, path: Path, table: str, month: Month) -> Content:
     """The file of a table has its name and is what the table has: one that was written before is read, and left alone
     if it still is. Raises :class:`Damaged` and ``OSError``."""
-    if path.exists():
-        content = await _content_if_whole(path)
-        if content and content.csv_sha256 == await _csv_sha256(store, table, month):
-            return content
+    content = await _content_if_whole(path)
+    if content and content.csv_sha256 == await _csv_sha256(store, table, month):
+        return content
     with Writer(path) as writer:
         async for piece in _pieces(store, table, month):
             await asyncio.to_thread(writer.write, piece)
@@ -136,7 +136,7 @@ async def _table(store: Store, path: Path, table: str, month: Month) -> Content:
 async def _content_if_whole(path: Path) -> Content | None:
     try:
         return await asyncio.to_thread(files.content_of, path)
-    except Damaged:
+    except (Damaged, FileNotFoundError):
         return None
 
 

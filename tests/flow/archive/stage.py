@@ -37,7 +37,8 @@ up AS (INSERT INTO check_ins SELECT day, uid, ms, (uid + 1) / 2 FROM u WHERE uid
 packet AS (INSERT INTO packets SELECT day, 0, (uid - 1) / 2, uid FROM u WHERE uid % 2 = 1),
 claim AS (INSERT INTO claims SELECT day, uid, 0, (uid - 1) / 2, uid, 100, 'user', ms FROM u WHERE uid % 2 = 1),
 refund AS (INSERT INTO refunds SELECT day, no, 'T' || uid, 'R' || no, uid, 100, 'void', ms FROM u WHERE uid = 2),
-staked AS (INSERT INTO transfers SELECT day, 'stake', no || ':T', uid, 'channel:platform', 'pool:' || day, 100, ms FROM u),
+staked AS (INSERT INTO transfers
+    SELECT day, 'stake', no || ':T', uid, 'channel:platform', 'pool:' || day, 100, ms FROM u),
 fee AS (INSERT INTO transfers SELECT day, 'fee', 'settlement', NULL, 'pool:' || day, 'fee', 7, 7 FROM d)
 INSERT INTO outgoing (day, no, kind, uid, amount_fen, state, handled, reason)
     SELECT day, 'P' || no, 'payout', uid, 100 + uid, CASE uid WHEN 1 THEN 'failed' ELSE 'done' END,
