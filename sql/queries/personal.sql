@@ -4,7 +4,7 @@
 SELECT open_id, mobile, nickname, at_ms FROM profiles WHERE uid = %(uid)s
 
 -- forget_profile: A user has no name; what is read anew from before changes nothing.
-UPDATE profiles SET open_id = '', mobile = '', nickname = '', at_ms = greatest(at_ms, %(now_ms)s::bigint)
+UPDATE profiles SET open_id = '', mobile = '', nickname = '', at_ms = greatest(at_ms + 1, %(now_ms)s::bigint)
 WHERE uid = %(uid)s AND (open_id, mobile, nickname) <> ('', '', '') RETURNING uid
 
 -- own_orders: A user's orders in some rounds: whether they name the user, whether the round is over, how much money is open.

@@ -60,7 +60,21 @@ async def test_a_month_is_in_files_and_nowhere_else(process: Service) -> None:
 
 async def test_nobody_is_named_in_the_files(process: Service) -> None:
     month = await played(process, "2021-03")
+    await run(
+        process,
+        "INSERT INTO quarantine SELECT sha256(w::bytea), '2021-03-09', 1, 'platform', 'r', w, 'open-3' FROM"
+        " unnest(ARRAY['decided', 'of April']) AS w",
+    )
+    await run(process, "UPDATE quarantine SET day = '2021-04-09' WHERE order_no = 'of April'")
+    await run(
+        process,
+        "INSERT INTO releases SELECT digest, 'dismiss', 'seen', 'anna', now(), NULL, order_no, 'T', 100, NULL"
+        " FROM quarantine WHERE order_no = 'decided'",
+    )
     await take(process, month)
+    raws = await run(process, "SELECT order_no, raw FROM quarantine ORDER BY order_no")
+    assert [(row["order_no"], row["raw"]) for row in raws] == [("decided", b""), ("of April", b"open-3")]
+    await run(process, "DELETE FROM quarantine WHERE order_no = 'of April'")
     for table in PARTITIONED:
         text = gzip.decompress((process.settings.archive_path / "2021-03" / f"{table}.csv.gz").read_bytes())
         assert b"open-" not in text and b"buyerId" not in text
