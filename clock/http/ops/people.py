@@ -3,18 +3,14 @@
 import re
 from typing import Annotated, Any
 
-from litestar import Request, Response, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
-from litestar.response import Stream
+from litestar import Request, Response, get
+from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.domain.outcomes import Answer
-from clock.http.ordinary import Limit, Page, day_of, named, reply, require_operator
+from clock.http.ordinary import Limit, Page, day_of, reply, require_operator, some_uid
 from clock.http.refusals import Refused
-from clock.http.wire import Envelope, ReasonRequest
+from clock.http.wire import Envelope
 from clock.operators import acts, people
-from clock.operators.records.forget import forget
-from clock.operators.records.own import export_user
 from clock.service import Service
 
 Sought = Annotated[
@@ -57,32 +53,6 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "lookalikes", await people.lookalikes(service.store, of, after))
 
-    @post(
-        "/ops/people/{uid:int}/forget",
-        status_code=200,
-        description="Empty a user's nickname, mobile and openId wherever no money needs them; says what is kept, why "
-        "and until when.",
-    )
-    async def forget_user(
-        request: Request[Any, Any, Any], uid: FromPath[int], data: JSONBody[ReasonRequest]
-    ) -> Response[Envelope]:
-        of = some_uid(uid)
-        by = named(request, "people")
-        return reply(request, "forget", await forget(service, by, of, data.reason))
-
-    @get(
-        "/ops/people/{uid:int}/export",
-        description="Everything that is kept about a user, as one JSON document. One that breaks off is not whole.",
-    )
-    async def export(request: Request[Any, Any, Any], uid: FromPath[int]) -> Stream | Response[Envelope]:
-        of = some_uid(uid)
-        answer, document = await export_user(service, named(request, "people"), of)
-        if document is None:
-            return reply(request, "export_user", answer)
-        reply(request, "export_user", Answer("ok"))  # counts it
-        headers = {"content-disposition": f'attachment; filename="user-{of}.json"', "cache-control": "no-store"}
-        return Stream(document, media_type="application/json", headers=headers)
-
     @get("/ops/actions", description="What operators did, newest first, with what became of it.")
     async def actions(
         request: Request[Any, Any, Any],
@@ -96,13 +66,7 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "actions", await acts.listed(service, page, limit, about, who))
 
-    return [find, story, forget_user, export, lookalikes, actions]
-
-
-def some_uid(uid: int) -> int:
-    if not 0 < uid < 1 << 53:
-        raise Refused("bad_request", "uid must be 1 to 2^53-1")
-    return uid
+    return [find, story, lookalikes, actions]
 
 
 def plain(text: str, name: str) -> str:
