@@ -61,8 +61,7 @@ class Settling:
                 return "round_not_found"
             if round_.state in VOID_STATES:
                 return "round_void"
-            now_ms = await self._ending.clocks.agreed_now_ms()
-            if round_.state in ("open", "closed") and now_ms < await self._ending.settle_ms(round_):
+            if not await self.is_due(round_):
                 return "not_due"
             steps = {
                 "open": self._close,
@@ -79,6 +78,11 @@ class Settling:
                 return "not_due"
             await self._standings.tally(day)
             return "settled"
+
+    async def is_due(self, round_: Recorded) -> bool:
+        """Whether it may be settled, or has been split already. Raises :class:`Unavailable`."""
+        now_ms = await self._ending.clocks.agreed_now_ms()
+        return round_.state not in ("open", "closed") or now_ms >= await self._ending.settle_ms(round_)
 
     async def _close(self, round_: Recorded) -> str:
         for asked in await self._store.all("asked_extensions", day=round_.day):

@@ -48,7 +48,7 @@ async def archive(service: Service, by: By, month: Month) -> Answer:
     """Write a month's tables into files, prove them, and let the tables go. Repeatable: a month that has left answers
     as the first time. Raises :class:`~clock.domain.outcomes.Unavailable` and ``OSError``; then nothing has left."""
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         with unhurried():
             return await _archive(service.store, service, by, month)
 
@@ -162,7 +162,7 @@ async def restore(service: Service, by: By, month: Month) -> Answer:
     """Take an archived month back into the database, after its files have been proved; one that has not left yet may
     change again. Sums that are kept are not counted twice. Raises :class:`~clock.domain.outcomes.Unavailable`."""
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         with unhurried():
             return await _restore(service.store, service.settings.archive_path / str(month), month)
 

@@ -47,7 +47,7 @@ class Found(msgspec.Struct):
 async def forget(service: Service, by: By, uid: int, reason: str) -> Answer:
     """Empty what names a user. Repeatable. Raises :class:`~clock.domain.outcomes.Unavailable` and a ``RedisError``;
     what was emptied until then stays so."""
-    return await perform(service, by, Act("forget", str(uid), reason=reason), lambda: _forget(service, uid))
+    return await perform(service, by, Act("forget", str(uid), reason=reason), lambda _: _forget(service, uid))
 
 
 async def _forget(service: Service, uid: int) -> Answer:

@@ -23,7 +23,7 @@ async def export_user(service: Service, by: By, uid: int) -> tuple[Answer, Async
     :class:`~clock.domain.outcomes.Unavailable`."""
     heads: list[dict[str, Any]] = []
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         head = await _head(service, uid)
         if head["profile"] is None and head["standing"] is None and not head["sums"]["join_num"]:
             return Answer("person_not_found")
