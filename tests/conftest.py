@@ -85,7 +85,7 @@ def in_memory() -> Path | None:
 
 
 async def _fill_template(url: str) -> None:
-    """The tables, and the partitions of the month that most tests play: a copy of files takes a tenth of making them."""
+    """The tables, and the partitions of the month that most tests play: copying files takes a tenth of making them."""
     await migrate(url)
     store = Store(url)
     await store.open()

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from clock.books.partitions import day_partition_of, last_of
+from clock.books.partitions import day_partition_of, last_of, only
 from clock.books.store import Connection, Store, one, rows
 
 USERS_AT_ONCE = 20_000
@@ -20,22 +20,23 @@ for a month."""
 
 async def sums(store: Store, uid: int, today: date) -> dict[str, Any]:
     """A user's sums in fen, and days, as ``/api/me`` shows them."""
-    days = await store.one("me_days", today=today, most=MOST_UNTALLIED)
-    found = await store.one("me", uid=uid, **(days or {}))
+    days = await store.one("me_days", today=today, most=MOST_UNTALLIED) or {}
+    untallied, uncarried = only(days["untallied"]), only(days["uncarried"])
+    found = await store.one("me", uid=uid, untallied=untallied, uncarried=uncarried, latest=days["latest"])
     return dict(found or {})
 
 
 async def balance_fen(connection: Connection, uid: int) -> int:
     """What is due to a user and not on its way; nobody changes it until the transaction ends."""
     await rows(connection, "lock_account", uid=uid)
-    days = [row["day"] for row in await rows(connection, "uncarried")]
+    days = only(row["day"] for row in await rows(connection, "uncarried"))
     return int((await one(connection, "balance_of", uid=uid, uncarried=days))["fen"])
 
 
 async def history_months(store: Store, uid: int) -> tuple[list[tuple[date, int]], int]:
     """The months whose rounds have lines of a user's history, newest first: first day, and how many lines. Then how
     many lines are in months that have left for files."""
-    days = [row["day"] for row in await store.all("uncarried")]
+    days = only(row["day"] for row in await store.all("uncarried"))
     found = await store.all("history_months", uid=uid, uncarried=days)
     here = [row for row in found if not row["archived"]]
     months = [(date((row["month"] - 1) // 12, (row["month"] - 1) % 12 + 1, 1), row["lines"]) for row in here]

@@ -51,6 +51,12 @@ def days_of(day: date) -> list[date]:
     return [first + timedelta(days) for days in range(last_of(day).day)]
 
 
+def only(days: Iterable[date]) -> list[date]:
+    """These days as ``day = ANY(…)`` takes them. An empty array would not say that no partition is asked for: Postgres
+    would lock all."""
+    return [*days] or [date.min]
+
+
 def months_ahead(day: date, months: int) -> date:
     """The first day of the month so many months after the day's; negative: before it."""
     number = day.year * 12 + day.month - 1 + months

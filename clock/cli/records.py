@@ -8,8 +8,8 @@ from typing import Any
 import click
 import msgspec
 
+from clock.cli.bar import telling
 from clock.cli.shell import LIMIT, PAGE, Day, cli, show, with_service
-from clock.domain import progress
 
 UID = click.IntRange(1, 2**53 - 1)
 
@@ -80,16 +80,12 @@ def archive(month: Any, restore: bool) -> None:
     by = acts.command_line()
 
     async def work(service: Any) -> Any:
-        with progress.heard(_say):
+        with telling("archive"):
             if restore:
                 return await archive.restore(service, by, month)
             return await (archive.archive(service, by, month) if month else archive.archive_due(service, by))
 
     show(with_service(work))
-
-
-def _say(step: str, done: int, total: int | None) -> None:
-    click.echo(f"{step}: {done} of {total}", err=True)
 
 
 @cli.command()

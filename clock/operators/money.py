@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from clock.books.months import has_left
-from clock.books.partitions import months_played
+from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
 from clock.payments.outgoing import STUCK_ATTEMPTS
@@ -26,7 +26,7 @@ async def outgoing(
     else:
         of: dict[str, Any] = {"day": day, "state": state, "stuck": STUCK_ATTEMPTS, "handled": handled}
         found = await store.all("list_unsent", **of, **part)
-    days, nos = [row["day"] for row in found], [row["no"] for row in found]
+    days, nos = only(row["day"] for row in found), [row["no"] for row in found]
     items = [{**row, "day": row["day"].isoformat()} for row in await store.all("list_outgoing", days=days, nos=nos)]
     return Answer("ok", {"counts": counts, "items": items})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from clock.books.accounts import sums
 from clock.books.months import archive_of, has_left
-from clock.books.partitions import months_played
+from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain import order_no
 from clock.domain.outcomes import Answer
@@ -77,7 +77,7 @@ async def story(service: Service, uid: int, page: int, whole_mobile: bool) -> An
     store = service.store
     offset = (page - 1) * ROUNDS_A_PAGE
     listed = [row["day"] for row in await store.all("round_days", limit=ROUNDS_A_PAGE + 1, offset=offset)]
-    days = listed[:ROUNDS_A_PAGE]
+    days = only(listed[:ROUNDS_A_PAGE])
     of: dict[str, Any] = {"uid": uid, "days": days}
     [person] = await _persons(store, [uid], whole_mobile)
     rounds = await store.all("rounds_of", **of)

@@ -14,7 +14,7 @@ import msgspec
 from clock.books import entries, outbox
 from clock.books.leases import held
 from clock.books.owed import refund_no
-from clock.books.partitions import months_played
+from clock.books.partitions import months_played, only
 from clock.books.store import RELEASE_LOCK, Connection, Store, rows, unhurried
 from clock.domain import order_no
 from clock.domain.order_no import Place
@@ -79,7 +79,7 @@ async def quarantined(store: Store, page: int, limit: int, waiting: bool = False
     found = await store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
     total = count["waiting"] if waiting else count["total"]
     refunds = [row for row in found if row["refund_no"]]
-    days, nos = [row["refund_day"] for row in refunds], [row["refund_no"] for row in refunds]
+    days, nos = only(row["refund_day"] for row in refunds), [row["refund_no"] for row in refunds]
     states = {row["no"]: row["state"] for row in await store.all("refund_states", days=days, nos=nos)}
     items = [_kept({**row, "refund_state": states.get(row["refund_no"])}) for row in found]
     return Answer("ok", {"total": total, "waiting": count["waiting"], "items": items})

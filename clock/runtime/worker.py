@@ -22,6 +22,8 @@ from redis.exceptions import RedisError, ResponseError
 from clock import logs
 from clock.audit.counts import Counting
 from clock.books import outbox
+from clock.books.accounts import carry_some
+from clock.books.merging import merge_some
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
@@ -253,13 +255,22 @@ async def asked(context: dict[str, Any]) -> None:
     await take_asked(context)
 
 
+@resilient
+async def carry_over(context: dict[str, Any]) -> None:
+    """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
+    store = context["service"].store
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
+        pass
+
+
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
 """Asked for every second."""
 
 LONG = (settle, count, compare)
 """They may take longer than a job of arq's lives."""
 
-SELDOM = (trim, prepare)
+SELDOM = (trim, prepare, carry_over)
 """Asked for once a minute."""
 
 

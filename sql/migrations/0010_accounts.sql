@@ -12,6 +12,11 @@ CREATE FUNCTION lines_of(kind text) RETURNS int
         ELSE 0 END;
 COMMENT ON FUNCTION lines_of IS 'how many lines a transfer of this kind has in its user''s history';
 
+CREATE FUNCTION in_account(uid bigint, kind text, from_account text, to_account text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN uid IS NOT NULL AND (lines_of(kind) > 0 OR 'user:' || uid IN (from_account, to_account));
+COMMENT ON FUNCTION in_account IS 'whether a transfer is a line of its user''s history or changes the balance';
+
 CREATE TABLE accounts (
     uid         bigint PRIMARY KEY,
     balance_fen bigint NOT NULL,
@@ -37,7 +42,7 @@ CREATE FUNCTION keep_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     month int;
 BEGIN
-    FOR month IN SELECT DISTINCT month_number(day) FROM added WHERE uid IS NOT NULL AND lines_of(kind) > 0 LOOP
+    FOR month IN SELECT DISTINCT month_number(day) FROM added WHERE in_account(uid, kind, from_account, to_account) LOOP
         INSERT INTO accounts AS a (uid, balance_fen, spend_fen, income_fen, largest_fen, stakes, lines[month])
         SELECT t.uid,
             sum(CASE 'user:' || t.uid WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen ELSE 0 END),
@@ -46,7 +51,7 @@ BEGIN
             max(CASE kind WHEN 'packet' THEN amount_fen ELSE 0 END),
             sum((kind = 'stake')::int), sum(lines_of(kind))
         FROM added t
-        WHERE t.uid IS NOT NULL AND lines_of(kind) > 0 AND month_number(day) = month
+        WHERE in_account(t.uid, kind, from_account, to_account) AND month_number(day) = month
           AND NOT EXISTS (SELECT FROM uncarried u WHERE u.day = t.day AND u.uid < t.uid)
         GROUP BY t.uid ORDER BY t.uid
         ON CONFLICT (uid) DO UPDATE SET

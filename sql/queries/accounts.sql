@@ -20,7 +20,7 @@ SELECT t.uid,
     max(CASE kind WHEN 'packet' THEN amount_fen ELSE 0 END),
     sum((kind = 'stake')::int), sum(lines_of(kind))
 FROM transfers t
-WHERE t.day = %(day)s AND t.uid > %(after)s AND t.uid <= %(last)s AND lines_of(kind) > 0
+WHERE t.day = %(day)s AND t.uid > %(after)s AND t.uid <= %(last)s AND in_account(t.uid, kind, from_account, to_account)
 GROUP BY t.uid ORDER BY t.uid
 ON CONFLICT (uid) DO UPDATE SET
     balance_fen = a.balance_fen + excluded.balance_fen,

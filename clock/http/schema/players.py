@@ -215,9 +215,7 @@ class HistoryItem(Struct):
 class History(Struct):
     total: Annotated[int, Meta(description="Movements on all pages")]
     items: Annotated[list[HistoryItem], Meta(description="Newest first")]
-    archived: Annotated[
-        int, Meta(description="Movements of archived rounds; `total` is without them")
-    ]
+    archived: Annotated[int, Meta(description="Movements of archived rounds; `total` is without them")]
 
 
 class MyMorning(Struct):

@@ -92,9 +92,9 @@ async def _written(store: Store, folder: Path, month: Month) -> Manifest:
     """Every table's file is there and proved; the manifest of them. Raises :class:`Damaged` and ``OSError``."""
     contents = {}
     for number, table in enumerate(PARTITIONED):
-        progress.at(f"archive {month}", number, len(PARTITIONED))
+        progress.at(f"tables of {month}", number, len(PARTITIONED))
         contents[table] = await _table(store, folder / f"{table}.csv.gz", table, month)
-    progress.at(f"archive {month}", len(PARTITIONED), len(PARTITIONED))
+    progress.at(f"tables of {month}", len(PARTITIONED), len(PARTITIONED))
     async with store.transaction() as connection:
         await connection.execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'")
         of = {"first": month.first, "last": month.last}

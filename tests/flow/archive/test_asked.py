@@ -12,7 +12,7 @@ from clock.books.months import Month
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no
-from clock.operators.records import archive
+from clock.operators.records import files
 from clock.service import live_rounds
 from tests.conftest import WEBHOOK_SECRET, Api, serving
 from tests.flow.archive.stage import USERS, played, restore, run, take
@@ -108,7 +108,7 @@ async def test_an_act_on_a_month_that_is_being_archived_is_refused(api: Api, mon
     def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(archive.files, "write_manifest", full)
+    monkeypatch.setattr(files, "write_manifest", full)
     month = Month.parse("2022-10")
     assert (await take(api.service, month)).word == "disk_full"
     [failed] = await run(api.service, "SELECT no FROM outgoing WHERE day = '2022-10-05' AND state = 'failed'")
@@ -119,7 +119,7 @@ async def test_an_act_on_a_month_that_is_being_archived_is_refused(api: Api, mon
 
 async def test_the_command_says_what_it_does(api: Api) -> None:
     status, said = await clock(api.settings, "archive")
-    assert (status, '"2022-10"' in said, "read orders of 2022-10: 0 of 31" in said) == (0, True, True), said
+    assert (status, '"2022-10"' in said, "archive: tables of 2022-10 0 / 9" in said) == (0, True, True), said
     status, said = await clock(api.settings, "archive", "--restore", "2022-10")
     assert (status, "month_restored" in said) == (0, True), said
     acts = await run(api.service, "SELECT act, about FROM acts ORDER BY id DESC LIMIT 2")

@@ -8,7 +8,7 @@ from clock.books import outbox
 from clock.books.months import Month
 from clock.domain.shapes import Extra
 from clock.operators import quarantine
-from clock.operators.records import archive
+from clock.operators.records import archive, files
 from tests.conftest import DAY
 from tests.flow.personal.stage import (
     ANNA,
@@ -144,7 +144,7 @@ async def test_a_month_that_is_being_archived_names_users_until_it_has_left(
     await long_ago(people)
     month = Month.of(DAY)
     with monkeypatch.context() as patch:
-        patch.setattr(archive.files, "write_manifest", full)
+        patch.setattr(files, "write_manifest", full)
         patch.setattr(archive, "old_months", lambda *_: _now([month]))
         answer = await archive.archive(people.service, ANNA, month)
         assert answer.word == "disk_full", answer

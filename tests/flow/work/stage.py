@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from clock.operators.work.asking import DOING
-
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.logs import Said
 from clock.operators.work import table
+from clock.operators.work.asking import DOING
 from clock.runtime.jobs import Lasting
 from clock.service import Service
 from tests.conftest import DAY, Api

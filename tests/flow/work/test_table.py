@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from clock.operators.work.asking import DOING
 
 from clock.config import Settings
 from clock.domain import progress
 from clock.domain.outcomes import Answer
 from clock.operators.work import table
+from clock.operators.work.asking import DOING
 from clock.operators.work.table import Running, Taken
 from clock.runtime import jobs
 from clock.service import Service
