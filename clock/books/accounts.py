@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg import sql
 
-from clock.books.partitions import day_partition_of, last_of, only
+from clock.books.partitions import day_partition_of, days_of, only
 from clock.books.store import Connection, Store, one, rows
 
 USERS_AT_ONCE = 20_000
@@ -48,7 +48,7 @@ def pages(months: list[tuple[date, int]], offset: int, limit: int) -> Iterator[d
     for first, lines in months:
         if offset < lines and limit > 0:
             some = min(limit, lines - offset)
-            yield {"first": first, "last": last_of(first), "limit": some, "offset": offset}
+            yield {"days": days_of(first), "limit": some, "offset": offset}
             limit -= some
         offset = max(0, offset - lines)
 

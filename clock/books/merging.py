@@ -137,15 +137,15 @@ async def _copy(connection: Connection, table: str, day: date, name: str) -> Non
 async def _exchange(connection: Connection, table: str, month: date, old: dict[date, str]) -> None:
     """The table beside takes the place of the partitions. Whoever asks for any round waits meanwhile, so this waits for
     others for a moment only. Who locks a partition has locked its table before, but for a vacuum."""
-    names = sorted(set(old.values()))
+    partitions = sorted(set(old.values()))
     await connection.execute("SET LOCAL lock_timeout = '500ms'")
     await connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
-    for name in names:
+    for partition in partitions:
         lock = "LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE NOWAIT"
-        await connection.execute(sql.SQL(lock).format(sql.Identifier(name)))
+        await connection.execute(sql.SQL(lock).format(sql.Identifier(partition)))
     if len(await rows(connection, "merged_days", table=table, days=list(old))) < len(old):
         return  # a day has changed meanwhile
-    await _drop(connection, table, names)
+    await _drop(connection, table, partitions)
     whole, name = sql.Identifier(beside(table, month)), sql.Identifier(partition_of(table, month))
     await attach(connection, table, beside(table, month), days_of(month))
     await connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT whole").format(whole))

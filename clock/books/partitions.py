@@ -63,14 +63,16 @@ def months_ahead(day: date, months: int) -> date:
     return date(number // 12, number % 12 + 1, 1)
 
 
-async def months_played(store: Store) -> list[tuple[date, date]]:
-    """First and last days of the months that rounds were played in, newest first."""
+async def months_played(store: Store) -> list[list[date]]:
+    """The days of each month that rounds were played in, newest first: for statements that look into all, one month
+    after the other. A first and a last day would do as well to name the partition; but Postgres would take the days
+    between them for a few of its rows, and read these."""
     played = await store.one("played_days")
     if played is None or played["first"] is None:
         return []
     month, found = month_of(played["last"]), []
     while month >= month_of(played["first"]):
-        found.append((month, last_of(month)))
+        found.append(days_of(month))
         month = months_ahead(month, -1)
     return found
 

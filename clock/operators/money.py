@@ -21,20 +21,14 @@ async def outgoing(
     counts = await (store.all("count_outgoing", day=day) if day else store.all("count_unsent"))
     part: dict[str, Any] = {"limit": limit, "offset": (page - 1) * limit}
     if state == "done":
-        first, last = (day, day) if day else await _newest_months(store)
-        found = await store.all("list_done", first=first, last=last, **part)
+        days = [day] if day else [one for month in (await months_played(store))[:2] for one in month]
+        found = await store.all("list_done", days=only(days), **part)
     else:
         of: dict[str, Any] = {"day": day, "state": state, "stuck": STUCK_ATTEMPTS, "handled": handled}
         found = await store.all("list_unsent", **of, **part)
-    days, nos = only(row["day"] for row in found), [row["no"] for row in found]
-    items = [{**row, "day": row["day"].isoformat()} for row in await store.all("list_outgoing", days=days, nos=nos)]
+    of = {"days": only(row["day"] for row in found), "nos": [row["no"] for row in found]}
+    items = [{**row, "day": row["day"].isoformat()} for row in await store.all("list_outgoing", **of)]
     return Answer("ok", {"counts": counts, "items": items})
-
-
-async def _newest_months(store: Store) -> tuple[date | None, date | None]:
-    """First and last day of the last two months with rounds."""
-    months = (await months_played(store))[:2]
-    return (months[-1][0], months[0][1]) if months else (None, None)
 
 
 async def unanswered(store: Store, day: date, page: int, limit: int) -> Answer:

@@ -52,9 +52,9 @@ async def _who_paid(store: Store, transaction_id: str) -> list[int]:
     """At most :data:`MOST_FOUND` users with a payment of this number, the newest months first: one statement each, so
     that none locks all of them."""
     found: list[int] = []
-    for first, last in await months_played(store):
-        of_month = {"text": transaction_id, "first": first, "last": last, "limit": MOST_FOUND}
-        found += [row["uid"] for row in await store.all("find_transaction", **of_month)]
+    for days in await months_played(store):
+        of_month = await store.all("find_transaction", text=transaction_id, days=days, limit=MOST_FOUND)
+        found += [row["uid"] for row in of_month]
         if len(found) >= MOST_FOUND:
             break
     return found

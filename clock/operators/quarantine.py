@@ -189,8 +189,8 @@ async def _booked(store: Store, of: dict[str, str]) -> list[dict[str, Any]]:
     """Payments of a channel's transaction, whatever their round: all months are looked through, so that nothing is paid
     back twice, each in a transaction of its own, so that none locks all of them."""
     found: list[dict[str, Any]] = []
-    for first, last in await months_played(store):
-        found += await store.all("transaction_booked", first=first, last=last, **of)
+    for days in await months_played(store):
+        found += await store.all("transaction_booked", days=days, **of)
     return found
 
 

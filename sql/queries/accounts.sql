@@ -93,10 +93,10 @@ SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state,
        CASE WHEN t.kind IN ('stake', 'unwanted', 'refund') THEN split_part(t.cause, ':', 1) ELSE coalesce(o.sent_as, o.no) END AS no
 FROM transfers t
 JOIN unnest(%(kinds)s::text[], %(lines)s::text[], %(signs)s::int[]) WITH ORDINALITY AS l (kind, line, sign, place) ON l.kind = t.kind
-LEFT JOIN outgoing o ON o.day = t.day AND o.day BETWEEN %(first)s AND %(last)s AND o.uid = t.uid
+LEFT JOIN outgoing o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid
     AND (l.line = 'payout' AND o.kind = 'payout' AND o.again = 0 OR l.line = 'sent_again' AND o.no = t.cause
          OR l.line = 'returned' AND o.kind = 'refund' AND o.again = 0 AND o.order_no || ':' || o.transaction_id = t.cause)
-WHERE t.uid = %(uid)s AND t.day BETWEEN %(first)s AND %(last)s
+WHERE t.uid = %(uid)s AND t.day = ANY(%(days)s::date[])
 ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause, l.place LIMIT %(limit)s OFFSET %(offset)s
 
 -- differing_accounts: Some members of a round whose account counts another number of lines in the month of the round than
@@ -105,6 +105,6 @@ SELECT m.uid, coalesce(a.lines[month_number(%(day)s::date)], 0) AS kept, t.lines
 FROM (SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s) AS m
 LEFT JOIN accounts a ON a.uid = m.uid
 CROSS JOIN LATERAL (SELECT coalesce(sum(lines_of(kind)), 0) AS lines FROM transfers
-    WHERE uid = m.uid AND day BETWEEN %(first)s AND %(last)s
+    WHERE uid = m.uid AND day = ANY(%(days)s::date[])
       AND NOT EXISTS (SELECT FROM uncarried u WHERE u.day = transfers.day AND u.uid < transfers.uid)) AS t
 WHERE t.lines <> coalesce(a.lines[month_number(%(day)s::date)], 0) ORDER BY m.uid

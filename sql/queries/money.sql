@@ -75,7 +75,7 @@ WHERE (%(day)s::date IS NULL OR day = %(day)s)
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
 
 -- list_done: Payouts and refunds of some rounds that are done, newest round first.
-SELECT day, no FROM outgoing WHERE day BETWEEN %(first)s AND %(last)s AND state = 'done'
+SELECT day, no FROM outgoing WHERE day = ANY(%(days)s::date[]) AND state = 'done'
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
 
 -- list_outgoing: Some payouts and refunds by round and number, newest round first.

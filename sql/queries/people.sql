@@ -7,7 +7,7 @@ UNION SELECT uid FROM profiles WHERE open_id <> '' AND open_id = %(text)s
 ORDER BY uid LIMIT %(limit)s
 
 -- find_transaction: Users by the provider's number of a payment, in the rounds of a month.
-SELECT DISTINCT uid FROM payments WHERE transaction_id = %(text)s AND day BETWEEN %(first)s AND %(last)s
+SELECT DISTINCT uid FROM payments WHERE transaction_id = %(text)s AND day = ANY(%(days)s::date[])
 ORDER BY uid LIMIT %(limit)s
 
 -- played_days: The first and the last round.

@@ -42,7 +42,7 @@ VALUES (%(digest)s, %(action)s, %(reason)s, %(by_whom)s, %(day)s, %(order_no)s, 
 
 -- transaction_booked: Payments of a channel's transaction in the rounds of a month, under any order number.
 SELECT order_no, outcome FROM payments
-WHERE transaction_id = %(transaction_id)s AND channel = %(channel)s AND day BETWEEN %(first)s AND %(last)s LIMIT 100
+WHERE transaction_id = %(transaction_id)s AND channel = %(channel)s AND day = ANY(%(days)s::date[]) LIMIT 100
 
 -- transaction_decided: Decisions about a channel's transaction, under any order number.
 SELECT r.order_no, r.action FROM releases r JOIN quarantine q ON q.digest = r.digest

@@ -12,7 +12,7 @@ import pytest
 
 from clock.books import accounts, merging
 from clock.books.migrations import migrate
-from clock.books.partitions import PARTITIONED, add_partitions, day_partition_of, partition_of
+from clock.books.partitions import PARTITIONED, add_partitions, attach, day_partition_of, partition_of
 from clock.books.store import Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
@@ -214,7 +214,6 @@ async def test_the_exchange_gives_up_where_it_would_keep_others_waiting(store: S
     """Somebody reads orders for a long time; others read and write meanwhile, and it succeeds afterwards. Attaching
     does not look through what was copied: its check says enough."""
     said: list[str] = []
-    attach = merging.attach
 
     async def listened(connection: Any, *arguments: Any) -> None:
         connection.add_notice_handler(lambda notice: said.append(notice.message_primary))

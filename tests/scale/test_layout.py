@@ -1,5 +1,6 @@
 """Four hundred days: what users ask, what a payment and a new round cost, touches a handful of partitions."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,11 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from clock.audit.accounts import differing_accounts
 from clock.books import ledger
 from clock.books.accounts import history_months
-from clock.books.partitions import add_partitions, months_ahead, partition_of
+from clock.books.partitions import add_partitions, last_of, months_ahead, partition_of
 from clock.books.store import Connection, Store
 from clock.config import Settings
+from clock.domain.outcomes import Unavailable
 from clock.http import me, public
 from clock.operators import money, people, quarantine
 from clock.payments import outgoing
@@ -119,6 +122,76 @@ async def test_a_payment_and_a_new_round_lock_a_handful_of_tables(at_work: Servi
     assert row["name"] == partition_of("members", DAY)
 
 
+async def test_a_refund_locks_a_handful_of_tables(at_work: Service, locks: list[int]) -> None:
+    """It is written where the books have its payment."""
+    day = People(at_work)
+    await day.members(5)
+    await day.drain()
+    assert await day.pay(5, "another") == "refund_due"
+    locks.clear()
+    await day.drain()
+    assert max(locks) <= 2 * MOST_LOCKS, locks
+    assert await day.rows("SELECT uid FROM refunds WHERE day = %s AND uid = 5", DAY) == [{"uid": 5}]
+
+
+async def test_money_that_is_due_is_taken_whatever_its_round(at_work: Service, locks: list[int]) -> None:
+    tested, days = People(at_work), [FIRST, FIRST + timedelta(200)]
+    of = "day = ANY(%s) AND uid = 1"
+    await tested.rows(f"UPDATE outgoing SET state = 'owed' WHERE {of}", days)
+    locks.clear()
+    taken = await outgoing.take(at_work.store)
+    assert max(locks) <= 3 * MOST_LOCKS, locks
+    assert sorted((row["day"], row["was"], row["open_id"], row["channel"]) for row in taken if row["uid"] == 1) == [
+        (day, "owed", "open-1", "platform") for day in days
+    ]
+    assert await outgoing.take(at_work.store) == [], "they are leased"
+    assert {row["state"] for row in await tested.rows(f"SELECT state FROM outgoing WHERE {of}", days)} == {"unknown"}
+    await tested.rows(f"UPDATE outgoing SET next_at = now() WHERE {of}", days)
+    assert len(await outgoing.take(at_work.store)) == 2, "the lease is over"
+    await tested.rows(f"UPDATE outgoing SET state = 'done' WHERE {of}", days)
+
+
+async def test_writers_that_meet_in_a_deadlock_try_again(at_work: Service) -> None:
+    """Two post for the same users in opposite order. Postgres ends one, which does it again; both are counted."""
+    tested, ready = People(at_work), [asyncio.Event(), asyncio.Event()]
+    balances = "SELECT uid, balance_fen FROM accounts WHERE uid IN (1, 3) ORDER BY uid"
+    before = await tested.rows(balances)
+
+    async def post(number: int) -> None:
+        async with at_work.store.transaction() as connection:
+            for uid in ((1, 3), (3, 1))[number]:
+                await connection.execute(
+                    "INSERT INTO transfers VALUES (%s, 'refund_failed', %s, %s, 'owed:refund', %s, 10, 0)",
+                    [DAY, f"deadlock {number} {uid}", uid, f"user:{uid}"],
+                )
+                ready[number].set()
+                await ready[1 - number].wait()
+
+    async def until_posted(number: int) -> int:
+        for failures in range(3):
+            try:
+                await post(number)
+                return failures
+            except Unavailable:
+                continue
+        return 3
+
+    assert 0 < sum(await asyncio.gather(until_posted(0), until_posted(1))) < 3
+    after = await tested.rows(balances)
+    assert [new["balance_fen"] - old["balance_fen"] for new, old in zip(after, before, strict=True)] == [20, 20]
+
+
+async def test_an_account_that_counts_another_number_of_lines_is_found(at_work: Service) -> None:
+    tested, day = People(at_work), FIRST + timedelta(300)
+    assert await differing_accounts(at_work.store, day, 0) == ([], None)
+    last = last_of(day)
+    await tested.tamper("DELETE FROM transfers WHERE day = %s AND kind = 'packet' AND uid = 2", day)
+    found, _ = await differing_accounts(at_work.store, day, 0)
+    assert [(row["uid"], row["kept"] - row["posted"]) for row in found] == [(2, 1)]
+    assert (await differing_accounts(at_work.store, last + timedelta(1), 0))[0] == [], "of that month alone"
+    await tested.tamper("INSERT INTO transfers VALUES (%s, 'packet', '2', 2, %s, 'user:2', 60, 0)", day, f"pool:{day}")
+
+
 async def test_sums_and_history_are_those_of_all_days(at_work: Service) -> None:
     """Page by page it is every line of the ledger once, the months newest first."""
     tested = People(at_work)
@@ -159,6 +232,7 @@ async def test_one_statement_with_several_inserts_is_kept_once(at_work: Service)
     """And rows that are there already are not counted."""
     tested = People(at_work)
     before = await tested.rows("SELECT * FROM accounts WHERE uid = 3")
+    lines = sum(of_month for _, of_month in await history_months(at_work.store, 3))
     post = "INSERT INTO transfers VALUES (%(day)s, 'refund_failed', '{0}', 3, 'owed:refund', 'user:3', {0}, 0)"
     statement = f"WITH a AS ({post.format(5)}), b AS ({post.format(7)}), c AS ({post.format(9)}) SELECT"
     async with tested.service.store.transaction() as connection:
@@ -166,5 +240,4 @@ async def test_one_statement_with_several_inserts_is_kept_once(at_work: Service)
         await connection.execute((post.format(7) + " ON CONFLICT DO NOTHING").encode(), {"day": DAY})
     [after] = await tested.rows("SELECT * FROM accounts WHERE uid = 3")
     assert after["balance_fen"] - before[0]["balance_fen"] == 5 + 7 + 9
-    months = dict(await history_months(at_work.store, 3))
-    assert sum(months.values()) == 2 * DAYS + 3
+    assert sum(of_month for _, of_month in await history_months(at_work.store, 3)) == lines + 3

@@ -176,4 +176,4 @@ async def shape(connection: Connection, table: str) -> list[str]:
         " FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND tgname <> 'kept' ORDER BY 1",
         {"table": table},
     )
-    return [str(row[0]).replace(table, "…") for row in await found.fetchall()]
+    return sorted(str(row[0]).replace(table, "…") for row in await found.fetchall())
