@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from clock import logs
 from clock.books import ledger, outbox, owed
@@ -46,7 +46,7 @@ def isolated(day: object, *stopping: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (RedisError, OSError, *stopping)):
+        if _is_away(error) or isinstance(error, stopping):
             raise
         if not logs.is_news("round", str(day), type(error)):
             return
@@ -58,6 +58,12 @@ def isolated(day: object, *stopping: type[Exception]) -> Iterator[None]:
             log.warning("round_waits", day=str(day), error=str(error))
         else:
             log.error("round_failed", day=str(day), exc_info=error)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is a server that does not answer. One that says no to a command has answered, but for a replica."""
+    answered = isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError)
+    return isinstance(error, (RedisError, OSError)) and not answered
 
 
 class NotDue(Exception):

@@ -20,6 +20,7 @@ import structlog
 from clock.books import ledger, telling
 from clock.books.leases import held
 from clock.books.store import Connection, one, rows
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
 from clock.domain.split import fee, split
@@ -145,6 +146,7 @@ class Settling:
         page = await self._page(day, shard, await self._published(day, shard))
         while page:
             after = page[-1]["first"] + page[-1]["packets"]
+            progress.at("publishing", after)
             page, _ = await asyncio.gather(self._page(day, shard, after), self._push(day, shard, page))
 
     async def _published(self, day: date, shard: int) -> int:

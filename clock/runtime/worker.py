@@ -244,7 +244,7 @@ async def compare(context: dict[str, Any]) -> None:
     for row in await service.store.all("unreconciled"):
         with isolated(row["day"]):
             answer = await held(service, "reconcile", row["day"])
-            for report in answer.data["reports"] if answer else ():
+            for report in answer.data.get("reports", ()) if answer else ():
                 differences, mended = len(report["differences"]), len(report["mended"])
                 log.info("reconciled", day=report["day"], differences=differences, mended=mended)
 

@@ -1,9 +1,11 @@
 -- Long work. Parameters are psycopg's.
 
--- ask_work: A piece of work that waits, or the unfinished one of the same kind about the same, which the act joins.
+-- ask_work: A piece of work that waits, or the unfinished one of the same kind about the same, which the act joins: it is
+-- tried at once, if a server was away.
 INSERT INTO work (kind, about, arguments, asked_by, acts, state)
 VALUES (%(kind)s, %(about)s, %(arguments)s::jsonb, %(asked_by)s, ARRAY[%(act)s]::bigint[], 'waiting')
-ON CONFLICT (kind, about) WHERE state <> 'ended' DO UPDATE SET acts = work.acts || excluded.acts
+ON CONFLICT (kind, about) WHERE state <> 'ended' DO UPDATE
+SET acts = work.acts || excluded.acts, beat_at = CASE work.state WHEN 'running' THEN work.beat_at END
 RETURNING id
 
 -- take_work: Gives a holder the oldest piece of these kinds that waits, or whose holder has vanished.

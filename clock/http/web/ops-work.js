@@ -9,6 +9,12 @@ import { number } from "/web/texts.js";
 const ENDED_SHOWN = 5;
 
 const named = (prefix, word) => (has(`${prefix}${word}`) ? t(`${prefix}${word}`) : word);
+/** A step is a sentence's key, or begins with one and goes on with what it is at: `merging 2026-11`. */
+function stepOf(step) {
+  const [first, ...rest] = step.split(" ");
+  return has(`did_${step}`) || !has(`did_${first}`) ? named("did_", step) : [t(`did_${first}`), ...rest].join(" ");
+}
+
 const clockOf = (ms) => servertime.timeOf(ms);
 
 let said = "";
@@ -43,7 +49,7 @@ function running(one) {
     bar.value = Math.min(one.done, one.total);
   }
   const count = one.done === null ? "" : one.total ? `${number(one.done)} / ${number(one.total)}` : number(one.done);
-  const text = [named("did_", one.step), count, t("work_since", clockOf(one.began_ms))].filter(Boolean).join(" · ");
+  const text = [stepOf(one.step), count, t("work_since", clockOf(one.began_ms))].filter(Boolean).join(" · ");
   const label = make("label", "progress", make("span", "soft", text), bar);
   return one.alive ? entry(one, label) : entry(one, label, make("span", "bad", t("work_silent")));
 }

@@ -6,9 +6,10 @@ from time import monotonic
 from typing import Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from clock.domain import progress
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import parse_day
 from clock.game import keys
 from clock.operators import rounds
@@ -59,8 +60,12 @@ async def asked(service: Service, by: By, piece: Piece, act: int) -> Answer:
     a server was away; it is done as soon as one can."""
     number = await table.ask(service.store, piece.kind, piece.about, piece.arguments, by.who, act)
     began = monotonic()
+    seen = Seen("waiting", piece.kind, piece.about)
     while True:
-        seen = await table.seen(service.store, number)
+        try:
+            seen = await table.seen(service.store, number)
+        except Unavailable:  # it is kept all the same
+            return Answer("unavailable", _shown(seen))
         if seen.answer is not None:
             return Answer(**seen.answer)
         waited = monotonic() - began
@@ -71,7 +76,7 @@ async def asked(service: Service, by: By, piece: Piece, act: int) -> Answer:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def here(service: Service, by: By, piece: Piece, act: int) -> Answer:
+async def here(service: Service, by: By, piece: Piece, _: int) -> Answer:
     """Do it in this process, whether a worker lives or not. Where somebody does it already, say how far that is, and
     wait for its end."""
     while True:
@@ -105,7 +110,10 @@ async def listed(service: Service, about: str | None = None, limit: int = 20) ->
 
 
 async def _worker_lives(service: Service) -> bool:
-    return bool(await service.redis.exists(keys.HEARTBEAT))
+    try:
+        return bool(await service.redis.exists(keys.HEARTBEAT))
+    except (RedisError, OSError):
+        return False
 
 
 def _shown(seen: Seen) -> dict[str, Any]:

@@ -64,12 +64,12 @@ class Seen(msgspec.Struct, frozen=True):
     state: Literal["waiting", "running", "ended"]
     kind: str
     about: str
-    step: str
-    done: int | None
-    total: int | None
-    answer: dict[str, Any] | None
-    alive: bool
-    tried: bool
+    step: str = ""
+    done: int | None = None
+    total: int | None = None
+    answer: dict[str, Any] | None = None
+    alive: bool = False
+    tried: bool = False
 
 
 class Running:
