@@ -258,8 +258,7 @@ async def asked(context: dict[str, Any]) -> None:
 @resilient
 async def carry_over(context: dict[str, Any]) -> None:
     """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
-    store = context["service"].store
-    until = time.monotonic() + SEND_SECONDS
+    store, until = context["service"].store, time.monotonic() + SEND_SECONDS
     while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
         pass
 
