@@ -250,23 +250,23 @@ async def compare(context: dict[str, Any]) -> None:
 
 
 @resilient
+async def carry_over(context: dict[str, Any]) -> None:
+    """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
+    store = context["service"].store
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
+        pass
+
+
 async def asked(context: dict[str, Any]) -> None:
     """Begin what operators have asked for."""
     await take_asked(context)
 
 
-@resilient
-async def carry_over(context: dict[str, Any]) -> None:
-    """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
-    store, until = context["service"].store, time.monotonic() + SEND_SECONDS
-    while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
-        pass
-
-
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
 """Asked for every second."""
 
-LONG = (settle, count, compare)
+LONG = (settle, count, compare, carry_over)
 """They may take longer than a job of arq's lives."""
 
 SELDOM = (trim, prepare, carry_over)
