@@ -67,7 +67,8 @@ async def history(service: Service, uid: int, page: int, limit: int, language: L
     without them."""
     lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
     kinds, names, signs = ([line[part] for line in lines] for part in range(3))
-    months, archived = await accounts.history_months(service.store, uid)
+    months = await accounts.history_months(service.store, uid)
+    archived = await accounts.archived_lines(service.store, uid)
     found = []
     for part in accounts.pages(months, (page - 1) * limit, limit):
         found += await service.store.all("history", uid=uid, kinds=kinds, lines=names, signs=signs, **part)
