@@ -1,6 +1,6 @@
 """The provider's bill against the payments, refunds and payouts in the books.
 
-The lines go into a table beside the books while they are read (:mod:`clock.books.bill`): a million of them are never in
+The lines go into a table beside the books while they are read (:mod:`clock.audit.billed`): a million of them are never in
 memory together, and Postgres compares them.
 """
 
@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from clock.audit import billed
 from clock.audit.report import MOST, Difference, Report
-from clock.books import bill, outbox
+from clock.books import outbox
 from clock.books.owed import payout_prefix
 from clock.books.store import Connection, one, rows
 from clock.channels import BillLine, NoBill
@@ -36,7 +37,7 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
     day, zone = round_.day, service.settings.timezone
     async with service.store.transaction() as connection:
         await rows(connection, "compare_all")
-        await bill.begin(connection)
+        await billed.begin(connection)
         asked = await one(connection, "clock_now")
         whole_until = await _read(service, connection, round_)
         if whole_until is None:
@@ -74,7 +75,7 @@ async def _read(service: Service, connection: Connection, round_: Recorded) -> d
     whole_until, reader = date.max, _Reader(service, round_)
     for when in sorted(dates):
         try:
-            await bill.put(connection, reader.pages(when))
+            await billed.put(connection, reader.pages(when))
         except NoBill:
             if when < today:
                 return None
@@ -92,7 +93,7 @@ class _Reader:
         self._payouts = payout_prefix(round_.day)
         self._read = 0
 
-    async def pages(self, when: date) -> AsyncIterator[bill.Page]:
+    async def pages(self, when: date) -> AsyncIterator[billed.Page]:
         async with aclosing(self._channel.bill(when.isoformat())) as pages:
             async for page in pages:
                 self._read += len(page)

@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from psycopg import DataError
-
+from clock.books import outbox
 from clock.books.store import Connection, rows
 from clock.channels import BillLine, NoBill
 
@@ -29,7 +28,7 @@ async def put(connection: Connection, pages: AsyncIterator[Page]) -> None:
                 for line, ours in page:
                     texts = _kept(line.no), _kept(line.order_no)
                     await copy.write_row((line.kind, *texts, line.amount_fen, line.at_ms, _kept(line.payer), ours))
-    except DataError as error:
+    except outbox.UNREADABLE as error:
         raise NoBill(f"unreadable: {error}") from error
 
 
