@@ -1,7 +1,7 @@
 """The provider's bill against the payments, refunds and payouts in the books.
 
-The lines go into a table beside the books while they are read (:mod:`clock.audit.billed`): a million of them are never in
-memory together, and Postgres compares them.
+The lines go into a table beside the books while they are read (:mod:`clock.audit.billed`): a million of them are never
+in memory together, and Postgres compares them.
 """
 
 import time
