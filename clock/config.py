@@ -89,6 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
     second_name_fen: Fen = 0
     """Above it, money that an operator moves needs a second operator's name; 0: never."""
+    postgres_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    redis_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How large the servers' disks are, which they do not tell; 0: unknown, and no alarm."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 

@@ -16,7 +16,9 @@ from playwright.async_api import Page, Route, expect
 from clock.audit.counts import Lag
 from clock.game.gametime import Verdict
 from clock.operators.live import add_up
-from clock.operators.watch import Watched, alarms
+from clock.operators.watch.alarms import alarms
+from clock.operators.watch.room import ROOMS, Used
+from clock.operators.watch.seen import Watched
 from clock.runtime import embedded
 from tests.conftest import in_memory
 from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, fits, person
@@ -35,6 +37,9 @@ ALL_RING = Watched(
     outbox_entries=7,
     disk_failing=True,
     disk_free=0.01,
+    room={name: Used(10**12, 10**12) for name in ROOMS},
+    dead_rows=1_000_000,
+    dead_rows_table="orders_203103",
     channels_silent={"platform": 600},
     outgoing=[{"kind": "refund", "state": "failed", "count": 2, "fen": 300, "oldest_seconds": 9}],
     outgoing_stuck=1,
