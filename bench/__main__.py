@@ -22,6 +22,7 @@ QUESTIONS = (
     "drain",
     "settle",
     "memory",
+    "size",
     "page",
 )
 
