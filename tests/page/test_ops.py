@@ -94,8 +94,7 @@ async def enter(someone: Visitor) -> Page:
 Visits = Callable[..., Any]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)], ids=["phone-dark", "desktop-light"])
 async def test_the_page_is_readable_for_everybody_and_fits(visits: Visits, dark: bool, size: tuple[int, int]) -> None:
     someone: Visitor = await visits(size=size, dark=dark, language="zh" if dark else "en")
     await someone.page.goto(f"{someone.house.url}/ops")
