@@ -40,6 +40,14 @@ SELECT pg_database_size(current_database()) AS database_bytes, coalesce(max(n_de
        coalesce((array_agg(relname::text ORDER BY n_dead_tup DESC))[1], '') AS dead_rows_table
 FROM pg_stat_user_tables WHERE n_dead_tup > greatest(%(dead_rows)s, n_live_tup)
 
+-- watch_partitions: The first of some days that one of the tables has no partition for, and how many such days there
+-- are. Reads those partitions whose names have one of the months: they hold one, or are a day of it.
+SELECT min(day)::text AS day, count(DISTINCT day) AS count
+FROM unnest(%(days)s::date[]) AS day CROSS JOIN unnest(%(tables)s::text[]) AS of_table
+WHERE NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
+                  WHERE inhparent = to_regclass(of_table) AND part.relname LIKE of_table || to_char(day, '"_"YYYYMM%%')
+                    AND strpos(pg_get_expr(part.relpartbound, part.oid), quote_literal(day)) > 0)
+
 -- migrations: What has been applied to this database.
 SELECT name, checksum FROM migrations
 

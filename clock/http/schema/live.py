@@ -125,6 +125,8 @@ class Live(Struct):
     room: Annotated[dict[str, Room], Meta(description="What is known of the room for what grows")]
     dead_rows: Annotated[int, Meta(description="Of the table that needs vacuuming the most; 0: none needs it")]
     dead_rows_table: str
+    days_without: Annotated[int, Meta(description="Days of the next month for whose rows there is no partition")]
+    first_without: str
     channels_silent: Annotated[dict[str, int], Meta(description="By channel, seconds without an answer")]
     traffic: Traffic
     rounds: Annotated[dict[str, Totals], Meta(description="`yesterday` and `today`")]

@@ -28,6 +28,7 @@ const WORDS = {
   books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],
   settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
   outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
+  partitions_missing: (one) => [t("partitions_missing", number(one.count)), t("partitions_missing_text", one.day)],
   disk_low: (one) => [t("disk_low", one.percent), t("disk_low_text")],
   postgres_age: (one) => [t("postgres_age", one.percent), t("postgres_age_text")],
   postgres_disk: (one) => [t("postgres_disk", one.percent), t("postgres_disk_text", size(one.count))],

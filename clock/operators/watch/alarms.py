@@ -40,6 +40,10 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
             seen.outbox_oldest_ms > OUTBOX_OLD_MS,
             {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},
         ),
+        (
+            seen.days_without > 0,
+            {"code": "partitions_missing", "count": seen.days_without, "day": seen.first_without},
+        ),
         (seen.disk_failing, {"code": "disk_failing"}),
         (free < DISK_FREE, {"code": "disk_low", "percent": round(100 * free)}),
         *_of_rooms(seen),

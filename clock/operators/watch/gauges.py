@@ -68,6 +68,7 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_events_given_up", "Events given up in the last day", seen.events_given_up)
         yield _gauge("clock_unanswered_orders", "Orders settled without an answer", seen.unanswered_orders)
         yield _gauge("clock_reconcile_differences", "In the newest comparisons of a week", seen.differences)
+        yield _gauge("clock_days_without_partition", "Days of the next month that lack one", seen.days_without)
         yield _gauge("clock_dead_rows", "Of a table that vacuuming does not keep up with", seen.dead_rows)
         yield from _of_outgoing(seen)
 

@@ -24,6 +24,10 @@ IDS = 2**31
 """Transactions that the oldest row may be old."""
 
 
+AHEAD_DAYS = 30
+"""For so long the days have to be prepared: whatever holds it up is found long before anybody is refused."""
+
+
 class Used(msgspec.Struct, frozen=True):
     """So much is used, of so much (0: nobody has told): bytes, connections, locks, transactions."""
 
@@ -42,6 +46,9 @@ class Stock(msgspec.Struct, frozen=True):
     database_bytes: int
     dead_rows: int
     dead_rows_table: str
+    days_without: int
+    """Of the next :data:`AHEAD_DAYS`, those for whose rows a table has no partition."""
+    first_without: str
 
 
 def of_redis(

@@ -34,6 +34,9 @@ class Watched(msgspec.Struct, kw_only=True):
     dead_rows: int = 0
     """Of the table that needs vacuuming the most."""
     dead_rows_table: str = ""
+    days_without: int = 0
+    """Of the next month, days for whose rows a table of the books has no partition; the first of them."""
+    first_without: str = ""
     channels_silent: dict[str, int] = {}
     """Payment channels that do not answer the worker, and for how many seconds."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 
 from clock.audit.counts import Lag
 from clock.books import outbox
+from clock.books.partitions import PARTITIONED
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import UNSETTLED_STATES, Calendar, phase, previous
 from clock.game import keys, totals
@@ -19,7 +21,7 @@ from clock.game.gametime import Verdict
 from clock.operators.live import traffic
 from clock.operators.looks import look
 from clock.operators.watch.alarms import alarms
-from clock.operators.watch.room import Stock, Used, of_postgres, of_redis, of_stock
+from clock.operators.watch.room import AHEAD_DAYS, Stock, Used, of_postgres, of_redis, of_stock
 from clock.operators.watch.seen import Watched
 from clock.payments.outgoing import STUCK_ATTEMPTS
 from clock.rounds.recorded import recorded
@@ -81,14 +83,19 @@ class Watch:
         if stock and seen.postgres:
             room |= of_stock(stock, settings.postgres_disk_gib)
             seen.dead_rows, seen.dead_rows_table = stock.dead_rows, stock.dead_rows_table
+            seen.days_without, seen.first_without = stock.days_without, stock.first_without
         return seen
 
     async def _kept_stock(self) -> Stock | None:
         """The last that was found, while it is fresh or nothing newer can be had."""
 
         async def found() -> Stock:
-            row = await self._service.store.one("watch_stock", dead_rows=DEAD_ROWS)
-            return msgspec.convert(row, Stock)
+            store, time = self._service.store, self._service.time
+            row = await store.one("watch_stock", dead_rows=DEAD_ROWS) or {}
+            today = Calendar(self._service.settings.timezone).day_at(time.now_ms())
+            days = [today + timedelta(days) for days in range(AHEAD_DAYS + 1)]
+            without = await store.one("watch_partitions", tables=list(PARTITIONED), days=days) or {}
+            return Stock(**row, days_without=without["count"], first_without=without["day"] or "")
 
         if self._stock is None or monotonic() - self._stock[0] > STOCK_SECONDS:
             try:

@@ -55,6 +55,7 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         *(({"room": {name: Used(round(1_000 * part), 1_000)}}, None) for name, part in ROOMS.items()),
         *(({"room": {name: Used(round(1_000 * part) + 1, 1_000)}}, name) for name, part in ROOMS.items()),
         *(({"room": {name: Used(10**12, 0)}}, None) for name in ROOMS),
+        ({"days_without": 1, "first_without": "2026-12-01"}, "partitions_missing"),
         ({"dead_rows": 1_000_000, "dead_rows_table": "orders"}, "dead_rows"),
         ({"traffic": {**quiet, "ahead_ms": {"a": limits.HOST_AHEAD_MS, "b": 0}}}, None),
         ({"traffic": {**quiet, "ahead_ms": {"a": 0, "b": -limits.HOST_AHEAD_MS - 1}}}, "host_clock"),
@@ -80,6 +81,7 @@ async def test_the_alarms_follow_what_happens(api: Api, monkeypatch: pytest.Monk
     monkeypatch.setattr(metrics, "SIGNATURES_SECONDS", 0.0)  # other tests of this process forge some
     service = api.service
     service.time.stop_at(at("20:00"))
+    await service.opener.prepare(DAY)
     await seen(api)  # opens yesterday's round, which is due
     await worker.settle({"service": service})
     assert codes(await seen(api)) == ["worker_away"]

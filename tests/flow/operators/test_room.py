@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from clock.operators.watch import room, watcher
-from tests.conftest import Api
+from tests.conftest import DAY, Api, at
 from tests.flow.operators.stage import codes, seen
 from tests.raw import Redis
 
@@ -121,3 +121,22 @@ async def test_the_costly_look_is_made_once_a_minute_and_its_last_word_stays(
     for _ in range(3):
         assert (await seen(api))["room"]["postgres_disk"] == size
     assert (asked.count("watch_room"), asked.count("watch_stock")) == (3, 0)
+
+
+async def test_a_day_of_the_next_month_without_a_partition_is_named_until_it_has_one(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "STOCK_SECONDS", -1.0)
+    service = api.service
+    service.time.stop_at(at("20:00"))
+    await service.opener.prepare(DAY)
+    assert (await seen(api))["days_without"] == 0
+    async with connected(database_url) as connection:
+        await connection.execute("ALTER TABLE claims DETACH PARTITION claims_202612")
+        await connection.execute("CREATE TABLE claims_20261203 PARTITION OF claims FOR VALUES IN ('2026-12-03')")
+        shown = await seen(api)
+        assert "partitions_missing" in codes(shown)
+        assert (shown["days_without"], shown["first_without"]) == (DAY.day - 1, "2026-12-01")
+        await connection.execute("DROP TABLE claims_202612")
+    await service.opener.prepare(DAY)
+    assert "partitions_missing" not in codes(await seen(api))
