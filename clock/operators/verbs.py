@@ -12,7 +12,7 @@ from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
-from clock.payments.again import send_again
+from clock.payments.again import find_failed, send_again
 from clock.rounds.recorded import find
 from clock.service import Service
 
@@ -62,7 +62,7 @@ async def release(service: Service, by: By, entry: str, action: quarantine.Actio
 
 async def again(service: Service, by: By, no: str, reason: str) -> Answer:
     """Send a failed refund or payout again, out of the user's balance. The same again answers as the first time."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 
@@ -75,7 +75,7 @@ async def again(service: Service, by: By, no: str, reason: str) -> Answer:
 
 async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
     """Say that a failed refund or payout was seen to: it rings no longer, and the money stays in the user's balance."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 

@@ -2,14 +2,14 @@
 of Redis."""
 
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from clock.books import rulebook, telling
-from clock.books.partitions import add_partitions
+from clock.books.partitions import add_partitions, months_ahead
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
@@ -27,8 +27,9 @@ log = structlog.get_logger()
 
 OPEN = load("open")
 
-PREPARED_DAYS = 7
-"""For so many days after tomorrow the partitions are there: as long may whatever holds them up last."""
+PREPARED_MONTHS = 2
+"""For so many months after this one the partitions are there, so for 59 days at least: as long may whatever holds them
+up last."""
 
 
 class Opener:
@@ -75,11 +76,11 @@ class Opener:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
 
     async def prepare(self, now: date) -> None:
-        """Make the partitions of the rounds of yesterday, today and tomorrow, and of a week after them: at midnight
-        nothing is left to do."""
-        days = [now + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
-        if made := await add_partitions(self._store, days):
-            log.info("partitions_made", tables=made, until=str(days[-1]))
+        """Make the partitions of yesterday's month, of today's and of those after it: at midnight nothing is left to
+        do."""
+        ahead = [months_ahead(now, months) for months in range(PREPARED_MONTHS + 1)]
+        if made := await add_partitions(self._store, [previous(now), *ahead]):
+            log.info("partitions_made", tables=made, until=f"{ahead[-1]:%Y-%m}")
 
     async def open_around(self, now: date) -> None:
         """Open the flags, and the rounds of yesterday, today and tomorrow."""

@@ -31,6 +31,9 @@ CHUNK = 100
 """Users per call. Few, because Redis blocks longer while the hash of a million users' flags grows
 (docs/decisions/0026)."""
 
+MOST_EARLIER = 400
+"""Rounds that are looked through for members whom the standings lack. Rounds wait for each other: there are a few."""
+
 
 class Standings:
     """The caller of ``tally`` and ``credit`` holds the settlement lock; ``count`` takes it."""
@@ -56,8 +59,8 @@ class Standings:
         round_ = await self._round(day)
         if round_.tallied_at is not None:
             return True
-        if waits_for := await self._store.one("tally_waits_for", day=day):
-            log.info("tally_waits", day=str(day), waits_for=str(waits_for["day"]))
+        if waits_for := await self._untallied_before(day):
+            log.info("tally_waits", day=str(day), waits_for=str(waits_for))
             return False
         previous = (await self._store.all("round_before", day=day))[0]["day"]
         after = round_.tallied_uid
@@ -73,6 +76,14 @@ class Standings:
             await rows(connection, "mark_tallied", day=day)
         log.info("round_tallied", day=str(day))
         return True
+
+    async def _untallied_before(self, day: date) -> date | None:
+        """The first earlier round with members that is not in the standings yet."""
+        for row in await self._store.all("untallied_before", day=day, limit=MOST_EARLIER):
+            played = await self._store.one("has_members", day=row["day"])
+            if played is not None and played["found"]:
+                return date.fromisoformat(str(row["day"]))
+        return None
 
     async def alert(self, day: date) -> None:
         """Every member of a round has a result to see. Repeatable."""

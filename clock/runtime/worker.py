@@ -23,6 +23,8 @@ from clock import logs
 from clock.audit.counts import Counting
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
+from clock.books.accounts import carry_some
+from clock.books.merging import merge_some
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
@@ -254,10 +256,19 @@ async def compare(context: dict[str, Any]) -> None:
                 log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
 
 
+@resilient
+async def carry_over(context: dict[str, Any]) -> None:
+    """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
+    store = context["service"].store
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
+        pass
+
+
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare)
 """Asked for every second."""
 
-SELDOM = (trim, prepare)
+SELDOM = (trim, prepare, carry_over)
 """Asked for once a minute."""
 
 
