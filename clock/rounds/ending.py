@@ -8,11 +8,13 @@ from datetime import date
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from clock import logs
 from clock.books import ledger, outbox, owed
 from clock.books.leases import held
 from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows, unhurried
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
@@ -34,22 +36,34 @@ DRAIN_SECONDS = 20.0
 class BooksDiffer(Exception):
     """Redis and Postgres disagree about a round: settlement stops, and a person must investigate."""
 
+    word = "books_differ"
+
 
 @contextmanager
-def isolated(day: date) -> Iterator[None]:
-    """What goes wrong in one round is said, and does not stop the others. A server that is away stops all of them."""
+def isolated(day: object, *stopping: type[Exception]) -> Iterator[None]:
+    """What goes wrong in one round is said, not every second, and does not stop the others. A server that is away stops
+    all of them, and so does what is ``stopping``."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError):
-        raise
-    except outbox.UNREADABLE as error:
-        log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
-    except BooksDiffer as error:
-        log.error("books_differ", day=str(day), error=str(error))
-    except Unavailable as error:
-        log.warning("round_waits", day=str(day), error=str(error))
     except Exception as error:
-        log.error("round_failed", day=str(day), exc_info=error)
+        if _is_away(error) or isinstance(error, stopping):
+            raise
+        if not logs.is_news("round", str(day), type(error)):
+            return
+        if isinstance(error, outbox.UNREADABLE):
+            log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
+        elif isinstance(error, BooksDiffer):
+            log.error("books_differ", day=str(day), error=str(error))
+        elif isinstance(error, Unavailable):
+            log.warning("round_waits", day=str(day), error=str(error))
+        else:
+            log.error("round_failed", day=str(day), exc_info=error)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is a server that does not answer. One that says no to a command has answered, but for a replica."""
+    answered = isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError)
+    return isinstance(error, (RedisError, OSError)) and not answered
 
 
 class NotDue(Exception):
@@ -76,6 +90,7 @@ class Ending:
                 async with self._turn, self.store.transaction() as connection:
                     await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
                     found = await rows(connection, "get_round", day=day)
+                    progress.at("begun", 0)
                     async with held(connection):
                         yield recorded(found[0]) if found else None
         except (Unavailable, RedisError, OSError, TimeoutError) as error:

@@ -32,6 +32,11 @@ PREPARED_MONTHS = 2
 up last."""
 
 
+def around(now: date) -> tuple[date, date, date]:
+    """The rounds that verbs may name: of yesterday, today and tomorrow."""
+    return previous(now), now, following(now)
+
+
 class Opener:
     """Opens rounds. Every step is idempotent and may run in several processes."""
 
@@ -85,10 +90,14 @@ class Opener:
     async def open_around(self, now: date) -> None:
         """Open the flags, and the rounds of yesterday, today and tomorrow."""
         await self.open_flags()
-        for day in (previous(now), now, following(now)):
-            if not await self._redis.exists(keys.name(day, 0, "round")):
-                await self.open_round(day)
-                log.info("round_opened", day=str(day))
+        for day in around(now):
+            await self.open_missing(day)
+
+    async def open_missing(self, day: date) -> None:
+        """Open a round that is not in Redis."""
+        if not await self._redis.exists(keys.name(day, 0, "round")):
+            await self.open_round(day)
+            log.info("round_opened", day=str(day))
 
     async def _record(self, day: date) -> Recorded:
         async with self._store.transaction() as connection:

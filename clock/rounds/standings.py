@@ -14,6 +14,7 @@ import structlog
 
 from clock.books import outbox
 from clock.books.store import one, rows
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
@@ -63,7 +64,7 @@ class Standings:
             log.info("tally_waits", day=str(day), waits_for=str(waits_for))
             return False
         previous = (await self._store.all("round_before", day=day))[0]["day"]
-        after = round_.tallied_uid
+        after, done = round_.tallied_uid, 0
         while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
             uids = [row["uid"] for row in page]
             await self._alert(day, uids)
@@ -71,6 +72,8 @@ class Standings:
                 await rows(connection, "tally", day=day, after=after, last=uids[-1], previous=previous)
                 await rows(connection, "save_tally", day=day, last=uids[-1])
             after = uids[-1]
+            done += len(uids)
+            progress.at("standings", done)
         async with self._store.transaction() as connection:
             await rows(connection, "save_talents", day=day)
             await rows(connection, "mark_tallied", day=day)
@@ -122,13 +125,15 @@ class Standings:
         round_ = await self._round(day)
         if round_.credited_at is not None:
             return
-        after = round_.credited_uid
+        after, done = round_.credited_uid, 0
         while page := await self._store.all("credit_page", day=day, after=after, limit=PAGE):
             last = page[-1]["uid"]
             async with self._store.transaction() as connection:
                 await rows(connection, "credit", day=day, after=after, last=last)
                 await rows(connection, "save_credit", day=day, last=last)
             after = last
+            done += len(page)
+            progress.at("incomes", done)
         async with self._store.transaction() as connection:
             await rows(connection, "save_luckiest", day=day)
             await rows(connection, "mark_credited", day=day)
