@@ -266,7 +266,7 @@ async def asked(context: dict[str, Any]) -> None:
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
 """Asked for every second."""
 
-LONG = (settle, count, compare)
+LONG = (settle, count, compare, carry_over)
 """They may take longer than a job of arq's lives."""
 
 SELDOM = (trim, prepare, carry_over)
