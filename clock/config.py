@@ -92,6 +92,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     postgres_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
     redis_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How large the servers' disks are, which they do not tell; 0: unknown, and no alarm."""
+    keep_months: Annotated[int, msgspec.Meta(ge=3, le=1_200)] = 24
+    """For so many whole months before this one the books stay in the database; older ones may leave for files."""
+    archive_dir: str = ""
+    """Where months that leave are written; empty: ``archive`` below ``data_dir``."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 
@@ -119,6 +123,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def browser_origins(self) -> frozenset[bytes]:
         """As a browser's ``Origin`` has them."""
         return frozenset(self.origins.encode().split())
+
+    @property
+    def archive_path(self) -> Path:
+        return Path(self.archive_dir) if self.archive_dir else self.data_dir / "archive"
 
     @property
     def arq_url(self) -> str:

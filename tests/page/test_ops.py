@@ -42,6 +42,7 @@ ALL_RING = Watched(
     room={name: Used(10**12, 10**12) for name in ROOMS},
     days_without=2,
     first_without="2031-04-01",
+    months_due=["2028-12"],
     dead_rows=1_000_000,
     dead_rows_table="orders_203103",
     channels_silent={"platform": 600},

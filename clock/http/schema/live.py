@@ -104,6 +104,7 @@ class Alarm(Struct):
     ahead_ms: int | UnsetType = UNSET
     channel: str | UnsetType = UNSET
     table: str | UnsetType = UNSET
+    month: str | UnsetType = UNSET
     per_second: float | UnsetType = UNSET
     runbook: Annotated[str | UnsetType, Meta(description="Where its paragraph of the runbook is")] = UNSET
 
@@ -127,6 +128,7 @@ class Live(Struct):
     dead_rows_table: str
     days_without: Annotated[int, Meta(description="Days of the next month for whose rows there is no partition")]
     first_without: str
+    months_due: Annotated[list[str], Meta(description="`YYYY-MM`, to be archived, oldest first")]
     channels_silent: Annotated[dict[str, int], Meta(description="By channel, seconds without an answer")]
     traffic: Traffic
     rounds: Annotated[dict[str, Totals], Meta(description="`yesterday` and `today`")]

@@ -37,6 +37,7 @@ const WORDS = {
   postgres_connections: (one) => [t("postgres_connections", one.percent), t("postgres_connections_text", number(one.count))],
   postgres_locks: (one) => [t("postgres_locks", one.percent), t("postgres_locks_text", number(one.count))],
   redis_connections: (one) => [t("redis_connections", one.percent), t("redis_connections_text", number(one.count))],
+  archive_due: (one) => [t("archive_due", number(one.count)), t("archive_due_text", one.month)],
   dead_rows: (one) => [t("dead_rows", one.table), t("dead_rows_text", number(one.count))],
   host_clock: (one) => [t("host_clock", one.host, `${one.ahead_ms > 0 ? "+" : "−"}${lasting(Math.abs(one.ahead_ms) / 1000)}`), t("host_clock_text")],
   bad_signatures: (one) => [t("bad_signatures", number(one.count)), t("bad_signatures_text")],

@@ -72,11 +72,13 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
 
 
 def _of_rooms(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:
-    """What grows is called by its own name; dead rows by the table that has them."""
+    """What grows is called by its own name; dead rows by the table that has them, months by the oldest."""
     for name, rings_from in ROOMS.items():
         room = seen.room.get(name, Used(0, 0))
         alarm = {"code": name, "percent": round(100 * room.part), "count": room.used}
         yield room.part > rings_from, alarm
+    due = {"code": "archive_due", "count": len(seen.months_due), "month": min(seen.months_due, default="")}
+    yield bool(seen.months_due), due
     yield seen.dead_rows > 0, {"code": "dead_rows", "count": seen.dead_rows, "table": seen.dead_rows_table}
 
 

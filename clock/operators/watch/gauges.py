@@ -69,6 +69,7 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_unanswered_orders", "Orders settled without an answer", seen.unanswered_orders)
         yield _gauge("clock_reconcile_differences", "In the newest comparisons of a week", seen.differences)
         yield _gauge("clock_days_without_partition", "Days of the next month that lack one", seen.days_without)
+        yield _gauge("clock_months_due", "Months that are to be archived", len(seen.months_due))
         yield _gauge("clock_dead_rows", "Of a table that vacuuming does not keep up with", seen.dead_rows)
         yield from _of_outgoing(seen)
 

@@ -49,6 +49,8 @@ class Stock(msgspec.Struct, frozen=True):
     days_without: int
     """Of the next :data:`AHEAD_DAYS`, those for whose rows a table has no partition."""
     first_without: str
+    months_due: list[str]
+    """``YYYY-MM``, that :mod:`clock.operators.records.due` would let go, oldest first."""
 
 
 def of_redis(

@@ -37,6 +37,8 @@ class Watched(msgspec.Struct, kw_only=True):
     days_without: int = 0
     """Of the next month, days for whose rows a table of the books has no partition; the first of them."""
     first_without: str = ""
+    months_due: list[str] = []
+    """``YYYY-MM``, older than ``CLOCK_KEEP_MONTHS``, that can be archived, oldest first."""
     channels_silent: dict[str, int] = {}
     """Payment channels that do not answer the worker, and for how many seconds."""
     traffic: dict[str, Any] = msgspec.field(default_factory=lambda: add_up([]))

@@ -20,6 +20,7 @@ from clock.game import keys, totals
 from clock.game.gametime import Verdict
 from clock.operators.live import traffic
 from clock.operators.looks import look
+from clock.operators.records.due import due_months
 from clock.operators.watch.alarms import alarms
 from clock.operators.watch.room import AHEAD_DAYS, Stock, Used, of_postgres, of_redis, of_stock
 from clock.operators.watch.seen import Watched
@@ -84,6 +85,7 @@ class Watch:
             room |= of_stock(stock, settings.postgres_disk_gib)
             seen.dead_rows, seen.dead_rows_table = stock.dead_rows, stock.dead_rows_table
             seen.days_without, seen.first_without = stock.days_without, stock.first_without
+            seen.months_due = stock.months_due
         return seen
 
     async def _kept_stock(self) -> Stock | None:
@@ -95,7 +97,8 @@ class Watch:
             today = Calendar(self._service.settings.timezone).day_at(time.now_ms())
             days = [today + timedelta(days) for days in range(AHEAD_DAYS + 1)]
             without = await store.one("watch_partitions", tables=list(PARTITIONED), days=days) or {}
-            return Stock(**row, days_without=without["count"], first_without=without["day"] or "")
+            due = await due_months(store, self._service.settings)
+            return Stock(**row, days_without=without["count"], first_without=without["day"] or "", months_due=due)
 
         if self._stock is None or monotonic() - self._stock[0] > STOCK_SECONDS:
             try:

@@ -56,6 +56,7 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         *(({"room": {name: Used(round(1_000 * part) + 1, 1_000)}}, name) for name, part in ROOMS.items()),
         *(({"room": {name: Used(10**12, 0)}}, None) for name in ROOMS),
         ({"days_without": 1, "first_without": "2026-12-01"}, "partitions_missing"),
+        ({"months_due": ["2024-11", "2024-12"]}, "archive_due"),
         ({"dead_rows": 1_000_000, "dead_rows_table": "orders"}, "dead_rows"),
         ({"traffic": {**quiet, "ahead_ms": {"a": limits.HOST_AHEAD_MS, "b": 0}}}, None),
         ({"traffic": {**quiet, "ahead_ms": {"a": 0, "b": -limits.HOST_AHEAD_MS - 1}}}, "host_clock"),

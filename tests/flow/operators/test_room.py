@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 
 import psycopg
 import pytest
 
+from clock.books.partitions import add_partitions
 from clock.operators.watch import room, watcher
 from tests.conftest import DAY, Api, at
 from tests.flow.operators.stage import codes, seen
@@ -140,3 +142,22 @@ async def test_a_day_of_the_next_month_without_a_partition_is_named_until_it_has
         await connection.execute("DROP TABLE claims_202612")
     await service.opener.prepare(DAY)
     assert "partitions_missing" not in codes(await seen(api))
+
+
+async def test_a_month_that_may_leave_is_named_until_something_holds_it(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "STOCK_SECONDS", -1.0)
+    assert (await seen(api))["months_due"] == []
+    await add_partitions(api.service.store, [date(2024, 2, 1), date(2024, 1, 1)])
+    shown = await seen(api)
+    assert shown["months_due"] == ["2024-01", "2024-02"]
+    (alarm,) = [one for one in shown["alarms"] if one["code"] == "archive_due"]
+    assert (alarm["count"], alarm["month"]) == (2, "2024-01")
+    async with connected(database_url) as connection:
+        for day in ("2024-01-09", "2024-02-09"):
+            opened = (
+                f"INSERT INTO rounds (day, rules, seed, seed_hash) SELECT '{day}', rules, seed, seed_hash FROM rounds"
+            )
+            assert (await connection.execute(f"{opened} LIMIT 1".encode())).rowcount == 1
+    assert "archive_due" not in codes(await seen(api))
