@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -230,6 +230,21 @@ async def run_many(connection: Connection, query: str, parameters: list[dict[str
 async def one(connection: Connection, query: str, **parameters: object) -> DictRow:
     found = await rows(connection, query, **parameters)
     return found[0]
+
+
+def chained(insert: sql.Composable, follow: Sequence[sql.Composable]) -> sql.Composed:
+    """An insert, and what follows from the rows that it has added (``added``), as one statement; how many rows."""
+    parts = [sql.SQL("added AS ({} RETURNING *)").format(insert)]
+    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
+    return sql.SQL("WITH {} SELECT count(*) AS added FROM added").format(sql.SQL(", ").join(parts))
+
+
+async def run_chained(
+    connection: Connection, query: str, follow: Sequence[sql.Composable], **parameters: object
+) -> int:
+    """Run a named insert together with what follows from its rows (:func:`chained`); how many rows were added."""
+    cursor = await connection.execute(chained(sql.SQL(queries()[query]), follow), parameters)
+    return int((await cursor.fetchall())[0]["added"])
 
 
 def unless_there(insert: sql.Composable) -> sql.Composed:

@@ -8,11 +8,12 @@ from datetime import date
 from typing import Any
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from clock.books import ledger, outbox, owed
+from clock.books import outbox
 from clock.books.leases import held
-from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows, unhurried
+from clock.books.partitions import measure
+from clock.books.store import SETTLEMENT_LOCK, Store, rows, unhurried
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
@@ -30,6 +31,9 @@ CLOSE, EXTEND = load("close"), load("extend")
 
 DRAIN_SECONDS = 20.0
 
+MEASURED_FROM = 10_000
+"""Members of a round for which Postgres has to know how many there are; below, any plan will do."""
+
 
 class BooksDiffer(Exception):
     """Redis and Postgres disagree about a round: settlement stops, and a person must investigate."""
@@ -40,8 +44,10 @@ def isolated(day: date) -> Iterator[None]:
     """What goes wrong in one round is said, and does not stop the others. A server that is away stops all of them."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError):
-        raise
+    except (RedisError, OSError, TimeoutError) as error:
+        if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
+            raise
+        log.error("round_failed", day=str(day), exc_info=error)
     except outbox.UNREADABLE as error:
         log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
     except BooksDiffer as error:
@@ -127,6 +133,8 @@ class Ending:
                 raise Unavailable(f"shard {shard} of {day} does not close: {word}")
         await self.drain(round_)
         said = await self.store.all("closed_shards", day=day)
+        if sum(row["members"] for row in said) >= MEASURED_FROM:
+            await measure(self.store, day)
         books = (await self.store.all("count_books", day=day))[0]
         for name in ("members", "winners", "late", "pool_fen"):
             total = sum(row[name] for row in said)
@@ -139,9 +147,3 @@ class Ending:
 
     async def _close(self, day: date, shard: int, why: str) -> str:
         return await self.word(CLOSE, day, shard, self.time.expected_ms(), self.time.skew_ms, why, WAIT_CAP_MS)
-
-
-async def owe_refunds(connection: Connection, day: date) -> None:
-    """Post the round's refunds and queue them. Idempotent."""
-    await ledger.post(connection, "refunds", day)
-    await owed.owe(connection, "refunds", day)
