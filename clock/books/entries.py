@@ -214,8 +214,8 @@ async def _insert_all(
 
 
 def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
-    """Insert new rows, what follows from them (:func:`consequences`), and what hosts are ``told`` of them; how many rows.
-    Takes :func:`arrays`: a temporary table would belong to a session.
+    """Insert new rows, what follows from them (:func:`consequences`) and what hosts are ``told`` of them; how many
+    rows. Takes :func:`arrays`: a temporary table would belong to a session.
 
     One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
     look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.

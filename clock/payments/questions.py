@@ -30,6 +30,8 @@ moment and whose callback was lost is a member before check-in opens."""
 
 AT_ONCE = 100
 IN_FLIGHT = 20
+GATE_PAGE = 500
+"""Orders that settlement takes up at once."""
 
 ASK_SECONDS = 10.0
 """How long the questions about a round's due orders take; those without an answer then are asked about another time."""
@@ -65,6 +67,7 @@ class Questions:
         """Before settlement: query the round's unpaid orders, as many as the time allows, and mark the others as
         unanswered. The time is counted from the first attempt on, and what that has asked is not asked again."""
         async with self._store.transaction() as connection:
+            await rows(connection, "join_by_hash")
             await rows(connection, "complete_unpaid", day=day)
             begun = await one(connection, "begin_sweep", day=day)
         until = time.monotonic() + min(GATE_SECONDS, GATE_SECONDS - begun["since_s"])
@@ -72,7 +75,7 @@ class Questions:
         again_ms = await self._again_ms(day, now_ms)
         while time.monotonic() < until:
             async with self._store.transaction() as connection:
-                page = await rows(connection, "lock_unpaid_page", day=day, after=after, limit=AT_ONCE)
+                page = await rows(connection, "lock_unpaid_page", day=day, after=after, limit=GATE_PAGE)
                 await _note_asked(connection, day, page, now_ms, again_ms)
             if not page:
                 break

@@ -29,9 +29,7 @@ async def refund(store: Store, day: date, state: State, reason: Reason, at_ms: i
             if not await rows(connection, "keep_state", day=day, state=state):
                 raise Unavailable(f"round {day} was taken on by another process")
             page = {"day": day, "after": after, "last": last, "reason": reason, "at_ms": at_ms}
-            done += await run_chained(
-                connection, "refund_paid" if everybody else "refund_late", follow, **page
-            )
+            done += await run_chained(connection, "refund_paid" if everybody else "refund_late", follow, **page)
         progress.at("refunds", done)
         after = last
 

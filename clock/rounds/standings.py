@@ -9,6 +9,7 @@ each claim.
 """
 
 from datetime import date
+from functools import partial
 
 import structlog
 
@@ -84,15 +85,18 @@ class Standings:
 
     async def _alert(self, day: date, uids: list[int]) -> None:
         """First Redis, then the books, so that repeating a page flags no user twice."""
+        chunks = [uids[start : start + CHUNK] for start in range(0, len(uids), CHUNK)]
+        await self._ending.each([partial(self._flag, day, chunk) for chunk in chunks])
+
+    async def _flag(self, day: date, uids: list[int]) -> None:
         names = keys.names(keys.USERS, 0, ALERT.nouns)
-        for start in range(0, len(uids), CHUNK):
-            args: list[Value] = [self._time.setting, day_number(day), *uids[start : start + CHUNK]]
+        args: list[Value] = [self._time.setting, day_number(day), *uids]
+        _, word = await call(self._redis, ALERT, names, args)
+        if word == b"no_flags":
+            await self._ending.opener.open_flags()
             _, word = await call(self._redis, ALERT, names, args)
-            if word == b"no_flags":
-                await self._ending.opener.open_flags()
-                _, word = await call(self._redis, ALERT, names, args)
-            if word != b"alerted":
-                raise Unavailable("the flags of users do not open")
+        if word != b"alerted":
+            raise Unavailable("the flags of users do not open")
 
     async def _all_given(self, day: date) -> bool:
         """Whether every packet of a settled round has been claimed, according to the books."""

@@ -27,6 +27,10 @@ INSERT INTO unpaid (day, uid, order_no, next_at_ms) SELECT o.day, o.uid, o.order
 WHERE o.day = %(day)s AND NOT EXISTS (SELECT FROM payments p WHERE p.day = %(day)s AND p.order_no = o.order_no)
 ON CONFLICT DO NOTHING
 
+-- join_by_hash: Lets no join of this transaction look at all rows of one table for each of another: whatever Postgres thinks
+-- of their number, it takes as long as there are rows.
+SELECT set_config('enable_nestloop', 'off', true) AS set
+
 -- begin_sweep: How long ago settlement began to ask about the round's unpaid orders, and up to which user it has asked.
 UPDATE rounds SET sweep_began_at = coalesce(sweep_began_at, now()) WHERE day = %(day)s
 RETURNING extract(epoch FROM now() - sweep_began_at)::float8 AS since_s, swept_uid

@@ -112,7 +112,7 @@ async def test_a_provider_that_answers_nothing_holds_up_settlement_as_long_as_th
     assert await service.settling.settle(DAY) == "settled"
     assert time.monotonic() - began < 0.5 + 10
     assert transactions["all"] < 80  # of these, pages of unanswered orders take eight and a last look
-    assert len(provider.calls) <= questions.AT_ONCE
+    assert len(provider.calls) <= questions.IN_FLIGHT
     row = (await query(service, "SELECT unanswered_orders FROM rounds WHERE day = %s", DAY))[0]
     assert row["unanswered_orders"] == 20_000
     listed = await service.store.all("list_unanswered", day=DAY, limit=100, offset=19_950)
@@ -122,7 +122,10 @@ async def test_a_provider_that_answers_nothing_holds_up_settlement_as_long_as_th
     assert await count(service, "unpaid") == 0
 
 
-async def test_a_gate_that_was_left_half_way_goes_on_and_asks_about_no_order_twice(service: Service) -> None:
+async def test_a_gate_that_was_left_half_way_goes_on_and_asks_about_no_order_twice(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(questions, "GATE_PAGE", 100)
     await load(service, Crowd(winners=1, sleepers=1, unpaid=250))
     provider = Scripted()
 
@@ -243,10 +246,10 @@ PAGES: dict[str, dict[str, Any]] = {
     "lock_unpaid_due": {**USERS, "now_ms": 2**60},
     "mark_unanswered": {**USERS, "after": FIRST_UID + 20_100, "last": FIRST_UID + 20_100 + PAGE},
     "forget_unpaid": {**USERS, "after": FIRST_UID + 20_100, "last": FIRST_UID + 20_100 + PAGE},
-    "note_asked": {"uids": [FIRST_UID + 20_001 + n for n in range(PAGE)], "now_ms": 0, "again_ms": None},
+    "note_asked": {"uids": [FIRST_UID + 20_001 + n for n in range(questions.AT_ONCE)], "now_ms": 0, "again_ms": None},
     "members_last": USERS,
     "payments_last": ORDERS,
-    "refund_late": {**USERS, **REFUND},
+    "refund_late": {"after": FIRST_UID + 14_500, "last": FIRST_UID + 14_500 + PAGE, **REFUND},
     "refund_paid": {**ORDERS, **REFUND},
     "packets_last": {"shard": 0, "after": 5_000, "limit": PAGE},
     "drop_packets": {"shard": 0, "after": 5_000, "last": 5_000 + PAGE},
