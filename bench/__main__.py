@@ -22,6 +22,7 @@ QUESTIONS = (
     "drain",
     "settle",
     "day",
+    "growth",
     "memory",
     "page",
 )

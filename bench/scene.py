@@ -15,7 +15,7 @@ import psutil
 
 from bench.load import Job, Report
 from clock.books.migrations import migrate
-from clock.books.partitions import PARTITIONED
+from clock.books.partitions import PARTITIONED, partition_of
 from clock.channels.webhooks import Signatures
 from clock.config import Settings, rules_of
 from clock.domain import order_no
@@ -110,7 +110,7 @@ class Scene:
 
     def partition(self, table: str) -> str:
         """Where yesterday's rows of a table are."""
-        return f"{table}_{self.yesterday:%Y%m%d}" if table in PARTITIONED else table
+        return partition_of(table, self.yesterday) if table in PARTITIONED else table
 
     # -- servers
 

@@ -10,6 +10,9 @@ import logging
 import os
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import structlog
 from structlog.typing import Processor
@@ -26,6 +29,9 @@ WAIT_S = 0.05
 
 MOST_LINES = 200
 """Lines a second; more are lost: what strangers, or a server that is away, make a process say fills no disk."""
+
+AGAIN_SECONDS = 60.0
+MOST_REMEMBERED = 1_000
 
 STDOUT, STDERR = 1, 2
 
@@ -90,6 +96,41 @@ def take_lost() -> int:
     global _lost
     lost, _lost = _lost, 0
     return lost
+
+
+class Said:
+    """What was said lately: what goes wrong again every second is said again after :data:`AGAIN_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[object, ...], float] = {}
+
+    def is_news(self, what: tuple[object, ...]) -> bool:
+        now = time.monotonic()
+        if now - self._at.get(what, -AGAIN_SECONDS) < AGAIN_SECONDS:
+            return False
+        if len(self._at) >= MOST_REMEMBERED:
+            self._at.clear()
+        self._at[what] = now
+        return True
+
+
+_said: ContextVar[Said | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def remembering(said: Said) -> Iterator[None]:
+    """In the body :func:`is_news` goes by ``said``."""
+    token = _said.set(said)
+    try:
+        yield
+    finally:
+        _said.reset(token)
+
+
+def is_news(*what: object) -> bool:
+    """Whether to say it, which is not so where it was said lately. Everything is news where nobody remembers."""
+    said = _said.get()
+    return said is None or said.is_news(what)
 
 
 def hold_standard_descriptors() -> None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ from clock.game.scripts import load
 from clock.http import openapi
 from clock.http.lane import LeanPath
 from clock.http.server import options
-from clock.runtime import embedded, ports
+from clock.logs import Said
+from clock.runtime import embedded, ports, worker
+from clock.runtime.jobs import Lasting
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import page
-from clock.service import Service
+from clock.service import Service, end
 from tests import servers as system
 from tests.raw import Redis, raw
 
@@ -83,11 +85,11 @@ def in_memory() -> Path | None:
 
 
 async def _fill_template(url: str) -> None:
-    """The tables, and the partitions of the days that most tests play: a copy of files takes a tenth of making them."""
+    """The tables, and the partitions of the month that most tests play: copying files takes a tenth of making them."""
     await migrate(url)
     store = Store(url)
     await store.open()
-    await add_partitions(store, [DAY + timedelta(days) for days in range(-1, 3)])
+    await add_partitions(store, [DAY])
     await store.close()
 
 
@@ -255,6 +257,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **options(settings)))
     listening = socket.create_server((settings.host, settings.port), backlog=1024)  # uvicorn exits where it cannot
     task = asyncio.create_task(server.serve([listening]))
+    doing = asyncio.create_task(_do_what_is_asked(app.state["service"]))
     async with aiohttp.ClientSession() as session:
         api = Api(settings, app.state["service"], session)
         api.lean = app.lean
@@ -266,9 +269,21 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
             except aiohttp.ClientError:
                 await asyncio.sleep(0.02)
         yield api
+    await end([doing])
     server.should_exit = True
     await task
     listening.close()
+
+
+async def _do_what_is_asked(service: Service) -> None:
+    """As a worker does, for operators' paths; nothing else of a worker's runs."""
+    context: dict[str, Any] = {"service": service, "lasting": Lasting(), "said": Said()}
+    try:
+        while True:
+            await asyncio.sleep(0.05)
+            await worker.asked(context)
+    finally:
+        await context["lasting"].end()
 
 
 async def run_script(redis: Redis, verb: str, now_ms: int, keys: list[str], *args: Any) -> list[Any]:

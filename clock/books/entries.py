@@ -71,8 +71,8 @@ STEP_OF = {step.table: step.name for step in STEPS}
 """Tables whose rows are counted by the minute for operators."""
 
 NEEDS: dict[str, LiteralString] = {
-    "refunds": "EXISTS (SELECT FROM payments AS p WHERE (p.day, p.order_no, p.transaction_id, p.outcome)"
-    " = (source.day, source.order_no, source.transaction_id, source.reason))"
+    "refunds": "EXISTS (SELECT FROM payments AS p WHERE p.day = {day} AND (p.order_no, p.transaction_id, p.outcome)"
+    " = (source.order_no, source.transaction_id, source.reason))"
 }
 """Condition for writing a row: no refund of a payment that the books have accepted (docs/decisions/0025)."""
 
@@ -224,7 +224,12 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     given = sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table, column)}[]") for column in COLUMNS[table])
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS source ({}) WHERE {}").format(
-        sql.Identifier(table), columns, columns, given, columns, sql.SQL(NEEDS.get(table, "true"))
+        sql.Identifier(table),
+        columns,
+        columns,
+        given,
+        columns,
+        sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day)),
     )
     follow = consequences(table, day)
     if told:

@@ -12,8 +12,9 @@ from clock.cli.shell import Day, cli, show, with_service
 def settle(day: date) -> None:
     """Settle the round of DAY (YYYY-MM-DD), if it is due."""
     from clock.operators import acts, verbs
+    from clock.operators.work.asking import here
 
-    show(with_service(lambda service: verbs.settle(service, acts.command_line(), day)))
+    show(with_service(lambda service: verbs.settle(service, acts.command_line(), day, here), f"settle {day}"))
 
 
 @cli.command()
@@ -22,8 +23,9 @@ def settle(day: date) -> None:
 def void(day: date, reason: str) -> None:
     """Call off the round of DAY; every stake is owed back."""
     from clock.operators import acts, verbs
+    from clock.operators.work.asking import here
 
-    show(with_service(lambda service: verbs.void(service, acts.command_line(), day, reason)))
+    show(with_service(lambda service: verbs.void(service, acts.command_line(), day, reason, here), f"void {day}"))
 
 
 @cli.command()
@@ -42,8 +44,14 @@ def extend(day: date, minutes: int, reason: str) -> None:
 def reconcile(day: date | None) -> None:
     """Compare Redis, books, ledger, manifest and the provider's bill of DAY (default: every live round)."""
     from clock.operators import acts, verbs
+    from clock.operators.work.asking import here
 
-    show(with_service(lambda service: verbs.reconcile(service, acts.command_line(), day)))
+    show(
+        with_service(
+            lambda service: verbs.reconcile(service, acts.command_line(), day, here),
+            f"reconcile {day or 'every live round'}",
+        )
+    )
 
 
 @cli.command()
@@ -52,5 +60,11 @@ def rebuild(day: date | None) -> None:
     """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back. With DAY: make
     Redis and Postgres agree on that round after either has lost something, while people play."""
     from clock.operators import acts, verbs
+    from clock.operators.work.asking import here
 
-    show(with_service(lambda service: verbs.rebuild(service, acts.command_line(), day)))
+    show(
+        with_service(
+            lambda service: verbs.rebuild(service, acts.command_line(), day, here),
+            f"rebuild {day or 'what is lost'}",
+        )
+    )

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import date
 from typing import Any
 
@@ -71,8 +72,10 @@ def ready_settings() -> Settings:
     return settings
 
 
-def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Run ``work`` with an open :class:`~clock.service.Service`."""
+def with_service(work: Callable[[Any], Awaitable[Any]], title: str = "") -> Any:
+    """Run ``work`` with an open :class:`~clock.service.Service`. With a ``title``, how far it is stands on standard
+    error."""
+    from clock.cli.bar import telling
     from clock.service import Service
 
     logs.configure("command", to=logs.STDERR)
@@ -81,7 +84,8 @@ def with_service(work: Callable[[Any], Awaitable[Any]]) -> Any:
         service = Service(ready_settings(), answer_seconds=None)
         await service.start()
         try:
-            return await work(service)
+            with telling(title) if title else nullcontext():
+                return await work(service)
         finally:
             await service.stop()
 

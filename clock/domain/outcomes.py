@@ -74,6 +74,7 @@ OUTCOMES: dict[str, Outcome] = {
     "buyer_mismatch": _no("付款人不符", "The buyer is not the order's"),
     "transaction_missing": _no("缺少交易号", "transactionId is missing"),
     # operator
+    "working": _yes("正在进行，稍后可查看结果", "It is under way; look again shortly for its end"),
     "settled": _yes("已结算", "Settled"),
     "not_due": _no("还没到结算时间", "Settlement is not due yet"),
     "round_void": _no("本轮已取消", "This round is void"),
@@ -138,6 +139,14 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("void", "ok"): ("本轮已取消，押金将退回", "Voided; every stake will be refunded"),
 }
 """Messages of a word that differ by verb: ``(verb, word)`` to Chinese and English."""
+
+KEPT = Outcome(
+    0,
+    503,
+    "已经记下，worker 一恢复就会完成；再次操作会合并成同一件",
+    "it is kept, and done as soon as a worker can; asking again joins it",
+)
+"""The rest of ``unavailable``, where what an operator asked for waits."""
 
 RETRY_AFTER_SECONDS = {"slow_down": 1, "busy": 1, "unavailable": 2}
 

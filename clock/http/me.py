@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from clock.books import accounts
 from clock.domain.outcomes import Answer, Language
 from clock.domain.rounds import SETTLED_STATES
 from clock.game import keys
@@ -41,7 +42,7 @@ TITLES = {
 
 async def info(service: Service, uid: int) -> Answer:
     today = service.asking.calendar.day_at(service.time.now_ms())
-    return Answer("ok", {"info": await service.store.one("me", uid=uid, today=today)})
+    return Answer("ok", {"info": await accounts.sums(service.store, uid, today)})
 
 
 async def place(service: Service, uid: int, day: date) -> Answer:
@@ -57,14 +58,15 @@ async def place(service: Service, uid: int, day: date) -> Answer:
 
 
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
-    """Newest first; ``money`` in fen with its sign, ``created_at`` in ms, ``state`` of what leaves for the user, ``no``
-    by which an operator finds it."""
+    """The months of the rounds newest first, and so the lines of each; ``money`` in fen with its sign, ``created_at``
+    in ms, ``state`` of what leaves for the user, ``no`` by which an operator finds it. Only the months that hold the
+    page are read, each in a transaction of its own."""
     lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
     kinds, names, signs = ([line[part] for line in lines] for part in range(3))
-    count = await service.store.one("count_history", uid=uid, kinds=kinds) or {}
-    found = await service.store.all(
-        "history", uid=uid, kinds=kinds, lines=names, signs=signs, limit=limit, offset=(page - 1) * limit
-    )
+    months = await accounts.history_months(service.store, uid)
+    found = []
+    for part in accounts.pages(months, (page - 1) * limit, limit):
+        found += await service.store.all("history", uid=uid, kinds=kinds, lines=names, signs=signs, **part)
     items = [
         {
             "title": TITLES[row["line"]][0 if language == "zh" else 1],
@@ -77,4 +79,4 @@ async def history(service: Service, uid: int, page: int, limit: int, language: L
         }
         for row in found
     ]
-    return Answer("ok", {"total": count["total"], "items": items})
+    return Answer("ok", {"total": sum(lines for _, lines in months), "items": items})

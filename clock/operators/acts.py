@@ -22,6 +22,9 @@ log = structlog.get_logger()
 AWAY = (Unavailable, RedisError, OSError)
 """What ``work`` raises where a server is away: the act may be asked for again."""
 
+UNFINISHED = ("working", "unavailable")
+"""Words of work that goes on: its end is written when it is there (:mod:`clock.operators.work`)."""
+
 COMMAND_LINE = "command line"
 """The address of a command."""
 
@@ -49,20 +52,21 @@ def command_line() -> By:
     return By(f"{getpass.getuser()}@{socket.gethostname()}", COMMAND_LINE)
 
 
-async def perform(service: Service, by: By, act: Act, work: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Write the act down, do it, write its word down. Raises :class:`~clock.domain.outcomes.Unavailable` before
-    anything is done if it cannot be written, and whatever ``work`` raises. The word ``second_name_needed``: nothing is
-    done yet."""
+async def perform(service: Service, by: By, act: Act, work: Callable[[int], Awaitable[Answer]]) -> Answer:
+    """Write the act down, do it, write its word down; ``work`` takes the act's id. Raises
+    :class:`~clock.domain.outcomes.Unavailable` before anything is done if it cannot be written, and whatever ``work``
+    raises. The word ``second_name_needed``: nothing is done yet."""
     number, others = await _write(service, by, act)
     if needs_second_name(service, act) and not others:
         answer = Answer("second_name_needed", {"act": number})
     else:
         try:
-            answer = await work()
+            answer = await work(number)
         except Exception as error:
             await _end(service, number, "unavailable" if isinstance(error, AWAY) else "internal")
             raise
-    await _end(service, number, answer.word)
+    if answer.word not in UNFINISHED:
+        await _end(service, number, answer.word)
     return answer
 
 

@@ -1,7 +1,9 @@
 """Money that waits for the provider: payouts and refunds by state, and orders without an answer."""
 
 from datetime import date
+from typing import Any
 
+from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
 from clock.payments.outgoing import STUCK_ATTEMPTS
@@ -11,18 +13,18 @@ async def outgoing(
     store: Store, state: str, page: int, limit: int, day: date | None = None, handled: bool = False
 ) -> Answer:
     """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``; of failed
-    ones those that nobody has seen to, or all (``handled``)."""
-    counts = await store.all("count_outgoing", day=day)
-    found = await store.all(
-        "list_outgoing",
-        day=day,
-        state=state,
-        stuck=STUCK_ATTEMPTS,
-        handled=handled,
-        limit=limit,
-        offset=(page - 1) * limit,
-    )
-    items = [{**row, "day": row["day"].isoformat()} for row in found]
+    ones those that nobody has seen to, or all (``handled``). Over all rounds what is done is not counted, and those of
+    the last two months are listed."""
+    counts = await (store.all("count_outgoing", day=day) if day else store.all("count_unsent"))
+    part: dict[str, Any] = {"limit": limit, "offset": (page - 1) * limit}
+    if state == "done":
+        days = [day] if day else [one for month in (await months_played(store))[:2] for one in month]
+        found = await store.all("list_done", days=only(days), **part)
+    else:
+        of: dict[str, Any] = {"day": day, "state": state, "stuck": STUCK_ATTEMPTS, "handled": handled}
+        found = await store.all("list_unsent", **of, **part)
+    of = {"days": only(row["day"] for row in found), "nos": [row["no"] for row in found]}
+    items = [{**row, "day": row["day"].isoformat()} for row in await store.all("list_outgoing", **of)]
     return Answer("ok", {"counts": counts, "items": items})
 
 

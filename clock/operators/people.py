@@ -4,11 +4,14 @@ import re
 from datetime import date
 from typing import Any
 
+from clock.books.accounts import sums
+from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain import order_no
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import Calendar
 from clock.domain.shapes import masked
+from clock.payments.again import find_failed
 from clock.service import Service
 
 MOST_FOUND = 20
@@ -33,13 +36,25 @@ async def find(service: Service, text: str, whole_mobile: bool) -> Answer:
     if place is not None:
         found = await store.all("find_order", day=place.day, uid=place.uid)
         uids += [row["uid"] for row in found if row["order_no"] == text]
-    failed = await store.one("get_failed", no=text)
+    failed = await find_failed(store, text)
     if failed is not None:
         uids.append(failed["uid"])
     known = await store.all("find_profiles", uids=uids, text=text, limit=MOST_FOUND)
-    paid = await store.all("find_transaction", text=text, limit=MOST_FOUND)
-    some = sorted({row["uid"] for row in (*known, *paid) if row["uid"]})[:MOST_FOUND]
+    paid = await _who_paid(store, text)
+    some = sorted({*(row["uid"] for row in known), *paid} - {0})[:MOST_FOUND]
     return Answer("ok", {"items": await _persons(store, some, whole_mobile)})
+
+
+async def _who_paid(store: Store, transaction_id: str) -> list[int]:
+    """At most :data:`MOST_FOUND` users with a payment of this number, the newest months first: one statement each, so
+    that none locks all of them."""
+    found: list[int] = []
+    for days in await months_played(store):
+        of_month = await store.all("find_transaction", text=transaction_id, days=days, limit=MOST_FOUND)
+        found += [row["uid"] for row in of_month]
+        if len(found) >= MOST_FOUND:
+            break
+    return found
 
 
 def _named_in(text: str) -> list[int]:
@@ -59,7 +74,7 @@ async def story(service: Service, uid: int, page: int, whole_mobile: bool) -> An
     store = service.store
     offset = (page - 1) * ROUNDS_A_PAGE
     listed = [row["day"] for row in await store.all("round_days", limit=ROUNDS_A_PAGE + 1, offset=offset)]
-    days = listed[:ROUNDS_A_PAGE]
+    days = only(listed[:ROUNDS_A_PAGE])
     of: dict[str, Any] = {"uid": uid, "days": days}
     [person] = await _persons(store, [uid], whole_mobile)
     rounds = await store.all("rounds_of", **of)
@@ -72,7 +87,7 @@ async def story(service: Service, uid: int, page: int, whole_mobile: bool) -> An
         "ok",
         {
             "person": person,
-            "info": await store.one("me", uid=uid, today=today),
+            "info": await sums(store, uid, today),
             "rounds": rounds,
             "payments": payments,
             "outgoing": await store.all("outgoing_of", limit=MOST_A_PAGE, **of),

@@ -14,6 +14,7 @@ import msgspec
 from clock.books import entries, outbox
 from clock.books.leases import held
 from clock.books.owed import refund_no
+from clock.books.partitions import months_played, only
 from clock.books.store import RELEASE_LOCK, Connection, Store, rows, unhurried
 from clock.domain import order_no
 from clock.domain.order_no import Place
@@ -77,13 +78,17 @@ async def quarantined(store: Store, page: int, limit: int, waiting: bool = False
     count = await store.one("count_quarantine") or {}
     found = await store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
     total = count["waiting"] if waiting else count["total"]
-    return Answer("ok", {"total": total, "waiting": count["waiting"], "items": [_kept(row) for row in found]})
+    refunds = [row for row in found if row["refund_no"]]
+    days, nos = only(row["refund_day"] for row in refunds), [row["refund_no"] for row in refunds]
+    states = {row["no"]: row["state"] for row in await store.all("refund_states", days=days, nos=nos)}
+    items = [_kept({**row, "refund_state": states.get(row["refund_no"])}) for row in found]
+    return Answer("ok", {"total": total, "waiting": count["waiting"], "items": items})
 
 
 def _kept(row: dict[str, Any]) -> dict[str, Any]:
     """A quarantined callback for operators; ``why_not`` says why its payment cannot be refunded."""
     decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no", "refund_state")
-    shown = {name: value for name, value in row.items() if name not in decided}
+    shown = {name: value for name, value in row.items() if name not in (*decided, "refund_day")}
     payment = payment_of(row["raw"])
     shown |= {"day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")}
     shown |= {"transaction_id": payment.transaction_id, "amount": payment.amount_fen, "why_not": payment.why_not}
@@ -159,7 +164,7 @@ async def _decide(
 ) -> None:
     """Execute the decision, and store it for this callback and all others of the same payment."""
     payment = payment_of(row["raw"])
-    await _check(connection, row, payment, decided.action)
+    await _check(service, connection, row, payment, decided.action)
     saved: dict[str, Any] = {
         **msgspec.structs.asdict(decided),
         "day": None,
@@ -180,13 +185,24 @@ async def _decide(
         await rows(connection, "save_release", digest=digest, **saved)
 
 
-async def _check(connection: Connection, row: dict[str, Any], payment: Payment, action: Action) -> None:
+async def _booked(store: Store, of: dict[str, str]) -> list[dict[str, Any]]:
+    """Payments of a channel's transaction, whatever their round: all months are looked through, so that nothing is paid
+    back twice, each in a transaction of its own, so that none locks all of them."""
+    found: list[dict[str, Any]] = []
+    for days in await months_played(store):
+        found += await store.all("transaction_booked", days=days, **of)
+    return found
+
+
+async def _check(
+    service: Service, connection: Connection, row: dict[str, Any], payment: Payment, action: Action
+) -> None:
     """Raises :class:`CannotRelease` for a refund that is impossible, or of a payment that was accepted or refunded."""
     if action == "refund" and payment.why_not:
         raise CannotRelease(payment.why_not)
-    known = await rows(connection, "transaction_known", transaction_id=payment.transaction_id, channel=row["channel"])
-    decided = [one["known"] for one in known if one["place"] == "release"]
-    taken = [(one["known"], one["order_no"]) for one in known if one["place"] == "books"]
+    of = {"transaction_id": payment.transaction_id, "channel": row["channel"]}
+    decided = [one["action"] for one in await rows(connection, "transaction_decided", **of)]
+    taken = [(one["outcome"], one["order_no"]) for one in await _booked(service.store, of)]
     begun = ("refund_released", row["order_no"]) in taken and not decided
     if action == "dismiss":
         if begun:  # an earlier attempt died before it stored the decision: the refund is on its way

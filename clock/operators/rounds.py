@@ -13,15 +13,19 @@ from clock.audit.reconcile import reconcile
 from clock.books import outbox
 from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, phase
+from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
 from clock.game.totals import read
+from clock.operators.work import table
 from clock.rounds.ending import BooksDiffer
-from clock.rounds.recorded import recorded
+from clock.rounds.recorded import find, recorded
 from clock.rounds.settling import Settling
 from clock.rounds.voiding import Voiding
 from clock.service import Service, live_rounds
 
 log = structlog.get_logger()
+
+WORK_SHOWN = 5
+"""Pieces of long work on a round, of those that have ended and of those that have not."""
 
 STEP_NAMES = [step.name for step in STEPS]
 
@@ -70,6 +74,7 @@ async def figures(service: Service, day: date) -> Answer:
             "void_reason": row["void_reason"],
             "extensions": await service.store.all("list_extensions", day=day),
             "reconciled": compared,
+            "work": await table.listed(service.store, day.isoformat(), WORK_SHOWN),
         },
     )
 
@@ -95,6 +100,21 @@ async def steps(store: Store, day: date) -> Answer:
     )
 
 
+async def settled_or_refused(service: Service, day: date) -> Answer | None:
+    """What settling answers at once, if anything: there is nothing to do, or it may not be done."""
+    round_ = await find(service.store, day)
+    word = ""
+    if round_ is None:
+        word = "round_not_found"
+    elif round_.state in VOID_STATES:
+        word = "round_void"
+    elif round_.state in ENDED_STATES:
+        word = "settled"
+    elif not await service.settling.is_due(round_):
+        word = "not_due"
+    return Answer(word, {"day": day.isoformat()}) if word else None
+
+
 async def settle(settling: Settling, day: date) -> Answer:
     """Settle a due round now. Waits for a settlement that is already running."""
     return await _ended(day, settling.settle(day))
@@ -112,10 +132,10 @@ async def extend(service: Service, day: date, minutes: int, reason: str, by_whom
     return Answer(word, {"day": day.isoformat()})
 
 
-async def _ended(day: date, work: Awaitable[str]) -> Answer:
+async def _ended(day: date, ending: Awaitable[str]) -> Answer:
     shown: dict[str, Any] = {"day": day.isoformat()}
     try:
-        return Answer(await work, shown)
+        return Answer(await ending, shown)
     except BooksDiffer as error:
         log.error("books_differ", day=str(day), error=str(error))
         return Answer("books_differ", {**shown, "difference": str(error)})

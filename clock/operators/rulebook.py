@@ -84,7 +84,7 @@ async def plan(service: Service, by: By, asked: Plan) -> Answer:
     if asked.preview:
         return Answer("ok", seen)
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         answer = await service.planning.plan(change, by.who, asked.reason, today)
         return Answer(answer.word, {**answer.data, **seen})
 
@@ -96,7 +96,7 @@ async def plan(service: Service, by: By, asked: Plan) -> Answer:
 async def take_back(service: Service, by: By, number: int, reason: str) -> Answer:
     """Take a change back, as long as no round was opened by it."""
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         return await service.planning.take_back(number, by.who, reason, _today(service))
 
     return await perform(service, by, Act("take_back_rules", str(number), {}, reason), work)

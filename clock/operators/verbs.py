@@ -12,17 +12,27 @@ from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
+<<<<<<< HEAD
+from clock.payments.again import find_failed, send_again
+=======
+from clock.operators.work.asking import Piece, Run
 from clock.payments.again import send_again
+>>>>>>> wt-work
 from clock.rounds.recorded import find
 from clock.service import Service
 
 
-async def settle(service: Service, by: By, day: date) -> Answer:
+async def settle(service: Service, by: By, day: date, run: Run) -> Answer:
     """Settle a due round now. Waits for a settlement that is already running."""
-    return await perform(service, by, Act("settle", str(day)), lambda: rounds.settle(service.settling, day))
+
+    async def work(act: int) -> Answer:
+        known = await rounds.settled_or_refused(service, day)
+        return known or await run(service, by, Piece("settle", str(day)), act)
+
+    return await perform(service, by, Act("settle", str(day)), work)
 
 
-async def void(service: Service, by: By, day: date, reason: str) -> Answer:
+async def void(service: Service, by: By, day: date, reason: str, run: Run) -> Answer:
     """Call a round off: every stake is owed back."""
     round_ = await find(service.store, day)
     if round_ is None:
@@ -30,24 +40,30 @@ async def void(service: Service, by: By, day: date, reason: str) -> Answer:
     books = await service.store.one("count_books", day=day) or {}
     live = await read(service.redis, day, round_.rules.shards)
     act = Act("void", str(day), reason=reason, amount_fen=max(live.pool_fen, books["pool_fen"]))
-    return await perform(service, by, act, lambda: rounds.void(service.voiding, day, reason))
+    piece = Piece("void", str(day), {"reason": reason})
+    return await perform(service, by, act, lambda number: run(service, by, piece, number))
 
 
 async def extend(service: Service, by: By, day: date, minutes: int, reason: str) -> Answer:
     """Make the check-in of a round that is still open longer."""
     act = Act("extend", str(day), {"minutes": minutes}, reason)
-    return await perform(service, by, act, lambda: rounds.extend(service, day, minutes, reason, by.who))
+    return await perform(service, by, act, lambda _: rounds.extend(service, day, minutes, reason, by.who))
 
 
-async def reconcile(service: Service, by: By, day: date | None) -> Answer:
+async def reconcile(service: Service, by: By, day: date | None, run: Run) -> Answer:
     """Compare one round, or every live one without ``day``."""
+    if day is not None and await find(service.store, day) is None:
+        return Answer("round_not_found")
+    piece = Piece("reconcile", str(day or ""))
     act = Act("reconcile", str(day or "live"))
-    return await perform(service, by, act, lambda: rounds.reconcile_rounds(service, day))
+    return await perform(service, by, act, lambda number: run(service, by, piece, number))
 
 
-async def rebuild(service: Service, by: By, day: date | None) -> Answer:
+async def rebuild(service: Service, by: By, day: date | None, run: Run) -> Answer:
     """Recreate the rounds that Redis has lost; with ``day``, make Redis and the books agree on one round."""
-    return await perform(service, by, Act("rebuild", str(day or "lost")), lambda: rounds.rebuild(service, day))
+    piece = Piece("rebuild", str(day or ""))
+    act = Act("rebuild", str(day or "lost"))
+    return await perform(service, by, act, lambda number: run(service, by, piece, number))
 
 
 async def release(service: Service, by: By, entry: str, action: quarantine.Action, reason: str) -> Answer:
@@ -57,16 +73,16 @@ async def release(service: Service, by: By, entry: str, action: quarantine.Actio
         return Answer("quarantined_not_found")
     amount_fen = quarantine.payment_of(kept["raw"]).amount_fen if action == "refund" else None
     act = Act("release", entry, {"action": action}, reason, amount_fen)
-    return await perform(service, by, act, lambda: quarantine.release(service, entry, action, reason, by.who))
+    return await perform(service, by, act, lambda _: quarantine.release(service, entry, action, reason, by.who))
 
 
 async def again(service: Service, by: By, no: str, reason: str) -> Answer:
     """Send a failed refund or payout again, out of the user's balance. The same again answers as the first time."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         word, data = await send_again(service.store, service.channels, failed)
         return Answer(word, msgspec.to_builtins(data))
 
@@ -75,11 +91,11 @@ async def again(service: Service, by: By, no: str, reason: str) -> Answer:
 
 async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
     """Say that a failed refund or payout was seen to: it rings no longer, and the money stays in the user's balance."""
-    failed = await service.store.one("get_failed", no=no)
+    failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         await service.store.all("handle_failed", day=failed["day"], no=no, handled="acknowledged")
         return Answer("acknowledged", {"no": no})
 
@@ -89,14 +105,14 @@ async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
 async def event_again(service: Service, by: By, id_: str, reason: str) -> Answer:
     """Send an event to its receiver again, under its id."""
     act = Act("event_again", id_, reason=reason)
-    return await perform(service, by, act, lambda: events.again(service.store, id_, reason, by.who))
+    return await perform(service, by, act, lambda _: events.again(service.store, id_, reason, by.who))
 
 
 async def export(service: Service, by: By, day: date, what: What) -> tuple[Answer, AsyncIterator[bytes] | None]:
     """A round's books as a file in pieces, the first of which is there: what can fail at once has failed by then."""
     pieces: list[AsyncIterator[bytes]] = []
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         round_ = await find(service.store, day)
         if round_ is None:
             return Answer("round_not_found")

@@ -7,8 +7,9 @@ its one number, under which the provider pays once, however often it is asked.
 from typing import Any
 
 from clock.books import ledger
+from clock.books.accounts import balance_fen
 from clock.books.owed import payout_prefix
-from clock.books.store import Store, one, rows
+from clock.books.store import Store, rows
 from clock.channels import Channel
 from clock.domain.outcomes import Unavailable
 
@@ -20,8 +21,14 @@ class BalanceShort(Exception):
     """The money is not in the user's balance any more: it went out by another way."""
 
 
+async def find_failed(store: Store, no: str) -> dict[str, Any] | None:
+    """The failed payout or refund of a number, as the query ``get_failed`` has it."""
+    found = await store.one("find_failed", no=no)
+    return await store.one("get_failed", day=found["day"], no=no) if found else None
+
+
 async def send_again(store: Store, channels: dict[str, Channel], failed: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """``failed``: a row of the query ``get_failed``. Answers ``sent_again`` with the new row, also if that was done
+    """``failed``: from :func:`find_failed`. Answers ``sent_again`` with the new row, also if that was done
     before; ``not_final`` or ``balance_short``, and nothing was done. Raises :class:`Unavailable`."""
     if failed["handled"] != "again":
         said = await _said(channels.get(failed["channel"]), failed)
@@ -52,8 +59,7 @@ async def _queue(store: Store, failed: dict[str, Any]) -> None:
     key = {"day": failed["day"], "no": failed["no"]}
     async with store.transaction() as connection:
         if await rows(connection, "handle_failed", handled="again", **key):
-            balance = await one(connection, "balance_of", uid=failed["uid"])
-            if balance["fen"] < failed["amount_fen"]:
+            if await balance_fen(connection, failed["uid"]) < failed["amount_fen"]:
                 raise BalanceShort
             number = next_no(failed)
             await rows(connection, "queue_again", new=number, **key)

@@ -10,10 +10,12 @@ from typing import Any
 import structlog
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from clock import logs
 from clock.books import outbox
 from clock.books.leases import held
 from clock.books.partitions import measure
 from clock.books.store import SETTLEMENT_LOCK, Store, rows, unhurried
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
@@ -41,24 +43,34 @@ MEASURED_FROM = 2_000
 class BooksDiffer(Exception):
     """Redis and Postgres disagree about a round: settlement stops, and a person must investigate."""
 
+    word = "books_differ"
+
 
 @contextmanager
-def isolated(day: date) -> Iterator[None]:
-    """What goes wrong in one round is said, and does not stop the others. A server that is away stops all of them."""
+def isolated(day: object, *stopping: type[Exception]) -> Iterator[None]:
+    """What goes wrong in one round is said, not every second, and does not stop the others. A server that is away stops
+    all of them, and so does what is ``stopping``."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
-        if not isinstance(error, ResponseError) or isinstance(error, ReadOnlyError):
-            raise
-        log.error("round_failed", day=str(day), exc_info=error)
-    except outbox.UNREADABLE as error:
-        log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
-    except BooksDiffer as error:
-        log.error("books_differ", day=str(day), error=str(error))
-    except Unavailable as error:
-        log.warning("round_waits", day=str(day), error=str(error))
     except Exception as error:
-        log.error("round_failed", day=str(day), exc_info=error)
+        if _is_away(error) or isinstance(error, stopping):
+            raise
+        if not logs.is_news("round", str(day), type(error)):
+            return
+        if isinstance(error, outbox.UNREADABLE):
+            log.error("outbox_unreadable", day=str(day), error=type(error).__name__)
+        elif isinstance(error, BooksDiffer):
+            log.error("books_differ", day=str(day), error=str(error))
+        elif isinstance(error, Unavailable):
+            log.warning("round_waits", day=str(day), error=str(error))
+        else:
+            log.error("round_failed", day=str(day), exc_info=error)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is a server that does not answer. One that says no to a command has answered, but for a replica."""
+    answered = isinstance(error, ResponseError) and not isinstance(error, ReadOnlyError)
+    return isinstance(error, (RedisError, OSError)) and not answered
 
 
 class NotDue(Exception):
@@ -86,6 +98,7 @@ class Ending:
                 async with self._turn, self.store.transaction() as connection:
                     await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
                     found = await rows(connection, "get_round", day=day)
+                    progress.at("begun", 0)
                     async with held(connection):
                         yield recorded(found[0]) if found else None
         except (Unavailable, RedisError, OSError, TimeoutError) as error:

@@ -2,14 +2,14 @@
 of Redis."""
 
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from clock.books import rulebook, telling
-from clock.books.partitions import add_partitions
+from clock.books.partitions import add_partitions, months_ahead
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
@@ -27,8 +27,14 @@ log = structlog.get_logger()
 
 OPEN = load("open")
 
-PREPARED_DAYS = 7
-"""For so many days after tomorrow the partitions are there: as long may whatever holds them up last."""
+PREPARED_MONTHS = 2
+"""For so many months after this one the partitions are there, so for 59 days at least: as long may whatever holds them
+up last."""
+
+
+def around(now: date) -> tuple[date, date, date]:
+    """The rounds that verbs may name: of yesterday, today and tomorrow."""
+    return previous(now), now, following(now)
 
 
 class Opener:
@@ -75,19 +81,23 @@ class Opener:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
 
     async def prepare(self, now: date) -> None:
-        """Make the partitions of the rounds of yesterday, today and tomorrow, and of a week after them: at midnight
-        nothing is left to do."""
-        days = [now + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
-        if made := await add_partitions(self._store, days):
-            log.info("partitions_made", tables=made, until=str(days[-1]))
+        """Make the partitions of yesterday's month, of today's and of those after it: at midnight nothing is left to
+        do."""
+        ahead = [months_ahead(now, months) for months in range(PREPARED_MONTHS + 1)]
+        if made := await add_partitions(self._store, [previous(now), *ahead]):
+            log.info("partitions_made", tables=made, until=f"{ahead[-1]:%Y-%m}")
 
     async def open_around(self, now: date) -> None:
         """Open the flags, and the rounds of yesterday, today and tomorrow."""
         await self.open_flags()
-        for day in (previous(now), now, following(now)):
-            if not await self._redis.exists(keys.name(day, 0, "round")):
-                await self.open_round(day)
-                log.info("round_opened", day=str(day))
+        for day in around(now):
+            await self.open_missing(day)
+
+    async def open_missing(self, day: date) -> None:
+        """Open a round that is not in Redis."""
+        if not await self._redis.exists(keys.name(day, 0, "round")):
+            await self.open_round(day)
+            log.info("round_opened", day=str(day))
 
     async def _record(self, day: date) -> Recorded:
         async with self._store.transaction() as connection:

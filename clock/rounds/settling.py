@@ -20,6 +20,7 @@ import structlog
 from clock.books import ledger, telling
 from clock.books.leases import held
 from clock.books.store import Connection, one, rows
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
 from clock.domain.split import fee, split
@@ -62,8 +63,7 @@ class Settling:
                 return "round_not_found"
             if round_.state in VOID_STATES:
                 return "round_void"
-            now_ms = await self._ending.clocks.agreed_now_ms()
-            if round_.state in ("open", "closed") and now_ms < await self._ending.settle_ms(round_):
+            if not await self.is_due(round_):
                 return "not_due"
             steps = {
                 "open": self._close,
@@ -80,6 +80,11 @@ class Settling:
                 return "not_due"
             await self._standings.tally(day)
             return "settled"
+
+    async def is_due(self, round_: Recorded) -> bool:
+        """Whether it may be settled, or has been split already. Raises :class:`Unavailable`."""
+        now_ms = await self._ending.clocks.agreed_now_ms()
+        return round_.state not in ("open", "closed") or now_ms >= await self._ending.settle_ms(round_)
 
     async def _close(self, round_: Recorded) -> str:
         for asked in await self._store.all("asked_extensions", day=round_.day):
@@ -152,6 +157,7 @@ class Settling:
         page = await self._page(day, shard, await self._published(day, shard))
         while page:
             after = page[-1]["first"] + page[-1]["packets"]
+            progress.at("publishing", after)
             page, _ = await asyncio.gather(self._page(day, shard, after), self._push(day, shard, page))
 
     async def _published(self, day: date, shard: int) -> int:

@@ -15,6 +15,7 @@ import structlog
 
 from clock.books import outbox
 from clock.books.store import one, rows
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
@@ -31,6 +32,9 @@ PAGE = 10_000
 CHUNK = 100
 """Users per call. Few, because Redis blocks longer while the hash of a million users' flags grows
 (docs/decisions/0026)."""
+
+MOST_EARLIER = 400
+"""Rounds that are looked through for members whom the standings lack. Rounds wait for each other: there are a few."""
 
 
 class Standings:
@@ -57,11 +61,11 @@ class Standings:
         round_ = await self._round(day)
         if round_.tallied_at is not None:
             return True
-        if waits_for := await self._store.one("tally_waits_for", day=day):
-            log.info("tally_waits", day=str(day), waits_for=str(waits_for["day"]))
+        if waits_for := await self._untallied_before(day):
+            log.info("tally_waits", day=str(day), waits_for=str(waits_for))
             return False
         previous = (await self._store.all("round_before", day=day))[0]["day"]
-        after = round_.tallied_uid
+        after, done = round_.tallied_uid, 0
         while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
             uids = [row["uid"] for row in page]
             await self._alert(day, uids)
@@ -69,11 +73,21 @@ class Standings:
                 await rows(connection, "tally", day=day, after=after, last=uids[-1], previous=previous)
                 await rows(connection, "save_tally", day=day, last=uids[-1])
             after = uids[-1]
+            done += len(uids)
+            progress.at("standings", done)
         async with self._store.transaction() as connection:
             await rows(connection, "save_talents", day=day)
             await rows(connection, "mark_tallied", day=day)
         log.info("round_tallied", day=str(day))
         return True
+
+    async def _untallied_before(self, day: date) -> date | None:
+        """The first earlier round with members that is not in the standings yet."""
+        for row in await self._store.all("untallied_before", day=day, limit=MOST_EARLIER):
+            played = await self._store.one("has_members", day=row["day"])
+            if played is not None and played["found"]:
+                return date.fromisoformat(str(row["day"]))
+        return None
 
     async def alert(self, day: date) -> None:
         """Every member of a round has a result to see. Repeatable."""
@@ -115,13 +129,15 @@ class Standings:
         round_ = await self._round(day)
         if round_.credited_at is not None:
             return
-        after = round_.credited_uid
+        after, done = round_.credited_uid, 0
         while page := await self._store.all("credit_page", day=day, after=after, limit=PAGE):
             last = page[-1]["uid"]
             async with self._store.transaction() as connection:
                 await rows(connection, "credit", day=day, after=after, last=last)
                 await rows(connection, "save_credit", day=day, last=last)
             after = last
+            done += len(page)
+            progress.at("incomes", done)
         async with self._store.transaction() as connection:
             await rows(connection, "save_luckiest", day=day)
             await rows(connection, "mark_credited", day=day)

@@ -8,7 +8,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count as count_up
 from typing import Any
@@ -21,16 +21,21 @@ from redis.exceptions import RedisError, ResponseError
 
 from clock import logs
 from clock.audit.counts import Counting
-from clock.audit.reconcile import reconcile
 from clock.books import outbox
+from clock.books.accounts import carry_some
+from clock.books.merging import merge_some
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
 from clock.game.client import Pool
+from clock.operators.work.asking import DOING
+from clock.operators.work.table import forget_old
 from clock.payments import outgoing
 from clock.rounds.clocks import said
 from clock.rounds.ending import isolated
+from clock.rounds.opening import around
+from clock.runtime.jobs import Lasting, held, lasting, resilient, shown, take_asked
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -38,7 +43,7 @@ log = structlog.get_logger()
 QUEUE = "clock:arq:queue"
 
 JOB_SECONDS = 30
-"""Longest life of a job: recovery of a crashed one waits for it."""
+"""Longest life of a job: recovery of a crashed one waits for it. The long ones are only begun in it."""
 
 DRAIN_SECONDS = 10.0
 """How long one drain job looks for new entries; the next starts within the second."""
@@ -63,32 +68,14 @@ ASKING_MS = 60_000
 QUIET_MS = (2 * 3600 * 1000, 1800 * 1000)
 """So long before check-in opens, and until so long before, hardly anybody comes."""
 
-Job = Callable[[dict[str, Any]], Awaitable[None]]
-
-
-def resilient(job: Job) -> Job:
-    """One run at a time in a process. A server that is away is said once a run, and the next run tries again."""
-    running = asyncio.Lock()
-
-    async def run(context: dict[str, Any]) -> None:
-        if running.locked():
-            return
-        try:
-            async with running:
-                await job(context)
-        except (RedisError, OSError, TimeoutError, Unavailable) as error:
-            log.warning("job_waits", job=job.__name__, error=str(error))
-
-    run.__name__ = run.__qualname__ = job.__name__
-    return run
-
 
 async def _drain_shard(service: Service, day: keys.Day, shard: int) -> int:
     """An entry that cannot be read stops its own shard, and says so until somebody looks."""
     try:
         return await outbox.drain_new(service.store, service.redis, day, shard)
     except outbox.UNREADABLE as error:
-        log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
+        if logs.is_news("shard", str(day), shard, type(error)):
+            log.error("outbox_unreadable", day=str(day), shard=shard, error=type(error).__name__)
     return 0
 
 
@@ -97,17 +84,19 @@ async def drain(context: dict[str, Any]) -> None:
     """Carry every shard's stream into Postgres."""
     service: Service = context["service"]
     for day, shards in await _outboxes(service):
-        if behind := await outbox.align(service.store, service.redis, day, list(shards)):
-            log.warning("drained_again", day=str(day), shards=behind)
+        with isolated(day, Unavailable):
+            if behind := await outbox.align(service.store, service.redis, day, list(shards)):
+                log.warning("drained_again", day=str(day), shards=behind)
     until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
         moved = await _drain_shard(service, keys.USERS, 0)
         for round_ in await live_rounds(service):
             for shard in round_.shards:
-                some = await _drain_shard(service, round_.day, shard)
-                moved += some
-                if some and round_.finished_at is not None:
-                    await service.finishing.expire_again(round_.day, round_.rules.shards, round_.finished_at)
+                with isolated(round_.day, Unavailable):
+                    some = await _drain_shard(service, round_.day, shard)
+                    moved += some
+                    if some and round_.finished_at is not None:
+                        await service.finishing.expire_again(round_.day, round_.rules.shards, round_.finished_at)
         if not moved:
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -122,9 +111,10 @@ async def trim(context: dict[str, Any]) -> None:
     """Let go of drained entries that nobody will want any more, once a minute."""
     service: Service = context["service"]
     for day, shards in await _outboxes(service):
-        await outbox.align(service.store, service.redis, day, list(shards))  # or what the books have just lost would go
-        for shard in shards:
-            await outbox.trim(service.redis, day, shard, service.time.now_ms())
+        with isolated(day, Unavailable):
+            await outbox.align(service.store, service.redis, day, list(shards))  # or what the books just lost would go
+            for shard in shards:
+                await outbox.trim(service.redis, day, shard, service.time.now_ms())
 
 
 @resilient
@@ -142,9 +132,12 @@ async def beat(context: dict[str, Any]) -> None:
         if silent_s := channel.silent_seconds():
             await service.redis.set(keys.SILENT + name, int(silent_s), px=HEARTBEAT_MS)
     verdict = await service.clocks.announce()
-    if verdict.off:
+    if verdict.off and logs.is_news("clocks_differ", *verdict.off):
         log.error("clocks_differ", clocks=said(verdict))
-    await service.opener.open_around(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
+    await service.opener.open_flags()
+    for day in around(Calendar(service.settings.timezone).day_at(service.time.now_ms())):
+        with isolated(day):
+            await service.opener.open_missing(day)
 
 
 @resilient
@@ -154,6 +147,7 @@ async def prepare(context: dict[str, Any]) -> None:
     await service.opener.prepare(Calendar(service.settings.timezone).day_at(service.time.now_ms()))
     await service.clocks.agreed_now_ms()  # a wrong clock would have them forgotten
     await service.announcing.forget_old()
+    await forget_old(service.store, list(DOING))
 
 
 @resilient
@@ -182,11 +176,11 @@ async def settle(context: dict[str, Any]) -> None:
         day, at = round_.day, round_.at
         with isolated(day):
             if round_.state == "voiding":
-                await service.voiding.void(day, "")
+                await shown(service, "void", day, service.voiding.void(day, ""))
             elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
-                await service.settling.settle(day)
+                await shown(service, "settle", day, service.settling.settle(day))
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
-                await service.finishing.finish(day)
+                await shown(service, "finish", day, service.finishing.finish(day))
 
 
 @resilient
@@ -195,7 +189,7 @@ async def count(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     for row in await service.store.all("uncounted"):
         with isolated(row["day"]):
-            await service.standings.count(row["day"])
+            await shown(service, "count", row["day"], service.standings.count(row["day"]))
 
 
 @resilient
@@ -249,15 +243,40 @@ async def compare(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     for row in await service.store.all("unreconciled"):
         with isolated(row["day"]):
-            report = await reconcile(service, row["day"])
-            if report is not None:
-                log.info("reconciled", day=report.day, differences=len(report.differences), mended=len(report.mended))
+            answer = await held(service, "reconcile", row["day"])
+            for report in answer.data.get("reports", ()) if answer else ():
+                differences, mended = len(report["differences"]), len(report["mended"])
+                log.info("reconciled", day=report["day"], differences=differences, mended=mended)
+
+
+@resilient
+<<<<<<< HEAD
+async def carry_over(context: dict[str, Any]) -> None:
+    """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
+    store = context["service"].store
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
+        pass
 
 
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare)
 """Asked for every second."""
 
+SELDOM = (trim, prepare, carry_over)
+=======
+async def asked(context: dict[str, Any]) -> None:
+    """Begin what operators have asked for."""
+    await take_asked(context)
+
+
+JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
+"""Asked for every second."""
+
+LONG = (settle, count, compare)
+"""They may take longer than a job of arq's lives."""
+
 SELDOM = (trim, prepare)
+>>>>>>> wt-work
 """Asked for once a minute."""
 
 
@@ -297,11 +316,12 @@ def build(service: Service) -> Worker:
         job_deserializer=msgspec.msgpack.decode,
         default_queue_name=QUEUE,
     )
+    jobs = {job.__name__: lasting(job) if job in LONG else job for job in (*JOBS, *SELDOM)}
     return Worker(
-        functions=[func(job, name=job.__name__, keep_result=0, timeout=JOB_SECONDS) for job in (*JOBS, *SELDOM)],  # type: ignore[arg-type]
+        functions=[func(job, name=name, keep_result=0, timeout=JOB_SECONDS) for name, job in jobs.items()],  # type: ignore[arg-type]
         redis_pool=queue,
         queue_name=QUEUE,
-        ctx={"service": service, "counting": Counting(service)},
+        ctx={"service": service, "counting": Counting(service), "lasting": Lasting(), "said": logs.Said()},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,
@@ -334,6 +354,7 @@ async def run(settings: Settings) -> None:
         with _ended_by_the_kernel():
             await service.stop()
     log.info("worker_stopped")
+    signal.alarm(STOP_SECONDS)  # the interpreter waits for a thread, which may be splitting millions
 
 
 @contextmanager
@@ -378,6 +399,7 @@ async def _close(worker: Worker) -> None:
     await end(jobs)
     await asyncio.gather(*jobs, return_exceptions=True)
     worker.tasks.clear()
+    await worker.ctx["lasting"].end()
     try:
         await worker.close()
     except (RedisError, OSError, AttributeError) as error:

@@ -12,8 +12,8 @@ INSERT INTO acts (who, address, act, about, detail, reason, amount_fen)
 VALUES (%(who)s, %(address)s, %(act)s, %(about)s, %(detail)s::jsonb, %(reason)s, %(amount_fen)s)
 RETURNING id, (SELECT others FROM same) AS others
 
--- end_act: What became of it.
-INSERT INTO acts_ended (act, word) VALUES (%(act)s, %(word)s)
+-- end_act: What became of it; whoever did it may have said so.
+INSERT INTO acts_ended (act, word) VALUES (%(act)s, %(word)s) ON CONFLICT (act) DO NOTHING
 
 -- list_acts: Acts with what became of them, newest first: all, or those about something, or of one name. An act waits that
 -- needs a second name, for a day or until somebody else has asked for the same.

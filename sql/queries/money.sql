@@ -66,22 +66,22 @@ SELECT 1 AS found FROM payments WHERE day = %(day)s AND order_no = %(order_no)s 
 
 -- lock_due_outgoing: Rows that are due to be sent or queried, locked. Postgres 18.4 crashes where this and the update are
 -- one statement, and other transactions change the rows meanwhile.
-SELECT day, no, state AS was FROM outgoing
-WHERE state IN ('owed', 'unknown', 'processing') AND next_at <= now()
+SELECT day, no, state AS was FROM unsent
+WHERE state <> 'failed' AND next_at <= now()
 ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
--- take_outgoing: Leases locked rows to this process.
+-- take_outgoing: Leases locked rows to this process. Their days are named for each table, so that no other is looked into.
 UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s),
     state = CASE due.was WHEN 'owed' THEN 'unknown' ELSE due.was END
 FROM unnest(%(days)s::date[], %(nos)s::text[], %(states)s::text[]) AS due (day, no, was)
-WHERE o.day = due.day AND o.no = due.no
+WHERE o.day = ANY(%(days)s::date[]) AND o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
-    (SELECT open_id FROM orders r WHERE r.day = o.day AND r.uid = o.uid) AS open_id,
+    (SELECT open_id FROM orders r WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid) AS open_id,
     CASE o.kind WHEN 'refund' THEN
-        (SELECT p.channel FROM payments p
-         WHERE p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
-    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
-         WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+        (SELECT p.channel FROM payments p WHERE p.day = ANY(%(days)s::date[])
+         AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
+    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = ANY(%(days)s::date[]) AND p.day = r.day AND p.order_no = r.order_no
+         WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
 
 -- end_outgoing: Records a final state.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
@@ -91,35 +91,46 @@ WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed') RETURNIN
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, next_at = now() + make_interval(secs => %(seconds)s)
 WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed')
 
--- count_outgoing: Count and sum of each state.
+-- count_outgoing: Count and sum of each state in a round.
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM outgoing
-WHERE %(day)s::date IS NULL OR day = %(day)s GROUP BY kind, state ORDER BY kind, state
+WHERE day = %(day)s GROUP BY kind, state ORDER BY kind, state
 
--- list_outgoing: Rows in one state, newest first; "stuck" means tried for a long time. Of failed ones those that nobody has
--- seen to, or all.
-SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state, attempts, reason, order_no, again, handled
-FROM outgoing
+-- count_unsent: The same over all rounds, of what is not done.
+SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM unsent
+GROUP BY kind, state ORDER BY kind, state
+
+-- list_unsent: Rows in one state that is not done, newest round first; "stuck" means tried for a long time. Of failed ones
+-- those that nobody has seen to, or all.
+SELECT day, no FROM unsent
 WHERE (%(day)s::date IS NULL OR day = %(day)s)
-  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s))
+  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state <> 'failed' AND attempts >= %(stuck)s))
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
+
+-- list_done: Payouts and refunds of some rounds that are done, newest round first.
+SELECT day, no FROM outgoing WHERE day = ANY(%(days)s::date[]) AND state = 'done'
+ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
+
+-- list_outgoing: Some payouts and refunds by round and number, newest round first.
+SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state, attempts, reason, order_no, again, handled
+FROM outgoing WHERE day = ANY(%(days)s::date[]) AND (day, no) IN (SELECT * FROM unnest(%(days)s::date[], %(nos)s::text[]))
+ORDER BY day DESC, no
+
+-- find_failed: The round of a failed payout or refund.
+SELECT day FROM unsent WHERE no = %(no)s AND state = 'failed' ORDER BY day DESC LIMIT 1
 
 -- get_failed: A failed payout or refund, with its number at the provider and its channel.
 SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.again, o.handled, o.reason,
     CASE o.kind WHEN 'refund' THEN
         (SELECT p.channel FROM payments p
-         WHERE p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
+         WHERE p.day = %(day)s AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
     ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
-         WHERE r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
-FROM outgoing o WHERE o.no = %(no)s AND o.state = 'failed'
+         WHERE r.day = %(day)s AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+FROM outgoing o WHERE o.day = %(day)s AND o.no = %(no)s AND o.state = 'failed'
 
 -- handle_failed: Marks a failed row as sent again, or as seen to; no row: it is so already.
 UPDATE outgoing SET handled = %(handled)s
 WHERE day = %(day)s AND no = %(no)s AND state = 'failed' AND (handled IS NULL OR (handled, %(handled)s) = ('acknowledged', 'again'))
 RETURNING no
-
--- balance_of: What is due to a user and not on its way.
-SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint AS fen
-FROM transfers WHERE uid = %(uid)s
 
 -- queue_again: Queues a failed row once more. A payout has a new number at the provider, a refund keeps its own.
 INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id, again, again_of, sent_as)

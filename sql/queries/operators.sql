@@ -6,7 +6,7 @@ SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day
 -- watch: Figures for operators over all rounds; each reads a partial index or a few days.
 SELECT
     (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
-    (SELECT count(*) FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') AND attempts >= %(stuck)s) AS outgoing_stuck,
+    (SELECT count(*) FROM unsent WHERE state <> 'failed' AND attempts >= %(stuck)s) AS outgoing_stuck,
     (SELECT count(*) FROM reminders WHERE state = 'due') AS reminders_due,
     (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (
         SELECT DISTINCT ON (day) day, differences FROM reconciliations
@@ -15,11 +15,7 @@ SELECT
 -- watch_outgoing: Money on its way, and failed ones that nobody has seen to, over all rounds.
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen,
        (extract(epoch FROM now() - min(created_at)))::bigint AS oldest_seconds
-FROM outgoing WHERE state IN ('owed', 'unknown', 'processing') GROUP BY 1, 2
-UNION ALL
-SELECT kind, state, count(*), coalesce(sum(amount_fen), 0)::bigint, (extract(epoch FROM now() - min(created_at)))::bigint
-FROM outgoing WHERE state = 'failed' AND handled IS NULL GROUP BY 1, 2
-ORDER BY 1, 2
+FROM unsent WHERE handled IS NULL GROUP BY 1, 2 ORDER BY 1, 2
 
 -- watch_rounds: The rounds that are not over.
 SELECT * FROM rounds WHERE finished_at IS NULL ORDER BY day LIMIT 100

@@ -6,8 +6,12 @@ UNION SELECT uid FROM profiles WHERE mobile <> '' AND mobile = %(text)s
 UNION SELECT uid FROM profiles WHERE open_id <> '' AND open_id = %(text)s
 ORDER BY uid LIMIT %(limit)s
 
--- find_transaction: Users by the provider's number of a payment.
-SELECT DISTINCT uid FROM payments WHERE transaction_id = %(text)s ORDER BY uid LIMIT %(limit)s
+-- find_transaction: Users by the provider's number of a payment, in the rounds of a month.
+SELECT DISTINCT uid FROM payments WHERE transaction_id = %(text)s AND day = ANY(%(days)s::date[])
+ORDER BY uid LIMIT %(limit)s
+
+-- played_days: The first and the last round.
+SELECT min(day) AS first, max(day) AS last FROM rounds
 
 -- persons: Some users, as a list shows them.
 SELECT u.uid, p.nickname, p.mobile, p.open_id, s.last_day FROM unnest(%(uids)s::bigint[]) AS u (uid)

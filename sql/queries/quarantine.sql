@@ -1,15 +1,17 @@
 -- Quarantined callbacks, and what operators decide about them. Parameters are psycopg's.
 
--- list_quarantine: Callbacks with their decisions and what became of the refund, newest first: all, or only those that wait.
+-- list_quarantine: Callbacks with their decisions, newest first: all, or only those that wait.
 SELECT encode(q.digest, 'hex') AS id, q.day, q.at_ms, q.channel, q.reason, q.order_no, q.raw,
        r.action, r.reason AS why, r.by_whom, (extract(epoch FROM r.at) * 1000)::bigint AS released_ms, r.amount_fen, r.refund_no,
-       coalesce(
-           (SELECT a.state FROM outgoing a WHERE a.day = r.day AND a.again_of IS NOT NULL AND a.sent_as = r.refund_no
-            ORDER BY a.again DESC LIMIT 1),
-           (SELECT o.state FROM outgoing o WHERE o.day = r.day AND o.no = r.refund_no)) AS refund_state
+       r.day AS refund_day
 FROM quarantine q LEFT JOIN releases r ON r.digest = q.digest
 WHERE NOT %(waiting)s OR r.digest IS NULL
 ORDER BY q.at_ms DESC, q.digest LIMIT %(limit)s OFFSET %(offset)s
+
+-- refund_states: What became of some refunds, by their first numbers: the last attempt of each.
+SELECT DISTINCT ON (coalesce(sent_as, no)) coalesce(sent_as, no) AS no, state FROM outgoing
+WHERE day = ANY(%(days)s::date[]) AND (no = ANY(%(nos)s::text[]) OR again_of IS NOT NULL AND sent_as = ANY(%(nos)s::text[]))
+ORDER BY coalesce(sent_as, no), again DESC
 
 -- count_quarantine: The number of callbacks, and of those that wait for a decision.
 SELECT total, total - (SELECT count(*) FROM releases) AS waiting FROM (SELECT count(*) AS total FROM quarantine) AS kept
@@ -38,13 +40,13 @@ SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 INSERT INTO releases (digest, action, reason, by_whom, day, order_no, transaction_id, amount_fen, refund_no)
 VALUES (%(digest)s, %(action)s, %(reason)s, %(by_whom)s, %(day)s, %(order_no)s, %(transaction_id)s, %(amount_fen)s, %(refund_no)s)
 
--- transaction_known: Payments and decisions of a channel's transaction, under any order number.
-SELECT 'books' AS place, p.order_no, p.outcome AS known FROM payments p
-WHERE p.transaction_id = %(transaction_id)s AND p.channel = %(channel)s
-UNION ALL
-SELECT 'release', r.order_no, r.action FROM releases r JOIN quarantine q ON q.digest = r.digest
-WHERE r.transaction_id = %(transaction_id)s AND r.transaction_id <> '' AND q.channel = %(channel)s
-LIMIT 100
+-- transaction_booked: Payments of a channel's transaction in the rounds of a month, under any order number.
+SELECT order_no, outcome FROM payments
+WHERE transaction_id = %(transaction_id)s AND channel = %(channel)s AND day = ANY(%(days)s::date[]) LIMIT 100
+
+-- transaction_decided: Decisions about a channel's transaction, under any order number.
+SELECT r.order_no, r.action FROM releases r JOIN quarantine q ON q.digest = r.digest
+WHERE r.transaction_id = %(transaction_id)s AND r.transaction_id <> '' AND q.channel = %(channel)s LIMIT 100
 
 -- dismissed: Payments that an operator dismissed and that are not in the books.
 SELECT r.order_no, r.transaction_id, r.amount_fen FROM releases r

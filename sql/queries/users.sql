@@ -1,48 +1,17 @@
 -- What users see of themselves and of each other: sums, history, standings, talents, the board, reminders. Parameters are psycopg's.
 
--- me: A user's sums in fen from the ledger, and days from the standings. A check-in that is not in the standings yet counts as a morning.
-WITH own AS (SELECT kind, amount_fen, from_account, to_account FROM transfers WHERE uid = %(uid)s),
-standing AS (SELECT * FROM standings WHERE uid = %(uid)s),
-fresh AS (SELECT count(*) AS mornings FROM rounds r
-          CROSS JOIN LATERAL (SELECT FROM check_ins c WHERE c.day = r.day AND c.uid = %(uid)s LIMIT 1) AS c
-          WHERE r.tallied_at IS NULL AND r.state NOT IN ('voiding', 'void')
-            AND NOT EXISTS (SELECT FROM standing s WHERE s.last_day >= r.day)),
-latest AS (SELECT max(day) AS day FROM rounds WHERE tallied_at IS NOT NULL AND day < %(today)s)
-SELECT (SELECT coalesce(sum(CASE kind WHEN 'stake' THEN amount_fen WHEN 'refund' THEN -amount_fen END), 0)::bigint FROM own) AS spend_money,
-       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS income_money,
-       (SELECT coalesce(max(amount_fen), 0)::bigint FROM own WHERE kind = 'packet') AS max_money,
-       (SELECT count(*) FROM own WHERE kind = 'stake') AS join_num,
-       (SELECT mornings FROM fresh) + coalesce((SELECT mornings FROM standing), 0) AS clock_day_num,
-       coalesce((SELECT longest FROM standing), 0) AS long_day_num,
-       coalesce((SELECT streak FROM standing, latest WHERE last_day >= day), 0) AS streak_day_num,
-       (SELECT coalesce(sum(CASE 'user:' || %(uid)s WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen END), 0)::bigint
-        FROM own) AS balance
-
 -- place: Which packet of a round's list belongs to a user: the shards' parts follow each other.
 SELECT (c.rank + coalesce((SELECT sum(s.winners) FROM closings s WHERE s.day = c.day AND s.shard < %(shard)s), 0))::bigint AS place
 FROM check_ins c WHERE c.day = %(day)s AND c.uid = %(uid)s
 
--- history: A user's money, newest first, as lines: each transfer has those of its kind, in their order. What leaves has its state.
--- A payment, and what becomes of it, has the number of its order; what is sent otherwise, its own.
-SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state,
-       CASE WHEN t.kind IN ('stake', 'unwanted', 'refund') THEN split_part(t.cause, ':', 1) ELSE coalesce(o.sent_as, o.no) END AS no
-FROM transfers t
-JOIN unnest(%(kinds)s::text[], %(lines)s::text[], %(signs)s::int[]) WITH ORDINALITY AS l (kind, line, sign, place) ON l.kind = t.kind
-LEFT JOIN outgoing o ON o.day = t.day AND o.uid = t.uid
-    AND (l.line = 'payout' AND o.kind = 'payout' AND o.again = 0 OR l.line = 'sent_again' AND o.no = t.cause
-         OR l.line = 'returned' AND o.kind = 'refund' AND o.again = 0 AND o.order_no || ':' || o.transaction_id = t.cause)
-WHERE t.uid = %(uid)s
-ORDER BY t.at_ms DESC, t.day DESC, t.kind <> 'payout', t.kind, t.cause, l.place LIMIT %(limit)s OFFSET %(offset)s
-
--- count_history: The number of a user's lines of money.
-SELECT count(*) AS total FROM transfers t JOIN unnest(%(kinds)s::text[]) AS l (kind) ON l.kind = t.kind WHERE t.uid = %(uid)s
-
 -- round_before: The previous round for a streak; void rounds are skipped.
 SELECT max(day) AS day FROM rounds WHERE day < %(day)s AND state NOT IN ('voiding', 'void')
 
--- tally_waits_for: An earlier round with members that is not in the standings yet.
-SELECT r.day FROM rounds r CROSS JOIN LATERAL (SELECT FROM members m WHERE m.day = r.day LIMIT 1) AS played
-WHERE r.day < %(day)s AND r.tallied_at IS NULL AND r.state <> 'void' LIMIT 1
+-- untallied_before: Earlier rounds that are not in the standings yet.
+SELECT day FROM rounds WHERE day < %(day)s AND tallied_at IS NULL AND state <> 'void' ORDER BY day LIMIT %(limit)s
+
+-- has_members: Whether anybody is a member of a round.
+SELECT EXISTS (SELECT FROM members WHERE day = %(day)s) AS found
 
 -- tally_page: Members after a uid, in order.
 SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
@@ -76,7 +45,7 @@ ON CONFLICT (day) DO UPDATE SET longest_uid = excluded.longest_uid, longest_days
 UPDATE rounds SET tallied_at = now() WHERE day = %(day)s AND tallied_at IS NULL
 
 -- uncounted: Settled rounds that are not in the standings or the incomes yet, oldest first.
-SELECT day FROM rounds WHERE state IN ('settled', 'finished') AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
+SELECT day FROM rounds WHERE state IN ('settled', 'finished') AND state <> 'void' AND (tallied_at IS NULL OR credited_at IS NULL) ORDER BY day
 
 -- credit_page: Winners after a uid, in order.
 SELECT uid FROM claims WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s
@@ -131,7 +100,7 @@ ORDER BY next_at, uid LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 -- take_reminders: Leases locked reminders to this process.
 UPDATE reminders r SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s)
 WHERE r.day = %(day)s AND r.uid = ANY(%(uids)s)
-RETURNING r.day, r.uid, r.attempts, (SELECT open_id FROM orders o WHERE o.day = r.day AND o.uid = r.uid) AS open_id
+RETURNING r.day, r.uid, r.attempts, (SELECT open_id FROM orders o WHERE o.day = %(day)s AND o.uid = r.uid) AS open_id
 
 -- end_reminders: Records a final state of some reminders.
 UPDATE reminders SET state = %(state)s WHERE day = %(day)s AND uid = ANY(%(uids)s) AND state = 'due'

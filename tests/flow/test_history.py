@@ -14,6 +14,7 @@ from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.http import me
 from clock.operators import quarantine
 from clock.payments import again
+from clock.payments.again import find_failed
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, People, Scripted, send
 from tests.model.world import new_world
@@ -196,7 +197,7 @@ async def test_they_add_up_when_what_failed_is_sent_again(story: Story, name: st
     fen = before[0][1]
     for _ in range(2):
         [row] = await story.rows("SELECT no FROM outgoing WHERE uid = 1 AND state = 'failed' AND handled IS NULL")
-        failed_row = await story.service.store.one("get_failed", no=row["no"])
+        failed_row = await find_failed(story.service.store, row["no"])
         assert failed_row is not None
         assert (await again.send_again(story.service.store, story.service.channels, failed_row))[0] == "sent_again"
         assert await story.lines() == [("sent_again", -fen, "owed"), *before]

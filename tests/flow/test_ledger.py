@@ -11,6 +11,7 @@ import pytest
 
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
+from clock.books.partitions import partition_of
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
@@ -110,7 +111,7 @@ async def test_the_database_refuses_the_same_cause_twice(posted: People) -> None
     assert await refused(posted, insert(cause=row["cause"])) == "UniqueViolation"
 
 
-@pytest.mark.parametrize("table", ["transfers", f"transfers_{DAY:%Y%m%d}"])
+@pytest.mark.parametrize("table", ["transfers", partition_of("transfers", DAY)])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET amount_fen = 1", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_the_database_refuses_to_change_or_forget_what_was_posted(
     posted: People, statement: str, table: str

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from playwright.async_api import Page, Route, expect
 
@@ -18,6 +19,7 @@ from clock.game.gametime import Verdict
 from clock.operators.live import add_up
 from clock.operators.watch import Watched, alarms
 from clock.runtime import embedded
+from clock.runtime.supervise import running_urls
 from tests.conftest import in_memory
 from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, fits, person
 from tests.page.visitor import house as started
@@ -291,6 +293,38 @@ async def test_a_callback_is_released_after_a_question_and_its_money_goes_back(v
     await expect(acts.nth(1)).to_contain_text("99 · 127.0.0.1")
     newest = await acts.evaluate_all("all => all.map((one) => one.dataset.act)")
     assert newest[:4] == ["acknowledge", "again", "release", "release"]
+
+
+async def execute(place: Path, statement: str) -> None:
+    urls = running_urls(place)
+    assert urls is not None
+    async with await psycopg.AsyncConnection.connect(urls["database_url"], autocommit=True) as books:
+        await books.execute(statement.encode())
+
+
+async def test_long_work_is_shown_as_a_bar_that_moves(visits: Visits, place: Path) -> None:
+    """As a worker writes it that settles a million."""
+    someone: Visitor = await visits(language="en", size=DESKTOP)
+    page = await enter(someone)
+    await execute(
+        place,
+        "INSERT INTO work (kind, about, asked_by, state, holder, began_at, beat_at, step, done, total) "
+        "VALUES ('settle', '2020-01-01', 'anna', 'running', 'far away', now(), now(), 'begun', 4000, 10000)",
+    )
+    item = page.locator("#work li", has_text="2020-01-01")
+    bar = item.locator("progress")
+    await expect(item).to_contain_text("begun · 4,000 / 10,000")
+    await expect(item).to_contain_text("Settle 2020-01-01")
+    await expect(item).to_contain_text("anna")
+    assert await bar.evaluate("bar => bar.position") == 0.4
+    await execute(place, "UPDATE work SET done = 9000, beat_at = now() WHERE about = '2020-01-01'")
+    await expect(item).to_contain_text("9,000 / 10,000")
+    await someone.accessible("a bar")
+    await execute(place, "UPDATE work SET beat_at = now() - interval '40 seconds' WHERE about = '2020-01-01'")
+    await expect(item).to_contain_text("no such round")  # its holder has vanished: the worker has taken it over
+    await expect(item).to_have_attribute("data-state", "ended")
+    await page.click("#tongue")
+    await expect(item).to_contain_text("没有这一轮")
 
 
 async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:

@@ -57,7 +57,7 @@ HOMES = {
     "prometheus_client": "metrics operators http",
     "psycopg": "books config dev runtime",
     "psycopg_pool": "books",
-    "rich": "dev",
+    "rich": "dev cli",
     "standardwebhooks": "channels",
     "uvicorn": "http",
     "uvloop": "cli",

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clock.domain.outcomes import FOR_VERB, OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope, language, message
+from clock.domain.outcomes import FOR_VERB, KEPT, OUTCOMES, RETRY_AFTER_SECONDS, Answer, envelope, language, message
 
 API_WORDS = {
     "ok": (1, 200),
@@ -50,7 +50,7 @@ def test_status_and_http_of_a_word_are_those_of_the_contract(word: str) -> None:
 
 
 def test_every_word_has_a_message_in_both_languages() -> None:
-    texts = [(outcome.zh, outcome.en) for outcome in OUTCOMES.values()] + list(FOR_VERB.values())
+    texts = [(outcome.zh, outcome.en) for outcome in (*OUTCOMES.values(), KEPT)] + list(FOR_VERB.values())
     for zh, en in texts:
         assert any("\u4e00" <= character <= "\u9fff" for character in zh), zh
         assert en and en.isascii() and en == en.strip()

@@ -1,4 +1,4 @@
-"""One round: its figures, its steps, settling, voiding, extending and reconciling it."""
+"""One round: its figures, its steps, settling, voiding, extending and reconciling it; what of this takes long."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -8,10 +8,11 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
-from clock.domain.outcomes import Answer
-from clock.http.ordinary import day_of, named, reply, require_operator
+from clock.domain.outcomes import KEPT, Answer, language
+from clock.http.ordinary import Limit, day_of, named, reply, require_operator
 from clock.http.wire import Envelope, ExtendRequest, ReasonRequest
 from clock.operators import rounds, verbs
+from clock.operators.work import asking
 from clock.service import Service
 
 
@@ -34,18 +35,25 @@ def of_round(
     return made
 
 
+def replied(request: Request[Any, Any, Any], verb: str, answer: Answer) -> Response[Envelope]:
+    """The reply about work that a worker does: it says where that is kept."""
+    kept = getattr(KEPT, language(request.headers.get("accept-language", ""))) if answer.word == "unavailable" else ""
+    return reply(request, verb, answer, kept)
+
+
 def round_routes(service: Service) -> list[ControllerRouterHandler]:
     @post("/ops/rounds/{day:str}/settle", status_code=200)
     async def settle(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = day_of(day)
-        return reply(request, "settle", await verbs.settle(service, named(request, "money"), of))
+        return replied(request, "settle", await verbs.settle(service, named(request, "money"), of, asking.asked))
 
     @post("/ops/rounds/{day:str}/void", status_code=200)
     async def void(
         request: Request[Any, Any, Any], day: FromPath[str], data: JSONBody[ReasonRequest]
     ) -> Response[Envelope]:
         of = day_of(day)
-        return reply(request, "void", await verbs.void(service, named(request, "money"), of, data.reason))
+        by = named(request, "money")
+        return replied(request, "void", await verbs.void(service, by, of, data.reason, asking.asked))
 
     @post(
         "/ops/rounds/{day:str}/extend",
@@ -79,10 +87,15 @@ def round_routes(service: Service) -> list[ControllerRouterHandler]:
     @post(
         "/ops/reconcile/{day:str}",
         status_code=200,
-        description="Compare Redis, books, ledger, manifest and the provider's bill now.",
+        description="Have a worker compare Redis, books, ledger, manifest and the provider's bill now.",
     )
     async def reconcile(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
         of = day_of(day)
-        return reply(request, "reconcile", await verbs.reconcile(service, named(request, "read"), of))
+        return replied(request, "reconcile", await verbs.reconcile(service, named(request, "read"), of, asking.asked))
 
-    return [settle, void, extend, round_figures, steps, reconciled, reconcile]
+    @get("/ops/work", description="What runs or waits, in all processes, then how the last pieces ended.")
+    async def long_work(request: Request[Any, Any, Any], limit: Limit = 20) -> Response[Envelope]:
+        require_operator(request)
+        return reply(request, "work", await asking.listed(service, limit=limit))
+
+    return [long_work, settle, void, extend, round_figures, steps, reconciled, reconcile]

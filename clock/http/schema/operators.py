@@ -19,6 +19,35 @@ class BooksDiffer(Struct):
     difference: Annotated[str, Meta(description="For people")]
 
 
+class Working(Struct):
+    """Work that a worker does, or will do: asking again joins it."""
+
+    kind: Annotated[str, Meta(examples=["settle", "void", "reconcile"])]
+    about: Annotated[str, Meta(description="A day, a month, or nothing")]
+    state: Literal["waiting", "running", "ended"]
+    step: Annotated[str, Meta(description="A word; empty before the first")]
+    done: Annotated[int | None, Meta(description="How much of the step is done")]
+    total: Annotated[int | None, Meta(description="Of how much, where that is known")]
+
+
+class LongWork(Working):
+    """A piece of long work."""
+
+    id: int
+    asked_by: str
+    asked_ms: Annotated[int, Meta(description="ms since the epoch")]
+    holder: Annotated[str | None, Meta(description="The process that does it, or did it last")]
+    began_ms: Annotated[int | None, Meta(description="ms since the epoch")]
+    beat_ms: Annotated[int | None, Meta(description="When the holder was last heard of, ms since the epoch")]
+    ended_ms: Annotated[int | None, Meta(description="ms since the epoch")]
+    word: Annotated[str | None, Meta(description="How it has ended")]
+    alive: Annotated[bool, Meta(description="It runs, and its holder was heard of in the last 30 s")]
+
+
+class LongWorks(Struct):
+    items: Annotated[list[LongWork], Meta(description="What has not ended, then what has, newest first")]
+
+
 class RoundExtension(Struct):
     """Why check-in was longer, by whom, and for how many who had not checked in."""
 
@@ -81,6 +110,7 @@ class OperatorsRound(Struct):
     void_reason: str | None
     extensions: list[RoundExtension]
     reconciled: Compared | None
+    work: Annotated[list[LongWork], Meta(description="What has not ended, then what has, newest first")]
 
 
 class StepTotals(Struct):

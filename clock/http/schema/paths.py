@@ -62,6 +62,11 @@ _UNKNOWN_ROUND = Says(("round_not_found",))
 _SECOND = Says(("second_name_needed",), persons.SecondName)
 _DIFFER = Says(("books_differ",), operators.BooksDiffer)
 
+_ASKED = (
+    "A worker does it. `working` after 10 s: it goes on, and `GET /ops/work` shows how far it is and how it ends. "
+    "`unavailable` with data: no worker lives, or a server is away; it is kept, and done as soon as a worker can."
+)
+
 PLAYERS = {
     ("POST", "/api/summary"): Path(
         "summary",
@@ -185,6 +190,12 @@ CALLBACKS = {
     ),
 }
 
+_WORKING = Says(
+    ("working", "unavailable"),
+    operators.Working,
+    {"kind": "settle", "about": "2026-11-22", "state": "running", "step": "publishing", "done": 4000, "total": 10000},
+)
+
 OPERATORS = {
     ("GET", "/ops/live"): Path("live", "operators", "What happens now, and the alarms", (Says(("ok",), live.Live),)),
     ("GET", "/ops/rounds/{day}"): Path(
@@ -194,13 +205,15 @@ OPERATORS = {
         "settle",
         "operators",
         "Settle a round that is due",
-        (Says(("settled", "not_due", "round_void"), operators.OfRound), _OF_ROUND, _DIFFER),
+        (Says(("settled", "not_due", "round_void"), operators.OfRound), _OF_ROUND, _DIFFER, _WORKING),
+        _ASKED,
     ),
     ("POST", "/ops/rounds/{day}/void"): Path(
         "void",
         "operators",
         "Call a round off: every stake is refunded",
-        (Says(("ok", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER),
+        (Says(("ok", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER, _WORKING),
+        _ASKED,
     ),
     ("POST", "/ops/rounds/{day}/extend"): Path(
         "extend",
@@ -229,7 +242,14 @@ OPERATORS = {
         "reconcile",
         "operators",
         "Compare Redis, books, ledger, manifest and bill now",
-        (Says(("books_agree", "books_differ"), operators.Reports), _UNKNOWN_ROUND),
+        (Says(("books_agree", "books_differ"), operators.Reports), _UNKNOWN_ROUND, _WORKING),
+        _ASKED,
+    ),
+    ("GET", "/ops/work"): Path(
+        "work",
+        "operators",
+        "Long work: what runs, and how the last pieces ended",
+        (Says(("ok",), operators.LongWorks),),
     ),
     ("GET", "/ops/outgoing"): Path(
         "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage),)

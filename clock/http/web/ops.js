@@ -10,13 +10,14 @@ import { retell } from "/web/ops-people.js";
 import { choose, day, showOutgoing, showRound, showSteps } from "/web/ops-round.js";
 import { showRules } from "/web/ops-rules.js";
 import { t, translate } from "/web/ops-texts.js";
+import { showWork } from "/web/ops-work.js";
 import * as servertime from "/web/servertime.js";
 import { switchLanguage } from "/web/texts.js";
 
 const DAY_MS = 24 * 3600_000;
 const LIVE_MS = 2_000;
-const EVERY = { round: 5_000, steps: 10_000, quarantine: 10_000, unsent: 10_000, outgoing: 60_000, acts: 10_000, rules: 30_000 };
-const SHOW = { round: showRound, steps: showSteps, quarantine: showQuarantine, unsent: () => showUnsent(live), outgoing: showOutgoing, acts: showActs, rules: showRules };
+const EVERY = { work: 1_000, round: 5_000, steps: 10_000, quarantine: 10_000, unsent: 10_000, outgoing: 60_000, acts: 10_000, rules: 30_000 };
+const SHOW = { work: showWork, round: showRound, steps: showSteps, quarantine: showQuarantine, unsent: () => showUnsent(live), outgoing: showOutgoing, acts: showActs, rules: showRules };
 
 let live = null;
 
@@ -83,7 +84,7 @@ async function look() {
   live = data;
   showLive(live);
   if (first) {
-    await Promise.all([choose(day || roundOfNow()), showQuarantine(), showUnsent(live), showActs(), showRules()]);
+    await Promise.all([choose(day || roundOfNow()), showWork(), showQuarantine(), showUnsent(live), showActs(), showRules()]);
     await showSteps();
   }
 }

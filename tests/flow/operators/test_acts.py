@@ -25,7 +25,7 @@ class Work:
         self.done = 0
         self.fails = fails
 
-    async def __call__(self) -> Answer:
+    async def __call__(self, _: int) -> Answer:
         self.done += 1
         if self.fails:
             raise self.fails
@@ -52,7 +52,7 @@ async def tamper(service: Service, statement: str, *, triggers: bool = True) -> 
 async def test_an_act_is_written_before_it_is_done_and_then_what_became_of_it(service: Service) -> None:
     seen: list[Any] = []
 
-    async def work() -> Answer:
+    async def work(_: int) -> Answer:
         seen.extend(await acts(service))
         return Answer("settled")
 
@@ -111,7 +111,7 @@ async def test_a_large_sum_waits_for_another_name(service: Service) -> None:
 async def test_what_two_names_wanted_once_is_not_done_again_on_one_of_them(service: Service) -> None:
     work = Work()
 
-    async def away() -> Answer:
+    async def away(_: int) -> Answer:
         raise Unavailable("a server is away")
 
     await perform(service, ANNA, GIVE, work)
@@ -166,7 +166,7 @@ async def test_two_names_at_one_instant_do_not_wait_for_each_other_for_ever(serv
 
 
 async def test_acts_are_found_by_what_they_are_about_and_by_name(service: Service) -> None:
-    work: Callable[[], Any] = Work()
+    work: Callable[[int], Any] = Work()
     await perform(service, ANNA, GIVE, work)
     await perform(service, BEN, Act("settle", "2026-11-21"), work)
     assert [one["who"] for one in await acts(service, about="2026-11-22")] == ["anna"]

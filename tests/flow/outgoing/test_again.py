@@ -161,6 +161,7 @@ async def test_books_that_have_forgotten_it_send_the_same_number_anew(people: Pe
     await again(people)
     await send(people)
     await people.tamper("DELETE FROM transfers WHERE kind IN ('sent_again', 'payout_sent')")
+    await people.tamper("UPDATE accounts SET balance_fen = 200")
     await people.tamper("DELETE FROM outgoing WHERE again > 0")
     await people.tamper("UPDATE outgoing SET handled = NULL")
     assert (await again(people)).word == "sent_again"

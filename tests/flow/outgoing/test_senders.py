@@ -134,7 +134,7 @@ async def test_many_takers_at_once_never_take_the_same_and_end_no_server(people:
     await people.drain()
     started = await people.rows("SELECT pg_postmaster_start_time() AS at, count(*) FROM outgoing")
     for _ in range(ROUNDS_OF_TAKERS):
-        await people.tamper("UPDATE outgoing SET next_at = now() - interval '1 second'")
+        await people.rows("UPDATE outgoing SET next_at = now() - interval '1 second'")
         takers = (outgoing.take(people.service.store) for _ in range(6))
         taken = [row["no"] for rows in await asyncio.gather(*takers) for row in rows]
         assert len(taken) == len(set(taken)) == 60

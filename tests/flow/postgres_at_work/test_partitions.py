@@ -8,11 +8,11 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from clock.books.partitions import PARTITIONED, add_partitions, partition_of
+from clock.books.partitions import PARTITIONED, add_partitions, last_of, months_ahead, partition_of
 from clock.books.store import Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.rounds.opening import PREPARED_DAYS
+from clock.rounds.opening import PREPARED_MONTHS
 from clock.runtime import worker
 from clock.runtime.postgres_install import installation
 from clock.service import Service, end
@@ -21,7 +21,7 @@ from tests.flow.stage import People
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
-LAST = DAY + timedelta(PREPARED_DAYS + 1)
+AHEAD = [months_ahead(DAY, months) for months in range(PREPARED_MONTHS + 1)]
 
 
 async def all_tables(connection: Connection) -> list[str]:
@@ -104,37 +104,35 @@ async def tried_again(work: Callable[[], Awaitable[object]]) -> int:
 async def test_midnight_passes_whatever_is_done_with_the_tables(
     service: Service, direct_url: str, meanwhile: Callable[[str], AbstractAsyncContextManager[None]]
 ) -> None:
-    """First as it should be, a week ahead; then the round of a day that nobody has prepared."""
+    """First as it should be, two months ahead; then the round of a day that nobody has prepared."""
     people = People(service)
     await people.members(1)
     async with asyncio.timeout(30), meanwhile(direct_url):
         waits = await tried_again(lambda: service.opener.prepare(DAY))
         await people.members(2)
         waits += await tried_again(people.drain)
-        people.day = LAST + timedelta(2)
+        people.day = last_of(AHEAD[-1]) + timedelta(2)
         people.it_is("20:00")
         waits += await tried_again(lambda: service.opener.open_around(people.day))
         await people.members(3)
         waits += await tried_again(people.drain)
     assert waits == 0 or meanwhile is tidying
     assert await people.rows("SELECT uid FROM members ORDER BY uid") == [{"uid": 1}, {"uid": 2}, {"uid": 3}]
-    days = [DAY + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
-    assert {partition_of(table, day) for table in PARTITIONED for day in days} <= await partitions(direct_url)
+    assert {partition_of(table, day) for table in PARTITIONED for day in AHEAD} <= await partitions(direct_url)
 
 
-async def test_the_worker_prepares_a_week(service: Service, direct_url: str) -> None:
+async def test_the_worker_prepares_two_months(service: Service, direct_url: str) -> None:
     assert worker.prepare in worker.SELDOM
     service.time.stop_at(at("20:00"))
     await worker.prepare({"service": service})
-    days = [DAY + timedelta(days) for days in range(-1, PREPARED_DAYS + 2)]
-    assert await partitions(direct_url) == {partition_of(table, day) for table in PARTITIONED for day in days}
+    assert await partitions(direct_url) == {partition_of(table, day) for table in PARTITIONED for day in AHEAD}
 
 
 async def test_many_at_once_make_each_partition_once(settings: Settings, direct_url: str) -> None:
     stores = [Store(settings.database_url) for _ in range(4)]
     for store in stores:
         await store.open()
-    days = [DAY + timedelta(days) for days in range(3)]
+    days = AHEAD
     made = await asyncio.gather(*(add_partitions(store, days) for store in stores for _ in range(2)))
     assert max(made) == len(days) * len(PARTITIONED)
     assert await partitions(direct_url) == {partition_of(table, day) for table in PARTITIONED for day in days}
@@ -149,18 +147,18 @@ async def test_a_partition_has_everything_that_its_table_has(settings: Settings,
     await store.open()
     await add_partitions(store, [DAY])
     await store.close()
-    other = DAY + timedelta(1)
+    other = last_of(DAY) + timedelta(1)
     async with await psycopg.AsyncConnection.connect(direct_url, autocommit=True) as connection:
         for table in PARTITIONED:
-            ours, theirs = partition_of(table, DAY), partition_of(table, other)
+            ours, theirs = partition_of(table, DAY), f"{table}_other"
             await connection.execute(f"CREATE TABLE {theirs} PARTITION OF {table} FOR VALUES IN ('{other}')".encode())
             assert await shape(connection, ours) == await shape(connection, theirs)
         found = await connection.execute(
-            "SELECT tgname, tgtype FROM pg_trigger WHERE tgrelid = 'transfers_20261122'::regclass ORDER BY 1"
+            "SELECT tgname, tgtype FROM pg_trigger WHERE tgrelid = 'transfers_202611'::regclass ORDER BY 1"
         )
         assert [row[0] for row in await found.fetchall()] == ["immutable", "kept"]
         with pytest.raises(psycopg.errors.RestrictViolation):
-            await connection.execute("TRUNCATE transfers_20261122")
+            await connection.execute("TRUNCATE transfers_202611")
 
 
 async def shape(connection: Connection, table: str) -> list[str]:
@@ -178,4 +176,4 @@ async def shape(connection: Connection, table: str) -> list[str]:
         " FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND tgname <> 'kept' ORDER BY 1",
         {"table": table},
     )
-    return [str(row[0]).replace(table, "…") for row in await found.fetchall()]
+    return sorted(str(row[0]).replace(table, "…") for row in await found.fetchall())

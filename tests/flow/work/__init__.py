@@ -1,0 +1,1 @@
+"""Long work: asked for, done by whoever lives, shown, and done once."""
