@@ -12,12 +12,8 @@ from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
-<<<<<<< HEAD
-from clock.payments.again import find_failed, send_again
-=======
 from clock.operators.work.asking import Piece, Run
-from clock.payments.again import send_again
->>>>>>> wt-work
+from clock.payments.again import find_failed, send_again
 from clock.rounds.recorded import find
 from clock.service import Service
 

@@ -250,7 +250,6 @@ async def compare(context: dict[str, Any]) -> None:
 
 
 @resilient
-<<<<<<< HEAD
 async def carry_over(context: dict[str, Any]) -> None:
     """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
     store = context["service"].store
@@ -259,11 +258,6 @@ async def carry_over(context: dict[str, Any]) -> None:
         pass
 
 
-JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare)
-"""Asked for every second."""
-
-SELDOM = (trim, prepare, carry_over)
-=======
 async def asked(context: dict[str, Any]) -> None:
     """Begin what operators have asked for."""
     await take_asked(context)
@@ -272,11 +266,10 @@ async def asked(context: dict[str, Any]) -> None:
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
 """Asked for every second."""
 
-LONG = (settle, count, compare)
+LONG = (settle, count, compare, carry_over)
 """They may take longer than a job of arq's lives."""
 
-SELDOM = (trim, prepare)
->>>>>>> wt-work
+SELDOM = (trim, prepare, carry_over)
 """Asked for once a minute."""
 
 
