@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from clock.books.store import Connection, Store, one, rows
+from clock.books.store import Connection, Store, by_key, one, rows
 from clock.channels import Channel
 from clock.domain import progress
 from clock.domain.outcomes import Busy, Unavailable
@@ -55,6 +55,7 @@ class Questions:
         """Query the unpaid orders of a round that are due; returns their number."""
         again_ms = await self._again_ms(day, now_ms)
         async with self._store.transaction() as connection:
+            await by_key(connection)
             due = await rows(connection, "lock_unpaid_due", day=day, now_ms=now_ms, limit=AT_ONCE)
             await _note_asked(connection, day, due, now_ms, again_ms)
         if due:
@@ -75,6 +76,7 @@ class Questions:
         again_ms = await self._again_ms(day, now_ms)
         while time.monotonic() < until:
             async with self._store.transaction() as connection:
+                await by_key(connection)
                 page = await rows(connection, "lock_unpaid_page", day=day, after=after, limit=GATE_PAGE)
                 await _note_asked(connection, day, page, now_ms, again_ms)
             if not page:
@@ -90,8 +92,9 @@ class Questions:
 
     async def _end_sweep(self, day: date, after: int) -> None:
         """The channel has not said whether the orders after this user are paid."""
-        while last := (await self._store.all("unpaid_last", day=day, after=after, limit=PAGE))[0]["last"]:
+        while last := (await self._store.page("unpaid_last", day=day, after=after, limit=PAGE))[0]["last"]:
             async with self._store.transaction() as connection:
+                await by_key(connection)
                 await rows(connection, "mark_unanswered", day=day, after=after, last=last)
                 await rows(connection, "save_swept", day=day, last=last)
             after = last

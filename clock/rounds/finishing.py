@@ -78,14 +78,14 @@ class Finishing:
     async def _forget_unpaid(self, day: date) -> None:
         """The channel is not asked about the orders of a round that has ended."""
         after = 0
-        while last := (await self._store.all("unpaid_last", day=day, after=after, limit=PAGE))[0]["last"]:
-            await self._store.all("forget_unpaid", day=day, after=after, last=last)
+        while last := (await self._store.page("unpaid_last", day=day, after=after, limit=PAGE))[0]["last"]:
+            await self._store.page("forget_unpaid", day=day, after=after, last=last)
             after = last
 
     async def _credit_unclaimed(self, round_: Recorded) -> None:
         """Claim for every winner without a claim, page by page; then the books have a claim of every winner."""
         day, after, credited = round_.day, 0, 0
-        while (page := (await self._store.all("unclaimed", day=day, after=after, limit=PAGE))[0])["last"]:
+        while (page := (await self._store.page("unclaimed", day=day, after=after, limit=PAGE))[0])["last"]:
             if page["uids"]:
                 await self._credit(day, round_.rules.shards, page["uids"])
                 await self._ending.drain(round_)

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Literal
 
 from clock.books.entries import consequences
-from clock.books.store import Store, rows, run_chained
+from clock.books.store import Store, by_key, rows, run_chained
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import State
@@ -28,6 +28,7 @@ async def refund(store: Store, day: date, state: State, reason: Reason, at_ms: i
         async with store.transaction() as connection:
             if not await rows(connection, "keep_state", day=day, state=state):
                 raise Unavailable(f"round {day} was taken on by another process")
+            await by_key(connection)
             page = {"day": day, "after": after, "last": last, "reason": reason, "at_ms": at_ms}
             done += await run_chained(connection, "refund_paid" if everybody else "refund_late", follow, **page)
         progress.at("refunds", done)
@@ -36,6 +37,6 @@ async def refund(store: Store, day: date, state: State, reason: Reason, at_ms: i
 
 async def _last(store: Store, day: date, after: int | str, everybody: bool) -> int | str | None:
     """Where the page after ``after`` ends: an order number, or a uid."""
-    page = await store.all("payments_last" if everybody else "members_last", day=day, after=after, limit=PAGE)
+    page = await store.page("payments_last" if everybody else "members_last", day=day, after=after, limit=PAGE)
     last: int | str | None = page[0]["last"]
     return last

@@ -164,7 +164,7 @@ class Settling:
         return int(await self._redis.hget(keys.name(day, shard, "totals"), "published") or 0)
 
     async def _page(self, day: date, shard: int, first: int) -> list[dict[str, Any]]:
-        return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
+        return await self._store.page("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
 
     async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
         """Publish a page. Raises :class:`BooksDiffer` if the shard does not accept a chunk as the next one."""

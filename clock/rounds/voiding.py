@@ -70,6 +70,6 @@ class Voiding:
         day = round_.day
         for shard in round_.shards:
             page = {"day": day, "shard": shard, "after": -1}
-            while (last := (await self._store.all("packets_last", **page, limit=PAGE))[0]["last"]) is not None:
-                await self._store.all("drop_packets", **page, last=last)
+            while (last := (await self._store.page("packets_last", **page, limit=PAGE))[0]["last"]) is not None:
+                await self._store.page("drop_packets", **page, last=last)
                 page["after"] = last

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from clock.books.partitions import measure
-from clock.books.store import queries
+from clock.books.store import by_key, queries
 from clock.channels import OrderState
 from clock.config import Settings
 from clock.domain import progress
+from clock.domain.outcomes import Unavailable
 from clock.payments import questions
 from clock.rounds import finishing, refunding
 from clock.rounds.ending import BooksDiffer
@@ -22,6 +23,7 @@ from clock.service import Service
 from tests.conftest import DAY, Servers, at
 from tests.flow.stage import Scripted, one_database
 from tests.model.world import forgetful, new_world
+from tests.raw import raw
 from tests.scale.crowd import FIRST_UID, Crowd, load
 
 
@@ -35,6 +37,7 @@ async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 async def service(shared: Settings) -> AsyncIterator[Service]:
     async with forgetful(shared), new_world(shared) as service:
         yield service
+        await raw(service.redis).flushall()
 
 
 class Crash(Exception):
@@ -228,7 +231,7 @@ async def test_a_settler_whose_round_was_voided_meanwhile_refunds_no_page_more(s
     with dying("refunds", at=1):
         await service.settling.settle(DAY)
     await query(service, "UPDATE rounds SET state = 'voiding' WHERE day = %s", DAY)
-    with pytest.raises(refunding.Unavailable):
+    with pytest.raises(Unavailable):
         await refunding.refund(service.store, DAY, "split", "late_member", 0, everybody=False)
 
 
@@ -280,6 +283,7 @@ async def test_a_page_reads_no_more_of_the_round_than_itself(service: Service) -
     read: dict[str, int] = {}
     for name, given in PAGES.items():
         async with service.store.transaction() as connection:
+            await by_key(connection)
             statement = f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {queries()[name]}"
             found = await (await connection.execute(statement.encode(), {"day": DAY, **given})).fetchall()
             plan = found[0]["QUERY PLAN"]

@@ -2,80 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from clock.books import entries
 from clock.channels import OrderState
 from clock.config import Settings
-from clock.domain.shapes import PaymentCallback, PaymentExtra
-from clock.game import events
 from clock.operators import money, rounds
 from clock.payments import questions
 from clock.runtime import worker
 from tests.conftest import DAY, at
-from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted
+from tests.flow.stage import IN_TIME, NEXT_DAY, People
+from tests.flow.unpaid.stage import ORDERED_AT, TWO_MINUTES, Provider, ask
 from tests.model.world import new_world
-
-ORDERED_AT = at("20:00", milliseconds=10)
-TWO_MINUTES = 120_000
-
-
-class Provider(Scripted):
-    """Knows which orders were paid, and when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.paid: dict[str, PaymentExtra] = {}
-        self.silent: set[str] = set()
-        """Orders of which it does not say anything that could be understood."""
-        self.order = self.say
-
-    def pays(self, people: People, uid: int, paid_at: str = IN_TIME, amount: int = 100) -> None:
-        number = people.orders[uid]
-        self.paid[number] = PaymentExtra(
-            amount=amount, buyerId=f"open-{uid}", notify_time=paid_at, transactionId=f"S{number}0"
-        )
-
-    async def say(self, number: str) -> OrderState:
-        if number in self.silent:
-            return OrderState("unknown")
-        if number in self.paid:
-            return OrderState("paid", PaymentCallback(number, self.paid[number]))
-        return OrderState("unpaid")
-
-    def asked(self) -> list[str]:
-        """The orders asked about since the last look."""
-        found = [call[1] for call in self.calls if call[0] == "query_order"]
-        self.calls.clear()
-        return found
-
-
-@pytest.fixture
-async def people(shared: Settings) -> AsyncIterator[People]:
-    async with new_world(shared) as service:
-        yield People(service)
-
-
-@pytest.fixture
-def provider(people: People) -> Provider:
-    channel = Provider()
-    people.use(channel)
-    return channel
-
-
-async def ask(people: People, now_ms: int | None = None) -> int:
-    """What the worker does every second, at ``now_ms`` of the game's clock."""
-    if now_ms is not None:
-        people.service.time.stop_at(now_ms)
-    await people.drain()
-    asked = await people.service.questions.ask_some(people.day, people.service.time.now_ms())
-    await people.drain()
-    return asked
 
 
 async def status(people: People, uid: int) -> str:
@@ -197,55 +138,6 @@ async def test_many_unpaid_orders_are_asked_about_a_few_at_a_time(people: People
     assert [await ask(people, ORDERED_AT + TWO_MINUTES) for _ in range(3)] == [100, 5, 0]
     assert sorted(provider.asked()) == sorted(people.orders.values())
     assert most == questions.IN_FLIGHT
-
-
-async def test_whoever_dies_while_it_asks_has_noted_when_the_orders_are_asked_about_again(
-    people: People, provider: Provider
-) -> None:
-    await people.join(1, 2)
-
-    async def dies(_: str) -> OrderState:
-        raise asyncio.CancelledError
-
-    provider.order = dies
-    with pytest.raises(asyncio.CancelledError):
-        await ask(people, ORDERED_AT + TWO_MINUTES)
-    provider.order = provider.say
-    assert await ask(people, ORDERED_AT + 3 * TWO_MINUTES - 1) == 0
-    assert await ask(people, ORDERED_AT + 3 * TWO_MINUTES) == 2
-
-
-async def test_a_slow_provider_is_asked_about_other_orders_the_next_time(
-    people: People, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(questions, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(questions, "AT_ONCE", 2)
-    await people.join(*range(1, 6))
-
-    async def hang(_: str) -> OrderState:
-        await asyncio.sleep(10)
-        return OrderState("unpaid")
-
-    provider.order = hang
-    assert [await ask(people, ORDERED_AT + TWO_MINUTES) for _ in range(4)] == [2, 2, 1, 0]
-    assert sorted(provider.asked()) == sorted(people.orders.values())
-    found = await people.rows("SELECT DISTINCT answer FROM unpaid")
-    assert [row["answer"] for row in found] == ["unknown"]
-
-
-async def test_an_order_that_took_the_place_of_a_forgotten_one_is_asked_about_instead(
-    people: People, provider: Provider
-) -> None:
-    """Redis, promoted from a replica that lagged, has given the user a new order."""
-    await people.join(1)
-    await ask(people, ORDERED_AT + TWO_MINUTES)
-    provider.asked()
-    renewed = events.Ordered(ORDERED_AT + TWO_MINUTES, [(1, "N-new", 77, 100, "open-1", "", "")])
-    async with people.service.store.transaction() as connection:
-        await entries.write(connection, DAY, 0, [renewed])
-    assert await ask(people, ORDERED_AT + 2 * TWO_MINUTES) == 1
-    assert provider.asked() == ["N-new"]
-    assert await people.rows("SELECT order_no, asked FROM unpaid") == [{"order_no": "N-new", "asked": 1}]
 
 
 @pytest.mark.parametrize("end", ["settled", "void"])
