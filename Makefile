@@ -25,7 +25,7 @@ LEFT_OUT := *** The tests of the pages are left out. $(NO_BROWSER) ***
 
 .DEFAULT_GOAL := help
 .PHONY: help run-env dev-env run test test-short test-newest lint types unit lua flow model page chromium screenshots \
-  faults demo bench lock clean-venv clean-data
+  faults demo bench scale lock clean-venv clean-data
 
 help:
 	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
@@ -36,6 +36,7 @@ help:
 	@echo "make demo        one whole day with 10,000 simulated users"
 	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one)"
 	@echo "make bench       the benchmarks"
+	@echo "make scale       what has to stay the same at any age and size of the game, measured (QUICK=yes: in small)"
 	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
 	@echo "make chromium    the browser that the tests of the pages need, where apt can install it"
 	@echo "make lock        brings requirements/*.txt up to date with pyproject.toml and the newest versions"
@@ -56,6 +57,9 @@ demo: run-env
 
 bench: dev-env
 	@exec $(VENV)/bin/python -m bench
+
+scale: dev-env
+	@exec $(VENV)/bin/python -m bench $(if $(QUICK),--quick) growth day reconcile rebuild size
 
 lint: dev-env
 	$(VENV)/bin/python -m ruff check .

@@ -21,10 +21,12 @@ QUESTIONS = (
     "overload",
     "drain",
     "settle",
+    "day",
     "reconcile",
     "rebuild",
     "growth",
     "memory",
+    "size",
     "page",
 )
 

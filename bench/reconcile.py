@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from bench.auditor import Took
 from bench.check_in import ratios
-from bench.day import provider, write_bill, write_day
+from bench.million import provider, write_bill, write_day
 from bench.measure import Result, Scale, spread, target
 from bench.scene import SETTLED, Scene, staged
 from clock.audit.rebuild import rebuild_lost

@@ -89,6 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
     second_name_fen: Fen = 0
     """Above it, money that an operator moves needs a second operator's name; 0: never."""
+    postgres_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    redis_disk_gib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How large the servers' disks are, which they do not tell; 0: unknown, and no alarm."""
     keep_months: Annotated[int, msgspec.Meta(ge=3, le=1_200)] = 24
     """For so many whole months before this one the books stay in the database; older ones may leave for files."""
     archive_dir: str = ""

@@ -30,7 +30,7 @@ from clock.http.player_routes import me_routes, public_routes, user_routes
 from clock.http.refusals import refusal
 from clock.http.wire import Envelope
 from clock.operators import live
-from clock.operators.watch import Watch
+from clock.operators.watch.watcher import Watch
 from clock.runtime.processes import end_with_parent
 from clock.service import Service, end
 

@@ -13,7 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from clock import metrics
 from clock.http.refusals import Refused
 from clock.operators.readiness import readiness
-from clock.operators.watch import Watch, measured
+from clock.operators.watch.gauges import measured
+from clock.operators.watch.watcher import Watch
 from clock.service import Service
 
 FRESH_SECONDS = 1.0

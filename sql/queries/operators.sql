@@ -20,6 +20,30 @@ FROM unsent WHERE handled IS NULL GROUP BY 1, 2 ORDER BY 1, 2
 -- watch_rounds: The rounds that are not over.
 SELECT * FROM rounds WHERE finished_at IS NULL ORDER BY day LIMIT 100
 
+-- watch_room: Connections, locks and transaction ids of the whole server, and how many there can be. Locks of the fast
+-- path, of which each connection has a few, take no room in the shared table.
+SELECT (SELECT sum(numbackends)::bigint FROM pg_stat_database) AS connections,
+       current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint
+           - coalesce(current_setting('reserved_connections', true), '0')::bigint AS most_connections,
+       (SELECT count(*) FROM pg_locks WHERE NOT fastpath AND mode <> 'SIReadLock') AS locks,
+       current_setting('max_locks_per_transaction')::bigint * (current_setting('max_connections')::bigint
+           + current_setting('max_prepared_transactions')::bigint) AS most_locks,
+       (SELECT max(greatest(age(datfrozenxid), mxid_age(datminmxid)))::bigint FROM pg_database) AS age
+
+-- watch_stock: The size of the database, and of its tables that have a million dead rows and more dead than living ones
+-- the one that has the most.
+SELECT pg_database_size(current_database()) AS database_bytes, coalesce(max(n_dead_tup), 0) AS dead_rows,
+       coalesce((array_agg(relname::text ORDER BY n_dead_tup DESC))[1], '') AS dead_rows_table
+FROM pg_stat_user_tables WHERE n_dead_tup > greatest(%(dead_rows)s, n_live_tup)
+
+-- watch_partitions: The first of some days that one of the tables has no partition for, and how many such days there
+-- are. Reads those partitions whose names have one of the months: they hold one, or are a day of it.
+SELECT min(day)::text AS day, count(DISTINCT day) AS count
+FROM unnest(%(days)s::date[]) AS day CROSS JOIN unnest(%(tables)s::text[]) AS of_table
+WHERE NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid
+                  WHERE inhparent = to_regclass(of_table) AND part.relname LIKE of_table || to_char(day, '"_"YYYYMM%%')
+                    AND strpos(pg_get_expr(part.relpartbound, part.oid), quote_literal(day)) > 0)
+
 -- migrations: What has been applied to this database.
 SELECT name, checksum FROM migrations
 

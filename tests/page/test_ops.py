@@ -17,7 +17,9 @@ from playwright.async_api import Page, Route, expect
 from clock.audit.counts import Lag
 from clock.game.gametime import Verdict
 from clock.operators.live import add_up
-from clock.operators.watch import Watched, alarms
+from clock.operators.watch.alarms import alarms
+from clock.operators.watch.room import ROOMS, Used
+from clock.operators.watch.seen import Watched
 from clock.runtime import embedded
 from clock.runtime.supervise import running_urls
 from tests.conftest import in_memory
@@ -37,6 +39,12 @@ ALL_RING = Watched(
     outbox_entries=7,
     disk_failing=True,
     disk_free=0.01,
+    room={name: Used(10**12, 10**12) for name in ROOMS},
+    days_without=2,
+    first_without="2031-04-01",
+    months_due=["2028-12"],
+    dead_rows=1_000_000,
+    dead_rows_table="orders_203103",
     channels_silent={"platform": 600},
     outgoing=[{"kind": "refund", "state": "failed", "count": 2, "fen": 300, "oldest_seconds": 9}],
     outgoing_stuck=1,
@@ -91,8 +99,7 @@ async def enter(someone: Visitor) -> Page:
 Visits = Callable[..., Any]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(("size", "dark"), [(PHONE, True), (DESKTOP, False)], ids=["phone-dark", "desktop-light"])
 async def test_the_page_is_readable_for_everybody_and_fits(visits: Visits, dark: bool, size: tuple[int, int]) -> None:
     someone: Visitor = await visits(size=size, dark=dark, language="zh" if dark else "en")
     await someone.page.goto(f"{someone.house.url}/ops")

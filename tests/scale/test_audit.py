@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.day import FIRST_UID, provider, write_bill, write_day
+from bench.million import FIRST_UID, provider, write_bill, write_day
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from clock.audit.report import Report

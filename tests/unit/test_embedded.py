@@ -210,6 +210,7 @@ async def test_postgres_comes_back_after_its_pid_file_was_left_empty(cluster: Po
         assert await cluster.answers()
 
 
+@pytest.mark.long
 @root_only
 async def test_root_starts_under_any_umask(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = data_dir / "shared"
@@ -250,6 +251,7 @@ async def test_a_postgres_started_by_hand_is_refused(cluster: Postgres) -> None:
             cluster.prepare()
 
 
+@pytest.mark.long
 @root_only
 async def test_an_unreachable_data_directory_has_its_cluster_elsewhere(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch

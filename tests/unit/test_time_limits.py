@@ -30,6 +30,7 @@ async def test_goes_on():
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parallel", [[], ["-n", "1"]], ids=["one process", "a worker"])
 def test_a_hang_fails_with_all_stacks_and_the_next_test_runs(tmp_path: Path, parallel: list[str]) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGING)

@@ -15,7 +15,7 @@ from clock.http.ops.rounds import round_routes
 from clock.http.ops.rules import rules_routes
 from clock.http.ordinary import reply, require_operator, signed_in
 from clock.http.wire import Envelope
-from clock.operators.watch import Watch
+from clock.operators.watch.watcher import Watch
 from clock.service import Service
 
 

@@ -72,6 +72,13 @@ class Clocks(Struct):
     off: Annotated[list[str], Meta(description="Clocks that stand alone: what cannot be taken back waits")]
 
 
+class Room(Struct):
+    """What grows: bytes, connections, locks, transaction ids."""
+
+    used: int
+    most: Annotated[int, Meta(description="How much there can be; 0: not known")]
+
+
 class OnItsWay(Struct):
     """Money that has not arrived."""
 
@@ -96,6 +103,8 @@ class Alarm(Struct):
     host: str | UnsetType = UNSET
     ahead_ms: int | UnsetType = UNSET
     channel: str | UnsetType = UNSET
+    table: str | UnsetType = UNSET
+    month: str | UnsetType = UNSET
     per_second: float | UnsetType = UNSET
     runbook: Annotated[str | UnsetType, Meta(description="Where its paragraph of the runbook is")] = UNSET
 
@@ -114,6 +123,12 @@ class Live(Struct):
     clocks: Clocks | None
     disk_failing: bool
     disk_free: Annotated[float | None, Meta(description="Part of the data directory's file system")]
+    room: Annotated[dict[str, Room], Meta(description="What is known of the room for what grows")]
+    dead_rows: Annotated[int, Meta(description="Of the table that needs vacuuming the most; 0: none needs it")]
+    dead_rows_table: str
+    days_without: Annotated[int, Meta(description="Days of the next month for whose rows there is no partition")]
+    first_without: str
+    months_due: Annotated[list[str], Meta(description="`YYYY-MM`, to be archived, oldest first")]
     channels_silent: Annotated[dict[str, int], Meta(description="By channel, seconds without an answer")]
     traffic: Traffic
     rounds: Annotated[dict[str, Totals], Meta(description="`yesterday` and `today`")]

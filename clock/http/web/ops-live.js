@@ -17,6 +17,9 @@ function remember(name, value) {
   spark(find(`${name}-line`), past[name], REMEMBERED);
 }
 
+/** Bytes, as people read them. */
+const size = (bytes) => `${number(Math.round(bytes / 2 ** 20))} MiB`;
+
 const WORDS = {
   replica_short: (one) => [t("replica_short"), t("replica_short_text", one.replicas)],
   clocks_differ: (one) => [t("clocks_differ", Object.entries(one.clocks).map(([name, ms]) => `${name} ${ms > 0 ? "+" : "−"}${lasting(Math.abs(ms) / 1000)}`).join(", ")), t("clocks_differ_text")],
@@ -25,7 +28,17 @@ const WORDS = {
   books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],
   settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
   outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
+  partitions_missing: (one) => [t("partitions_missing", number(one.count)), t("partitions_missing_text", one.day)],
   disk_low: (one) => [t("disk_low", one.percent), t("disk_low_text")],
+  postgres_age: (one) => [t("postgres_age", one.percent), t("postgres_age_text")],
+  postgres_disk: (one) => [t("postgres_disk", one.percent), t("postgres_disk_text", size(one.count))],
+  redis_disk: (one) => [t("redis_disk", one.percent), t("redis_disk_text", size(one.count))],
+  redis_memory: (one) => [t("redis_memory", one.percent), t("redis_memory_text", size(one.count))],
+  postgres_connections: (one) => [t("postgres_connections", one.percent), t("postgres_connections_text", number(one.count))],
+  postgres_locks: (one) => [t("postgres_locks", one.percent), t("postgres_locks_text", number(one.count))],
+  redis_connections: (one) => [t("redis_connections", one.percent), t("redis_connections_text", number(one.count))],
+  archive_due: (one) => [t("archive_due", number(one.count)), t("archive_due_text", one.month)],
+  dead_rows: (one) => [t("dead_rows", one.table), t("dead_rows_text", number(one.count))],
   host_clock: (one) => [t("host_clock", one.host, `${one.ahead_ms > 0 ? "+" : "−"}${lasting(Math.abs(one.ahead_ms) / 1000)}`), t("host_clock_text")],
   bad_signatures: (one) => [t("bad_signatures", number(one.count)), t("bad_signatures_text")],
   channel_silent: (one) => [t("channel_silent", one.channel), t("channel_silent_text", lasting(one.seconds))],

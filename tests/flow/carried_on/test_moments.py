@@ -12,7 +12,7 @@ from tests.model.world import new_world
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("shards", [1, 8])
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("lost", ["redis", "books"])
 async def test_one_command_ends_it(shared: Settings, lost: str, moment: str, shards: int) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from clock.config import Settings
 from clock.http import openapi
-from clock.operators import acts, watch
+from clock.operators import acts
+from clock.operators.watch import watcher
 from tests.conftest import DAY, Api, at, serving
 from tests.flow.events.stage import Receiver, states, work, write
 from tests.flow.operators.stage import BOSS, clock, codes, exported, seen
@@ -24,7 +25,7 @@ async def people(
 ) -> AsyncIterator[tuple[Api, People]]:
     """Over HTTP, at eight in the evening."""
     monkeypatch.setattr(openapi, "describe", lambda app: None)
-    monkeypatch.setattr(watch, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(watcher, "FRESH_SECONDS", -1.0)
     async with serving(msgspec.structs.replace(settings, events_url=receiver.url)) as api:
         api.service.time.stop_at(at("20:00"))
         yield api, People(api.service)

@@ -7,7 +7,7 @@ import pytest
 
 from clock.config import Settings
 from clock.http import health_routes
-from clock.operators import watch
+from clock.operators.watch import watcher
 
 
 @pytest.fixture
@@ -24,5 +24,5 @@ def settings(settings: Settings, changes: dict[str, Any]) -> Settings:
 @pytest.fixture(autouse=True)
 def looks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is told what was seen a moment ago."""
-    monkeypatch.setattr(watch, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(watcher, "FRESH_SECONDS", -1.0)
     monkeypatch.setattr(health_routes, "FRESH_SECONDS", -1.0)

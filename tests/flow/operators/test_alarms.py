@@ -14,8 +14,11 @@ from clock.audit.counts import Lag
 from clock.channels.platform import Platform
 from clock.game import keys
 from clock.game.gametime import Verdict
-from clock.operators import live, watch
-from clock.operators.watch import Watched, alarms
+from clock.operators import live
+from clock.operators.watch import alarms as limits
+from clock.operators.watch.alarms import alarms
+from clock.operators.watch.room import FULL, ROOMS, Used
+from clock.operators.watch.seen import Watched
 from clock.runtime import worker
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import codes, drain, operate, seen
@@ -38,28 +41,34 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"differing": [Lag("2026-07-01", 0, "paid", "redis", 3)]}, "redis_behind"),
         ({"differing": [Lag("2026-07-01", 0, "paid", "books", 3)]}, "books_behind"),
         ({"differences": 1}, "books_differ"),
-        ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS}, None),
-        ({"settlement_late_ms": watch.SETTLEMENT_LATE_MS + 1}, "settlement_late"),
-        ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS}, None),
-        ({"outbox_oldest_ms": watch.OUTBOX_OLD_MS + 1}, "outbox_old"),
-        ({"traffic": {**quiet, "fullest": watch.FULL}}, None),
-        ({"traffic": {**quiet, "fullest": watch.FULL + 0.01}}, "connections"),
+        ({"settlement_late_ms": limits.SETTLEMENT_LATE_MS}, None),
+        ({"settlement_late_ms": limits.SETTLEMENT_LATE_MS + 1}, "settlement_late"),
+        ({"outbox_oldest_ms": limits.OUTBOX_OLD_MS}, None),
+        ({"outbox_oldest_ms": limits.OUTBOX_OLD_MS + 1}, "outbox_old"),
+        ({"traffic": {**quiet, "fullest": FULL}}, None),
+        ({"traffic": {**quiet, "fullest": FULL + 0.01}}, "connections"),
         ({"traffic": {**quiet, "failed_per_second": 0.5}}, "failing"),
         ({"disk_failing": True}, "disk_failing"),
-        ({"disk_free": watch.DISK_FREE}, None),
-        ({"disk_free": watch.DISK_FREE - 0.01}, "disk_low"),
+        ({"disk_free": limits.DISK_FREE}, None),
+        ({"disk_free": limits.DISK_FREE - 0.01}, "disk_low"),
         ({"disk_free": 0.0}, "disk_low"),
-        ({"traffic": {**quiet, "ahead_ms": {"a": watch.HOST_AHEAD_MS, "b": 0}}}, None),
-        ({"traffic": {**quiet, "ahead_ms": {"a": 0, "b": -watch.HOST_AHEAD_MS - 1}}}, "host_clock"),
-        ({"traffic": {**quiet, "bad_signatures": watch.BAD_SIGNATURES - 1}}, None),
-        ({"traffic": {**quiet, "bad_signatures": watch.BAD_SIGNATURES}}, "bad_signatures"),
-        ({"channels_silent": {"platform": watch.SILENT_SECONDS}}, None),
-        ({"channels_silent": {"platform": watch.SILENT_SECONDS + 1}}, "channel_silent"),
+        *(({"room": {name: Used(round(1_000 * part), 1_000)}}, None) for name, part in ROOMS.items()),
+        *(({"room": {name: Used(round(1_000 * part) + 1, 1_000)}}, name) for name, part in ROOMS.items()),
+        *(({"room": {name: Used(10**12, 0)}}, None) for name in ROOMS),
+        ({"days_without": 1, "first_without": "2026-12-01"}, "partitions_missing"),
+        ({"months_due": ["2024-11", "2024-12"]}, "archive_due"),
+        ({"dead_rows": 1_000_000, "dead_rows_table": "orders"}, "dead_rows"),
+        ({"traffic": {**quiet, "ahead_ms": {"a": limits.HOST_AHEAD_MS, "b": 0}}}, None),
+        ({"traffic": {**quiet, "ahead_ms": {"a": 0, "b": -limits.HOST_AHEAD_MS - 1}}}, "host_clock"),
+        ({"traffic": {**quiet, "bad_signatures": limits.BAD_SIGNATURES - 1}}, None),
+        ({"traffic": {**quiet, "bad_signatures": limits.BAD_SIGNATURES}}, "bad_signatures"),
+        ({"channels_silent": {"platform": limits.SILENT_SECONDS}}, None),
+        ({"channels_silent": {"platform": limits.SILENT_SECONDS + 1}}, "channel_silent"),
         ({"outgoing": failed}, "money_failed"),
         ({"outgoing": waits}, None),
         ({"outgoing_stuck": 1}, "money_stuck"),
-        ({"events_oldest_seconds": watch.EVENTS_OLD_SECONDS}, None),
-        ({"events_oldest_seconds": watch.EVENTS_OLD_SECONDS + 1}, "events_waiting"),
+        ({"events_oldest_seconds": limits.EVENTS_OLD_SECONDS}, None),
+        ({"events_oldest_seconds": limits.EVENTS_OLD_SECONDS + 1}, "events_waiting"),
         ({"events_given_up": 1}, "events_given_up"),
         ({"quarantine_waiting": 1}, "quarantine"),
         ({"unanswered_orders": 1}, "unanswered"),
@@ -73,6 +82,7 @@ async def test_the_alarms_follow_what_happens(api: Api, monkeypatch: pytest.Monk
     monkeypatch.setattr(metrics, "SIGNATURES_SECONDS", 0.0)  # other tests of this process forge some
     service = api.service
     service.time.stop_at(at("20:00"))
+    await service.opener.prepare(DAY)
     await seen(api)  # opens yesterday's round, which is due
     await worker.settle({"service": service})
     assert codes(await seen(api)) == ["worker_away"]
@@ -98,7 +108,7 @@ async def test_the_alarms_follow_what_happens(api: Api, monkeypatch: pytest.Monk
 async def test_forged_callbacks_and_a_wrong_clock_ring(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "EVERY_SECONDS", 0.05)
     await asyncio.sleep(2.1)  # the process says every two seconds what it did until then
-    for _ in range(watch.BAD_SIGNATURES):
+    for _ in range(limits.BAD_SIGNATURES):
         assert (await api.send("POST", "/callbacks/platform", {"order_no": "x"}))[0] == 401
     await asyncio.sleep(0.6)
     assert "bad_signatures" in codes(await seen(api))
@@ -115,7 +125,7 @@ async def test_forged_callbacks_and_a_wrong_clock_ring(api: Api, monkeypatch: py
 
 
 async def test_a_channel_that_does_not_answer_rings_until_it_does(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(limits, "SILENT_SECONDS", 0)
     answers = 503
 
     async def answer(_: web.Request) -> web.Response:
@@ -150,4 +160,5 @@ async def test_without_postgres_the_live_figures_say_so(api: Api, database_url: 
     async with api.session.get(f"{api.url}/metrics") as answer:
         text = await answer.text()
     assert "clock_postgres_up 0.0" in text
+    assert 'clock_room_used{of="postgres' not in text
     assert "clock_quarantine_waiting" not in text, "what nobody knows is not said to be zero"

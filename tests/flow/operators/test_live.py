@@ -12,9 +12,10 @@ from clock.config import Settings
 from clock.game import keys
 from clock.game.client import connect
 from clock.metrics import BOUNDS_MS, Answered, Recent
-from clock.operators import live, watch
+from clock.operators import live
 from clock.operators.live import Said
-from clock.operators.watch import Watched
+from clock.operators.watch import watcher
+from clock.operators.watch.seen import Watched
 from clock.service import end
 from tests.conftest import Api, at
 from tests.flow.operators.stage import operate
@@ -22,8 +23,8 @@ from tests.raw import Redis, raw
 
 
 async def test_however_many_ask_it_is_looked_once_in_a_while(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "FRESH_SECONDS", 60.0)
-    looker, looks = watch.Watch(api.service), []
+    monkeypatch.setattr(watcher, "FRESH_SECONDS", 60.0)
+    looker, looks = watcher.Watch(api.service), []
     look = looker._look
 
     async def counted() -> Watched:

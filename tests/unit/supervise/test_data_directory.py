@@ -48,6 +48,7 @@ def test_given_secrets_win_and_production_gets_none(data_dir: Path) -> None:
     assert list(data_dir.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_removing_a_data_directory_takes_all_of_it_and_only_while_nobody_uses_it(data_dir: Path) -> None:
     place = data_dir / "data"
     server = embedded.Postgres(place)

@@ -1,0 +1,1 @@
+"""The whole service as it is now: what is seen, the alarms, the gauges."""
