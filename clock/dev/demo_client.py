@@ -25,6 +25,8 @@ TRIES = 6
 REQUEST_SECONDS = 20.0
 PHASE_SECONDS = 120.0
 WORKER_SECONDS = 60.0
+RECONCILE_TRIES = 30
+"""A worker compares; asking again waits ten seconds more for the same."""
 
 Act = Callable[[Player], Awaitable[None]]
 Look = Callable[[], Awaitable[tuple[int, int]]]
@@ -105,11 +107,16 @@ class Client:
 
     async def reconcile(self, day: date) -> list[str]:
         """The differences that the service's own reconciliation finds."""
-        path, expected = f"/ops/reconcile/{day}", ("books_agree", "books_differ")
-        reply = await self.send("POST", path, None, self.operator_headers, expected)
+        path, expected = f"/ops/reconcile/{day}", ("books_agree", "books_differ", "working")
+        for _ in range(RECONCILE_TRIES):
+            compared = await self.send("POST", path, None, self.operator_headers, expected)
+            if compared.code != "working":
+                break
+        else:
+            raise DemoError(f"the books of {day} are still being compared")
         return [
             f"{one['what']} {one['subject']}: {one['one']}, {one['other']}"
-            for report in reply.data["reports"]
+            for report in compared.data["reports"]
             for one in report["differences"]
         ]
 

@@ -31,11 +31,11 @@ from clock.game import keys
 from clock.game.client import Pool
 from clock.operators.work.asking import DOING
 from clock.operators.work.table import forget_old
-from clock.payments import outgoing
 from clock.rounds.clocks import said
 from clock.rounds.ending import isolated
 from clock.rounds.opening import around
 from clock.runtime.jobs import Lasting, held, lasting, resilient, shown, take_asked
+from clock.runtime.sending import announce, ask, remind, send
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ JOB_SECONDS = 30
 DRAIN_SECONDS = 10.0
 """How long one drain job looks for new entries; the next starts within the second."""
 
-SEND_SECONDS = 15.0
+CARRY_SECONDS = 15.0
 PAUSE_SECONDS = 0.1
 HEARTBEAT_MS = 10_000
 RESTART_SECONDS = 0.2
@@ -193,51 +193,6 @@ async def count(context: dict[str, Any]) -> None:
 
 
 @resilient
-async def remind(context: dict[str, Any]) -> None:
-    """Remind those who want it and still sleep."""
-    service: Service = context["service"]
-    if not service.settings.reminder_url:
-        return
-    until = time.monotonic() + SEND_SECONDS
-    while time.monotonic() < until:
-        await service.clocks.agreed_now_ms()  # a wrong clock would let them expire
-        if not await service.reminders.send_some():
-            break
-
-
-@resilient
-async def announce(context: dict[str, Any]) -> None:
-    """Send hosts the events that are due."""
-    service: Service = context["service"]
-    if service.settings.events_url:
-        await service.announcing.send_due(time.monotonic() + SEND_SECONDS)
-
-
-@resilient
-async def send(context: dict[str, Any]) -> None:
-    """Send payouts and refunds that are owed, and ask about those whose outcome is not known."""
-    service: Service = context["service"]
-    until = time.monotonic() + SEND_SECONDS
-    while time.monotonic() < until:
-        await service.clocks.agreed_now_ms()
-        if not await outgoing.send_some(service.store, service.channels):
-            break
-
-
-@resilient
-async def ask(context: dict[str, Any]) -> None:
-    """Ask the channel about unpaid orders whose callback may have been lost, until their round has ended: whoever paid
-    for one that is closed or void is owed the money back."""
-    service: Service = context["service"]
-    if not service.settings.platform_url:
-        return
-    for round_ in await live_rounds(service):
-        if round_.finished_at is None:
-            with isolated(round_.day):
-                await service.questions.ask_some(round_.day, service.time.now_ms())
-
-
-@resilient
 async def compare(context: dict[str, Any]) -> None:
     """Reconcile each round when it has ended, and daily for a week: money goes on moving after its end."""
     service: Service = context["service"]
@@ -253,11 +208,12 @@ async def compare(context: dict[str, Any]) -> None:
 async def carry_over(context: dict[str, Any]) -> None:
     """Bring what an earlier version has left into the shape of this one: sums into the accounts, days into months."""
     store = context["service"].store
-    until = time.monotonic() + SEND_SECONDS
+    until = time.monotonic() + CARRY_SECONDS
     while time.monotonic() < until and (await carry_some(store) or await merge_some(store)):
         pass
 
 
+@resilient
 async def asked(context: dict[str, Any]) -> None:
     """Begin what operators have asked for."""
     await take_asked(context)
@@ -266,11 +222,11 @@ async def asked(context: dict[str, Any]) -> None:
 JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
 """Asked for every second."""
 
-LONG = (settle, count, compare, carry_over)
-"""They may take longer than a job of arq's lives."""
-
 SELDOM = (trim, prepare, carry_over)
 """Asked for once a minute."""
+
+LONG = (settle, count, compare, carry_over)
+"""They may take longer than a job of arq's lives."""
 
 
 async def ring(queue: ArqRedis) -> None:

@@ -88,7 +88,7 @@ async def everything_can_be_read(played: Played) -> None:
             await played.asks(uid, path)
     for path in (f"/ops/people/{LIN}", "/ops/people/12345", f"/ops/find?q={LIN}", "/ops/actions"):
         await played.asks(BOSS, path, "operator")
-    for path in ("/ops/live", "/ops/quarantine", "/ops/outgoing?state=done", "/ops/outgoing?state=owed"):
+    for path in ("/ops/live", "/ops/work", "/ops/quarantine", "/ops/outgoing?state=done", "/ops/outgoing?state=owed"):
         await played.asks(BOSS, path, "operator")
 
 

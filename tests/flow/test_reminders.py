@@ -19,7 +19,7 @@ from clock.config import BadSetting, Settings
 from clock.dev.sandbox import Provider
 from clock.game import keys
 from clock.runtime.ports import free_port
-from clock.runtime.worker import remind
+from clock.runtime.sending import remind
 from tests.conftest import DAY, WEBHOOK_SECRET
 from tests.flow.stage import IN_TIME, People
 from tests.model.world import new_world

@@ -10,7 +10,7 @@ import pytest
 from clock.channels import Result
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.runtime import worker
+from clock.runtime import sending, worker
 from clock.service import Service
 from tests.conftest import DAY, at
 from tests.flow.clocks.conftest import Clocks
@@ -83,7 +83,7 @@ async def jump_to(service: Service, clock: Clock, seconds: float) -> None:
 
 async def work(service: Service) -> None:
     """What the worker does in a second that cannot be taken back."""
-    for job in (worker.beat, worker.settle, worker.send):
+    for job in (worker.beat, worker.settle, sending.send):
         await job({"service": service})
 
 

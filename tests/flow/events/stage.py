@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from clock.domain.webhooks import TYPES
 from clock.runtime.ports import free_port
-from clock.runtime.worker import announce
+from clock.runtime.sending import announce
 from tests.conftest import DAY, WEBHOOK_SECRET
 from tests.flow.stage import People
 

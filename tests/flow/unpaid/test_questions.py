@@ -12,7 +12,7 @@ from clock.channels import OrderState
 from clock.config import Settings
 from clock.operators import money, rounds
 from clock.payments import questions
-from clock.runtime import worker
+from clock.runtime import sending, worker
 from tests.conftest import DAY, at
 from tests.flow.stage import IN_TIME, NEXT_DAY, People
 from tests.flow.unpaid.stage import ORDERED_AT, TWO_MINUTES, Provider, ask
@@ -150,7 +150,7 @@ async def test_the_worker_asks_until_the_round_has_ended(shared: Settings, end: 
         await people.join(1, 2)
         await people.drain()
         service.time.stop_at(ORDERED_AT + TWO_MINUTES)
-        await worker.ask({"service": service})
+        await sending.ask({"service": service})
         assert sorted(provider.asked()) == sorted(people.orders.values())
         if end == "void":
             assert await service.voiding.void(DAY, "a storm") == "ok"
@@ -159,13 +159,13 @@ async def test_the_worker_asks_until_the_round_has_ended(shared: Settings, end: 
             assert sorted(provider.asked()) == sorted(people.orders.values())  # the gate
         people.it_is("20:00", 1)
         provider.pays(people, 1)
-        await worker.ask({"service": service})
+        await sending.ask({"service": service})
         assert sorted(provider.asked()) == sorted(people.orders.values())
         await people.drain()
         assert await outcomes(people) == ["refund_void" if end == "void" else "refund_closed"]
         await people.finish()
         people.it_is("20:00", 3)
-        await worker.ask({"service": service})
+        await sending.ask({"service": service})
         assert provider.asked() == []
 
 

@@ -91,6 +91,27 @@ async def test_a_holder_that_has_vanished_is_replaced_and_writes_nothing_any_mor
         assert (item["state"], item["holder"]) == ("running", newer.holder)
 
 
+async def test_a_worker_that_stops_lets_go_of_what_was_asked_for(
+    shared: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow("reconcile")
+    monkeypatch.setitem(DOING, "reconcile", slow)
+    async with new_world(shared) as service:
+        await service.opener.open_around(DAY)
+        await ask(service, "reconcile")
+        stopping = context(service)
+        await jobs.take_asked(stopping)
+        await until(lambda: asyncio.sleep(0, slow.begun))
+        await asyncio.wait_for(stopping["lasting"].end(), 5)
+        assert [one["state"] for one in await listed(service)] == ["waiting"]
+        assert await table.take(service.store, ["reconcile"]) is None, "not at once: it may be a server that is away"
+        monkeypatch.setattr(table, "PAUSE_SECONDS", 0.0)
+        slow.may_go_on.set()
+        await jobs.take_asked(context(service))
+        assert await until(lambda: words(service, "reconcile")) == ["books_agree"]
+        assert (slow.begun, slow.ended) == (2, 1)
+
+
 async def says(step: str, times: int) -> Answer:
     for done in range(times):
         progress.at(step, done, times)
