@@ -101,7 +101,8 @@ async def write_day(service: Service, connection: Connection, day: date, members
     for statement in SETTLED:
         await connection.execute(statement.encode(), given)
     for table in ("claims", "refunds"):
-        await owed.owe(connection, table, day)
+        for debt in owed.owed(table, sql.Identifier(table), day):
+            await connection.execute(debt)
     await connection.execute(SENT.encode(), given)
     source = sql.SQL("(SELECT *, 'platform' AS channel, 0::bigint AS at_ms FROM outgoing)")
     for table in ("payments", "claims", "refunds"):

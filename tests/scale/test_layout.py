@@ -23,6 +23,7 @@ from clock.service import Service
 from tests.conftest import DAY, Servers
 from tests.flow.stage import People, one_database
 from tests.model.world import service_with
+from tests.raw import Redis
 from tests.scale.days import make_rows
 
 DAYS = 400
@@ -47,7 +48,7 @@ async def played(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-async def at_work(played: Settings) -> AsyncIterator[Service]:
+async def at_work(played: Settings, redis: Redis) -> AsyncIterator[Service]:
     async with service_with(played) as service:
         People(service)
         yield service
