@@ -36,6 +36,7 @@ FIELDS = {
         "late",
         "pool",
         "extensions",
+        "archived",
         "refunded",
         "forfeited",
         "fee",
