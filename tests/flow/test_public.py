@@ -36,6 +36,7 @@ FIELDS = {
         "late",
         "pool",
         "extensions",
+        "archived",
         "refunded",
         "forfeited",
         "fee",
@@ -101,6 +102,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
         "bonus_back": 0,
         "packets": 2,
         "extensions": [],
+        "archived": False,
     }
     assert shown["seed_hash"] == seed_hash == hashlib.sha256(bytes.fromhex(shown["seed"])).hexdigest()
     assert shown["smallest"] + shown["largest"] == 100

@@ -107,7 +107,7 @@ async def test_what_was_archived_comes_back_and_leaves_as_the_same_files(process
 
 
 HOLDS = {
-    "round_open": ("UPDATE rounds SET finished_at = NULL", "UPDATE rounds SET finished_at = now() - interval '1 s'"),
+    "round_open": ("UPDATE rounds SET finished_at = NULL", "UPDATE rounds SET finished_at = settled_at"),
     "not_counted": ("UPDATE rounds SET credited_at = NULL", "UPDATE rounds SET credited_at = now()"),
     "money_open": ("UPDATE outgoing SET handled = NULL", "UPDATE outgoing SET handled = 'acknowledged'"),
     "not_reconciled": ("UPDATE reconciliations SET at = '2020-01-01'", "UPDATE reconciliations SET at = now()"),
