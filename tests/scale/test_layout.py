@@ -81,7 +81,7 @@ REQUESTS: dict[str, tuple[int, Callable[[Service], Awaitable[Any]]]] = {
     "place": (3, lambda service: me.place(service, 2, DAY - timedelta(100))),
     "board": (2, lambda service: public.board(service, 1, 20)),
     "talents": (1, lambda service: public.talents(service)),
-    "figures": (2, lambda service: public.figures(service, DAY - timedelta(100))),
+    "figures": (3, lambda service: public.figures(service, DAY - timedelta(100))),
     "packets": (3, lambda service: public.packets(service, DAY - timedelta(100), 1, 100)),
     "finding a person": (25, lambda service: people.find(service, "T202601052", True)),
     "failed payouts": (3, lambda service: money.outgoing(service.store, "failed", 1, 5)),
