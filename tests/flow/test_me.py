@@ -43,7 +43,7 @@ async def info(api: Api, uid: int) -> dict[str, Any]:
 
 async def history(api: Api, uid: int, query: str = "", **headers: str) -> tuple[int, list[dict[str, Any]]]:
     status, reply = await api.send("GET", f"/api/me/history{query}", headers=api.token(uid) | headers)
-    assert (status, set(reply["data"])) == (200, {"total", "items"}), reply
+    assert (status, set(reply["data"])) == (200, {"total", "items", "archived"}), reply
     assert all(set(item) == ITEM for item in reply["data"]["items"])
     return reply["data"]["total"], reply["data"]["items"]
 
