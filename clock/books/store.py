@@ -3,8 +3,8 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, LiteralString, cast
@@ -49,6 +49,9 @@ IDLE_SECONDS = 20
 
 LOCK_SECONDS = 5
 """How long a statement waits for a lock: others wait behind it. The work is tried again."""
+
+PAGE = 5_000
+"""Rows that a stream reads at once."""
 
 CONNECTING: dict[str, Any] = {
     "connect_timeout": 2,
@@ -198,22 +201,53 @@ class Store:
         async with self.transaction() as connection:
             return await rows(connection, query, **parameters)
 
+    async def page(self, query: str, **parameters: object) -> list[DictRow]:
+        """Rows of a named query that finds them :func:`by_key`, in a transaction of its own."""
+        async with self.transaction() as connection:
+            await by_key(connection)
+            return await rows(connection, query, **parameters)
+
     async def stream(self, query: str, **parameters: object) -> AsyncIterator[DictRow]:
-        """Rows of a named query, a page at a time: for what may be a million rows. Every row is read, so the plan is
-        for all of them: by itself Postgres chooses the one that has a tenth of them soonest."""
+        """Rows of a named query, a page at a time: for what may be a million rows."""
+        async with aclosing(self.pages(query, PAGE, **parameters)) as pages:
+            async for page in pages:
+                for row in page:
+                    yield row
+
+    async def pages(self, query: str, size: int, **parameters: object) -> AsyncGenerator[list[DictRow], None]:
+        """The same in lists of at most ``size`` rows, none empty.
+
+        Every row is read, so the plan is for all of them: by itself Postgres chooses the one that has a tenth of them
+        soonest. Nor does it look up row by row what it joins: a day may have far more rows than it expects.
+        """
         async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
             # Whoever reads may take its time with a page: it holds no lock that others wait for.
             await connection.execute(
-                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL idle_in_transaction_session_timeout = 0"
+                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off;"
+                " SET LOCAL idle_in_transaction_session_timeout = 0"
             )
-            cursor.itersize = 10_000
             await cursor.execute(queries()[query], parameters)
-            async for row in cursor:
-                yield row
+            coming = asyncio.create_task(cursor.fetchmany(size))
+            try:
+                while page := await coming:
+                    coming = asyncio.create_task(cursor.fetchmany(size))
+                    await asyncio.sleep(0)  # it is on its way while this page is worked on
+                    yield page
+            finally:
+                coming.cancel()
+                await asyncio.wait([coming])
+                coming.cancelled() or coming.exception()  # whoever stopped reading is not told of it
 
     async def one(self, query: str, **parameters: object) -> DictRow | None:
         found = await self.all(query, **parameters)
         return found[0] if found else None
+
+
+async def by_key(connection: Connection) -> None:
+    """Statements of this transaction go from row to row by an index. Where Postgres takes a day for a few rows, it
+    would rather read and sort all of them for each page."""
+    ways = ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
+    await connection.execute("; ".join(f"SET LOCAL enable_{way} = off" for way in ways).encode())
 
 
 async def rows(connection: Connection, query: str, **parameters: object) -> list[DictRow]:
@@ -230,6 +264,21 @@ async def run_many(connection: Connection, query: str, parameters: list[dict[str
 async def one(connection: Connection, query: str, **parameters: object) -> DictRow:
     found = await rows(connection, query, **parameters)
     return found[0]
+
+
+def chained(insert: sql.Composable, follow: Sequence[sql.Composable]) -> sql.Composed:
+    """An insert, and what follows from the rows that it has added (``added``), as one statement; how many rows."""
+    parts = [sql.SQL("added AS ({} RETURNING *)").format(insert)]
+    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
+    return sql.SQL("WITH {} SELECT count(*) AS added FROM added").format(sql.SQL(", ").join(parts))
+
+
+async def run_chained(
+    connection: Connection, query: str, follow: Sequence[sql.Composable], **parameters: object
+) -> int:
+    """Run a named insert together with what follows from its rows (:func:`chained`); how many rows were added."""
+    cursor = await connection.execute(chained(sql.SQL(queries()[query]), follow), parameters)
+    return int((await cursor.fetchall())[0]["added"])
 
 
 def unless_there(insert: sql.Composable) -> sql.Composed:
