@@ -10,12 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from clock.books import accounts, merging
+from clock.books import accounts
 from clock.books.migrations import migrate
 from clock.books.partitions import PARTITIONED, add_partitions, attach, day_partition_of, partition_of
 from clock.books.store import Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
+from clock.runtime import merging
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers
 from tests.scale.days import USERS, make_old_books
 
