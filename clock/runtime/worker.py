@@ -23,7 +23,6 @@ from clock import logs
 from clock.audit.counts import Counting
 from clock.books import outbox
 from clock.books.accounts import carry_some
-from clock.books.merging import merge_some
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
@@ -35,6 +34,7 @@ from clock.rounds.clocks import said
 from clock.rounds.ending import isolated
 from clock.rounds.opening import around
 from clock.runtime.jobs import Lasting, held, lasting, resilient, shown, take_asked
+from clock.runtime.merging import merge_some
 from clock.runtime.sending import announce, ask, remind, send
 from clock.service import Service, end, live_rounds
 

@@ -77,13 +77,13 @@ def locks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 REQUESTS: dict[str, tuple[int, Callable[[Service], Awaitable[Any]]]] = {
     "me": (2, lambda service: me.info(service, 2)),
-    "history": (3, lambda service: me.history(service, 2, 1, 20, "zh")),
-    "a late page of history": (4, lambda service: me.history(service, 2, 15, 100, "zh")),
-    "place": (2, lambda service: me.place(service, 2, DAY - timedelta(100))),
+    "history": (4, lambda service: me.history(service, 2, 1, 20, "zh")),
+    "a late page of history": (5, lambda service: me.history(service, 2, 15, 100, "zh")),
+    "place": (3, lambda service: me.place(service, 2, DAY - timedelta(100))),
     "board": (2, lambda service: public.board(service, 1, 20)),
     "talents": (1, lambda service: public.talents(service)),
-    "figures": (2, lambda service: public.figures(service, DAY - timedelta(100))),
-    "packets": (2, lambda service: public.packets(service, DAY - timedelta(100), 1, 100)),
+    "figures": (3, lambda service: public.figures(service, DAY - timedelta(100))),
+    "packets": (3, lambda service: public.packets(service, DAY - timedelta(100), 1, 100)),
     "finding a person": (25, lambda service: people.find(service, "T202601052", True)),
     "failed payouts": (3, lambda service: money.outgoing(service.store, "failed", 1, 5)),
     "payouts on their way": (3, lambda service: money.outgoing(service.store, "owed", 1, 50)),
