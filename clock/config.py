@@ -89,6 +89,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """``/metrics`` wants it as a bearer token; empty: ``/metrics`` is open."""
     second_name_fen: Fen = 0
     """Above it, money that an operator moves needs a second operator's name; 0: never."""
+    keep_months: Annotated[int, msgspec.Meta(ge=3, le=1_200)] = 24
+    """For so many whole months before this one the books stay in the database; older ones may leave for files."""
+    archive_dir: str = ""
+    """Where months that leave are written; empty: ``archive`` below ``data_dir``."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 
@@ -116,6 +120,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def browser_origins(self) -> frozenset[bytes]:
         """As a browser's ``Origin`` has them."""
         return frozenset(self.origins.encode().split())
+
+    @property
+    def archive_path(self) -> Path:
+        return Path(self.archive_dir) if self.archive_dir else self.data_dir / "archive"
 
     @property
     def arq_url(self) -> str:

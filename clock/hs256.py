@@ -13,8 +13,8 @@ import msgspec
 Role = Literal["user", "service", "operator"]
 ROLES = get_args(Role)
 
-Right = Literal["read", "money", "rules"]
-"""What an operator may do: see everything; move money; plan other rules."""
+Right = Literal["read", "money", "rules", "people"]
+"""What an operator may do: see everything; move money; plan other rules; copy or empty a user's data."""
 RIGHTS = get_args(Right)
 
 NOT_BEFORE_LEEWAY_S = 60

@@ -34,10 +34,17 @@ async def balance_fen(connection: Connection, uid: int) -> int:
 
 
 async def history_months(store: Store, uid: int) -> list[tuple[date, int]]:
-    """The months whose rounds have lines of a user's history, newest first: first day, and how many lines."""
+    """The months in the database whose rounds have lines of a user's history, newest first: first day, and how many
+    lines."""
     days = only(row["day"] for row in await store.all("uncarried"))
     found = await store.all("history_months", uid=uid, uncarried=days)
     return [(date((row["month"] - 1) // 12, (row["month"] - 1) % 12 + 1, 1), row["lines"]) for row in found]
+
+
+async def archived_lines(store: Store, uid: int) -> int:
+    """How many lines of a user's history are in months that have left for files."""
+    found = await store.one("archived_lines", uid=uid)
+    return int(found["lines"]) if found else 0
 
 
 def pages(months: list[tuple[date, int]], offset: int, limit: int) -> Iterator[dict[str, Any]]:

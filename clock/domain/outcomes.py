@@ -114,6 +114,22 @@ OUTCOMES: dict[str, Outcome] = {
     "balance_short": _no("钱已经不在用户余额里", "The money is not in the user's balance any more"),
     "event_due": _yes("将再次发送", "It will be sent again"),
     "event_not_found": _no("没有这个事件", "No such event", 404),
+    "archived": _no(
+        "这一轮的明细已归档；数字仍可查看，红包仍可用公布的种子重新算出",
+        "The details of this round are archived; its figures stay, and its packets follow from the published seed",
+    ),
+    "month_archived": _yes("已归档", "Archived"),
+    "month_restored": _yes("已从归档恢复", "Restored from the archive"),
+    "month_held": _no("这个月还不能归档", "This month cannot be archived yet"),
+    "month_not_found": _no("数据库里没有这个月", "The database does not have this month", 404),
+    "month_not_archived": _no("这个月没有归档", "This month is not archived", 404),
+    "archive_damaged": _no("归档文件缺失或损坏", "A file of the archive is missing or damaged"),
+    "disk_full": _no("磁盘空间不足，没有删除任何数据", "The disk is full; nothing has left the database"),
+    "forgotten": _yes("个人信息已删除", "The personal data is gone"),
+    "forgotten_in_part": _yes(
+        "能删除的个人信息已删除；其余的为何保留、到何时，见结果",
+        "What could go is gone; the answer says what is kept, why, and until when",
+    ),
     "books_agree": _yes("账目一致", "The books agree"),
     "books_differ": _no("账目不一致", "The books differ"),
     # refusals

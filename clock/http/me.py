@@ -3,6 +3,7 @@
 from datetime import date
 
 from clock.books import accounts
+from clock.books.months import has_left
 from clock.domain.outcomes import Answer, Language
 from clock.domain.rounds import SETTLED_STATES
 from clock.game import keys
@@ -52,6 +53,8 @@ async def place(service: Service, uid: int, day: date) -> Answer:
         return Answer("not_found")
     if round_.state not in SETTLED_STATES:
         return Answer("not_settled")
+    if await has_left(service.store, day):
+        return Answer("archived")
     shard = keys.shard_of(uid, round_.rules.shards)
     found = await service.store.one("place", day=day, uid=uid, shard=shard)
     return Answer("ok", {"place": found["place"] if found else None})
@@ -60,10 +63,12 @@ async def place(service: Service, uid: int, day: date) -> Answer:
 async def history(service: Service, uid: int, page: int, limit: int, language: Language) -> Answer:
     """The months of the rounds newest first, and so the lines of each; ``money`` in fen with its sign, ``created_at``
     in ms, ``state`` of what leaves for the user, ``no`` by which an operator finds it. Only the months that hold the
-    page are read, each in a transaction of its own."""
+    page are read, each in a transaction of its own. ``archived``: lines of months that are in files alone; ``total`` is
+    without them."""
     lines = [(kind, line, sign) for kind, of_kind in LINES.items() for line, sign in of_kind]
     kinds, names, signs = ([line[part] for line in lines] for part in range(3))
     months = await accounts.history_months(service.store, uid)
+    archived = await accounts.archived_lines(service.store, uid)
     found = []
     for part in accounts.pages(months, (page - 1) * limit, limit):
         found += await service.store.all("history", uid=uid, kinds=kinds, lines=names, signs=signs, **part)
@@ -79,4 +84,4 @@ async def history(service: Service, uid: int, page: int, limit: int, language: L
         }
         for row in found
     ]
-    return Answer("ok", {"total": sum(lines for _, lines in months), "items": items})
+    return Answer("ok", {"total": sum(lines for _, lines in months), "items": items, "archived": archived})

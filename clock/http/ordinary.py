@@ -137,6 +137,13 @@ def day_of(text: str) -> date:
         raise Refused("bad_request", "day must be YYYY-MM-DD") from None
 
 
+def some_uid(uid: int) -> int:
+    """The uid in a path; anything but 1 to 2^53-1 is a bad request."""
+    if not 0 < uid < 1 << 53:
+        raise Refused("bad_request", "uid must be 1 to 2^53-1")
+    return uid
+
+
 def entry_of(text: str) -> str:
     """The id of a quarantined callback in a path; anything but a SHA-256 in hex is a bad request."""
     if not re.fullmatch("[0-9a-f]{64}", text):

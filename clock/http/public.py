@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar.params import QueryParameter
 
+from clock.books.months import has_left
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
 from clock.domain.shapes import masked
@@ -93,6 +94,7 @@ async def figures(service: Service, day: date) -> Answer:
             ],
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if ended else None,
+            "archived": ended and await has_left(service.store, day),
         },
     )
 
@@ -111,5 +113,7 @@ async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
         return Answer("ok", {"total": 0, "items": []})
     if row["state"] not in ENDED_STATES:
         return Answer("not_settled")
+    if await has_left(service.store, day):
+        return Answer("archived")
     found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
     return Answer("ok", {"total": row["winners"], "items": [packet["fen"] for packet in found]})

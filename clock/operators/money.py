@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from clock.books.months import has_left
 from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain.outcomes import Answer
@@ -15,6 +16,8 @@ async def outgoing(
     """Refunds and payouts of one round or of all: the count of each state, and a page of those in ``state``; of failed
     ones those that nobody has seen to, or all (``handled``). Over all rounds what is done is not counted, and those of
     the last two months are listed."""
+    if day and await has_left(store, day):
+        return Answer("archived")
     counts = await (store.all("count_outgoing", day=day) if day else store.all("count_unsent"))
     part: dict[str, Any] = {"limit": limit, "offset": (page - 1) * limit}
     if state == "done":

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from clock.books.accounts import sums
+from clock.books.months import archive_of, has_left
 from clock.books.partitions import months_played, only
 from clock.books.store import Store
 from clock.domain import order_no
@@ -30,9 +31,10 @@ MOST_OTHERS = 5
 
 async def find(service: Service, text: str, whole_mobile: bool) -> Answer:
     """At most :data:`MOST_FOUND` users: by uid, mobile, openId, or the number of an order, a payout, a failed refund or
-    a transaction."""
+    a transaction. ``archived``: the month in whose files an order of that number would be."""
     store, uids = service.store, _named_in(text)
     place = order_no.place_of(text)
+    archive = await archive_of(store, place.day) if place else None
     if place is not None:
         found = await store.all("find_order", day=place.day, uid=place.uid)
         uids += [row["uid"] for row in found if row["order_no"] == text]
@@ -42,7 +44,8 @@ async def find(service: Service, text: str, whole_mobile: bool) -> Answer:
     known = await store.all("find_profiles", uids=uids, text=text, limit=MOST_FOUND)
     paid = await _who_paid(store, text)
     some = sorted({*(row["uid"] for row in known), *paid} - {0})[:MOST_FOUND]
-    return Answer("ok", {"items": await _persons(store, some, whole_mobile)})
+    archived = archive["month"] if archive and archive["left_at"] else None
+    return Answer("ok", {"items": await _persons(store, some, whole_mobile), "archived": archived})
 
 
 async def _who_paid(store: Store, transaction_id: str) -> list[int]:
@@ -93,6 +96,7 @@ async def story(service: Service, uid: int, page: int, whole_mobile: bool) -> An
             "outgoing": await store.all("outgoing_of", limit=MOST_A_PAGE, **of),
             "quarantine": await store.all("quarantine_of", order_nos=numbers, limit=MOST_A_PAGE),
             "more": len(listed) > ROUNDS_A_PAGE,
+            "archived": [row["month"] for row in await store.all("archived_months")],
         },
     )
 
@@ -102,6 +106,8 @@ async def lookalikes(store: Store, day: date, after: int) -> Answer:
     and who checks in like clockwork. It decides nothing. ``after``: where to go on; None at the end."""
     if await store.one("get_round", day=day) is None:
         return Answer("round_not_found")
+    if await has_left(store, day):
+        return Answer("archived")
     members = await store.all("members_after", day=day, after=after, limit=MEMBERS_AT_ONCE)
     uids = [row["uid"] for row in members]
     mornings = await store.all("mornings_until", day=day, limit=MORNINGS)

@@ -248,6 +248,9 @@ async def _owe_nobody(service: Service, connection: Connection, row: dict[str, A
     named = order_no.place_of(number)
     if named is not None and await rows(connection, "get_round", day=named.day):
         day = named.day
+    if await rows(connection, "archive_of", day=day):  # nobody can say here whether it was paid back long ago
+        raise CannotRelease("archived")
+    if named is not None and day == named.day:
         orders = await rows(connection, "find_order", day=day, uid=named.uid)
         uid = named.uid if orders and orders[0]["order_no"] == number else NOBODY
     paid_at_ms = _paid_at_ms(service, row, payment)

@@ -11,6 +11,7 @@ from clock.audit.mend import mend
 from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from clock.books import outbox
+from clock.books.months import has_left
 from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
@@ -35,7 +36,8 @@ async def figures(service: Service, day: date) -> Answer:
     row = await service.store.one("get_round", day=day)
     if row is None:
         return Answer("round_not_found")
-    refunds = await service.store.one("sum_refunds", day=day) or {}
+    archived = await has_left(service.store, day)
+    refunds = (None if archived else await service.store.one("sum_refunds", day=day)) or {}
     compared = await service.store.one("last_reconciliation", day=day)
     round_ = recorded(row)
     at, rules = round_.at, round_.rules
@@ -65,8 +67,9 @@ async def figures(service: Service, day: date) -> Answer:
             "packets_published_fen": live.published_fen,
             "packets_claimed": live.claimed,
             "packets_claimed_fen": live.claimed_fen,
-            "refunds": refunds["refunds"],
-            "refunds_fen": refunds["fen"],
+            "refunds": refunds.get("refunds"),
+            "refunds_fen": refunds.get("fen"),
+            "archived": archived,
             "unanswered_orders": row["unanswered_orders"],
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),

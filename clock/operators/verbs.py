@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from clock.books.months import archive_of, has_left
 from clock.domain.outcomes import Answer
 from clock.game.totals import read
 from clock.operators import events, quarantine, rounds
@@ -50,6 +51,8 @@ async def reconcile(service: Service, by: By, day: date | None, run: Run) -> Ans
     """Compare one round, or every live one without ``day``."""
     if day is not None and await find(service.store, day) is None:
         return Answer("round_not_found")
+    if day is not None and await has_left(service.store, day):
+        return Answer("archived")
     piece = Piece("reconcile", str(day or ""))
     act = Act("reconcile", str(day or "live"))
     return await perform(service, by, act, lambda number: run(service, by, piece, number))
@@ -57,6 +60,8 @@ async def reconcile(service: Service, by: By, day: date | None, run: Run) -> Ans
 
 async def rebuild(service: Service, by: By, day: date | None, run: Run) -> Answer:
     """Recreate the rounds that Redis has lost; with ``day``, make Redis and the books agree on one round."""
+    if day is not None and await archive_of(service.store, day):
+        return Answer("archived")
     piece = Piece("rebuild", str(day or ""))
     act = Act("rebuild", str(day or "lost"))
     return await perform(service, by, act, lambda number: run(service, by, piece, number))
@@ -77,6 +82,8 @@ async def again(service: Service, by: By, no: str, reason: str) -> Answer:
     failed = await find_failed(service.store, no)
     if failed is None:
         return Answer("not_failed")
+    if await archive_of(service.store, failed["day"]):  # it is being archived: its rows change no more
+        return Answer("archived")
 
     async def work(_: int) -> Answer:
         word, data = await send_again(service.store, service.channels, failed)
@@ -112,6 +119,8 @@ async def export(service: Service, by: By, day: date, what: What) -> tuple[Answe
         round_ = await find(service.store, day)
         if round_ is None:
             return Answer("round_not_found")
+        if await has_left(service.store, day):
+            return Answer("archived")
         file = csv(service.store, day, what, round_.rules.timezone)
         pieces.append(_with_first(await anext(file), file))
         return Answer("ok")

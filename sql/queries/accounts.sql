@@ -76,13 +76,19 @@ SELECT coalesce((SELECT balance_fen FROM accounts WHERE uid = %(uid)s), 0) + (
     FROM transfers t WHERE t.uid = %(uid)s AND t.day = ANY(%(uncarried)s::date[])
       AND EXISTS (SELECT FROM uncarried u WHERE u.day = t.day AND u.uid < t.uid)) AS fen
 
--- history_months: How many lines of history a user has in the rounds of each month (month_number), newest first.
+-- archived_lines: How many lines of history a user has in months that have left for files.
+SELECT coalesce(sum(u.lines[month_number(a.month)]), 0)::bigint AS lines
+FROM accounts u JOIN archives a ON a.left_at IS NOT NULL WHERE u.uid = %(uid)s
+
+-- history_months: How many lines of history a user has in the rounds of each month (month_number) that is in the database,
+-- newest first.
 SELECT month, sum(lines)::bigint AS lines FROM (
     SELECT month, lines[month] AS lines FROM accounts, generate_subscripts(lines, 1) AS month WHERE uid = %(uid)s
     UNION ALL
     SELECT month_number(t.day), lines_of(t.kind) FROM transfers t
     WHERE t.uid = %(uid)s AND t.day = ANY(%(uncarried)s::date[])
       AND EXISTS (SELECT FROM uncarried u WHERE u.day = t.day AND u.uid < t.uid)) AS of_months
+WHERE NOT EXISTS (SELECT FROM archives a WHERE a.left_at IS NOT NULL AND month_number(a.month) = of_months.month)
 GROUP BY month HAVING sum(lines) > 0 ORDER BY month DESC
 
 -- history: A user's money in the rounds of a month, newest first, as lines: each transfer has those of its kind, in their order.

@@ -10,11 +10,11 @@ from clock.config import Settings
 from clock.tokens import Caller, Tokens, Unauthenticated
 from tests.conftest import JWT_SECRET
 
-ALL = {"read", "money", "rules"}
+ALL = {"read", "money", "rules", "people"}
 
 SCOPES: dict[str, tuple[dict[str, Any], set[str] | None]] = {
     "none": ({}, ALL),
-    "all": ({"scope": "read money rules"}, ALL),
+    "all": ({"scope": "read money rules people"}, ALL),
     "one": ({"scope": "read"}, {"read"}),
     "others beside it": ({"scope": "openid money email"}, {"money"}),
     "nothing of ours": ({"scope": "openid"}, set()),

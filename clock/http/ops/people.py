@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import Limit, Page, day_of, reply, require_operator
+from clock.http.ordinary import Limit, Page, day_of, reply, require_operator, some_uid
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.operators import acts, people
@@ -39,8 +39,7 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         description="A user's profile and sums, and all about 30 rounds, the newest first.",
     )
     async def story(request: Request[Any, Any, Any], uid: FromPath[int], page: Page = 1) -> Response[Envelope]:
-        if not 0 < uid < 1 << 53:
-            raise Refused("bad_request", "uid must be 1 to 2^53-1")
+        some_uid(uid)
         caller = require_operator(request)
         return reply(request, "story", await people.story(service, uid, page, "money" in caller.scopes))
 

@@ -10,6 +10,7 @@ from clock.http.ops.export import export_routes
 from clock.http.ops.money import money_routes
 from clock.http.ops.people import people_routes
 from clock.http.ops.quarantine import quarantine_routes
+from clock.http.ops.records import record_routes
 from clock.http.ops.rounds import round_routes
 from clock.http.ops.rules import rules_routes
 from clock.http.ordinary import reply, require_operator, signed_in
@@ -27,5 +28,6 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    subjects = (round_routes, money_routes, quarantine_routes, people_routes, export_routes, event_routes, rules_routes)
+    of_rounds = (round_routes, money_routes, quarantine_routes, export_routes, rules_routes)
+    subjects = (*of_rounds, people_routes, record_routes, event_routes)
     return signed_in(service.tokens, live, *(route for routes in subjects for route in routes(service)))

@@ -101,8 +101,9 @@ class OperatorsRound(Struct):
     packets_published_fen: int
     packets_claimed: int
     packets_claimed_fen: int
-    refunds: int
-    refunds_fen: int
+    refunds: Annotated[int | None, Meta(description="null: archived")]
+    refunds_fen: Annotated[int | None, Meta(description="null: archived")]
+    archived: Annotated[bool, Meta(description="The rows of the round are in files alone")]
     unanswered_orders: Annotated[int | None, Meta(description="Unpaid orders about which the channel gave no answer")]
     outbox_depth: Annotated[int, Meta(description="Entries that are not in Postgres yet")]
     seed_hash: str

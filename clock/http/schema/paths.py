@@ -150,7 +150,7 @@ PLAYERS = {
         "place",
         "players",
         "Which packet of a round's list is the user's",
-        (Says(("ok",), players.Place), Says(("not_found", "not_settled"))),
+        (Says(("ok",), players.Place), Says(("not_found", "not_settled", "archived"))),
     ),
 }
 
@@ -172,7 +172,7 @@ PUBLIC = {
         "packets",
         "public",
         "A settled round's packets",
-        (Says(("ok",), players.Packets), Says(("not_found", "not_settled"))),
+        (Says(("ok",), players.Packets), Says(("not_found", "not_settled", "archived"))),
     ),
 }
 
@@ -234,7 +234,7 @@ OPERATORS = {
         "export",
         "operators",
         "A round's books as CSV",
-        (_UNKNOWN_ROUND,),
+        (Says(("round_not_found", "archived")),),
         "In UTF-8 with a byte order mark. A file that breaks off is not whole.",
         bare={200: "text/csv"},
     ),
@@ -242,7 +242,11 @@ OPERATORS = {
         "reconcile",
         "operators",
         "Compare Redis, books, ledger, manifest and bill now",
-        (Says(("books_agree", "books_differ"), operators.Reports), _UNKNOWN_ROUND, _WORKING),
+        (
+            Says(("books_agree", "books_differ"), operators.Reports),
+            Says(("round_not_found", "archived")),
+            _WORKING,
+        ),
         _ASKED,
     ),
     ("GET", "/ops/work"): Path(
@@ -252,7 +256,7 @@ OPERATORS = {
         (Says(("ok",), operators.LongWorks),),
     ),
     ("GET", "/ops/outgoing"): Path(
-        "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage),)
+        "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage), Says(("archived",)))
     ),
     ("POST", "/ops/outgoing/{no}/again"): Path(
         "again",
@@ -261,7 +265,7 @@ OPERATORS = {
         (
             Says(("sent_again",), persons.SentAgain),
             Says(("not_final",), persons.NotFinal),
-            Says(("balance_short", "not_failed")),
+            Says(("balance_short", "not_failed", "archived")),
             _SECOND,
         ),
         "A refund under its number, a payout under a new one, out of the user's balance.",
@@ -308,7 +312,22 @@ OPERATORS = {
         "lookalikes",
         "operators",
         "Members of a round who look alike",
-        (Says(("ok",), persons.Lookalikes), _UNKNOWN_ROUND),
+        (Says(("ok",), persons.Lookalikes), Says(("round_not_found", "archived"))),
+    ),
+    ("POST", "/ops/people/{uid}/forget"): Path(
+        "forget",
+        "operators",
+        "Empty what names a user wherever no money needs it",
+        (Says(("forgotten", "forgotten_in_part"), persons.Forgotten), Says(("person_not_found",))),
+        "The right `people`. The same again completes it when the user's rounds have ended.",
+    ),
+    ("GET", "/ops/people/{uid}/export"): Path(
+        "export_user",
+        "operators",
+        "Everything that is kept about a user, as one JSON document",
+        (Says(("person_not_found",)),),
+        "The right `people`. A document that breaks off is not whole.",
+        bare={200: "application/json"},
     ),
     ("GET", "/ops/actions"): Path("actions", "operators", "What operators did", (Says(("ok",), persons.Acts),)),
     ("GET", "/ops/unanswered/{day}"): Path(

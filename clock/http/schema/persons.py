@@ -20,6 +20,7 @@ class Person(Struct):
 
 class Persons(Struct):
     items: Annotated[list[Person], Meta(description="At most 20")]
+    archived: Annotated[str | None, Meta(description="The archived month (YYYY-MM) of an order with that number")]
 
 
 class PersonsRound(Struct):
@@ -90,6 +91,7 @@ class Story(Struct):
     outgoing: list[PersonsOutgoing]
     quarantine: list[PersonsCallback]
     more: Annotated[bool, Meta(description="There are older rounds: ask for the next page")]
+    archived: Annotated[list[str], Meta(description="Months (YYYY-MM) whose rows are in files alone")]
 
 
 class Shared(Struct):
@@ -165,3 +167,32 @@ class NotFinal(Struct):
 
 class Acknowledged(Struct):
     no: str
+
+
+class Kept(Struct):
+    """What of a user is kept, and why."""
+
+    place: Literal["books", "orders", "quarantine", "redis", "acts"]
+    why: Annotated[
+        Literal[
+            "accounting",
+            "accountability",
+            "archiving",
+            "decision_open",
+            "money_open",
+            "round_in_memory",
+            "round_open",
+        ],
+        Meta(description="A word of docs/retention.md"),
+    ]
+    count: int
+    day: Annotated[str | None, Meta(description="The round, YYYY-MM-DD")]
+    until: Annotated[str | None, Meta(description="A date, or what has to happen first; null: as long as the books")]
+
+
+class Forgotten(Struct):
+    """What was emptied, by place, and what is kept."""
+
+    uid: int
+    replaced: dict[str, int]
+    kept: list[Kept]

@@ -215,6 +215,7 @@ class HistoryItem(Struct):
 class History(Struct):
     total: Annotated[int, Meta(description="Movements on all pages")]
     items: Annotated[list[HistoryItem], Meta(description="Newest first")]
+    archived: Annotated[int, Meta(description="Movements of archived rounds; `total` is without them")]
 
 
 class MyMorning(Struct):
@@ -331,6 +332,7 @@ class PublicRound(Struct):
     extensions: list[Extension]
     seed_hash: Annotated[str, Meta(description="SHA-256 of the seed, in hexadecimal: public from the beginning")]
     seed: Annotated[str | None, Meta(description="In hexadecimal; null until the round has ended")]
+    archived: Annotated[bool, Meta(description="Its packets are not listed any more; they follow from the seed")]
 
 
 class Packets(Struct):

@@ -93,7 +93,7 @@ async def test_a_member_that_takes_the_owners_role_may_run_and_migrate(settings:
     await roles.admin("GRANT owner TO app", "ALTER ROLE app SET role TO owner")
     await works(settings)
     async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
-        cursor = await connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'orders_20310101'")
+        cursor = await connection.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'orders_203101'")
         assert await cursor.fetchone() == ("owner",)
     assert await migrate(settings.database_url) == []
     await owner(roles, "ALTER TABLE orders ADD COLUMN later int")
