@@ -21,6 +21,7 @@ QUESTIONS = (
     "overload",
     "drain",
     "settle",
+    "day",
     "growth",
     "memory",
     "page",

@@ -193,7 +193,7 @@ class Scene:
     async def settled(self, day: date, packets: int, fen: int = 25) -> None:
         """Close the round, publish equal packets, open claiming; the books know nothing of it."""
         now_ms = self.at(day).settle_ms + 1
-        await self.call("close", day, now_ms, "settle", 5_000)
+        await self.call("close", day, now_ms, now_ms, SKEW_MS, "settle", 5_000)
         for first in range(0, packets, 500):
             await self.call("publish", day, now_ms, first, f"{fen} " * min(500, packets - first))
         assert (await self.call("settle", day, now_ms, "open", packets, packets * fen))[1] == b"settled"

@@ -101,7 +101,7 @@ async def _books(scene: Scene, winners: int) -> None:
 
 
 async def _settled(scene: Scene) -> Took:
-    command = [sys.executable, "-m", "bench.settler", scene.yesterday.isoformat()]
+    command = [sys.executable, "-m", "bench.settler", scene.yesterday.isoformat(), "settle"]
     process = await asyncio.create_subprocess_exec(
         *command, env=environment(scene.settings), stdout=asyncio.subprocess.PIPE
     )

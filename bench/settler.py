@@ -1,9 +1,11 @@
-"""``python -m bench.settler DAY``: settle a round in a process of its own, as the worker does; print the times."""
+"""``python -m bench.settler DAY [settle|finish|void]``: end a round in a process of its own, as the worker does; print
+the times."""
 
 import asyncio
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,7 +19,8 @@ from clock.service import Service
 
 
 class Took(msgspec.Struct, kw_only=True):
-    """Seconds from the beginning until each state was reached, and the process' largest size, in MiB."""
+    """Seconds from the beginning until each state was reached and all was ``done``, and the process' largest size, in
+    MiB."""
 
     states: dict[str, float]
     before_mib: float
@@ -30,7 +33,7 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-async def settle(day: str) -> Took:
+async def end(day: str, verb: str) -> Took:
     states: dict[str, float] = {}
 
     def note(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
@@ -41,13 +44,19 @@ async def settle(day: str) -> Took:
     structlog.configure(processors=[note])
     service = Service(load(os.environ), answer_seconds=None)
     await service.start()
+    verbs: dict[str, Callable[[date], Awaitable[object]]] = {
+        "settle": service.settling.settle,
+        "finish": service.finishing.finish,
+        "void": lambda day: service.voiding.void(day, "a benchmark"),
+    }
     before, began = peak_mib(), monotonic()
     try:
-        assert await service.settling.settle(parse_day(day)) == "settled"
+        assert await verbs[verb](parse_day(day)) in ("settled", True, "ok")
+        states["done"] = monotonic() - began
     finally:
         await service.stop()
     return Took(states=states, before_mib=before, most_mib=peak_mib())
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(settle(sys.argv[1]))))
+    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(end(*sys.argv[1:]))))

@@ -13,8 +13,8 @@ from typing import Any, LiteralString, assert_never
 from psycopg import sql
 
 from clock.books import ledger, owed, telling
-from clock.books.payments import ACCEPTED_OUTCOMES, one_stake_each, refund_row
-from clock.books.store import Connection, rows, run_many, unless_there
+from clock.books.payments import ACCEPTED_OUTCOMES, FIRST_QUESTION_MS, one_stake_each, open_orders, refund_row
+from clock.books.store import Connection, chained, rows, run_many, unless_there
 from clock.domain.rounds import STEPS, day_of_number
 from clock.game import events
 from clock.game.keys import Day
@@ -208,14 +208,14 @@ async def _insert_all(
                     raise _Known
                 given = {**dict(zip(COLUMNS[table], values, strict=True)), "day": day}
                 if table == "orders":
-                    await rows(connection, "renew_orders", **given)
+                    await rows(connection, "renew_orders", **given, first_ms=FIRST_QUESTION_MS)
                 elif table == "check_ins":
                     await rows(connection, "renew_ranks", **given)
 
 
 def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
-    """Insert new rows, their transfers, the payouts and refunds that they owe, and what hosts are ``told`` of them; how
-    many rows. Takes :func:`arrays`: a temporary table would belong to a session.
+    """Insert new rows, what follows from them (:func:`consequences`) and what hosts are ``told`` of them; how many
+    rows. Takes :func:`arrays`: a temporary table would belong to a session.
 
     One statement: the transfers follow from the rows that the insert returns, so each is written once, without a
     look-up for conflicts (docs/decisions/0025). tests/unit/statements.sql shows the result for each table.
@@ -231,14 +231,19 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
         columns,
         sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day)),
     )
-    follow = ledger.postings(table, added, day) + owed.owed(table, added, day)
+    follow = consequences(table, day)
     if told:
         follow += telling.told(table, added, day)
     if table in STEP_OF:
         follow.append(_counted(added, day, shard, STEP_OF[table]))
-    parts = [sql.SQL("added AS ({} RETURNING *)").format(unless_there(insert))]
-    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
-    return sql.SQL("WITH {} SELECT count(*) AS added FROM added").format(sql.SQL(", ").join(parts))
+    return chained(unless_there(insert), follow)
+
+
+def consequences(table: str, day: date) -> list[sql.Composed]:
+    """What follows from the rows of a table that a statement has ``added``: transfers, what is queued to be sent, which
+    orders are unpaid."""
+    added = sql.Identifier("added")
+    return ledger.postings(table, added, day) + owed.owed(table, added, day) + open_orders(table, added, day)
 
 
 def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:

@@ -51,8 +51,10 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def tables() -> list[str]:
-    """The tables that the migrations make."""
-    return [name for one in migrations() for name in re.findall(r"^CREATE TABLE (\w+)", one.text, re.MULTILINE)]
+    """The tables that the migrations make, and do not drop later."""
+    text = "\n".join(one.text for one in migrations())
+    dropped = re.findall(r"^DROP TABLE (\w+)", text, re.MULTILINE)
+    return [name for name in re.findall(r"^CREATE TABLE (\w+)", text, re.MULTILINE) if name not in dropped]
 
 
 def missing(recorded: Mapping[str, str]) -> list[Migration]:

@@ -9,8 +9,6 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from clock.books.store import Connection, unless_there
-
 
 def refund_no(order_no: str, transaction_id: str) -> str:
     """The fixed number of a payment's refund; the SQL function of that name computes the same."""
@@ -38,9 +36,3 @@ def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
     if table not in OWED:
         return []
     return [sql.SQL(OWED[table]).format(prefix=sql.Literal(payout_prefix(day)), source=source, day=sql.Literal(day))]
-
-
-async def owe(connection: Connection, table: str, day: date) -> None:
-    """Queue what the rows of a table owe. Idempotent."""
-    for debt in owed(table, sql.Identifier(table), day):
-        await connection.execute(unless_there(debt))

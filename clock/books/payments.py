@@ -1,19 +1,41 @@
-"""Rows of payments: which make a member, which are owed back, and that nobody pays two stakes for one round.
+"""Rows of payments: which make a member, which are owed back, which orders are unpaid, and that nobody pays two stakes
+for one round.
 
 Scripts see to that as long as Redis remembers. One that fell behind (a replica that lagged is promoted) may have
 forgotten a member, and takes a second payment.
 """
 
 from datetime import date
-from typing import Any
+from typing import Any, LiteralString
+
+from psycopg import sql
 
 from clock.books import owed
 from clock.books.store import Connection, rows
 
 ACCEPTED_OUTCOMES = ("paid", "paid_late")
 
+FIRST_QUESTION_MS = 120_000
+"""The channel is asked about an order that has been unpaid for so long."""
+
+OPEN_ORDERS: dict[str, LiteralString] = {
+    "orders": "INSERT INTO unpaid (day, uid, order_no, next_at_ms)"
+    " SELECT day, uid, order_no, at_ms + {first_ms} FROM {source} WHERE day = {day} ON CONFLICT DO NOTHING",
+    "payments": "DELETE FROM unpaid AS u USING {source} AS paid"
+    " WHERE u.day = {day} AND u.uid = paid.uid AND u.order_no = paid.order_no",
+}
+"""The rows of the books that open an order, or end one: any payment does, also one that is owed back."""
+
 PaymentRow = tuple[Any, ...]
 """day, order_no, transaction_id, uid, amount_fen, paid_at_ms, at_ms, outcome, channel, raw"""
+
+
+def open_orders(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
+    """The statements that keep the table of unpaid orders, for the rows of ``source``."""
+    if table not in OPEN_ORDERS:
+        return []
+    first_ms = sql.Literal(FIRST_QUESTION_MS)
+    return [sql.SQL(OPEN_ORDERS[table]).format(source=source, day=sql.Literal(day), first_ms=first_ms)]
 
 
 def refund_row(payment: PaymentRow) -> tuple[Any, ...]:

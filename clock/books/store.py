@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -198,6 +198,12 @@ class Store:
         async with self.transaction() as connection:
             return await rows(connection, query, **parameters)
 
+    async def page(self, query: str, **parameters: object) -> list[DictRow]:
+        """Rows of a named query that finds them :func:`by_key`, in a transaction of its own."""
+        async with self.transaction() as connection:
+            await by_key(connection)
+            return await rows(connection, query, **parameters)
+
     async def stream(self, query: str, **parameters: object) -> AsyncIterator[DictRow]:
         """Rows of a named query, a page at a time: for what may be a million rows. Every row is read, so the plan is
         for all of them: by itself Postgres chooses the one that has a tenth of them soonest."""
@@ -216,6 +222,13 @@ class Store:
         return found[0] if found else None
 
 
+async def by_key(connection: Connection) -> None:
+    """Statements of this transaction go from row to row by an index. Where Postgres takes a day for a few rows, it
+    would rather read and sort all of them for each page."""
+    ways = ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
+    await connection.execute("; ".join(f"SET LOCAL enable_{way} = off" for way in ways).encode())
+
+
 async def rows(connection: Connection, query: str, **parameters: object) -> list[DictRow]:
     """Run a named query; its rows, or none for a statement that returns nothing."""
     cursor = await connection.execute(queries()[query], parameters)
@@ -230,6 +243,21 @@ async def run_many(connection: Connection, query: str, parameters: list[dict[str
 async def one(connection: Connection, query: str, **parameters: object) -> DictRow:
     found = await rows(connection, query, **parameters)
     return found[0]
+
+
+def chained(insert: sql.Composable, follow: Sequence[sql.Composable]) -> sql.Composed:
+    """An insert, and what follows from the rows that it has added (``added``), as one statement; how many rows."""
+    parts = [sql.SQL("added AS ({} RETURNING *)").format(insert)]
+    parts += [sql.SQL("{} AS ({})").format(sql.Identifier(f"follows_{n}"), one) for n, one in enumerate(follow)]
+    return sql.SQL("WITH {} SELECT count(*) AS added FROM added").format(sql.SQL(", ").join(parts))
+
+
+async def run_chained(
+    connection: Connection, query: str, follow: Sequence[sql.Composable], **parameters: object
+) -> int:
+    """Run a named insert together with what follows from its rows (:func:`chained`); how many rows were added."""
+    cursor = await connection.execute(chained(sql.SQL(queries()[query]), follow), parameters)
+    return int((await cursor.fetchall())[0]["added"])
 
 
 def unless_there(insert: sql.Composable) -> sql.Composed:

@@ -2,7 +2,7 @@
 closed, refunds owed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from typing import Any
@@ -11,9 +11,10 @@ import structlog
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from clock import logs
-from clock.books import ledger, outbox, owed
+from clock.books import outbox
 from clock.books.leases import held
-from clock.books.store import SETTLEMENT_LOCK, Connection, Store, rows, unhurried
+from clock.books.partitions import measure
+from clock.books.store import SETTLEMENT_LOCK, Store, rows, unhurried
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
@@ -31,6 +32,12 @@ log = structlog.get_logger()
 CLOSE, EXTEND = load("close"), load("extend")
 
 DRAIN_SECONDS = 20.0
+
+AT_ONCE = 16
+"""Calls in flight: the server syncs its file once for several. With ``CLOCK_DURABILITY=replica`` one at a time."""
+
+MEASURED_FROM = 2_000
+"""Members of a round for which Postgres has to know how many there are; below, any plan will do."""
 
 
 class BooksDiffer(Exception):
@@ -79,6 +86,7 @@ class Ending:
         self.time = time
         self.clocks = clocks
         self.opener = opener
+        self._at_once = 1 if getattr(redis, "replicated", False) else AT_ONCE
         self._turn = asyncio.Lock()
         """Waiting for Postgres' lock occupies a connection, so only one task of this process waits."""
 
@@ -104,6 +112,11 @@ class Ending:
     async def word(self, script: Any, day: date, shard: int, *args: Value) -> str:
         """Call a script on a shard; return the word of its reply."""
         return str((await self.reply(script, day, shard, *args))[1].decode())
+
+    async def each(self, calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
+        """Make calls whose order does not matter, some of them at once. Raises what the first one raises that fails."""
+        for start in range(0, len(calls), self._at_once):
+            await asyncio.gather(*(one() for one in calls[start : start + self._at_once]))
 
     async def drain(self, round_: Recorded) -> None:
         """Wait until the round's outbox is empty. Raises :class:`Unavailable` after a timeout."""
@@ -142,6 +155,8 @@ class Ending:
                 raise Unavailable(f"shard {shard} of {day} does not close: {word}")
         await self.drain(round_)
         said = await self.store.all("closed_shards", day=day)
+        if sum(row["members"] for row in said) >= MEASURED_FROM:
+            await measure(self.store, day)
         books = (await self.store.all("count_books", day=day))[0]
         for name in ("members", "winners", "late", "pool_fen"):
             total = sum(row[name] for row in said)
@@ -154,9 +169,3 @@ class Ending:
 
     async def _close(self, day: date, shard: int, why: str) -> str:
         return await self.word(CLOSE, day, shard, self.time.expected_ms(), self.time.skew_ms, why, WAIT_CAP_MS)
-
-
-async def owe_refunds(connection: Connection, day: date) -> None:
-    """Post the round's refunds and queue them. Idempotent."""
-    await ledger.post(connection, "refunds", day)
-    await owed.owe(connection, "refunds", day)

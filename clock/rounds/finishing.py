@@ -4,21 +4,26 @@ settled ──▶ finished, void ──▶ void with ``finished_at``
 """
 
 from datetime import UTC, date, datetime
+from functools import partial
 
 import structlog
 
-from clock.books.store import rows
+from clock.domain import progress
 from clock.game import keys
 from clock.game.scripts import load, of_users
-from clock.rounds.ending import BooksDiffer, Ending, owe_refunds
+from clock.rounds.ending import BooksDiffer, Ending
 from clock.rounds.recorded import Recorded
+from clock.rounds.refunding import refund
 from clock.rounds.standings import Standings
 
 log = structlog.get_logger()
 
 CLAIM, FINISH = load("claim"), load("finish")
 
-CREDIT_CHUNK = 250
+CREDIT_CHUNK = 100
+"""Winners in one call: more would hold Redis for longer than five milliseconds on a slow core."""
+PAGE = 10_000
+"""Winners, or unpaid orders, that are looked through at once."""
 
 
 class Finishing:
@@ -43,6 +48,7 @@ class Finishing:
         """Restore the expiry of a finished round's keys, once late entries of its outbox are drained. The keys expire
         at the original time, because :func:`clock.service.live_rounds` does not include the round after that."""
         over_ms = int((datetime.now(UTC) - finished_at).total_seconds() * 1000)
+        await self._forget_unpaid(day)
         for shard in range(shards):
             await self._ending.word(FINISH, day, shard, max(1, keys.KEEP_MS - over_ms))
 
@@ -53,7 +59,8 @@ class Finishing:
             await self._credit_unclaimed(round_)
             await self._standings.credit(day)
         else:
-            await self._give_back(day)
+            # what was paid into it after its voiding, because Redis had forgotten it
+            await refund(self._store, day, "void", "void", self._ending.time.now_ms(), everybody=True)
         left_fen = (await self._store.all("pool_balance", day=day))[0]["fen"]
         if left_fen:
             raise BooksDiffer(f"the pool of {day} still holds {left_fen} fen")
@@ -63,36 +70,46 @@ class Finishing:
                 return False
             if word != "finished":
                 raise BooksDiffer(f"shard {shard} of {day} does not finish: {word}")
+        await self._forget_unpaid(day)
         await self._store.all("mark_finished", day=day)
         log.info("round_finished", day=str(day))
         return True
 
-    async def _give_back(self, day: date) -> None:
-        """What was paid into a void round after its voiding, because Redis had forgotten it."""
-        async with self._store.transaction() as connection:
-            await rows(connection, "refund_members", day=day, reason="void", at_ms=self._ending.time.now_ms())
-            await owe_refunds(connection, day)
+    async def _forget_unpaid(self, day: date) -> None:
+        """The channel is not asked about the orders of a round that has ended."""
+        after = 0
+        while last := (await self._store.page("unpaid_last", day=day, after=after, limit=PAGE))[0]["last"]:
+            await self._store.page("forget_unpaid", day=day, after=after, last=last)
+            after = last
 
     async def _credit_unclaimed(self, round_: Recorded) -> None:
-        """Claim for every winner without a claim, until the books have all claims."""
-        day, last = round_.day, None
-        while found := await self._store.all("unclaimed", day=day, limit=CREDIT_CHUNK * round_.rules.shards):
-            if found == last:
-                raise BooksDiffer(
-                    f"the books of {day} miss claims of {len(found)} winners, {found[0]['uid']} among them"
-                )
-            await self._credit(day, round_.rules.shards, [row["uid"] for row in found])
-            await self._ending.drain(round_)
-            last = found
+        """Claim for every winner without a claim, page by page; then the books have a claim of every winner."""
+        day, after, credited = round_.day, 0, 0
+        while (page := (await self._store.page("unclaimed", day=day, after=after, limit=PAGE))[0])["last"]:
+            if page["uids"]:
+                await self._credit(day, round_.rules.shards, page["uids"])
+                await self._ending.drain(round_)
+            after, credited = page["last"], credited + len(page["uids"])
+            progress.at("credits", credited)
+        missing = (await self._store.all("missing_claims", day=day))[0]
+        if missing["winners"]:
+            raise BooksDiffer(
+                f"the books of {day} miss claims of {missing['winners']} winners, {missing['uid']} among them"
+            )
 
     async def _credit(self, day: date, shards: int, uids: list[int]) -> None:
         by_shard: dict[int, list[int]] = {}
         for uid in uids:
             by_shard.setdefault(keys.shard_of(uid, shards), []).append(uid)
-        for shard, own in by_shard.items():
-            for start in range(0, len(own), CREDIT_CHUNK):
-                waited_ms = 0
-                users = [(uid, waited_ms) for uid in own[start : start + CREDIT_CHUNK]]
-                time = self._ending.time
-                fixed = (time.expected_ms(), time.skew_ms, "system")
-                await self._ending.reply(CLAIM, day, shard, *fixed, *of_users(CLAIM, users))
+        await self._ending.each(
+            [
+                partial(self._claim, day, shard, own[start : start + CREDIT_CHUNK])
+                for shard, own in by_shard.items()
+                for start in range(0, len(own), CREDIT_CHUNK)
+            ]
+        )
+
+    async def _claim(self, day: date, shard: int, uids: list[int]) -> None:
+        waited_ms, time = 0, self._ending.time
+        fixed = (time.expected_ms(), time.skew_ms, "system")
+        await self._ending.reply(CLAIM, day, shard, *fixed, *of_users(CLAIM, [(uid, waited_ms) for uid in uids]))

@@ -3,8 +3,8 @@
     open ──▶ closed ──▶ split ──▶ published ──▶ settled
 
 *closed*: every shard's members and winners are final and in the books, and the books agree with the shards' totals.
-*split*: the channel was queried about unpaid orders; the manifest and the refunds are written.
-*published*: every packet is in Redis. *settled*: claiming is open.
+*split*: the channel was queried about unpaid orders; the manifest and the figures are written.
+*published*: what the split gives back is refunded, and every packet is in Redis. *settled*: claiming is open.
 
 Until its packets are published, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished
 when claiming has closed (:mod:`clock.rounds.finishing`).
@@ -28,8 +28,9 @@ from clock.domain.webhooks import RoundClosed, Told
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
-from clock.rounds.ending import BooksDiffer, Ending, NotDue, owe_refunds
-from clock.rounds.recorded import Recorded
+from clock.rounds.ending import BooksDiffer, Ending, NotDue
+from clock.rounds.recorded import Recorded, recorded
+from clock.rounds.refunding import Reason, refund
 from clock.rounds.standings import Standings
 
 log = structlog.get_logger()
@@ -93,12 +94,11 @@ class Settling:
         return "closed"
 
     async def _split(self, round_: Recorded) -> str:
-        """One transaction: the sum carried in, the figures, the manifest, the refunds, the bonus. Where nobody wins,
-        the bonus goes back: only players' money is carried."""
+        """One transaction: the sum carried in, the figures, the manifest, the bonus. Where nobody wins, the bonus goes
+        back: only players' money is carried."""
         day, rules = round_.day, round_.rules
         if round_.swept_at is None:
-            unanswered = await self._questions.ask_all(day, self._time.now_ms())
-            await self._store.all("mark_swept", day=day, unanswered=unanswered)
+            await self._questions.ask_all(day, self._time.now_ms())
         async with self._store.transaction() as connection:
             books = await one(connection, "count_books", day=day)
             carried_in = int((await one(connection, "take_carried", day=day))["fen"])
@@ -111,15 +111,6 @@ class Settling:
             figures["smallest_fen"] = min(result.packets_fen, default=None)
             figures["largest_fen"] = max(result.packets_fen, default=None)
             await self._write_manifest(connection, day, iter(result.packets_fen))
-            await rows(
-                connection,
-                "refund_sleepers",
-                day=day,
-                everybody=winners == 0 and rules.nobody == "refund",
-                reason="nobody" if winners == 0 else "late_member",
-                at_ms=self._time.now_ms(),
-            )
-            await owe_refunds(connection, day)
             if not await rows(connection, "save_split", day=day, **figures):
                 raise Unavailable(f"round {day} was split by another process")
             await ledger.post_settlement(connection, day)
@@ -136,10 +127,30 @@ class Settling:
                     await copy.write(chunk)
 
     async def _publish(self, round_: Recorded) -> str:
+        await self._refund(round_.day)
         for shard in round_.shards:
             await self._publish_shard(round_.day, shard)
         await self._step(round_, "split", "published")
         return "published"
+
+    async def _refund(self, day: date) -> None:
+        """What the split says is given back, as many transactions as it takes: whoever voids the round in between gives
+        everything back, these stakes once. Raises :class:`BooksDiffer`, before a packet is out, where the books do not
+        say any more what they said when they were split: who is refunded cannot win as well."""
+        async with self._store.transaction() as connection:
+            row = await one(connection, "get_round", day=day)
+        round_ = recorded(row)
+        if not row["refunded_fen"]:
+            return
+        everybody = round_.winners == 0 and round_.rules.nobody == "refund"
+        reason: Reason = "late_member" if round_.winners else "nobody"
+        await refund(self._store, day, "split", reason, self._time.now_ms(), everybody=everybody)
+        refunded = (await self._store.all("refunds_of_settlement", day=day))[0]
+        if refunded != {"fen": row["refunded_fen"], "winners": 0}:
+            raise BooksDiffer(
+                f"{refunded['fen']} fen of {day} are refunded, {refunded['winners']} winners' among them;"
+                f" the split says {row['refunded_fen']}"
+            )
 
     async def _publish_shard(self, day: date, shard: int) -> None:
         """Resume where an earlier attempt ended, a page of the manifest at a time; the next is read meanwhile."""
@@ -153,7 +164,7 @@ class Settling:
         return int(await self._redis.hget(keys.name(day, shard, "totals"), "published") or 0)
 
     async def _page(self, day: date, shard: int, first: int) -> list[dict[str, Any]]:
-        return await self._store.all("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
+        return await self._store.page("manifest_page", day=day, shard=shard, first=first, limit=PAGE, chunk=CHUNK)
 
     async def _push(self, day: date, shard: int, chunks: list[dict[str, Any]]) -> None:
         """Publish a page. Raises :class:`BooksDiffer` if the shard does not accept a chunk as the next one."""

@@ -9,11 +9,12 @@ each claim.
 """
 
 from datetime import date
+from functools import partial
 
 import structlog
 
 from clock.books import outbox
-from clock.books.store import one, rows
+from clock.books.store import by_key, one, rows
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
@@ -65,10 +66,11 @@ class Standings:
             return False
         previous = (await self._store.all("round_before", day=day))[0]["day"]
         after, done = round_.tallied_uid, 0
-        while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
+        while page := await self._store.page("tally_page", day=day, after=after, limit=PAGE):
             uids = [row["uid"] for row in page]
             await self._alert(day, uids)
             async with self._store.transaction() as connection:
+                await by_key(connection)
                 await rows(connection, "tally", day=day, after=after, last=uids[-1], previous=previous)
                 await rows(connection, "save_tally", day=day, last=uids[-1])
             after = uids[-1]
@@ -91,22 +93,25 @@ class Standings:
     async def alert(self, day: date) -> None:
         """Every member of a round has a result to see. Repeatable."""
         after = 0
-        while page := await self._store.all("tally_page", day=day, after=after, limit=PAGE):
+        while page := await self._store.page("tally_page", day=day, after=after, limit=PAGE):
             uids = [row["uid"] for row in page]
             await self._alert(day, uids)
             after = uids[-1]
 
     async def _alert(self, day: date, uids: list[int]) -> None:
         """First Redis, then the books, so that repeating a page flags no user twice."""
+        chunks = [uids[start : start + CHUNK] for start in range(0, len(uids), CHUNK)]
+        await self._ending.each([partial(self._flag, day, chunk) for chunk in chunks])
+
+    async def _flag(self, day: date, uids: list[int]) -> None:
         names = keys.names(keys.USERS, 0, ALERT.nouns)
-        for start in range(0, len(uids), CHUNK):
-            args: list[Value] = [self._time.setting, day_number(day), *uids[start : start + CHUNK]]
+        args: list[Value] = [self._time.setting, day_number(day), *uids]
+        _, word = await call(self._redis, ALERT, names, args)
+        if word == b"no_flags":
+            await self._ending.opener.open_flags()
             _, word = await call(self._redis, ALERT, names, args)
-            if word == b"no_flags":
-                await self._ending.opener.open_flags()
-                _, word = await call(self._redis, ALERT, names, args)
-            if word != b"alerted":
-                raise Unavailable("the flags of users do not open")
+        if word != b"alerted":
+            raise Unavailable("the flags of users do not open")
 
     async def _all_given(self, day: date) -> bool:
         """Whether every packet of a settled round has been claimed, according to the books."""
@@ -126,9 +131,10 @@ class Standings:
         if round_.credited_at is not None:
             return
         after, done = round_.credited_uid, 0
-        while page := await self._store.all("credit_page", day=day, after=after, limit=PAGE):
+        while page := await self._store.page("credit_page", day=day, after=after, limit=PAGE):
             last = page[-1]["uid"]
             async with self._store.transaction() as connection:
+                await by_key(connection)
                 await rows(connection, "credit", day=day, after=after, last=last)
                 await rows(connection, "save_credit", day=day, last=last)
             after = last

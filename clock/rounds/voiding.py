@@ -12,11 +12,15 @@ from clock.books.store import rows
 from clock.books.telling import tell
 from clock.domain.webhooks import RoundVoid
 from clock.game import keys
-from clock.rounds.ending import Ending, owe_refunds
+from clock.rounds.ending import Ending
 from clock.rounds.recorded import Recorded
+from clock.rounds.refunding import refund
 from clock.rounds.standings import Standings
 
 log = structlog.get_logger()
+
+PAGE = 20_000
+"""Packets that are deleted in one transaction."""
 
 
 class Voiding:
@@ -51,14 +55,21 @@ class Voiding:
         day = round_.day
         figures = await self._ending.close_shards(round_, "void")
         await self._standings.alert(day)
+        await self._drop_manifest(round_)
+        now_ms = self._ending.time.now_ms()
+        await refund(self._store, day, "voiding", "void", now_ms, everybody=True)
         async with self._store.transaction() as connection:
-            await rows(connection, "drop_manifest", day=day)
             await rows(connection, "give_carried_back", day=day)
-            now_ms = self._ending.time.now_ms()
-            await rows(connection, "refund_members", day=day, reason="void", at_ms=now_ms)
-            await owe_refunds(connection, day)
             for row in await rows(connection, "mark_void", day=day, **figures):
                 fact = RoundVoid(round=day.isoformat(), reason=row["void_reason"], **figures)
                 await tell(self._store, connection, day, fact, now_ms)
             await ledger.post_settlement(connection, day)
         log.info("round_voided", day=str(day))
+
+    async def _drop_manifest(self, round_: Recorded) -> None:
+        day = round_.day
+        for shard in round_.shards:
+            page = {"day": day, "shard": shard, "after": -1}
+            while (last := (await self._store.page("packets_last", **page, limit=PAGE))[0]["last"]) is not None:
+                await self._store.page("drop_packets", **page, last=last)
+                page["after"] = last

@@ -21,19 +21,40 @@ SELECT uid, rank FROM check_ins WHERE day = %(day)s ORDER BY rank, at_ms, uid
 UPDATE check_ins c SET rank = said.rank FROM unnest(%(uids)s::bigint[], %(ranks)s::int[]) AS said (uid, rank)
 WHERE c.day = %(day)s AND c.uid = said.uid
 
--- refund_sleepers: Refunds members who did not check in: all, or the late ones.
+-- members_last: The last of the next page of members after a user.
+SELECT max(uid) AS last FROM (
+    SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s) AS page
+
+-- payments_last: The last order of the next page of payments after an order.
+SELECT max(order_no) AS last FROM (
+    SELECT order_no FROM payments WHERE day = %(day)s AND order_no > %(after)s ORDER BY order_no LIMIT %(limit)s) AS page
+
+-- keep_state: Keeps a round in its state until the transaction ends; no row: it is in another one.
+SELECT day FROM rounds WHERE day = %(day)s AND state = %(state)s FOR SHARE
+
+-- refund_late: Refunds those late members of a page who did not check in. Every table is read in the page's range, and payments
+-- one by one: a join would look through the whole round for each page.
 INSERT INTO refunds (day, order_no, transaction_id, refund_no, uid, amount_fen, reason, at_ms)
-SELECT p.day, p.order_no, p.transaction_id, refund_no(p.order_no, p.transaction_id), p.uid, p.amount_fen, %(reason)s, %(at_ms)s
-FROM members m JOIN payments p ON p.day = m.day AND p.uid = m.uid AND p.outcome IN ('paid', 'paid_late')
-WHERE m.day = %(day)s AND (m.late OR %(everybody)s)
-  AND NOT EXISTS (SELECT FROM check_ins c WHERE c.day = m.day AND c.uid = m.uid)
+SELECT %(day)s, o.order_no, p.transaction_id, refund_no(o.order_no, p.transaction_id), m.uid, p.amount_fen, %(reason)s, %(at_ms)s
+FROM members m
+JOIN orders o ON o.day = %(day)s AND o.uid = m.uid AND o.uid > %(after)s AND o.uid <= %(last)s
+CROSS JOIN LATERAL (
+    SELECT transaction_id, amount_fen FROM payments WHERE day = %(day)s AND order_no = o.order_no AND uid = m.uid
+        AND outcome IN ('paid', 'paid_late') LIMIT 1) AS p
+WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s AND m.late AND NOT EXISTS (
+    SELECT FROM check_ins c WHERE c.day = %(day)s AND c.uid = m.uid AND c.uid > %(after)s AND c.uid <= %(last)s)
 ON CONFLICT DO NOTHING
 
--- refund_members: Refunds every member's stake.
+-- refund_paid: Refunds the stakes of a page of payments.
 INSERT INTO refunds (day, order_no, transaction_id, refund_no, uid, amount_fen, reason, at_ms)
 SELECT day, order_no, transaction_id, refund_no(order_no, transaction_id), uid, amount_fen, %(reason)s, %(at_ms)s
-FROM payments WHERE day = %(day)s AND outcome IN ('paid', 'paid_late')
+FROM payments WHERE day = %(day)s AND order_no > %(after)s AND order_no <= %(last)s AND outcome IN ('paid', 'paid_late')
 ON CONFLICT DO NOTHING
+
+-- refunds_of_settlement: What settlement has refunded, and how many of these users are among the winners.
+SELECT coalesce(sum(r.amount_fen), 0)::bigint AS fen, count(c.uid) AS winners
+FROM refunds r LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = r.uid
+WHERE r.day = %(day)s AND r.reason IN ('late_member', 'nobody')
 
 -- sum_refunds: The sum of a round's refunds.
 SELECT count(*) AS refunds, coalesce(sum(amount_fen), 0)::bigint AS fen FROM refunds WHERE day = %(day)s
@@ -49,12 +70,22 @@ GROUP BY (index - %(first)s::int) / %(chunk)s::int ORDER BY 1
 -- manifest_sums: How many packets a shard has, and their sum.
 SELECT shard, count(*) AS packets, sum(fen)::bigint AS fen FROM packets WHERE day = %(day)s GROUP BY shard
 
--- drop_manifest: Deletes the manifest of a void round.
-DELETE FROM packets WHERE day = %(day)s
+-- packets_last: The last index of the next page of a shard's packets after an index.
+SELECT max(index) AS last FROM (SELECT index FROM packets
+    WHERE day = %(day)s AND shard = %(shard)s AND index > %(after)s ORDER BY index LIMIT %(limit)s) AS page
 
--- unclaimed: Winners without a claim.
-SELECT c.uid FROM check_ins c LEFT JOIN claims l ON l.day = c.day AND l.uid = c.uid
-WHERE c.day = %(day)s AND l.uid IS NULL ORDER BY c.uid LIMIT %(limit)s
+-- drop_packets: Deletes a page of the manifest of a void round.
+DELETE FROM packets WHERE day = %(day)s AND shard = %(shard)s AND index > %(after)s AND index <= %(last)s
+
+-- unclaimed: Of the next winners after a user those without a claim, and the last of the page. Claims are looked up one by one: a
+-- join would read all of them for each page.
+SELECT max(w.uid) AS last, coalesce(array_agg(w.uid ORDER BY w.uid) FILTER (WHERE l.claimed IS NULL), '{}') AS uids
+FROM (SELECT uid FROM check_ins WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s) AS w
+LEFT JOIN LATERAL (SELECT true AS claimed FROM claims WHERE day = %(day)s AND uid = w.uid LIMIT 1) AS l ON true
+
+-- missing_claims: How many winners of a round have no claim, and one of them.
+SELECT count(*) AS winners, min(c.uid) AS uid FROM check_ins c
+WHERE c.day = %(day)s AND NOT EXISTS (SELECT FROM claims l WHERE l.day = %(day)s AND l.uid = c.uid)
 
 -- count_claims: The number of claims in the books.
 SELECT count(*) AS claims FROM claims WHERE day = %(day)s

@@ -27,11 +27,15 @@ JOIN unnest(%(order_nos)s::text[], %(transaction_ids)s::text[]) AS s (order_no, 
 WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
 
 -- renew_orders: Orders that users got after Redis had forgotten their first ones, which nobody has paid.
-UPDATE orders o SET order_no = s.order_no, order_id = s.order_id, open_id = s.open_id, at_ms = s.at_ms
-FROM unnest(%(uid)s::bigint[], %(order_no)s::text[], %(order_id)s::bigint[], %(open_id)s::text[], %(at_ms)s::bigint[])
-    AS s (uid, order_no, order_id, open_id, at_ms)
-WHERE o.day = %(day)s AND o.uid = s.uid AND o.order_no <> s.order_no AND s.at_ms >= o.at_ms AND NOT EXISTS (
-    SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late'))
+WITH renewed AS (
+    UPDATE orders o SET order_no = s.order_no, order_id = s.order_id, open_id = s.open_id, at_ms = s.at_ms
+    FROM unnest(%(uid)s::bigint[], %(order_no)s::text[], %(order_id)s::bigint[], %(open_id)s::text[], %(at_ms)s::bigint[])
+        AS s (uid, order_no, order_id, open_id, at_ms)
+    WHERE o.day = %(day)s AND o.uid = s.uid AND o.order_no <> s.order_no AND s.at_ms >= o.at_ms AND NOT EXISTS (
+        SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late'))
+    RETURNING o.day, o.uid, o.order_no, o.at_ms)
+INSERT INTO unpaid (day, uid, order_no, next_at_ms) SELECT day, uid, order_no, at_ms + %(first_ms)s FROM renewed
+ON CONFLICT (day, uid) DO UPDATE SET order_no = excluded.order_no, asked = 0, next_at_ms = excluded.next_at_ms, answer = NULL
 
 -- renew_ranks: Ranks of winners who checked in again after Redis had forgotten it; none once the round is split.
 UPDATE check_ins c SET rank = s.rank FROM unnest(%(uid)s::bigint[], %(rank)s::int[]) AS s (uid, rank)

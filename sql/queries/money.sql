@@ -1,30 +1,62 @@
 -- Money on its way: unpaid orders, payouts and refunds. Parameters are psycopg's.
 
--- unpaid_orders_due: Orders without a payment that are due for a query to the channel.
-SELECT o.order_no FROM orders o LEFT JOIN order_questions q ON q.day = o.day AND q.order_no = o.order_no
-WHERE o.day = %(day)s AND o.at_ms <= %(now_ms)s - %(first)s AND coalesce(q.next_at_ms, 0) <= %(now_ms)s
-  AND NOT EXISTS (SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no)
-ORDER BY coalesce(q.next_at_ms, o.at_ms) LIMIT %(limit)s
+-- lock_unpaid_due: Unpaid orders that are due for a question to the channel, locked. See lock_due_outgoing.
+SELECT uid, order_no FROM unpaid WHERE day = %(day)s AND next_at_ms <= %(now_ms)s
+ORDER BY next_at_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 
--- unpaid_orders: All orders of a round without a payment.
-SELECT o.order_no FROM orders o
-WHERE o.day = %(day)s AND NOT EXISTS (SELECT FROM payments p WHERE p.day = o.day AND p.order_no = o.order_no)
-ORDER BY o.order_no
+-- lock_unpaid_page: The next unpaid orders of a round after a user, locked.
+SELECT uid, order_no FROM unpaid WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s FOR UPDATE
 
--- note_questions: Records the channel's answers; the delay of the next query doubles up to six hours, but ends at again_ms.
-INSERT INTO order_questions (day, order_no, asked, next_at_ms, answer)
-SELECT %(day)s, order_no, 1, least(%(now_ms)s + 240000, %(again_ms)s::bigint), answer
-FROM unnest(%(order_nos)s::text[], %(answers)s::text[]) AS said (order_no, answer)
-ON CONFLICT (day, order_no) DO UPDATE SET asked = order_questions.asked + 1, answer = excluded.answer,
-    next_at_ms = least(%(again_ms)s::bigint,
-        %(now_ms)s + least(21600000, 120000 * (2 ^ least(order_questions.asked + 1, 10))::bigint))
+-- note_asked: The channel is about to be asked about some orders; the delay of the next question doubles up to six hours, but
+-- ends at again_ms.
+UPDATE unpaid SET asked = asked + 1, next_at_ms = least(%(again_ms)s::bigint,
+    %(now_ms)s + least(21600000, 120000 * (2 ^ least(asked + 1, 10))::bigint))
+WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[])
+
+-- lock_unpaid: Those of some users whose order is still unpaid, but for those whose payment is being written: the drain and
+-- whoever notes answers would wait for each other.
+SELECT uid FROM unpaid WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[]) FOR UPDATE SKIP LOCKED
+
+-- note_answers: What the channel said of some orders.
+UPDATE unpaid u SET answer = said.answer
+FROM unnest(%(uids)s::bigint[], %(order_nos)s::text[], %(answers)s::text[]) AS said (uid, order_no, answer)
+WHERE u.day = %(day)s AND u.uid = said.uid AND u.order_no = said.order_no
+
+-- complete_unpaid: Unpaid orders that the table of them lacks: an older version may have written them.
+INSERT INTO unpaid (day, uid, order_no, next_at_ms) SELECT o.day, o.uid, o.order_no, o.at_ms FROM orders o
+WHERE o.day = %(day)s AND NOT EXISTS (SELECT FROM payments p WHERE p.day = %(day)s AND p.order_no = o.order_no)
+ON CONFLICT DO NOTHING
+
+-- join_by_hash: Lets no join of this transaction look at all rows of one table for each of another: whatever Postgres thinks
+-- of their number, it takes as long as there are rows.
+SELECT set_config('enable_nestloop', 'off', true) AS set
+
+-- begin_sweep: How long ago settlement began to ask about the round's unpaid orders, and up to which user it has asked.
+UPDATE rounds SET sweep_began_at = coalesce(sweep_began_at, now()) WHERE day = %(day)s
+RETURNING extract(epoch FROM now() - sweep_began_at)::float8 AS since_s, swept_uid
+
+-- unpaid_last: The last user of the next page of unpaid orders after a user.
+SELECT max(uid) AS last FROM (
+    SELECT uid FROM unpaid WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIMIT %(limit)s) AS page
+
+-- mark_unanswered: The channel did not say in time whether the orders of a page are paid.
+UPDATE unpaid SET answer = 'unknown'
+WHERE day = %(day)s AND uid > %(after)s AND uid <= %(last)s AND answer IS DISTINCT FROM 'unknown'
+
+-- save_swept: Up to which user settlement is done with the round's unpaid orders.
+UPDATE rounds SET swept_uid = %(last)s WHERE day = %(day)s
+
+-- mark_swept: Settlement is done with the round's unpaid orders.
+UPDATE rounds SET swept_at = now(),
+    unanswered_orders = (SELECT count(*) FROM unpaid WHERE day = %(day)s AND answer = 'unknown')
+WHERE day = %(day)s RETURNING unanswered_orders
+
+-- forget_unpaid: Deletes a page of the unpaid orders of a round that has ended.
+DELETE FROM unpaid WHERE day = %(day)s AND uid > %(after)s AND uid <= %(last)s
 
 -- list_unanswered: Unpaid orders whose payment state the channel has not confirmed.
-SELECT order_no, asked, next_at_ms FROM order_questions WHERE day = %(day)s AND answer = 'unknown'
-ORDER BY order_no LIMIT %(limit)s OFFSET %(offset)s
-
--- mark_swept: The channel has been queried about the round's unpaid orders.
-UPDATE rounds SET swept_at = now(), unanswered_orders = %(unanswered)s WHERE day = %(day)s
+SELECT order_no, asked, next_at_ms FROM unpaid WHERE day = %(day)s AND answer = 'unknown'
+ORDER BY uid LIMIT %(limit)s OFFSET %(offset)s
 
 -- find_order: A user's order in a round.
 SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s

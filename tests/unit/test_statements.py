@@ -16,9 +16,10 @@ HOUSE = Path(__file__).parents[2] / "clock"
 FILES = sorted(HOUSE.rglob("*.py"))
 
 CALLS = {
-    *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "stream")),
+    *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "page", "stream")),
     ("rows", 1),
     ("run_many", 1),
+    ("run_chained", 1),
     ("one", 1),
 }
 """How a statement is run, and the place of its name: ``store.all(name, …)``, ``rows(connection, name, …)``."""

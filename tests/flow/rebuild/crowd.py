@@ -1,5 +1,7 @@
 """A settled round of many members in the books, as a long day of entries would have left it."""
 
+from psycopg import sql
+
 from clock.books import ledger, owed
 from clock.domain import order_no
 from clock.domain.split import Split, split
@@ -52,4 +54,5 @@ async def load_settled(service: Service, members: int) -> None:
             await connection.execute(statement.encode(), given)
         for table in ("payments", "claims"):
             await ledger.post(connection, table, DAY)
-        await owed.owe(connection, "claims", DAY)
+        for debt in owed.owed("claims", sql.Identifier("claims"), DAY):
+            await connection.execute(debt)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
@@ -11,69 +10,13 @@ from structlog.testing import capture_logs
 
 from clock.channels import OrderState
 from clock.config import Settings
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.operators import money, rounds
 from clock.payments import questions
 from clock.runtime import sending, worker
 from tests.conftest import DAY, at
-from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted
+from tests.flow.stage import IN_TIME, NEXT_DAY, People
+from tests.flow.unpaid.stage import ORDERED_AT, TWO_MINUTES, Provider, ask
 from tests.model.world import new_world
-
-ORDERED_AT = at("20:00", milliseconds=10)
-TWO_MINUTES = 120_000
-
-
-class Provider(Scripted):
-    """Knows which orders were paid, and when."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.paid: dict[str, PaymentExtra] = {}
-        self.silent: set[str] = set()
-        """Orders of which it does not say anything that could be understood."""
-        self.order = self.say
-
-    def pays(self, people: People, uid: int, paid_at: str = IN_TIME, amount: int = 100) -> None:
-        number = people.orders[uid]
-        self.paid[number] = PaymentExtra(
-            amount=amount, buyerId=f"open-{uid}", notify_time=paid_at, transactionId=f"S{number}0"
-        )
-
-    async def say(self, number: str) -> OrderState:
-        if number in self.silent:
-            return OrderState("unknown")
-        if number in self.paid:
-            return OrderState("paid", PaymentCallback(number, self.paid[number]))
-        return OrderState("unpaid")
-
-    def asked(self) -> list[str]:
-        """The orders asked about since the last look."""
-        found = [call[1] for call in self.calls if call[0] == "query_order"]
-        self.calls.clear()
-        return found
-
-
-@pytest.fixture
-async def people(shared: Settings) -> AsyncIterator[People]:
-    async with new_world(shared) as service:
-        yield People(service)
-
-
-@pytest.fixture
-def provider(people: People) -> Provider:
-    channel = Provider()
-    people.use(channel)
-    return channel
-
-
-async def ask(people: People, now_ms: int | None = None) -> int:
-    """What the worker does every second, at ``now_ms`` of the game's clock."""
-    if now_ms is not None:
-        people.service.time.stop_at(now_ms)
-    await people.drain()
-    asked = await people.service.questions.ask_some(people.day, people.service.time.now_ms())
-    await people.drain()
-    return asked
 
 
 async def status(people: People, uid: int) -> str:
@@ -159,7 +102,7 @@ async def test_questions_about_an_unpaid_order_grow_rare_and_never_end(people: P
     assert await ask(people, ORDERED_AT + TWO_MINUTES) == 1
     waits, now_ms = [], ORDERED_AT + TWO_MINUTES
     for _ in range(12):
-        [row] = await people.rows("SELECT next_at_ms, answer FROM order_questions")
+        [row] = await people.rows("SELECT next_at_ms, answer FROM unpaid")
         assert row["answer"] == "unpaid"
         waits.append((row["next_at_ms"] - now_ms) // 60_000)
         now_ms = row["next_at_ms"]
@@ -174,7 +117,7 @@ async def test_every_unpaid_order_is_asked_about_after_joining_has_closed(
 ) -> None:
     await people.join(1)
     assert await ask(people, asked_ms) == 1
-    [row] = await people.rows("SELECT next_at_ms FROM order_questions")
+    [row] = await people.rows("SELECT next_at_ms FROM unpaid")
     assert row["next_at_ms"] == next_ms
 
 
@@ -272,7 +215,7 @@ async def test_what_the_provider_cannot_say_before_settlement_is_counted_and_nam
     await people.settle()
     assert (await figures(people))["unanswered_orders"] == 2
     answer = await money.unanswered(people.service.store, DAY, 1, 10)
-    assert [row["order_no"] for row in answer.data["items"]] == sorted(provider.silent)
+    assert [row["order_no"] for row in answer.data["items"]] == [people.orders[3], people.orders[4]]
     assert (await rounds.figures(people.service, DAY)).data["unanswered_orders"] == 2
     assert (await money.unanswered(people.service.store, date(2026, 1, 1), 1, 10)).word == "round_not_found"
 
@@ -332,7 +275,7 @@ async def test_an_order_that_cannot_be_asked_about_stops_no_other(people: People
     with capture_logs() as logged:
         assert await ask(people, at("20:30")) == 3
     assert [line["order_no"] for line in logged if line["event"] == "question_broke"] == [people.orders[2]]
-    found = await people.rows("SELECT uid, answer FROM order_questions JOIN orders USING (day, order_no)")
+    found = await people.rows("SELECT uid, answer FROM unpaid")
     assert {row["uid"]: row["answer"] for row in found} == {1: "unpaid", 2: "unknown", 3: "unpaid"}
 
 
