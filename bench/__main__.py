@@ -22,6 +22,8 @@ QUESTIONS = (
     "drain",
     "settle",
     "day",
+    "reconcile",
+    "rebuild",
     "growth",
     "memory",
     "page",

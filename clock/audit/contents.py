@@ -2,6 +2,7 @@
 
 import struct
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from clock.game import keys
 from clock.payments.incoming import body_sha1
 from clock.rounds.recorded import Recorded
 
-pack = msgspec.msgpack.encode
+_pack = msgspec.msgpack.Encoder().encode
 
 IN_REDIS = {
     "closed": "closed",
@@ -30,13 +31,41 @@ INCONSISTENT = "?"
 """The state of a user of whom the books contradict themselves: a check-in without a stake, a claim without either."""
 
 
-class Shard(msgspec.Struct):
-    """What goes into one shard besides the round's rules."""
+class Tally:
+    """What a shard's users add up to, while they are read."""
 
+    def __init__(self, round_: Recorded, shard: int) -> None:
+        self._stake_fen = round_.rules.stake_fen
+        self._first_order_id = order_no.first_order_id(round_.day, shard)
+        self.totals: dict[str, int] = defaultdict(int)
+        self.last_number = 0
+        """Of the orders; the next one gets a higher one."""
+
+    def take(self, user: dict[str, Any]) -> bytes:
+        """A row of ``rebuild_users``, once; the user's record."""
+        number, totals = user["order_id"] - self._first_order_id, self.totals
+        totals["orders"] += 1
+        if number > self.last_number:
+            self.last_number = number
+        if user["late"] is not None:
+            totals["members"] += 1
+            totals["pool_fen"] += self._stake_fen
+            totals["late"] += user["late"]
+        if user["rank"] is not None:
+            totals["winners"] += 1
+        if user["packet_fen"] is not None:
+            totals["claimed"] += 1
+            totals["claimed_fen"] += user["packet_fen"]
+        return record_of(user, number)
+
+
+class Shard(msgspec.Struct):
+    """All that goes into one shard besides the round's rules."""
+
+    tally: Tally
     members: dict[int, bytes]
     payments: dict[str, str]
     packets: list[int]
-    totals: dict[str, int]
     packets_fen: dict[int, int] = msgspec.field(default_factory=dict)
     """What users have claimed."""
     late_uids: set[int] = msgspec.field(default_factory=set)
@@ -44,8 +73,6 @@ class Shard(msgspec.Struct):
     """Refused payments of unpaid orders, as in :data:`clock.game.keys.NOUNS`: 1 until they are decided, then 0."""
     extended_ms: int = 0
     """By how much its check-in is longer than the rules say."""
-    last_number: int = 0
-    """Of the orders; the next one gets a higher one."""
 
 
 def state_in_redis(state: State, closed: bool) -> str:
@@ -59,32 +86,52 @@ def state_in_redis(state: State, closed: bool) -> str:
 
 
 async def contents_of(store: Store, round_: Recorded) -> dict[int, Shard]:
-    """All shards of a round, as the books have them."""
+    """All of a round, as the books have it, in memory: for mending alone, which compares and corrects it in turns."""
     day, shards = round_.day, round_.rules.shards
-    contents = {shard: Shard({}, {}, [], defaultdict(int)) for shard in round_.shards}
+    contents = {shard: Shard(Tally(round_, shard), {}, {}, []) for shard in round_.shards}
     await measure(store, day)
-    async for user in store.stream("rebuild_users", day=day):
-        shard = keys.shard_of(user["uid"], shards)
-        _user(contents[shard], user, order_no.first_order_id(day, shard), round_.rules.stake_fen)
-    async for payment in store.stream("rebuild_payments", day=day):
+    async for user in store.stream("rebuild_users", day=day, uids=None):
+        uid = user["uid"]
+        content = contents[keys.shard_of(uid, shards)]
+        content.members[uid] = content.tally.take(user)
+        if user["late"]:
+            content.late_uids.add(uid)
+        if user["packet_fen"] is not None:
+            content.packets_fen[uid] = user["packet_fen"]
+    async for payment in store.stream("rebuild_payments", day=day, order_nos=None):
         content = contents[keys.shard_of(payment["uid"], shards)]
-        content.payments[f"{payment['order_no']}:{payment['transaction_id']}"] = payment["outcome"]
-        content.totals["refused_payments"] += 1
-    async for refused in store.stream("rebuild_checking", day=day):
-        checking = contents[keys.shard_of(refused["uid"], shards)].checking
-        callback = f"{refused['order_no'][-order_no.TAIL :]}:{body_sha1(refused['raw'])}"
-        checking[callback] = max(int(refused["waits"]), checking.get(callback, 0))
+        content.payments[payment_name(payment)] = payment["outcome"]
+    for shard, refused in shards_of(await store.all("rebuild_checking", day=day, uids=None), shards).items():
+        contents[shard].checking = looked_into(refused)
     for row in await store.all("extended_shards", day=day):
         contents[row["shard"]].extended_ms = row["extended_ms"]
-    kept = await store.one("count_quarantine_of", day=day) or {"total": 0}
-    contents[0].totals["quarantined"] = kept["total"]
     if round_.state in PUBLISHED_STATES:
-        async for packet in store.stream("rebuild_packets", day=day):
-            contents[packet["shard"]].packets.append(packet["fen"])
-        for sums in await store.all("manifest_sums", day=day):
-            contents[sums["shard"]].totals["published"] = sums["packets"]
-            contents[sums["shard"]].totals["published_fen"] = sums["fen"]
+        async for piece in store.stream("packet_pieces", day=day, piece=keys.PIECE):
+            contents[piece["shard"]].packets += map(int, piece["fens"].split())
+        for shard, sums in (await published(store, round_)).items():
+            contents[shard].tally.totals.update(sums)
     return contents
+
+
+async def published(store: Store, round_: Recorded) -> dict[int, dict[str, int]]:
+    """What each shard counts of the packets that it has been given."""
+    found = await store.all("manifest_sums", day=round_.day)
+    return {row["shard"]: {"published": row["packets"], "published_fen": row["fen"]} for row in found}
+
+
+def payment_name(payment: dict[str, Any]) -> str:
+    """The field of a refused payment, a row of ``rebuild_payments``."""
+    return f"{payment['order_no']}:{payment['transaction_id']}"
+
+
+def looked_into(refused: Collection[dict[str, Any]]) -> dict[str, int]:
+    """The fields of callbacks that are looked into, rows of ``rebuild_checking``. Bodies that differ in unreadable
+    bytes alone have one field."""
+    found: dict[str, int] = {}
+    for row in refused:
+        callback = f"{row['order_no'][-order_no.TAIL :]}:{body_sha1(row['raw'])}"
+        found[callback] = max(int(row["waits"]), found.get(callback, 0))
+    return found
 
 
 def packed_rank(rank: int) -> bytes:
@@ -92,32 +139,26 @@ def packed_rank(rank: int) -> bytes:
     return struct.pack(">BI", 0xCE, rank)
 
 
-def _user(shard: Shard, user: dict[str, Any], first_order_id: int, stake_fen: int) -> None:
-    """A user's record, as the scripts' prelude describes it, and what it adds to the totals."""
-    number, totals = user["order_id"] - first_order_id, shard.totals
-    record = pack(user["order_no"][-order_no.TAIL :]) + pack(number) + pack(user["open_id"])
-    state = "O"
-    if user["late"] is not None:
-        state = "L" if user["late"] else "M"
-        record += pack(user["transaction_id"]) + packed_rank(user["rank"] or 0)
-        totals["members"] += 1
-        totals["pool_fen"] += stake_fen
-        totals["late"] += int(user["late"])
-        if user["late"]:
-            shard.late_uids.add(user["uid"])
-    if user["rank"] is not None:
-        state = "C"
-        totals["winners"] += 1
-    if user["packet_fen"] is not None:
-        state = "P"
-        shard.packets_fen[user["uid"]] = user["packet_fen"]
-        totals["claimed"] += 1
-        totals["claimed_fen"] += user["packet_fen"]
-    if (state == "P" and user["rank"] is None) or (state in "CP" and user["late"] is None):
-        state = INCONSISTENT
-    totals["orders"] += 1
-    shard.last_number = max(shard.last_number, number)
-    shard.members[user["uid"]] = state.encode() + record
+def record_of(user: dict[str, Any], number: int) -> bytes:
+    """A user's record, as the scripts' prelude describes it; ``number`` is the order's within its shard."""
+    tail, open_id, rank, late = user["order_no"][-order_no.TAIL :], user["open_id"], user["rank"], user["late"]
+    claimed = user["packet_fen"] is not None
+    if late is None:
+        letter = b"O" if rank is None and not claimed else INCONSISTENT.encode()
+        return letter + _pack((tail, number, open_id))[1:]
+    if rank is None:
+        letter = INCONSISTENT.encode() if claimed else b"L" if late else b"M"
+    else:
+        letter = b"P" if claimed else b"C"
+    return letter + _pack((tail, number, open_id, user["transaction_id"]))[1:] + packed_rank(rank or 0)
+
+
+def shards_of(rows: Collection[dict[str, Any]], shards: int) -> dict[int, list[dict[str, Any]]]:
+    """Rows of users by their shard."""
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[keys.shard_of(row["uid"], shards)].append(row)
+    return found
 
 
 def flags_of(user: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ them what it misses: each user's record, if nobody has changed it since it was c
 
 from collections import defaultdict
 from datetime import date
+from itertools import chain
 
 import msgspec
 import structlog
@@ -92,7 +93,7 @@ async def _until_they_agree(service: Service, round_: Recorded, done: Mended) ->
     for number in range(PASSES):
         done.ranks += await _ranks(service, round_)
         books = await contents_of(service.store, round_)
-        refuse_contradictions(round_.day, books)
+        refuse_contradictions(round_.day, chain.from_iterable(one.members.items() for one in books.values()))
         before = done.left
         words, done.left = await _users(service, round_, books)
         done.users += words.count(b"mended")
@@ -149,7 +150,7 @@ async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) ->
 
 async def _payments(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
     payments, totals, checking = keys.names(round_.day, shard, ("payments", "totals", "checking"))
-    await look_into(service.redis, checking, content)
+    await look_into(service.redis, checking, content.checking)
     for name, outcome in content.payments.items():
         if await service.redis.hsetnx(payments, name, outcome):
             await service.redis.hincrby(totals, "refused_payments", 1)
@@ -164,7 +165,7 @@ async def _mend(
         for uid in uids[start : start + CHUNK]:
             late, packet_fen = int(uid in content.late_uids), content.packets_fen.get(uid, 0)
             users.append((uid, found.get(uid, b""), content.members[uid], late, packet_fen))
-        words += (await call(service.redis, MEND, names, ["", content.last_number, *of_users(MEND, users)]))[1:]
+        words += (await call(service.redis, MEND, names, ["", content.tally.last_number, *of_users(MEND, users)]))[1:]
     return words
 
 
@@ -186,9 +187,12 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
     name, totals = keys.names(day, shard, ("round", "totals"))
     right = state_in_redis(round_.state, closed)
     if round_.state in PUBLISHED_STATES and here in ("open", "closed"):  # nobody claims here
-        await packets.write(redis, day, shard, content.packets)
+        pipe = redis.pipeline(transaction=False)
+        for number, start in enumerate(range(0, len(content.packets), keys.PIECE)):
+            packets.write(pipe, day, shard, number, content.packets[start : start + keys.PIECE])
+        await pipe.execute()
         for counter in ("published", "published_fen"):
-            await redis.hset(totals, counter, content.totals.get(counter, 0))
+            await redis.hset(totals, counter, content.tally.totals.get(counter, 0))
     if right == "void" or (here in FORWARD and right in FORWARD and FORWARD.index(right) > FORWARD.index(here)):
         await redis.hset(name, "state", right)
 
@@ -204,7 +208,7 @@ async def _extend(service: Service, round_: Recorded, shard: int, content: Shard
 async def _closing(service: Service, round_: Recorded, shard: int, content: Shard) -> int:
     """A closed shard counts what the books have; until the round is split, it has also said so when it closed. 1 where
     that was corrected."""
-    figures = {name: content.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
+    figures = {name: content.tally.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
     await service.redis.hset(keys.name(round_.day, shard, "totals"), mapping=figures)
     if round_.state not in UNSPLIT_STATES:
         return 0

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from datetime import date
 
 from clock.game import keys
-from clock.game.commands import Commands
+from clock.game.commands import Commands, Pipeline
+from clock.game.scripts import Value
 
 
-async def write(redis: Commands, day: date, shard: int, fens: Sequence[int]) -> None:
-    """The first packets of a shard, whatever was there."""
-    for number, name in enumerate(keys.pieces(keys.name(day, shard, "packets"), len(fens))):
-        await redis.delete(name)
-        await redis.rpush(name, *fens[number * keys.PIECE : (number + 1) * keys.PIECE])
+def write(pipe: Pipeline, day: date, shard: int, number: int, fens: Sequence[Value]) -> None:
+    """The list of packets with this number, from 0, whatever was there."""
+    name = keys.piece(keys.name(day, shard, "packets"), number)
+    pipe.execute_command("DEL", name)
+    pipe.execute_command("RPUSH", name, *fens)
 
 
 async def read(redis: Commands, day: date, shard: int) -> list[int]:

@@ -3,8 +3,8 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, LiteralString, cast
@@ -49,6 +49,9 @@ IDLE_SECONDS = 20
 
 LOCK_SECONDS = 5
 """How long a statement waits for a lock: others wait behind it. The work is tried again."""
+
+PAGE = 5_000
+"""Rows that a stream reads at once."""
 
 CONNECTING: dict[str, Any] = {
     "connect_timeout": 2,
@@ -205,17 +208,35 @@ class Store:
             return await rows(connection, query, **parameters)
 
     async def stream(self, query: str, **parameters: object) -> AsyncIterator[DictRow]:
-        """Rows of a named query, a page at a time: for what may be a million rows. Every row is read, so the plan is
-        for all of them: by itself Postgres chooses the one that has a tenth of them soonest."""
+        """Rows of a named query, a page at a time: for what may be a million rows."""
+        async with aclosing(self.pages(query, PAGE, **parameters)) as pages:
+            async for page in pages:
+                for row in page:
+                    yield row
+
+    async def pages(self, query: str, size: int, **parameters: object) -> AsyncGenerator[list[DictRow], None]:
+        """The same in lists of at most ``size`` rows, none empty.
+
+        Every row is read, so the plan is for all of them: by itself Postgres chooses the one that has a tenth of them
+        soonest. Nor does it look up row by row what it joins: a day may have far more rows than it expects.
+        """
         async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
             # Whoever reads may take its time with a page: it holds no lock that others wait for.
             await connection.execute(
-                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL idle_in_transaction_session_timeout = 0"
+                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off;"
+                " SET LOCAL idle_in_transaction_session_timeout = 0"
             )
-            cursor.itersize = 10_000
             await cursor.execute(queries()[query], parameters)
-            async for row in cursor:
-                yield row
+            coming = asyncio.create_task(cursor.fetchmany(size))
+            try:
+                while page := await coming:
+                    coming = asyncio.create_task(cursor.fetchmany(size))
+                    await asyncio.sleep(0)  # it is on its way while this page is worked on
+                    yield page
+            finally:
+                coming.cancel()
+                await asyncio.wait([coming])
+                coming.cancelled() or coming.exception()  # whoever stopped reading is not told of it
 
     async def one(self, query: str, **parameters: object) -> DictRow | None:
         found = await self.all(query, **parameters)

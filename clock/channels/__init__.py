@@ -1,6 +1,6 @@
 """Payment channels: one small interface, one file an implementation."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -39,6 +39,10 @@ class BillLine(msgspec.Struct, frozen=True):
     payer: str = ""
 
 
+class NoBill(Exception):
+    """There is no bill of the day, or not yet, or it cannot be read to its end."""
+
+
 class BadSignature(Exception):
     """The signature is invalid or its timestamp is outside the tolerance."""
 
@@ -72,8 +76,9 @@ class Channel(Protocol):
 
     async def query_transfer(self, transfer_no: str) -> Result: ...
 
-    async def bill(self, day: str) -> list[BillLine] | None:
-        """The movements of a local day; ``None`` while the bill is not available."""
+    def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        """The movements of a local day, in pages: a bill may have millions of lines. Raises :class:`NoBill`, also after
+        some pages; then these count for nothing."""
         ...
 
     async def close(self) -> None:

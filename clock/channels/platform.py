@@ -5,7 +5,8 @@ Outgoing calls are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that 
 signature covers it; ``docs/platform.md`` lists them. The sandbox provider answers all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,8 @@ import aiohttp
 import msgspec
 import structlog
 
-from clock.channels import BillLine, OrderState, Result
+from clock.channels import BillLine, NoBill, OrderState, Result
+from clock.channels.lines import Unreadable, pages_of
 from clock.channels.webhooks import Signatures
 from clock.domain.shapes import PaymentCallback, PaymentExtra, signed_decoder
 
@@ -21,7 +23,10 @@ log = structlog.get_logger()
 
 TIMEOUT_SECONDS = 10.0
 
-MOST_REPLY, MOST_BILL = 1 << 20, 1 << 28
+BILL_SECONDS = 1800.0
+"""How long reading a day's bill may take; each part of it comes within :data:`TIMEOUT_SECONDS`."""
+
+MOST_REPLY, MOST_BILL = 1 << 20, 1 << 30
 """Bytes of a reply, and of a day's bill; what is larger is unreadable."""
 
 CALLED_SECONDS = 1800.0
@@ -43,12 +48,7 @@ class OrderReply(msgspec.Struct, frozen=True):
     payment: PaymentExtra | None = None
 
 
-class BillReply(msgspec.Struct, frozen=True):
-    lines: list[BillLine]
-
-
 _state_reply, _order_reply = signed_decoder(StateReply), signed_decoder(OrderReply)
-_bill_reply = signed_decoder(BillReply)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What they raise."""
@@ -98,15 +98,25 @@ class Platform:
     async def query_transfer(self, transfer_no: str) -> Result:
         return await self._result("query_transfer", transfer_no=transfer_no)
 
-    async def bill(self, day: str) -> list[BillLine] | None:
-        status, raw = await self._send("bill", day=day)
-        if status != 200:
-            return None
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        if not self._url:
+            raise NoBill("CLOCK_PLATFORM_URL is not set")
+        timeout = aiohttp.ClientTimeout(total=BILL_SECONDS, sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
+        status = 0
         try:
-            return _bill_reply(raw).lines
-        except UNREADABLE:
+            async with self._request("bill", _body("bill", day=day), timeout) as reply:
+                status = reply.status
+                if status != 200:
+                    raise NoBill(f"HTTP {status}")
+                async for page in pages_of(_pieces(reply, MOST_BILL)):
+                    yield page
+        except Unreadable as error:
             log.warning("platform_reply_unreadable", action="bill")
-            return None
+            raise NoBill("unreadable") from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise NoBill(type(error).__name__) from error
+        finally:
+            self._note(status)
 
     async def close(self) -> None:
         if self._session is not None:
@@ -143,41 +153,63 @@ class Platform:
         """HTTP status and body. Status 0: certainly not delivered; -1: unknown whether it was delivered."""
         if not self._url:
             return 0, b"CLOCK_PLATFORM_URL is not set"
-        raw = msgspec.json.encode({"action": action, **body})
-        status, reply = await self._post(action, raw)
+        status, reply = await self._post(action, _body(action, **body))
+        self._note(status)
+        return status, reply
+
+    def _note(self, status: int) -> None:
         self._called_at = monotonic()
         if 0 < status < 500:
             self._silent_since = None
         elif self._silent_since is None:
             self._silent_since = self._called_at
-        return status, reply
 
     async def _post(self, action: str, raw: bytes) -> tuple[int, bytes]:
         try:
-            async with self._connected().post(
-                f"{self._url}/{action}", data=raw, headers=self._signatures.sign(raw), allow_redirects=False
-            ) as reply:  # a redirect would carry the signed body to whoever is named: its status is an unknown outcome
-                return reply.status, await _read(reply, MOST_BILL if action == "bill" else MOST_REPLY)
+            async with self._request(action, raw, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as reply:
+                return reply.status, await _read(reply, MOST_REPLY)
         except aiohttp.ClientConnectorError:
             return 0, b"no connection"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return -1, type(error).__name__.encode()
 
+    def _request(
+        self, action: str, raw: bytes, timeout: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """A redirect would carry the signed body to whoever is named: its status is an unknown outcome."""
+        headers = self._signatures.sign(raw)
+        url = f"{self._url}/{action}"
+        return self._connected().post(url, data=raw, headers=headers, allow_redirects=False, timeout=timeout)
+
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout)
+            self._session = aiohttp.ClientSession()
         return self._session
+
+
+def _body(action: str, **body: Any) -> bytes:
+    """Repeats the action, so that the signature covers it."""
+    return msgspec.json.encode({"action": action, **body})
 
 
 async def _read(reply: aiohttp.ClientResponse, most: int) -> bytes:
     """The body, or nothing of one that is too large."""
     body = bytearray()
+    with suppress(Unreadable):
+        async for piece in _pieces(reply, most):
+            body += piece
+        return bytes(body)
+    return b""
+
+
+async def _pieces(reply: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises :class:`Unreadable` for one that is too large."""
+    size = 0
     async for piece in reply.content.iter_any():
-        body += piece
-        if len(body) > most:
-            return b""
-    return bytes(body)
+        size += len(piece)
+        if size > most:
+            raise Unreadable("too large")
+        yield piece
 
 
 def _not_found(status: int, raw: bytes) -> bool:

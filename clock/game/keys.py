@@ -66,7 +66,11 @@ PIECE = 500
 
 def pieces(packets: str, count: int) -> list[str]:
     """The keys of the lists in which a shard's first ``count`` packets are."""
-    return [f"{packets}:{number}" for number in range((count + PIECE - 1) // PIECE)]
+    return [piece(packets, number) for number in range((count + PIECE - 1) // PIECE)]
+
+
+def piece(packets: str, number: int) -> str:
+    return f"{packets}:{number}"
 
 
 def shard_of(uid: int, shards: int) -> int:

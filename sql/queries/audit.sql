@@ -1,27 +1,36 @@
 -- Rebuilding, reconciling, counting. Parameters are psycopg's.
 
--- rebuild_users: The users of a round, for Redis.
+-- compare_all: This transaction joins all rows of a day: nothing is looked up row by row, however few Postgres expects. It
+-- may be idle for long: it holds no lock that others wait for.
+SELECT set_config('enable_nestloop', 'off', true), set_config('idle_in_transaction_session_timeout', '0', true)
+
+-- rebuild_users: Users of a round, for Redis: all, or some.
 SELECT o.uid, o.order_no, o.order_id, o.open_id, p.transaction_id, m.late, c.rank, l.packet_fen
 FROM orders o
 LEFT JOIN members m ON m.day = o.day AND m.uid = o.uid
 LEFT JOIN payments p ON p.day = o.day AND p.order_no = o.order_no AND p.outcome IN ('paid', 'paid_late')
 LEFT JOIN check_ins c ON c.day = o.day AND c.uid = o.uid
 LEFT JOIN claims l ON l.day = o.day AND l.uid = o.uid
-WHERE o.day = %(day)s ORDER BY o.uid
+WHERE o.day = %(day)s AND (%(uids)s::bigint[] IS NULL OR o.uid = ANY(%(uids)s))
 
--- rebuild_payments: Refunded payments of existing orders, for Redis.
+-- rebuild_payments: Refunded payments of existing orders, for Redis: all, or those of some orders.
 SELECT p.uid, p.order_no, p.transaction_id, p.outcome FROM payments p
 JOIN orders o ON o.day = p.day AND o.uid = p.uid AND o.order_no = p.order_no
 WHERE p.day = %(day)s AND p.outcome NOT IN ('paid', 'paid_late')
+  AND (%(order_nos)s::text[] IS NULL OR p.order_no = ANY(%(order_nos)s))
 
--- rebuild_checking: Refused payments of a round's unpaid orders, for Redis; whether each waits for a decision.
-SELECT o.uid, o.order_no, q.raw, r.digest IS NULL AS waits
+-- rebuild_checking: Refused payments of a round's unpaid orders, for Redis: all, or those of some users; whether each
+-- waits for a decision.
+SELECT o.uid, o.order_no, q.raw, bool_or(r.digest IS NULL) AS waits
 FROM orders o JOIN quarantine q ON q.order_no = o.order_no LEFT JOIN releases r ON r.digest = q.digest
-WHERE o.day = %(day)s AND q.reason IN ('amount_mismatch', 'transaction_missing', 'buyer_mismatch')
+WHERE o.day = %(day)s AND q.day >= %(day)s AND q.reason IN ('amount_mismatch', 'transaction_missing', 'buyer_mismatch')
+  AND (%(uids)s::bigint[] IS NULL OR o.uid = ANY(%(uids)s))
   AND NOT EXISTS (SELECT FROM members m WHERE m.day = o.day AND m.uid = o.uid)
+GROUP BY o.uid, o.order_no, q.raw
 
--- rebuild_packets: Every packet of a round, in the order of ranks, for Redis.
-SELECT shard, fen FROM packets WHERE day = %(day)s ORDER BY shard, index
+-- packet_pieces: Every packet of a round in the order of ranks, as Redis has them: one text of fen for each list.
+SELECT shard, index / %(piece)s::int AS piece, count(*) AS packets, string_agg(fen::text, ' ' ORDER BY index) AS fens
+FROM packets WHERE day = %(day)s GROUP BY 1, 2 ORDER BY 1, 2
 
 -- flags_used: Whether Redis must have flags of users: there is a switch, an acknowledgement, or a result.
 SELECT EXISTS (SELECT FROM flags) OR EXISTS (SELECT FROM rounds WHERE tallied_uid > 0 OR (state = 'void' AND members > 0)) AS used
@@ -50,25 +59,14 @@ ORDER BY r.day
 -- save_reconciliation: Stores the result of a reconciliation.
 INSERT INTO reconciliations (day, differences, mended) VALUES (%(day)s, %(differences)s::jsonb, %(mended)s::jsonb)
 
--- stray_claims: Claims of another packet than that of the winner's rank, or with another sum than the manifest has.
-SELECT c.uid, c.packet_fen, p.fen FROM claims c
-LEFT JOIN check_ins i ON i.day = c.day AND i.uid = c.uid
-LEFT JOIN packets p ON p.day = c.day AND p.shard = c.shard AND p.index = i.rank - 1
-WHERE c.day = %(day)s AND (p.fen IS DISTINCT FROM c.packet_fen OR c.index <> p.index) ORDER BY c.uid LIMIT %(limit)s
-
--- payments_of_round: Every payment of a round, with any outcome.
-SELECT order_no, transaction_id, amount_fen, paid_at_ms FROM payments WHERE day = %(day)s
-
--- outgoing_numbers: Every payout and refund of a round by its number at the provider, as it stands.
-SELECT DISTINCT ON (coalesce(sent_as, no)) coalesce(sent_as, no) AS no, kind, state, amount_fen, ended_at FROM outgoing
-WHERE day = %(day)s ORDER BY coalesce(sent_as, no), again DESC
-
--- money_dates: The dates on which a round's money may have moved.
-SELECT DISTINCT (to_timestamp(paid_at_ms / 1000) AT TIME ZONE %(zone)s)::date AS date FROM payments WHERE day = %(day)s
-UNION
-SELECT generate_series(first, least(last, first + 60), '1 day')::date FROM (
-    SELECT DISTINCT (created_at AT TIME ZONE %(zone)s)::date AS first,
-           (coalesce(ended_at, now()) AT TIME ZONE %(zone)s)::date AS last FROM outgoing WHERE day = %(day)s) AS spans
+-- stray_claims: Claims of another packet than that of the winner's rank, or with another sum than the manifest has. Found
+-- first and limited then: with a limit Postgres would expect to find that many soon, and look rows up one by one.
+WITH found AS MATERIALIZED (
+    SELECT c.uid, c.packet_fen, p.fen FROM claims c
+    LEFT JOIN check_ins i ON i.day = c.day AND i.uid = c.uid
+    LEFT JOIN packets p ON p.day = c.day AND p.shard = c.shard AND p.index = i.rank - 1
+    WHERE c.day = %(day)s AND (p.fen IS DISTINCT FROM c.packet_fen OR c.index <> p.index))
+SELECT * FROM found ORDER BY uid LIMIT %(limit)s
 
 -- unqueued: Payouts and refunds that are owed but not queued, and queued but not owed.
 SELECT coalesce(b.no, o.no) AS no, b.fen AS owed, o.amount_fen AS queued FROM (

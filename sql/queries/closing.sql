@@ -59,9 +59,6 @@ WHERE r.day = %(day)s AND r.reason IN ('late_member', 'nobody')
 -- sum_refunds: The sum of a round's refunds.
 SELECT count(*) AS refunds, coalesce(sum(amount_fen), 0)::bigint AS fen FROM refunds WHERE day = %(day)s
 
--- manifest: Every packet of a round, in the order of the split.
-SELECT fen FROM packets WHERE day = %(day)s ORDER BY shard, index
-
 -- manifest_page: A shard's packets from an index on, in chunks of one text each: a row each would take longer than pushing them.
 SELECT min(index) AS first, count(*) AS packets, string_agg(fen::text, ' ' ORDER BY index) AS fens FROM packets
 WHERE day = %(day)s AND shard = %(shard)s AND index >= %(first)s AND index < %(first)s::int + %(limit)s
@@ -91,6 +88,5 @@ WHERE c.day = %(day)s AND NOT EXISTS (SELECT FROM claims l WHERE l.day = %(day)s
 SELECT count(*) AS claims FROM claims WHERE day = %(day)s
 
 -- pool_balance: The balance of a round's pool account; 0 once the round has ended.
-SELECT coalesce(sum(CASE WHEN to_account = 'pool:' || to_char(day, 'YYYY-MM-DD') THEN amount_fen
-                         WHEN from_account = 'pool:' || to_char(day, 'YYYY-MM-DD') THEN -amount_fen ELSE 0 END), 0)::bigint AS fen
-FROM transfers WHERE day = %(day)s
+SELECT coalesce(sum(CASE pool.account WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen ELSE 0 END), 0)::bigint AS fen
+FROM transfers, (SELECT 'pool:' || to_char(%(day)s::date, 'YYYY-MM-DD') AS account OFFSET 0) AS pool WHERE day = %(day)s

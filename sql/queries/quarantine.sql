@@ -47,8 +47,3 @@ WHERE transaction_id = %(transaction_id)s AND channel = %(channel)s AND day = AN
 -- transaction_decided: Decisions about a channel's transaction, under any order number.
 SELECT r.order_no, r.action FROM releases r JOIN quarantine q ON q.digest = r.digest
 WHERE r.transaction_id = %(transaction_id)s AND r.transaction_id <> '' AND q.channel = %(channel)s LIMIT 100
-
--- dismissed: Payments that an operator dismissed and that are not in the books.
-SELECT r.order_no, r.transaction_id, r.amount_fen FROM releases r
-WHERE r.action = 'dismiss' AND r.transaction_id = ANY(%(transaction_ids)s::text[]) AND NOT EXISTS
-    (SELECT FROM payments p WHERE p.order_no = r.order_no AND p.transaction_id = r.transaction_id)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import psycopg
 from aiohttp import web
 
 from clock.books import outbox
-from clock.channels import BillLine, Channel, OrderState, Result
+from clock.channels import BillLine, Channel, NoBill, OrderState, Result
 from clock.channels.platform import Platform
 from clock.config import Settings
 from clock.dev.sandbox import Provider, Trouble
@@ -189,9 +189,12 @@ class Scripted:
         self.calls.append(("query_transfer", transfer_no))
         return await self.result("query_transfer", transfer_no)
 
-    async def bill(self, day: str) -> list[BillLine] | None:
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
         self.calls.append(("bill", day))
-        return None if self.lines is None else self.lines.get(day, [])
+        if self.lines is None:
+            raise NoBill
+        for line in self.lines.get(day, []):
+            yield [line]
 
     async def close(self) -> None:
         return
@@ -236,6 +239,11 @@ class Sandbox(Platform):
                 await nobody.close()
         return await super()._send(action, **body)
 
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        self.asked.append("bill")
+        async for page in super().bill(day):
+            yield page
+
     def trouble(self, **knobs: Any) -> None:
         self.provider.trouble = Trouble(**knobs)
 
@@ -243,6 +251,14 @@ class Sandbox(Platform):
         """What has moved at the provider: number, kind, fen, state."""
         found = self.provider.books.rows("SELECT no, kind, amount, state FROM movements ORDER BY no")
         return [(row["no"], row["kind"], row["amount"], row["state"]) for row in found]
+
+
+async def lines_of(channel: Channel, day: str) -> list[BillLine] | None:
+    """The whole bill of a day, or ``None`` where there is none."""
+    try:
+        return [line async for page in channel.bill(day) for line in page]
+    except NoBill:
+        return None
 
 
 @asynccontextmanager

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
 from clock.channels import BillLine
 from tests import document
 from tests.conftest import Api, at
-from tests.flow.stage import Sandbox, bill, sandbox
+from tests.flow.stage import Sandbox, bill, lines_of, sandbox
 
 ORDER = "TTC0eb00000000001yUTrR3KipTq7"
 
@@ -85,8 +86,11 @@ async def test_calls_to_the_platform_and_its_replies_are_in_the_document(tmp_pat
         assert (await channel.query_refund("R1")).state == "done"
         assert (await channel.transfer("P202611227", "open-7", 157)).state == "done"
         assert (await channel.query_transfer("P202611227")).state == "done"
-        lines = await channel.bill("2026-11-22")
-        assert isinstance(lines, list) and isinstance(lines[0], BillLine)
+        lines = await lines_of(channel, "2026-11-22")
+        assert lines and isinstance(lines[0], BillLine)
+        sent = {"action": "bill", "day": "2026-11-22"}
+        async with channel._request("bill", msgspec.json.encode(sent), aiohttp.ClientTimeout(total=10)) as reply:
+            document.check_sent("bill", sent, reply.status, await reply.json())
         asked = set(channel.asked)
     events = {name for name in document.kept()["webhooks"] if "." in name}
     assert asked == document.kept()["webhooks"].keys() - events

@@ -16,7 +16,7 @@ HOUSE = Path(__file__).parents[2] / "clock"
 FILES = sorted(HOUSE.rglob("*.py"))
 
 CALLS = {
-    *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "page", "stream")),
+    *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "page", "stream", "pages")),
     ("rows", 1),
     ("run_many", 1),
     ("run_chained", 1),
@@ -65,7 +65,8 @@ def test_every_statement_that_is_used_exists(path: Path) -> None:
 
 
 OF_A_SESSION = re.compile(
-    r"pg_(try_)?advisory_(lock|unlock)|CREATE TEMP|WITH HOLD|\bUNLISTEN\b|\bDEALLOCATE\b|[\"']SET (?!LOCAL)"
+    r"pg_(try_)?advisory_(lock|unlock)|CREATE TEMP(?!(.|\n(?!\n))*ON COMMIT DROP)|WITH HOLD"
+    r"|\bUNLISTEN\b|\bDEALLOCATE\b|[\"']SET (?!LOCAL)"
 )
 
 

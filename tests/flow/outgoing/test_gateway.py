@@ -11,6 +11,7 @@ from clock.channels import OrderState, Result
 from clock.channels.platform import Platform
 from clock.runtime.ports import free_port
 from tests.conftest import WEBHOOK_SECRET
+from tests.flow.stage import lines_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -67,7 +68,7 @@ async def test_a_redirect_is_not_followed_with_our_signature(status: int) -> Non
     async with behind(elsewhere) as platform:
         assert (await platform.transfer("P1", "open-1", 100)).state == "unknown"
         assert await platform.query_order("TTC1") == OrderState("unknown")
-        assert await platform.bill("2026-11-22") is None
+        assert await lines_of(platform, "2026-11-22") is None
     assert asked == ["/transfer", "/query_order", "/bill"]
 
 

@@ -12,6 +12,7 @@ from clock.books import store
 from clock.books.partitions import measure
 from clock.books.store import queries
 from clock.config import Settings
+from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
 from tests.flow.rebuild.crowd import load_settled
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.long
 
 MEMBERS = 20_000
 STREAMED = (
-    *("rebuild_users", "rebuild_payments", "rebuild_checking", "rebuild_packets"),
+    *("rebuild_users", "rebuild_payments", "rebuild_checking", "packet_pieces"),
     *("rebuild_flags", "rebuild_flags_of_void"),
 )
 
@@ -46,7 +47,11 @@ async def plan_of(service: Service, query: str, fraction: float) -> dict[str, An
     async with service.store.transaction() as connection:
         await connection.execute(f"SET LOCAL cursor_tuple_fraction = {fraction}".encode())
         explained = f"EXPLAIN (FORMAT JSON) DECLARE c CURSOR FOR {queries()[query]}"
-        found: Any = await (await connection.execute(explained.encode(), {"day": DAY})).fetchone()
+        found: Any = await (
+            await connection.execute(
+                explained.encode(), {"day": DAY, "uids": None, "order_nos": None, "piece": keys.PIECE}
+            )
+        ).fetchone()
         plan: dict[str, Any] = found["QUERY PLAN"][0]["Plan"]
         return plan
 

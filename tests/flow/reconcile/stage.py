@@ -20,6 +20,8 @@ TABLES = (
     "refunds",
     "transfers",
     "outgoing",
+    "unsent",
+    "accounts",
 )
 
 

@@ -1,19 +1,21 @@
 """The provider's bill: what we never heard of is mended, what moved otherwise is named."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from clock.audit.reconcile import reconcile
-from clock.channels import BillLine
+from clock.channels import BillLine, NoBill
 from clock.config import Settings
 from tests.conftest import DAY, at
 from tests.flow.reconcile.stage import Ended, named
 from tests.flow.stage import IN_TIME, People, Sandbox, Scripted, bill, sandbox
 from tests.model.world import new_world
+
+PAYOUT_99 = f"P{DAY:%Y%m%d}99"
 
 
 async def test_a_billed_payment_that_we_never_heard_of_is_mended(ended: Ended) -> None:
@@ -55,14 +57,17 @@ async def test_a_bill_that_is_not_to_be_had_is_said(ended: Ended) -> None:
 class HasNotToday(Sandbox):
     """Most providers have the bill of a date when it is over."""
 
-    async def bill(self, day: str) -> list[BillLine] | None:
-        today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
-        return None if day >= today.isoformat() else await super().bill(day)
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        if day >= datetime.now(ZoneInfo("Asia/Shanghai")).date().isoformat():
+            raise NoBill
+        async for page in super().bill(day):
+            yield page
 
 
 class MovedAllTwice(Sandbox):
-    async def bill(self, day: str) -> list[BillLine] | None:
-        return 2 * (await super().bill(day) or [])
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        async for page in super().bill(day):
+            yield 2 * page
 
 
 @asynccontextmanager
@@ -155,3 +160,60 @@ async def test_money_that_left_between_two_dates_is_looked_for_in_all_of_them(sh
         report = await reconcile(service, DAY)
         assert report is not None
         assert report.differences == []
+
+
+class BreaksOff(Sandbox):
+    """The connection is lost behind the first lines of every bill."""
+
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        async for page in super().bill(day):
+            yield page
+            raise NoBill("broken off")
+
+
+async def test_of_a_bill_that_breaks_off_nothing_counts(ended: Ended) -> None:
+    bill(ended.channel, ended.order(8), "T8", 8)
+    async with billed_by(ended, BreaksOff):
+        report = await ended.report()
+        assert named(report) == {("bill_missing", str(DAY))}
+        assert (report.mended, report.bill_lines) == ([], None)
+    assert (await ended.report()).mended == [f"order {ended.order(8)} transaction T8: refund_due"]
+
+
+async def test_of_a_bill_of_today_that_breaks_off_nothing_counts(shared: Settings) -> None:
+    """All dates before it are compared all the same."""
+
+    class BreaksOffToday(Scripted):
+        async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+            yield (self.lines or {}).get(day, [])
+            if day == datetime.now(ZoneInfo("Asia/Shanghai")).date().isoformat():
+                yield [BillLine("payment", "T-today", "TTCnobody", 100, 0), BillLine("transfer", PAYOUT_99, "", 1, 0)]
+                raise NoBill("broken off")
+
+    async with new_world(shared, platform_url="http://provider") as service:
+        people, channel = People(service), BreaksOffToday()
+        people.use(channel)
+        await people.join(1)
+        assert await people.pay(1, "T1", paid_at=IN_TIME) == "paid"
+        channel.lines = {str(DAY): [BillLine("payment", "T1", people.orders[1], 100, at("20:00"), "open-1")]}
+        report = await reconcile(service, DAY)
+        assert report is not None
+        assert (report.differences, report.bill_lines) == ([], 1)
+
+
+async def test_a_line_may_hold_what_no_table_can(shared: Settings) -> None:
+    """A character that is none, in a text; a sum that no account can hold makes the bill unreadable."""
+    async with new_world(shared, platform_url="http://provider") as service:
+        people = People(service)
+        channel = await bill_dates(people)
+        await people.join(1)
+        assert await people.pay(1, "T1", paid_at=IN_TIME) == "paid"
+        good = BillLine("payment", "T1", people.orders[1], 100, at("20:00"), "a\0b\ud83d")
+        channel.lines = {str(DAY): [good, BillLine("refund", "R\0\ud83d", "", 100, 0)]}
+        report = await reconcile(service, DAY)
+        assert report is not None
+        assert (report.differences, report.bill_lines) == ([], 1)
+        channel.lines = {str(DAY): [good, BillLine("refund", "R1", people.orders[1], 2**70, 0)]}
+        report = await reconcile(service, DAY)
+        assert report is not None
+        assert named(report) == {("bill_missing", str(DAY))}

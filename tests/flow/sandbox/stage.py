@@ -22,6 +22,7 @@ from clock.config import Settings
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
 from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, at
+from tests.flow.stage import lines_of
 
 AT = at("20:00")
 DAY_OF_AT = "2026-11-22"
@@ -106,7 +107,7 @@ class Sandbox:
         """Of the payments' date and of today."""
         found = []
         for day in {DAY_OF_AT, time.strftime("%Y-%m-%d", time.gmtime(time.time() + 8 * 3600))}:
-            found += await self.channel.bill(day) or []
+            found += await lines_of(self.channel, day) or []
         return found
 
     async def close(self) -> None:

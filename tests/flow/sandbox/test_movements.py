@@ -10,6 +10,7 @@ from clock.channels import BillLine
 from clock.runtime.ports import free_port
 from tests.conftest import at
 from tests.flow.sandbox.stage import AT, DAY_OF_AT, Sandbox, listening, sandbox_for
+from tests.flow.stage import lines_of
 
 STRANGER = "whsec_" + "YSBzZWNyZXQgdGhhdCBub2JvZHkgd2FzIGdpdmVuLi4="
 
@@ -52,7 +53,7 @@ async def test_the_bill_has_every_movement_of_its_day_and_nothing_else(sandbox: 
     await sandbox.refund("RC1", "C1", 30)
     await sandbox.transfer("PC1", 70)
     own = {"SC10", "SC20", "SC30", "RC1", "PC1", "PC2"}
-    payments = {line.no: line for line in await sandbox.channel.bill(DAY_OF_AT) or [] if line.kind == "payment"}
+    payments = {line.no: line for line in await lines_of(sandbox.channel, DAY_OF_AT) or [] if line.kind == "payment"}
     assert own & payments.keys() == {"SC10", "SC20"}
     assert payments["SC10"] == BillLine("payment", "SC10", "C1", 100, AT, "open-7")
     await sandbox.trouble(lapses=1, processing_ms=0)
@@ -60,7 +61,7 @@ async def test_the_bill_has_every_movement_of_its_day_and_nothing_else(sandbox: 
     moved = {line.no: line for line in await sandbox.lines() if line.kind != "payment"}
     assert own & moved.keys() == {"RC1", "PC1"}  # what failed is not billed
     assert (moved["RC1"].order_no, moved["RC1"].amount_fen, moved["PC1"].amount_fen) == ("C1", 30, 70)
-    assert await sandbox.channel.bill("2019-01-01") == []
+    assert await lines_of(sandbox.channel, "2019-01-01") == []
 
 
 async def test_calls_that_are_not_signed_well_are_refused_and_do_nothing(sandbox: Sandbox) -> None:

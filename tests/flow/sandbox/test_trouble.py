@@ -12,7 +12,7 @@ from clock.http import health_routes
 from clock.runtime.ports import free_port
 from tests.conftest import WEBHOOK_SECRET, Api
 from tests.flow.sandbox.stage import AT, DAY_OF_AT, Listener, Sandbox, sandbox_for
-from tests.flow.stage import People
+from tests.flow.stage import People, lines_of
 
 
 async def test_twice(sandbox: Sandbox, listener: Listener) -> None:
@@ -83,7 +83,7 @@ async def test_a_provider_that_is_not_there_has_certainly_done_nothing() -> None
     channel = Platform(f"http://127.0.0.1:{free_port()}", WEBHOOK_SECRET)
     assert (await channel.transfer("P1", "open-1", 100)).state == "again"
     assert (await channel.query_order("A1")).state == "unknown"
-    assert await channel.bill(DAY_OF_AT) is None
+    assert await lines_of(channel, DAY_OF_AT) is None
     await channel.close()
 
 
