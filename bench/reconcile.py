@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from bench.auditor import Took
 from bench.check_in import ratios
-from bench.million import provider, write_bill, write_day
 from bench.measure import Result, Scale, spread, target
+from bench.million import provider, write_bill, write_day
 from bench.scene import SETTLED, Scene, staged
 from clock.audit.rebuild import rebuild_lost
 from clock.books.partitions import PARTITIONED

@@ -16,7 +16,7 @@ HOUSE = Path(__file__).parents[2] / "clock"
 FILES = sorted(HOUSE.rglob("*.py"))
 
 CALLS = {
-    *((f"{store}.{method}", 0) for store in ("store", "_store") for method in ("all", "one", "page", "stream", "pages")),
+    *((f"{name}.{method}", 0) for name in ("store", "_store") for method in ("all", "one", "page", "stream", "pages")),
     ("rows", 1),
     ("run_many", 1),
     ("run_chained", 1),
