@@ -13,6 +13,7 @@ from clock.channels import Result
 from clock.config import Settings
 from clock.game import keys
 from clock.http.schema.paths import PATHS
+from clock.operators.work import asking
 from clock.payments import outgoing
 from clock.runtime.worker import count
 from tests import document
@@ -155,6 +156,9 @@ async def payday(played: Played) -> None:
     await played.drain()
     await count({"service": api.service})
     await everything_can_be_read(played)
+    with pytest.MonkeyPatch.context() as hurried:
+        hurried.setattr(asking, "WAIT_SECONDS", -1.0)
+        assert (await played.operates(f"/ops/reconcile/{DAY}"))["code"] == "working"
     for day in (DAY, "2025-01-01"):
         await played.operates(f"/ops/reconcile/{day}")
         await played.asks(BOSS, f"/ops/reconcile/{day}", "operator")

@@ -71,5 +71,7 @@ async def ask(service: Service, kind: str, who: str = "anna", **arguments: Any) 
 
 
 async def words(service: Service, kind: str) -> list[str]:
-    """How pieces of a kind have ended, newest first."""
-    return [one["word"] for one in await listed(service) if one["kind"] == kind and one["word"]]
+    """How pieces of a kind about the day have ended, newest first; a slow worker shows other days."""
+    return [
+        one["word"] for one in await listed(service) if (one["kind"], one["about"]) == (kind, str(DAY)) and one["word"]
+    ]

@@ -93,7 +93,7 @@ async def test_a_killed_workers_work_is_taken_over_and_outlives_a_job(shared: Se
 
 
 async def splitting(service: Service) -> list[dict[str, Any]]:
-    return [one for one in await listed(service) if one["step"] == "splitting"]
+    return [one for one in await listed(service) if (one["about"], one["step"]) == (str(DAY), "splitting")]
 
 
 @asynccontextmanager
