@@ -161,8 +161,7 @@ async def test_two_names_at_one_instant_do_not_wait_for_each_other_for_ever(serv
     work = Work()
     words = await asyncio.gather(*(perform(service, one, GIVE, work) for one in (ANNA, BEN)))
     words.append(await perform(service, ANNA, GIVE, work))
-    assert words[-1].word == "ok"
-    assert work.done == [one.word for one in words].count("ok")
+    assert work.done == [one.word for one in words].count("ok") == 1, "the second or the third has it done"
 
 
 async def test_acts_are_found_by_what_they_are_about_and_by_name(service: Service) -> None:
