@@ -238,6 +238,8 @@ async def called_off(played: Played) -> None:
     api.service.time.stop_at(at("06:00", 2))
     await api.post("/api/check-in", LIN)
     await api.post("/api/claim", LIN)
+    for uid in (LIN, 12345):
+        await played.operates(f"/ops/people/{uid}/forget", reason="asked for it")
 
 
 async def development(played: Played) -> None:
@@ -249,13 +251,14 @@ async def development(played: Played) -> None:
 
 
 SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed", "balance_short", "rules_full"}
-"""Words of trouble and of other windows, which other tests make."""
+SELDOM |= {"archived", "forgotten"}
+"""Words of trouble, of other windows and of later years, which other tests make."""
 
 
 async def test_every_answer_of_a_day_is_in_the_document_to_the_last_field(played: Played) -> None:
     for part in (evening, morning, payday, payouts_that_fail, quarantine, events, rules, called_off, development):
         await part(played)
-    in_text = {("GET", "/metrics"), ("GET", "/ops/rounds/{day}/export")}
+    in_text = {("GET", path) for path in ("/metrics", "/ops/rounds/{day}/export", "/ops/people/{uid}/export")}
     assert played.words.keys() | in_text == PATHS.keys()
     said = set[str]().union(*played.words.values())
     assert {word for path in PATHS.values() for word in path.words} - said == SELDOM

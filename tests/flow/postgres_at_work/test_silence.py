@@ -114,7 +114,7 @@ async def test_readyz_and_metrics_answer_in_time_without_postgres(
             assert status == 200 and b"clock_redis_up 1.0" in body
             assert b"clock_postgres_up 0.0" in body or how == "forgotten"
             assert seconds < WATCH_SECONDS
-    assert len(api.service.looks) == 4
+    assert len(api.service.looks) == 5
     postgres.go_on()
 
 
