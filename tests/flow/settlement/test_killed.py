@@ -73,9 +73,7 @@ async def killed_at(settings: Settings, service: Service, state: str, *command: 
                 await asyncio.sleep(0.02)
         process.kill()
         await process.wait()
-    await query(
-        service, "UPDATE work SET beat_at = beat_at - interval '1 minute'"
-    )  # as if the next came that much later
+    await query(service, "UPDATE work SET beat_at = beat_at - interval '1 minute'")  # the next comes later
     assert (await row_of(service, DAY))["state"] != state
 
 
