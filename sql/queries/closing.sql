@@ -32,17 +32,17 @@ SELECT max(order_no) AS last FROM (
 -- keep_state: Keeps a round in its state until the transaction ends; no row: it is in another one.
 SELECT day FROM rounds WHERE day = %(day)s AND state = %(state)s FOR SHARE
 
--- refund_late: Refunds those late members of a page who did not check in. Every table is read in the page's range, and payments
--- one by one: a join would look through the whole round for each page.
+-- refund_late: Refunds those late members of a page who did not check in. What belongs to a member is looked up one by one: a
+-- join would look through the whole round, or through the page for each member.
 INSERT INTO refunds (day, order_no, transaction_id, refund_no, uid, amount_fen, reason, at_ms)
 SELECT %(day)s, o.order_no, p.transaction_id, refund_no(o.order_no, p.transaction_id), m.uid, p.amount_fen, %(reason)s, %(at_ms)s
 FROM members m
-JOIN orders o ON o.day = %(day)s AND o.uid = m.uid AND o.uid > %(after)s AND o.uid <= %(last)s
+CROSS JOIN LATERAL (SELECT order_no FROM orders WHERE day = %(day)s AND uid = m.uid LIMIT 1) AS o
 CROSS JOIN LATERAL (
     SELECT transaction_id, amount_fen FROM payments WHERE day = %(day)s AND order_no = o.order_no AND uid = m.uid
         AND outcome IN ('paid', 'paid_late') LIMIT 1) AS p
-WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s AND m.late AND NOT EXISTS (
-    SELECT FROM check_ins c WHERE c.day = %(day)s AND c.uid = m.uid AND c.uid > %(after)s AND c.uid <= %(last)s)
+WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s AND m.late
+    AND (SELECT true FROM check_ins c WHERE c.day = %(day)s AND c.uid = m.uid LIMIT 1) IS NULL
 ON CONFLICT DO NOTHING
 
 -- refund_paid: Refunds the stakes of a page of payments.

@@ -19,7 +19,7 @@ SELECT uid FROM members WHERE day = %(day)s AND uid > %(after)s ORDER BY uid LIM
 -- tally: Updates the standings of some members by a round; a round that is older than the standing changes nothing.
 INSERT INTO standings (uid, last_day, streak, longest, mornings)
 SELECT m.uid, m.day, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int, (c.uid IS NOT NULL)::int
-FROM members m LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = m.uid AND c.uid > %(after)s AND c.uid <= %(last)s
+FROM members m LEFT JOIN LATERAL (SELECT uid FROM check_ins WHERE day = %(day)s AND uid = m.uid LIMIT 1) AS c ON true
 WHERE m.day = %(day)s AND m.uid > %(after)s AND m.uid <= %(last)s ORDER BY m.uid
 ON CONFLICT (uid) DO UPDATE SET
     last_day = excluded.last_day,
