@@ -91,17 +91,7 @@ def install(venv: Path, name: str) -> None:
         make(venv)
     if (venv / ".installed").exists():
         (venv / ".installed").unlink()
-    # Most of what is for tests alone is never imported: Python compiles what is when it is.
-    compiling = ["--no-compile"] if name == "dev" else []
-    pip(
-        venv,
-        *compiling,
-        "--require-hashes",
-        "--only-binary",
-        ":all:",
-        "-r",
-        str(CHECKOUT / "requirements" / (name + ".txt")),
-    )
+    pip(venv, "--require-hashes", "--only-binary", ":all:", "-r", str(CHECKOUT / "requirements" / (name + ".txt")))
     pip(venv, "--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT))
     (venv / ".version").write_text(identity())
     (venv / ".installed").write_text(mark(name) + "\n")

@@ -55,7 +55,7 @@ async def test_the_service_runs_on_a_read_only_root(settings: Settings, tmp_path
     status, output = await said(await inside(settings, f"{memory}; {READ_ONLY}", "migrate", **env))
     assert (status, "0 migrations applied" in output) == (0, True), output
     api = await inside(settings, f"{memory}; {READ_ONLY}", "api", **env)
-    beating = 'touch /forbidden 2>/dev/null && exit 9; { (sleep 4; kill "$$") & }'
+    beating = 'touch /forbidden 2>/dev/null && exit 9; { (sleep 6; kill "$$") & }'
     worker = await inside(settings, f"{memory}; {READ_ONLY}; {beating}", "worker", **env)
     try:
         assert (await said(worker))[1].count("worker_started") == 1
