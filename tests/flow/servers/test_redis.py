@@ -146,12 +146,10 @@ async def test_a_redis_that_comes_within_the_time_is_waited_for(settings: Settin
             await check
 
 
-CLUSTER = ("cluster-enabled yes",)
-
-
 async def test_a_cluster_and_a_sentinel_are_refused_for_both_urls(settings: Settings) -> None:
     with embedded.scratch() as first, embedded.scratch() as second:
-        cluster = servers.Configured(first, lines=CLUSTER)
+        bus = f"cluster-port {free_port()}"  # by default 10,000 above the other, where nobody looked whether it is free
+        cluster = servers.Configured(first, lines=("cluster-enabled yes", bus))
         sentinel = servers.Configured(second, lines=("appendonly no",), arguments=("--sentinel",))
         async with embedded.started(cluster):
             sentence = await refusal(replace(settings, redis_url=cluster.url))
