@@ -1,6 +1,7 @@
 """Real servers for every test that touches them: one Valkey and one Postgres a session, emptied for each test."""
 
 import asyncio
+import gc
 import os
 import shutil
 import socket
@@ -122,10 +123,18 @@ async def durable_database(durable: Servers) -> AsyncIterator[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests that run side by side take ports of their own."""
+    """Tests that run side by side take ports of their own. Many applications follow each other in one process: those
+    that are frozen would never be collected."""
+    clock.http.app.collect_seldom = lambda: None
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         ports.RANGE = ports.RANGE[int(worker.removeprefix("gw")) % 8 :: 8]
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected stays: nobody has to go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -256,6 +265,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, host=settings.host, port=settings.port, **options(settings)))
     listening = socket.create_server((settings.host, settings.port), backlog=1024)  # uvicorn exits where it cannot
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # uvloop does that, asyncio does not do it here
     task = asyncio.create_task(server.serve([listening]))
     doing = asyncio.create_task(_do_what_is_asked(app.state["service"]))
     async with aiohttp.ClientSession() as session:
