@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -272,12 +272,12 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
         api = Api(settings, app.state["service"], session)
         api.lean = app.lean
         api.connections = server.server_state.connections
-        for _ in range(200):
-            try:
+        for _ in range(100):
+            with suppress(aiohttp.ClientError):
                 await api.send("GET", "/healthz")
-                break
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.02)
+                if api.service.time.known and api.service.time.follows:  # else its first look undoes stop_at()
+                    break
+            await asyncio.sleep(0.02)
         yield api
     await end([doing])
     server.should_exit = True

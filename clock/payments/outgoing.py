@@ -19,6 +19,8 @@ from clock.channels import Channel, Result
 log = structlog.get_logger()
 
 AT_ONCE = 50
+LOOKED_AT = 4 * AT_ONCE
+"""Of these, other senders may have some."""
 LEASE_SECONDS = 60
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 6 * 3600.0
@@ -37,10 +39,21 @@ async def send_some(store: Store, channels: dict[str, Channel]) -> int:
 async def take(store: Store) -> list[dict[str, Any]]:
     """Lease rows that are due to this process."""
     async with store.transaction() as connection:
-        due = await rows(connection, "lock_due_outgoing", limit=AT_ONCE)
-        days, nos, states = ([row[name] for row in due] for name in ("day", "no", "was"))
-        lease = {"days": days, "nos": nos, "states": states, "lease_seconds": LEASE_SECONDS}
-        return await rows(connection, "take_outgoing", **lease) if due else []
+        return await lease(connection, await lock_due(connection))
+
+
+async def lock_due(connection: Connection) -> list[dict[str, Any]]:
+    """Rows that are due and nobody else has, locked until the transaction ends."""
+    found = await rows(connection, "due_outgoing", limit=LOOKED_AT)
+    days, nos = ([row[name] for row in found] for name in ("day", "no"))
+    return await rows(connection, "lock_due_outgoing", days=days, nos=nos, limit=AT_ONCE) if found else []
+
+
+async def lease(connection: Connection, due: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``due``: from :func:`lock_due`."""
+    days, nos, states = ([row[name] for row in due] for name in ("day", "no", "was"))
+    given = {"days": days, "nos": nos, "states": states, "lease_seconds": LEASE_SECONDS}
+    return await rows(connection, "take_outgoing", **given) if due else []
 
 
 async def _tried(channel: Channel | None, row: dict[str, Any]) -> Result:
@@ -73,7 +86,7 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
     ended: dict[tuple[date, str, str], list[str]] = defaultdict(list)
     told: list[tuple[dict[str, Any], str, str]] = []
     async with store.transaction() as connection:
-        for row, result in attempts:
+        for row, result in sorted(attempts, key=_place):  # whoever has some of them too locks them in this order
             if result.state in ("done", "failed"):
                 key = {"day": row["day"], "no": row["no"], "state": result.state, "reason": result.reason}
                 if await rows(connection, "end_outgoing", **key):
@@ -84,6 +97,10 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
         for (day, channel, state), numbers in ended.items():
             await ledger.post_outgoing(connection, day, channel, state, numbers)
         await telling.tell_ended(store, connection, told)
+
+
+def _place(attempt: tuple[dict[str, Any], Result]) -> tuple[date, str]:
+    return attempt[0]["day"], attempt[0]["no"]
 
 
 async def _delay(connection: Connection, row: dict[str, Any], result: Result) -> None:

@@ -64,11 +64,17 @@ SELECT * FROM orders WHERE day = %(day)s AND uid = %(uid)s
 -- find_payment: Whether a payment is in the books.
 SELECT 1 AS found FROM payments WHERE day = %(day)s AND order_no = %(order_no)s AND transaction_id = %(transaction_id)s
 
--- lock_due_outgoing: Rows that are due to be sent or queried, locked. Postgres 18.4 crashes where this and the update are
+-- due_outgoing: Rows that may be due to be sent or queried. They are not locked here: whoever ends one locks it in outgoing
+-- first, and then in this table.
+SELECT day, no FROM unsent WHERE state <> 'failed' AND next_at <= now() ORDER BY next_at LIMIT %(limit)s
+
+-- lock_due_outgoing: Those that are due and nobody else has, locked. Postgres 18.4 crashes where this and the update are
 -- one statement, and other transactions change the rows meanwhile.
-SELECT day, no, state AS was FROM unsent
-WHERE state <> 'failed' AND next_at <= now()
-ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+SELECT o.day, o.no, o.state AS was
+FROM unnest(%(days)s::date[], %(nos)s::text[]) WITH ORDINALITY AS due (day, no, place)
+JOIN outgoing o ON o.day = ANY(%(days)s::date[]) AND o.day = due.day AND o.no = due.no
+WHERE o.state IN ('owed', 'unknown', 'processing') AND o.next_at <= now()
+ORDER BY due.place LIMIT %(limit)s FOR UPDATE OF o SKIP LOCKED
 
 -- take_outgoing: Leases locked rows to this process. Their days are named for each table, so that no other is looked into.
 UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease_seconds)s),

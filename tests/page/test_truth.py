@@ -264,5 +264,5 @@ async def test_money_that_did_not_arrive_is_not_lost(
     await button_is(page, "join")
     await page.locator("[data-to=me]").click()
     await expect(page.locator("#events-help")).to_contain_text(text)
-    assert await page.locator("#events .money").all_inner_texts() == ["−1.00", "0.00"]
+    await expect(page.locator("#events .money")).to_have_text(["−1.00", "0.00"])
     await visitor.accessible("a failed transfer")

@@ -12,11 +12,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from clock.books.store import rows
 from clock.channels import Result
 from clock.config import Settings
 from clock.payments import outgoing
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
+from tests.conftest import DAY
 from tests.flow.outgoing.stage import PAYOUT, owe_a_payout, state
 from tests.flow.stage import People, Sandbox, Scripted, send
 
@@ -47,6 +49,25 @@ async def test_a_crash_between_sending_and_recording_is_asked_about_and_not_sent
     await send(people)
     assert provider.asked == ["transfer", "query_transfer"]
     assert (await state(people), len(provider.movements())) == ("done", 1)
+
+
+async def test_who_takes_a_row_and_who_ends_it_do_not_wait_for_each_other(people: People, provider: Sandbox) -> None:
+    """An answer that took longer than the lease comes while another sender takes the row."""
+    await owe_a_payout(people)
+    store = people.service.store
+    ended = {"day": DAY, "no": PAYOUT, "state": "done", "reason": ""}
+
+    async def end() -> int:
+        async with store.transaction() as connection:
+            return len(await rows(connection, "end_outgoing", **ended))
+
+    async with store.transaction() as taker:
+        due = await outgoing.lock_due(taker)
+        ending = asyncio.create_task(end())
+        while not ending.done() and not await people.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        assert [row["no"] for row in await outgoing.lease(taker, due)] == [PAYOUT]
+    assert await ending == 1
 
 
 ROUNDS_OF_TAKERS = 150

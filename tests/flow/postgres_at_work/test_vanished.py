@@ -14,6 +14,7 @@ from clock.books.partitions import PARTITION_LOCK
 from clock.books.store import OUTBOX_LOCK, RELEASE_LOCK, SETTLEMENT_LOCK, Connection, Store, one, rows
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
+from clock.payments import outgoing
 from clock.service import Service, end
 from tests.conftest import DAY
 from tests.flow.pair import Address
@@ -55,7 +56,7 @@ async def partitions(connection: Connection) -> None:
 
 
 async def due_money(connection: Connection) -> None:
-    if not await rows(connection, "lock_due_outgoing", limit=1):
+    if not await outgoing.lock_due(connection):
         raise LockNotAvailable
 
 
