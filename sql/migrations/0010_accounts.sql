@@ -14,7 +14,7 @@ COMMENT ON FUNCTION lines_of IS 'how many lines a transfer of this kind has in i
 
 CREATE FUNCTION in_account(uid bigint, kind text, from_account text, to_account text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN uid IS NOT NULL AND (lines_of(kind) > 0 OR 'user:' || uid IN (from_account, to_account));
+    RETURN uid IS NOT NULL AND (lines_of(kind) > 0 OR from_account ^@ 'user:' OR to_account ^@ 'user:');
 COMMENT ON FUNCTION in_account IS 'whether a transfer is a line of its user''s history or changes the balance';
 
 CREATE TABLE accounts (
@@ -40,9 +40,11 @@ COMMENT ON TABLE uncarried IS 'days whose transfers are not in the accounts yet:
 
 CREATE FUNCTION keep_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    first date;
     month int;
 BEGIN
-    FOR month IN SELECT DISTINCT month_number(day) FROM added WHERE in_account(uid, kind, from_account, to_account) LOOP
+    FOR first IN SELECT generate_series(date_trunc('month', min(day)::timestamp), max(day)::timestamp, '1 month') FROM added LOOP
+        month := month_number(first);
         INSERT INTO accounts AS a (uid, balance_fen, spend_fen, income_fen, largest_fen, stakes, lines[month])
         SELECT t.uid,
             sum(CASE 'user:' || t.uid WHEN to_account THEN amount_fen WHEN from_account THEN -amount_fen ELSE 0 END),
@@ -51,7 +53,7 @@ BEGIN
             max(CASE kind WHEN 'packet' THEN amount_fen ELSE 0 END),
             sum((kind = 'stake')::int), sum(lines_of(kind))
         FROM added t
-        WHERE in_account(t.uid, kind, from_account, to_account) AND month_number(day) = month
+        WHERE in_account(t.uid, kind, from_account, to_account) AND day >= first AND day < first + interval '1 month'
           AND NOT EXISTS (SELECT FROM uncarried u WHERE u.day = t.day AND u.uid < t.uid)
         GROUP BY t.uid ORDER BY t.uid
         ON CONFLICT (uid) DO UPDATE SET
