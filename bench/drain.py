@@ -16,7 +16,18 @@ from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, SETTLED, Scene, extra, fire, staged
 from clock.books import outbox
 
-TABLES = ("orders", "payments", "members", "check_ins", "claims", "transfers", "outgoing", "profiles", "accounts", "unsent")
+TABLES = (
+    "orders",
+    "payments",
+    "members",
+    "check_ins",
+    "claims",
+    "transfers",
+    "outgoing",
+    "profiles",
+    "accounts",
+    "unsent",
+)
 """Not those whose rows come and go again: orders while they are not paid."""
 
 
