@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import RedisError
 
+from clock import redis_url
 from clock.domain.rounds import Rules
 from clock.domain.rulebook import (
     YEARS,
@@ -223,6 +224,8 @@ def _check_origins(origins: str) -> None:
 def _redis(url: str) -> None:
     """Makes a connection without connecting: an argument of the URL that the connection does not take is refused here,
     not at the first command."""
+    named = redis_url.sentinels(url)
+    url = named.server_url if named else url
     path = urlsplit(url).path.strip("/")
     if not url.startswith("unix://") and path and not path.isdecimal():
         raise ValueError
@@ -234,9 +237,11 @@ def _http(url: str) -> None:
         raise ValueError
 
 
+REDIS_SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
+
 URLS: dict[str, tuple[Callable[[str], object], str]] = {
-    "redis_url": (_redis, "redis://, rediss:// or unix://"),
-    "queue_url": (_redis, "redis://, rediss:// or unix://"),
+    "redis_url": (_redis, REDIS_SCHEMES),
+    "queue_url": (_redis, REDIS_SCHEMES),
     "database_url": (conninfo_to_dict, "postgresql://"),
     "platform_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),

@@ -138,7 +138,8 @@ async def _write_users(service: Service, round_: Recorded, lost: list[int]) -> d
 
 def refuse_contradictions(day: date, records: Iterable[tuple[int, bytes]]) -> None:
     """Raises :class:`BooksDiffer` for users of whom the books contradict themselves."""
-    wrong = [uid for uid, record in records if record.startswith(INCONSISTENT.encode())]
+    letter = INCONSISTENT.encode()
+    wrong = [uid for uid, record in records if record[:1] == letter]
     if wrong:
         raise BooksDiffer(f"the books of {day} contradict themselves about users {wrong[:10]}")
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
@@ -17,10 +18,14 @@ from clock.game import keys
 from clock.game.commands import Commands
 from clock.game.pipe import Pipe, of_a_replica
 from clock.game.scripts import Script, Value
+from clock.redis_url import Sentinels, sentinels
 
 COMMAND_SECONDS = 1.0
 """How long a command of the pool may take, and connecting: what it asks for is read in milliseconds. A connection that
 somebody in between has forgotten is left behind after this."""
+
+SENTINEL_SECONDS = 0.5
+"""How long a Sentinel may take: the next one is asked then."""
 
 SCRIPT_SECONDS = 5.0
 """How long a call of a script may take: the server may be slow, and everybody's call waits on the same connection."""
@@ -45,12 +50,16 @@ class Attentive(AbstractConnection):
     """Mixed into a connection of redis-py: tells its pool of answers that cast doubt on every other."""
 
     pool: "Pool"
+    host: str
+    port: int
     made_after = 0
     """The pool's doubts when this connection was made."""
 
     async def connect(self) -> None:
         if not self.is_connected:
             self.made_after = self.pool.doubts
+            if self.pool.guards:
+                self.host, self.port = await self.pool.guards.primary()
         await super().connect()  # type: ignore[no-untyped-call]
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -65,6 +74,24 @@ class Attentive(AbstractConnection):
             raise
 
 
+class Guards:
+    """Sentinels, asked for the primary before each connection is made."""
+
+    def __init__(self, named: Sentinels, **options: Any) -> None:
+        options |= {**named.login, "socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+        self._name = named.name
+        self._sentinel = Sentinel(named.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+
+    async def primary(self) -> tuple[str, int]:
+        """Host and port. Raises a ``RedisError`` where no Sentinel answers, or none knows a primary that is up."""
+        host, port = await self._sentinel.discover_master(self._name)
+        return str(host), int(port)
+
+    async def aclose(self) -> None:
+        for each in self._sentinel.sentinels:
+            await each.aclose()
+
+
 class Pool(BlockingConnectionPool):
     """Connections to whatever the URL means now.
 
@@ -76,6 +103,7 @@ class Pool(BlockingConnectionPool):
     def __init__(self, connection_class: type[AbstractConnection] = Connection, **options: Any) -> None:
         attentive = type(f"Attentive{connection_class.__name__}", (Attentive, connection_class), {})
         super().__init__(connection_class=attentive, **options)
+        self.guards: Guards | None = None
         self.doubts = 0
         self.on_demotion: Callable[[RedisError], None] = lambda _: None
         """Called when a server says that it is no primary."""
@@ -84,8 +112,9 @@ class Pool(BlockingConnectionPool):
     def of(cls, url: str) -> "Pool":
         """The one reader of Redis' URLs. Commands are never sent again by the client: a lost reply does not mean that
         nothing was done."""
-        return cls.from_url(
-            url,
+        named = sentinels(url)
+        pool = cls.from_url(
+            named.server_url if named else url,
             max_connections=REDIS_CONNECTIONS,
             timeout=TURN_SECONDS,
             socket_timeout=COMMAND_SECONDS,
@@ -94,11 +123,20 @@ class Pool(BlockingConnectionPool):
             retry_on_error=[],
             **({} if url.startswith("unix:") else keep_alive()),
         )
+        if named:
+            tls = {name: value for name, value in pool.connection_kwargs.items() if name.startswith("ssl_")}
+            pool.guards = Guards(named, ssl=url.startswith("rediss"), **tls)
+        return pool
 
     def make_connection(self) -> Attentive:
         connection: Attentive = super().make_connection()  # type: ignore[no-untyped-call]
         connection.pool = self
         return connection
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if self.guards:
+            await self.guards.aclose()
 
     async def ensure_connection(self, connection: Any) -> None:
         if connection.made_after != self.doubts:
@@ -145,6 +183,7 @@ class Client(Redis):
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._pipe.aclose()
         await super().aclose(close_connection_pool)
+        await self.connection_pool.disconnect()
 
 
 def connect(url: str, *, replicated: bool = False) -> Commands:

@@ -73,7 +73,10 @@ def _refused(name: str, error: Exception) -> Exception:
 async def _require_primary(redis: Commands, name: str) -> None:
     server, replication = await redis.info("server"), await redis.info("replication")
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Valkey has the second name
-        raise BadSetting(f"{name} leads to a Sentinel, which holds no data: name the primary")
+        raise BadSetting(
+            f"{name} leads to a Sentinel, which holds no data: name the primary, or write "
+            "redis+sentinel://HOST:PORT,HOST:PORT/NAME"
+        )
     if (await redis.info("cluster")).get("cluster_enabled"):
         raise BadSetting(
             f"{name} leads to a cluster (cluster_enabled is 1), which is not supported yet: name a server of its own"

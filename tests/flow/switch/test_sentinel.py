@@ -3,21 +3,25 @@
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis.exceptions import RedisError
 
+from clock.config import Settings
 from clock.game import keys
 from clock.game.client import connect
 from clock.runtime import directory, embedded
+from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
 from clock.service import end
 from tests import servers
-from tests.conftest import DAY, Api
+from tests.conftest import DAY, Api, serving
 from tests.flow.pair import Address, Pair, Replica
 from tests.flow.stage import working
 from tests.flow.switch.stage import books_have, says, seconds_until
@@ -88,30 +92,75 @@ async def follow(address: Address, guards: list[Any]) -> None:
         await asyncio.sleep(0.1)
 
 
+async def checked_in_over(api: Api, end: Callable[[], Awaitable[object]]) -> float:
+    """Members check in, while the primary ends in between; seconds until the first good answer after that."""
+    await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"})
+    for uid in MEMBERS:
+        await api.member(uid)
+    await api.send("PUT", "/dev/time", {"now": "2026-11-23T05:00:00+08:00"})
+    assert await says(api, "/api/check-in", MEMBERS[0]) == "checked_in"
+    await end()
+
+    async def checked_in() -> bool:
+        return await says(api, "/api/check-in", MEMBERS[1]) in ("checked_in", "already_checked_in")
+
+    away = await seconds_until(checked_in, SECONDS)
+    for uid in MEMBERS[2:]:
+        assert await says(api, "/api/check-in", uid) == "checked_in"
+    assert await says(api, "/api/check-in", MEMBERS[0]) == "already_checked_in"
+    for uid in MEMBERS:
+        await seconds_until(lambda uid=uid: books_have(api.settings, "check_ins", uid), SECONDS)  # type: ignore[misc]
+    return away
+
+
+async def winners_at(two: Pair, port: int) -> bytes | None:
+    now = connect(two.primary.url.replace(str(two.primary.port), str(port)))
+    found = await now.hget(keys.name(DAY, 0, "totals"), "winners")
+    await now.aclose()
+    return found
+
+
 async def test_a_primary_that_dies_at_five_is_replaced_and_nobody_is_lost(
     api: Api, two: Pair, address: Address, tmp_path: Path
 ) -> None:
     assert len(LINES) == 4
     async with guarded(two, tmp_path) as guards, working(api.settings):
         following = asyncio.create_task(follow(address, guards))
-        await api.send("PUT", "/dev/time", {"now": "2026-11-22T20:00:00+08:00"})
-        for uid in MEMBERS:
-            await api.member(uid)
-        await api.send("PUT", "/dev/time", {"now": "2026-11-23T05:00:00+08:00"})
-        assert await says(api, "/api/check-in", MEMBERS[0]) == "checked_in"
-        await stop(two.first, signal.SIGKILL)
-
-        async def checked_in() -> bool:
-            return await says(api, "/api/check-in", MEMBERS[1]) in ("checked_in", "already_checked_in")
-
-        print("away for", round(await seconds_until(checked_in, SECONDS), 1), "s")
-        assert address.to_port != two.primary.port
-        for uid in MEMBERS[2:]:
-            assert await says(api, "/api/check-in", uid) == "checked_in"
-        assert await says(api, "/api/check-in", MEMBERS[0]) == "already_checked_in"
-        for uid in MEMBERS:
-            await seconds_until(lambda uid=uid: books_have(api.settings, "check_ins", uid), SECONDS)  # type: ignore[misc]
+        print("away for", await checked_in_over(api, lambda: stop(two.first, signal.SIGKILL)))
         await end([following])
-        now = connect(two.primary.url.replace(str(two.primary.port), str(address.to_port)))
-        assert await now.hget(keys.name(DAY, 0, "totals"), "winners") == b"4"
-        await now.aclose()
+        assert address.to_port != two.primary.port
+        assert await winners_at(two, address.to_port) == b"4"
+
+
+@pytest.mark.parametrize("ending", ["killed", "hanging"])
+async def test_a_url_of_sentinels_leads_to_whatever_they_name(
+    settings: Settings, two: Pair, tmp_path: Path, ending: str
+) -> None:
+    """One of the Sentinels that the URL names is not there. A primary that hangs keeps its connections."""
+
+    async def ends() -> None:
+        two.first.send_signal(signal.SIGKILL if ending == "killed" else signal.SIGSTOP)
+
+    async with guarded(two, tmp_path) as guards:
+        ports = [guard.connection_pool.connection_kwargs["port"] for guard in guards]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), *ports))
+        login = f":{two.primary.password}@"
+        url = f"redis+sentinel://{login}{hosts}/clock?sentinel_password={two.primary.password}"
+        settings = msgspec.structs.replace(settings, redis_url=url)
+        async with serving(settings) as api, working(settings):
+            promoted = asyncio.create_task(named_another(guards[0], two.primary.port))
+            began = time.monotonic()
+            away = await checked_in_over(api, ends)
+            port, at = await promoted
+            print("away for", round(away, 1), "s; promoted after", round(at - began, 1))
+            assert await winners_at(two, port) == b"4"
+        two.first.send_signal(signal.SIGCONT) if ending == "hanging" else None
+
+
+async def named_another(guard: Any, port: int) -> tuple[int, float]:
+    """The port that a Sentinel names in place of this one, and when."""
+    while True:
+        _, named = await guard.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
+        if int(named) != port:
+            return int(named), time.monotonic()
+        await asyncio.sleep(0.02)
