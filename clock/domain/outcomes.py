@@ -119,6 +119,7 @@ OUTCOMES: dict[str, Outcome] = {
         "The details of this round are archived; its figures stay, and its packets follow from the published seed",
     ),
     "month_archived": _yes("已归档", "Archived"),
+    "nothing_due": _yes("没有月份该归档", "No month is due"),
     "month_restored": _yes("已从归档恢复", "Restored from the archive"),
     "month_held": _no("这个月还不能归档", "This month cannot be archived yet"),
     "month_not_found": _no("数据库里没有这个月", "The database does not have this month", 404),

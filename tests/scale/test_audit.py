@@ -30,8 +30,8 @@ from tests.raw import raw
 
 pytestmark = pytest.mark.long
 
-MEMBERS = 20_000
-FEW = 2_000
+MEMBERS = 50_000
+FEW = 5_000
 DAY_BEFORE = DAY - timedelta(days=1)
 SHARDS = 2
 

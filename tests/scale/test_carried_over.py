@@ -1,6 +1,7 @@
 """Books of the version whose partitions were days become those of this one, while people read and write them."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
@@ -84,10 +85,10 @@ FROM transfers WHERE uid = %s
 """A user's sums, from all transfers."""
 
 
-async def all_right(store: Store) -> None:
+async def all_right(store: Store, today: date = LAST) -> None:
     """What users are shown is what the ledger adds up to."""
     for uid in range(1, USERS + 1):
-        shown = await accounts.sums(store, uid, LAST)
+        shown = await accounts.sums(store, uid, today)
         lines = sum(of_month for _, of_month in await accounts.history_months(store, uid))
         async with store.transaction() as connection:
             balance = await accounts.balance_fen(connection, uid)
@@ -259,3 +260,52 @@ async def test_a_process_that_dies_while_it_copies_has_changed_nothing(store: St
         pass
     assert await fingerprint(store) == before
     assert (await partitions(store, "orders"))[0] == "orders_202601"
+
+
+CARRY_AND_MERGE = """
+import asyncio, sys
+from clock.books import accounts
+from clock.books.store import Store
+from clock.runtime.merging import merge_some
+
+async def run():
+    accounts.USERS_AT_ONCE = 2
+    store = Store(sys.argv[1])
+    await store.open()
+    while await accounts.carry_some(store):
+        pass
+    while await merge_some(store):
+        pass
+
+asyncio.run(run())
+"""
+
+
+@pytest.mark.long
+async def test_two_hundred_days_are_carried_over_by_processes_that_are_killed(servers: Servers) -> None:
+    """After each kill every user's sums are those of the ledger, and every row is where it is looked for."""
+    first, days, months_over = date(2026, 1, 10), 200, 6
+    last = first + timedelta(days - 1)
+    await servers.admin("CREATE DATABASE long_ago")
+    url = servers.database_url("long_ago")
+    await make_old_books(url, Settings(env="prod", jwt_secret=JWT_SECRET, webhook_secret=WEBHOOK_SECRET), first, days)
+    await migrate(url)
+    async with opened(url) as store:
+        await ask(store, "UPDATE rounds SET finished_at = now() - interval '10 days'")
+        written = await fingerprint(store)
+        left = []
+        for seconds in (1.0, 1.0, 1.0, 1.0, None):
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", CARRY_AND_MERGE, url)
+            try:
+                await asyncio.wait_for(process.wait(), seconds)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+            await all_right(store, last)
+            assert await fingerprint(store) == written
+            [rest] = await ask(store, "SELECT count(*) FROM uncarried")
+            left.append(rest["count"] + sum([len(await partitions(store, table)) for table in PARTITIONED]))
+        assert process.returncode == 0
+        assert left == sorted(left, reverse=True) and len(set(left)) > 1, "some were killed in the middle"
+        assert left[-1] == (months_over + last.day) * len(PARTITIONED), "the last month is not over"
+    await servers.admin("DROP DATABASE long_ago WITH (FORCE)")

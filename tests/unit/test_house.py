@@ -20,7 +20,7 @@ ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for
 
 ORDER = [
     "domain",
-    "files descriptors logs config metrics hs256 tokens",
+    "files descriptors logs redis_url config metrics hs256 tokens",
     "channels",
     "game",
     "books",

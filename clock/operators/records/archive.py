@@ -41,7 +41,7 @@ async def archive_due(service: Service, by: By) -> Answer:
         if answer.word != "month_archived":
             return Answer(answer.word, {**answer.data, "archived": taken})
         taken.append(answer.data)
-    return Answer("month_archived", {"archived": taken})
+    return Answer("month_archived" if taken else "nothing_due", {"archived": taken})
 
 
 async def archive(service: Service, by: By, month: Month) -> Answer:

@@ -12,6 +12,7 @@ from psycopg.errors import RestrictViolation
 
 from clock.books.months import Month
 from clock.books.partitions import PARTITIONED
+from clock.domain.outcomes import Answer
 from clock.operators.records import archive, files
 from clock.operators.records.due import due_months
 from clock.service import Service
@@ -136,7 +137,11 @@ async def test_what_is_due_says_so_and_what_is_not_says_why(process: Service) ->
         await run(process, back + of_round)
     await run(process, "UPDATE orders SET at_ms = 1 WHERE day = '2021-05-07' AND uid = 1")  # what is held may change
     answer = await archive.archive_due(process, ANNA)
-    assert [one["month"] for one in answer.data["archived"]] == ["2021-05", "2021-06"]
+    assert (answer.word, [one["month"] for one in answer.data["archived"]]) == (
+        "month_archived",
+        ["2021-05", "2021-06"],
+    )
+    assert await archive.archive_due(process, ANNA) == Answer("nothing_due", {"archived": []})
 
 
 async def test_a_young_or_unknown_month_does_not_leave(process: Service) -> None:
