@@ -71,9 +71,12 @@ async def forgetful(settings: Settings) -> AsyncIterator[None]:
 
 
 async def empty(settings: Settings) -> None:
-    """As freshly migrated, but for the partitions."""
+    """Both servers: Postgres as freshly migrated, but for the partitions. A round that Redis has is not opened."""
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
         await connection.execute(EMPTY)
+    redis = raw(connect(settings.redis_url))
+    await redis.flushall()
+    await redis.aclose()
 
 
 @asynccontextmanager
@@ -102,9 +105,6 @@ async def plan_bonus(service: Service, first: date, bonus_fen: int) -> None:
 async def new_world(settings: Settings, *, touched: bool = True, **changes: Any) -> AsyncIterator[Service]:
     """The same on emptied servers."""
     await empty(settings)
-    redis = raw(connect(settings.redis_url))
-    await redis.flushall()
-    await redis.aclose()
     with quiet():
         async with service_with(settings, touched=touched, **changes) as service:
             yield service
