@@ -1,6 +1,7 @@
 """TLS with a certificate authority of one's own, as docs/servers.md sets it up; another authority's is refused."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -82,10 +83,12 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 
 class Encrypted(NamedTuple):
-    """Addresses of servers whose certificates are for ``localhost``, and the files of two authorities."""
+    """Addresses of servers whose certificates are for ``localhost``, of a Sentinel among them, and the files of two
+    authorities."""
 
     redis: str
     postgres: str
+    sentinel: str
     own: Path
     foreign: Path
 
@@ -111,14 +114,29 @@ async def encrypted() -> AsyncIterator[Encrypted]:
         tls = (f"cert-file {place}/server.pem", f"key-file {place}/redis.key", f"ca-cert-file {own.path}")
         lines = tuple(f"tls-{line}" for line in (f"port {port}", "auth-clients no", *tls))
         redis = servers.Configured(place, command=servers.REDIS, lines=lines)
-        async with embedded.started(redis), embedded.started(postgres):
+        async with embedded.started(redis), embedded.started(postgres), guarding(place, tls, redis, port) as guard:
             await migrate(postgres.url)
             yield Encrypted(
                 f"rediss://:{redis.password}@localhost:{port}/0",
                 f"postgresql://clock:{postgres.password}@localhost:{postgres.port}/clock",
+                f"rediss+sentinel://:{redis.password}@{guard}",
                 own.path,
                 foreign.path,
             )
+
+
+@asynccontextmanager
+async def guarding(place: Path, tls: tuple[str, ...], redis: embedded.Valkey, tls_port: int) -> AsyncIterator[str]:
+    """A Sentinel that knows the server by its name and its port of TLS; what a URL says of it."""
+    assert servers.REDIS is not None
+    port = free_port()
+    lines = [f"tls-{line}" for line in (f"port {port}", "auth-clients no", "replication yes", *tls)]
+    lines += ["appendonly no", "sentinel resolve-hostnames yes", "sentinel announce-hostnames yes"]
+    lines += [f"sentinel monitor clock localhost {tls_port} 1", f"sentinel auth-pass clock {redis.password}"]
+    with embedded.scratch() as own_place:
+        guard = servers.Configured(own_place, command=servers.REDIS, lines=tuple(lines), arguments=("--sentinel",))
+        async with embedded.started(guard):
+            yield f"localhost:{port}/clock?sentinel_password={guard.password}"
 
 
 def with_authority(settings: Settings, encrypted: Encrypted, redis: Path, postgres: Path) -> Settings:
@@ -163,3 +181,19 @@ async def test_a_certificate_for_another_host_is_refused(settings: Settings, enc
         url = getattr(right, name).replace("@localhost:", "@127.0.0.1:")
         sentence = await refusal(replace(right, **{name: url}))
         assert f"CLOCK_{name.upper()}" in sentence and "127.0.0.1" in sentence, sentence
+
+
+async def test_sentinels_and_the_server_that_they_name_are_reached_by_tls(
+    settings: Settings, encrypted: Encrypted
+) -> None:
+    settings = with_authority(settings, encrypted, encrypted.own, encrypted.own)
+    arguments = f"&ssl_check_hostname=true&ssl_ca_certs={encrypted.own}"
+    settings = replace(settings, redis_url=encrypted.sentinel + arguments)
+    await start_check(settings)
+    service = Service(settings)
+    await service.start()
+    assert service.time.known
+    await service.stop()
+    foreign = settings.redis_url.replace(str(encrypted.own), str(encrypted.foreign))
+    sentence = await refusal(replace(settings, redis_url=foreign))
+    assert sentence.startswith("TLS with the server of CLOCK_REDIS_URL fails") and "verify failed" in sentence
