@@ -33,6 +33,16 @@ async def said(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     return process.returncode, output.decode()
 
 
+async def said_so_far(process: asyncio.subprocess.Process, words: str) -> None:
+    """It has said these words. Fails if it ends without."""
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    async with asyncio.timeout(60):
+        while words.encode() not in b"".join(lines[-1:]):
+            lines.append(await process.stdout.readline())
+            assert lines[-1], b"".join(lines).decode()
+
+
 async def answered(session: aiohttp.ClientSession, url: str) -> int:
     try:
         async with session.get(url) as reply:
@@ -55,15 +65,18 @@ async def test_the_service_runs_on_a_read_only_root(settings: Settings, tmp_path
     status, output = await said(await inside(settings, f"{memory}; {READ_ONLY}", "migrate", **env))
     assert (status, "0 migrations applied" in output) == (0, True), output
     api = await inside(settings, f"{memory}; {READ_ONLY}", "api", **env)
-    beating = 'touch /forbidden 2>/dev/null && exit 9; { (sleep 6; kill "$$") & }'
-    worker = await inside(settings, f"{memory}; {READ_ONLY}; {beating}", "worker", **env)
+    forbidden = "touch /forbidden 2>/dev/null && exit 9"
+    worker = await inside(settings, f"{memory}; {READ_ONLY}; {forbidden}; true", "worker", **env)
     try:
-        assert (await said(worker))[1].count("worker_started") == 1
+        await said_so_far(worker, "worker_started")
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):
             for path in ("readyz", "metrics"):
                 while await answered(session, f"{page(settings)}{path}") != 200:
                     assert api.returncode is None, await said(api)
                     await asyncio.sleep(0.2)
+        worker.terminate()
+        status, output = await said(worker)
+        assert (status, "Traceback" in output, "worker_started" in output) == (0, False, False), output
     finally:
         for process in (api, worker):
             if process.returncode is None:
