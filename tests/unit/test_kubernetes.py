@@ -211,7 +211,8 @@ def test_every_pod_has_no_more_rights_than_it_needs() -> None:
             "capabilities": {"drop": ["ALL"]},
         }, name
         assert spec["automountServiceAccountToken"] is False and spec["enableServiceLinks"] is False, name
-        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & spec.keys() and len(spec["containers"]) == 1
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & spec.keys(), name
+        assert len(spec["containers"]) == 1, name
         for volume in spec["volumes"]:
             assert volume.keys() - {"name"} <= {"secret", "emptyDir"}, name
             assert volume.get("secret", {"defaultMode": 0o440})["defaultMode"] == 0o440, name
