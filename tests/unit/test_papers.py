@@ -6,7 +6,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from clock.books import postgres_check
 from clock.game import keys
+from clock.operators import redis_check
 from clock.operators.watch.room import ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +157,21 @@ def test_every_metric_and_every_alarm_has_a_row_for_operators() -> None:
     rows = first_column(page("operations.md"))
     missing = {name for name in metrics if not {name, re.sub("_(bucket|sum|count)$", "", name)} & rows}
     assert missing | (alarms - rows) == set()
+
+
+def test_what_a_managed_server_must_offer_is_what_the_start_check_requires() -> None:
+    [table] = re.findall(
+        r"^## What a managed server must offer$(.+?)^## ", page("servers.md"), re.MULTILINE | re.DOTALL
+    )
+    for name, value in redis_check.DURABLE.items():
+        assert f"`{name} {value}`" in table
+    for kind, (major, minor) in redis_check.OLDEST.items():
+        assert f"{kind} {major}.{minor}" in table
+    assert "Redis {}.{} with `CLOCK_DURABILITY=replica`".format(*redis_check.WAITAOF["Redis"]) in table
+    assert f"| version | {postgres_check.OLDEST // 10_000} |" in table
+    statement = (ROOT / "sql" / "queries" / "operators.sql").read_text("utf-8")
+    timeouts = re.findall(r"'(\w+_timeout)'", statement)
+    assert timeouts and all(f"`{name}`" in table for name in timeouts)
 
 
 FILE = re.compile(r"`((?:clock|tests|bench|examples|lua|sql|docs|requirements)/[\w/.-]+\.\w+)`")
