@@ -32,7 +32,8 @@ async def test_the_clock_does_not_run_on_while_the_rounds_of_a_later_day_are_ope
     monkeypatch.setattr(opener, "open_round", slowly)
     status, reply = await api.send("PUT", "/dev/time", {"now": "2058-11-23T04:59:59.500+08:00"})
     assert status == 200
-    assert 0 <= reply["data"]["now_ms"] - at("04:59", 11_689, 59_500) < 500
+    # A process' estimate of Redis' clock is off by a part of a round trip.
+    assert -50 <= reply["data"]["now_ms"] - at("04:59", 11_689, 59_500) < 500
     assert (await api.post("/api/check-in", 7))["code"] == "too_early"
     assert (await api.send("DELETE", "/dev/time"))[0] == 200
 
