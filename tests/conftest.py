@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import hypothesis
 import msgspec
 import psycopg
 import pytest
 import uvicorn
+from hypothesis import HealthCheck
 
 import clock.dev.app
 import clock.http.app
@@ -126,6 +128,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tests that run side by side take ports of their own. Many applications follow each other in one process: those
     that are frozen would never be collected."""
     clock.http.app.collect_seldom = lambda: None
+    hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis.settings.load_profile("unhurried")  # other tests may have the processor for a second
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         ports.RANGE = ports.RANGE[int(worker.removeprefix("gw")) % 8 :: 8]

@@ -36,7 +36,10 @@ people = st.builds(
 
 
 @hypothesis.settings(
-    max_examples=20, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(people=st.lists(people, max_size=12), size=st.integers(1, 5))
 async def test_the_tables_hold_exactly_what_the_stream_said(
