@@ -147,14 +147,15 @@ async def test_a_url_of_sentinels_leads_to_whatever_they_name(
         login = f":{two.primary.password}@"
         url = f"redis+sentinel://{login}{hosts}/clock?sentinel_password={two.primary.password}"
         settings = msgspec.structs.replace(settings, redis_url=url)
-        async with serving(settings) as api, working(settings):
+        async with AsyncExitStack() as over, serving(settings) as api, working(settings):
+            if ending == "hanging":
+                over.callback(two.first.send_signal, signal.SIGCONT)  # stopped, it could not be ended
             promoted = asyncio.create_task(named_another(guards[0], two.primary.port))
             began = time.monotonic()
             away = await checked_in_over(api, ends)
             port, at = await promoted
             print("away for", round(away, 1), "s; promoted after", round(at - began, 1))
             assert await winners_at(two, port) == b"4"
-        two.first.send_signal(signal.SIGCONT) if ending == "hanging" else None
 
 
 async def named_another(guard: Any, port: int) -> tuple[int, float]:
