@@ -233,7 +233,9 @@ async def test_a_payment_that_nobody_confirmed_is_not_shown_as_done(
     await visitor.accessible("pay")
     order = (await house.joins(uid, paying=False))["order_no"]
     await page.route("**/dev/pay", lambda route: route.abort())
+    await page.wait_for_timeout(1_300)  # sooner, it would be the second half of a double tap
     await page.locator("#act").click()
+    await expect(page.locator(".till-yes")).to_be_visible()
     await expect(page.locator(".till .soft")).to_have_text(order)  # the same one
     await page.locator(".till-yes").click()
     await button_is(page, "confirming")
