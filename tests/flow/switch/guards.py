@@ -2,17 +2,20 @@
 
 import asyncio
 import re
+import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from clock.game.client import connect
 from clock.runtime import directory, embedded
+from clock.runtime.processes import Process, stop
 from tests import servers
 from tests.flow.pair import Pair, Replica
 from tests.flow.switch.stage import seconds_until
+from tests.raw import plain
 
 TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
 LINES = re.findall(r"^sentinel .+$", TEXT, re.MULTILINE)
@@ -28,9 +31,71 @@ def lines_for(primary: embedded.Valkey) -> tuple[str, ...]:
     return tuple(text.replace("PASSWORD", primary.password).replace("5000", str(DOWN_MS)).splitlines())
 
 
+class Guarded:
+    """A primary, two replicas, and three Sentinels that know of each other."""
+
+    def __init__(self, two: Pair, second: Replica, process: Process) -> None:
+        self.clients: list[Any] = []
+        """Of the Sentinels."""
+        self._two = two
+        self._servers: dict[int, embedded.Valkey] = {one.port: one for one in (two.primary, two.replica, second)}
+        self._again: list[Process] = []
+        self._processes: dict[int, Process] = {
+            two.primary.port: two.first,
+            two.replica.port: two.process,
+            second.port: process,
+        }
+
+    def url(self, *more: int) -> str:
+        """It names the Sentinels; ``more`` are ports at which there is none."""
+        ports = (*more, *(client.connection_pool.connection_kwargs["port"] for client in self.clients))
+        hosts, password = ",".join(f"127.0.0.1:{port}" for port in ports), self._two.primary.password
+        return f"redis+sentinel://:{password}@{hosts}/clock?sentinel_password={password}"
+
+    async def primary(self) -> int:
+        """Its port, as the first Sentinel names it."""
+        _, port = await self.clients[0].execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
+        return int(port)
+
+    async def named_another(self, port: int) -> tuple[int, float]:
+        """The port that is named in place of this one, and when."""
+        while (named := await self.primary()) == port:
+            await asyncio.sleep(0.02)
+        return named, time.monotonic()
+
+    async def all_known(self) -> bool:
+        found = [await client.execute_command("SENTINEL", "MASTER", "clock") for client in self.clients]
+        return all(
+            b"num-slaves" in one and of(one, b"num-slaves") == 2 == of(one, b"num-other-sentinels") for one in found
+        )
+
+    async def kill(self, port: int) -> None:
+        await stop(self._processes[port], signal.SIGKILL)
+
+    async def restart(self, port: int) -> None:
+        """As a replica of the primary; returns when that has two again, in step."""
+        primary = await self.primary()
+        password = self._two.primary.password
+        server = Replica(self._servers[port].data_dir, primary_port=primary, primary_password=password)
+        self._processes[port] = await embedded.launch(server, same_port=True)
+        self._again.append(self._processes[port])
+        async with plain(self._two.primary.url.replace(f":{self._two.primary.port}/", f":{primary}/")) as client:
+
+            async def has_two() -> bool:
+                known = await client.info("replication")
+                return [known.get(f"slave{n}", {}).get("state") for n in range(2)] == ["online"] * 2
+
+            await seconds_until(has_two, SECONDS)
+
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.aclose()
+        for process in self._again:
+            await stop(process, signal.SIGKILL)
+
+
 @asynccontextmanager
-async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[list[Any]]:
-    """A second replica, and three Sentinels that know of each other; their clients."""
+async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[Guarded]:
     second = Replica(data_dir / "second", primary_port=two.primary.port, primary_password=two.primary.password)
     guards = [
         servers.Configured(
@@ -42,37 +107,13 @@ async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[list[Any]]:
         directory.create(server.data_dir)
         directory.write_private(server.data_dir / "valkey.password", two.primary.password)
     async with AsyncExitStack() as running:
-        for server in (second, *guards):
-            await running.enter_async_context(embedded.started(server))
-        clients = [connect(server.url) for server in guards]
-        for client in clients:
-            running.push_async_callback(client.aclose)
-
-        async def all_known() -> bool:
-            found = [await client.execute_command("SENTINEL", "MASTER", "clock") for client in clients]
-            return all(
-                b"num-slaves" in one and of(one, b"num-slaves") == 2 == of(one, b"num-other-sentinels") for one in found
-            )
-
-        await seconds_until(all_known, SECONDS)
-        yield clients
+        started = [await running.enter_async_context(embedded.started(server)) for server in (second, *guards)]
+        found = Guarded(two, second, started[0])
+        running.push_async_callback(found.close)
+        found.clients = [connect(server.url) for server in guards]
+        await seconds_until(found.all_known, SECONDS)
+        yield found
 
 
 def of(fields: list[bytes], name: bytes) -> int:
     return int(fields[fields.index(name) + 1])
-
-
-def url_of(two: Pair, guards: Sequence[Any], *more: int) -> str:
-    """The URL that names the Sentinels; ``more`` are ports at which there is none."""
-    ports = (*more, *(guard.connection_pool.connection_kwargs["port"] for guard in guards))
-    hosts, password = ",".join(f"127.0.0.1:{port}" for port in ports), two.primary.password
-    return f"redis+sentinel://:{password}@{hosts}/clock?sentinel_password={password}"
-
-
-async def named_another(guard: Any, port: int) -> tuple[int, float]:
-    """The port that a Sentinel names in place of this one, and when."""
-    while True:
-        _, named = await guard.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
-        if int(named) != port:
-            return int(named), time.monotonic()
-        await asyncio.sleep(0.02)

@@ -21,7 +21,7 @@ from clock.service import end
 from tests.conftest import DAY, Api, serving
 from tests.flow.pair import Address, Pair
 from tests.flow.stage import working
-from tests.flow.switch.guards import LINES, SECONDS, guarded, named_another, url_of
+from tests.flow.switch.guards import LINES, SECONDS, guarded
 from tests.flow.switch.stage import books_have, says, seconds_until
 
 pytestmark = pytest.mark.long
@@ -77,7 +77,7 @@ async def test_a_primary_that_dies_at_five_is_replaced_and_nobody_is_lost(
 ) -> None:
     assert len(LINES) == 4
     async with guarded(two, tmp_path) as guards, working(api.settings):
-        following = asyncio.create_task(follow(address, guards))
+        following = asyncio.create_task(follow(address, guards.clients))
         print("away for", await checked_in_over(api, lambda: stop(two.first, signal.SIGKILL)))
         await end([following])
         assert address.to_port != two.primary.port
@@ -94,11 +94,11 @@ async def test_a_url_of_sentinels_leads_to_whatever_they_name(
         two.first.send_signal(signal.SIGKILL if ending == "killed" else signal.SIGSTOP)
 
     async with guarded(two, tmp_path) as guards:
-        settings = msgspec.structs.replace(settings, redis_url=url_of(two, guards, free_port()))
+        settings = msgspec.structs.replace(settings, redis_url=guards.url(free_port()))
         async with AsyncExitStack() as over, serving(settings) as api, working(settings):
             if ending == "hanging":
                 over.callback(two.first.send_signal, signal.SIGCONT)  # stopped, it could not be ended
-            promoted = asyncio.create_task(named_another(guards[0], two.primary.port))
+            promoted = asyncio.create_task(guards.named_another(two.primary.port))
             began = time.monotonic()
             away = await checked_in_over(api, ends)
             port, at = await promoted
