@@ -24,7 +24,7 @@ async def summary(api: Api, uid: int) -> dict[str, Any]:
 
 async def of_users_and_rounds(six: Cluster) -> dict[bytes, int]:
     """Every key with a tag, and the number of the primary that has it."""
-    found = {}
+    found: dict[bytes, int] = {}
     for number, node in enumerate(await six.primaries()):
         found |= dict.fromkeys(await six.tell(node, "KEYS", "clock:{*"), number)
     return found
