@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from clock.config import Settings
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded, processes
 from clock.runtime.crew import Child
 from clock.runtime.ports import free_port
