@@ -69,7 +69,7 @@ class Pair:
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)  # whoever has ended gets none
 
     async def close(self) -> None:
         await self.redis.aclose()

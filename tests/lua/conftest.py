@@ -7,18 +7,9 @@ import pytest
 
 from clock.game.client.calls import connect
 from clock.runtime import embedded
-from clock.runtime.ports import free_port
+from tests.cluster import Node
 from tests.lua.stage import Client, Stage
 from tests.raw import plain, raw
-
-
-class ClusterValkey(embedded.Valkey, frozen=True):
-    """A node with ``cluster-enabled yes``; :func:`take_all_slots` makes it a whole cluster."""
-
-    def prepare(self, *, same_port: bool = False) -> None:
-        super().prepare(same_port=same_port)
-        with (self.data_dir.absolute() / "valkey.conf").open("a") as configuration:
-            configuration.write(f"cluster-enabled yes\ncluster-port {free_port()}\n")
 
 
 async def take_all_slots(server: embedded.Valkey) -> None:
@@ -58,7 +49,7 @@ async def one_server() -> AsyncIterator[Client]:
 @pytest.fixture(scope="session")
 async def cluster() -> AsyncIterator[Client]:
     with embedded.scratch() as data_dir:
-        server = ClusterValkey(data_dir)
+        server = Node(data_dir)
         async with embedded.started(server):
             await take_all_slots(server)
             await forget_on_power_loss(server)
