@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from clock.config import Settings
 from clock.game import keys
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded, processes
 from clock.runtime.crew import Child
 from clock.runtime.ports import free_port

@@ -7,7 +7,7 @@ from asyncio import sleep
 from pathlib import Path
 
 from clock.game import keys
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded, processes
 from clock.runtime.processes import Process
 from tests.cluster import Cluster, Node

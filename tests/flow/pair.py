@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import directory, embedded
 from clock.runtime.processes import stop
 from tests.raw import plain

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio.cluster import RedisCluster
 
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded
 from tests.cluster import Node
 from tests.lua.stage import Client, Stage
@@ -32,13 +31,8 @@ async def wait_for_slots(server: embedded.Valkey) -> None:
             await asyncio.sleep(0.02)
 
 
-def connect_cluster(server: embedded.Valkey) -> RedisCluster:
-    client: RedisCluster = RedisCluster.from_url(server.url)
-    # What our own client has, and asks for.
-    client.replicated = False  # type: ignore[attr-defined]
-    client.server = "a cluster"  # type: ignore[attr-defined]
-    client.open = client.initialize  # type: ignore[attr-defined]
-    return client
+def connect_cluster(server: embedded.Valkey) -> Client:
+    return raw(connect(server.url.replace("redis://", "redis+cluster://")))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
 from clock.files import folder
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.game.events import CheckedIn, Payment
 from clock.game.scripts import Value, load
 from clock.runtime import embedded, processes

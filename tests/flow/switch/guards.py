@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import directory, embedded
 from clock.runtime.processes import Process, stop
 from tests import servers

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from clock.config import Settings
 from clock.game import keys
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
 from clock.service import end
