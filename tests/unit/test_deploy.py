@@ -234,7 +234,7 @@ class FakeApi:
     async def answer(self, request: web.Request) -> web.Response:
         if request.path == "/readyz":
             return web.Response(status=200 if self.ready else 503)
-        self.forwarded = request.headers["X-Forwarded-For"]
+        self.forwarded = request.headers.get("X-Forwarded-For", "")
         return web.Response(text=self.name)
 
     @asynccontextmanager
