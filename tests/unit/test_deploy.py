@@ -20,7 +20,7 @@ from aiohttp import web
 from redis.exceptions import NoPermissionError, ResponseError
 
 from clock.config import load
-from clock.game import client
+from clock.game.client.node import SCRIPT_SECONDS
 from clock.http import protocol
 from clock.operators import readiness
 from clock.operators.redis_check import DURABLE
@@ -217,7 +217,7 @@ def test_the_balancer_knows_every_api_and_asks_whether_it_is_ready() -> None:
 def test_the_balancer_waits_as_long_as_the_service_takes() -> None:
     seconds = {name: int(value) for name, value in re.findall(r"^ +timeout (\S+) (\d+)s$", BALANCER, re.MULTILINE)}
     assert seconds["check"] > readiness.LOOK_SECONDS + 1, "or a silent Postgres takes every API out"
-    assert seconds["server"] > 2 * client.SCRIPT_SECONDS
+    assert seconds["server"] > 2 * SCRIPT_SECONDS
     assert seconds["http-keep-alive"] < protocol.IDLE_SECONDS, "its clients go before the API"
     [hard] = re.findall(r"^ +hard-stop-after (\d+)s$", BALANCER, re.MULTILINE)
     assert int(hard) < int(SERVICES["balancer"]["stop_grace_period"].removesuffix("s"))
