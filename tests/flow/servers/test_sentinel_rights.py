@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from clock.config import BadSetting, Settings
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded
 from clock.runtime.start_check import start_check
 from tests import servers
