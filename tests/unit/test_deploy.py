@@ -19,11 +19,12 @@ import yaml  # type: ignore[import-untyped]
 from aiohttp import web
 from redis.exceptions import NoPermissionError, ResponseError
 
-from clock.config import load
+from clock.config import Settings, load
+from clock.game.client.calls import connect
 from clock.game.client.node import SCRIPT_SECONDS
 from clock.http import protocol
 from clock.operators import readiness
-from clock.operators.redis_check import DURABLE
+from clock.operators.redis_check import DURABLE, require_redis
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.processes import Program
@@ -105,12 +106,17 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "deploy" / "compose" / "secrets"
 
 
-def test_the_commands_make_every_secret_and_production_accepts_them(secrets: Path) -> None:
+@pytest.fixture(scope="module")
+def settings(secrets: Path) -> Settings:
+    """Those of an API."""
+    environ = {name: value.replace(SECRETS, f"{secrets}/") for name, value in SERVICES["api-1"]["environment"].items()}
+    return load({**environ, "CLOCK_PLATFORM_URL": "https://platform.example"})
+
+
+def test_the_commands_make_every_secret_and_production_accepts_them(secrets: Path, settings: Settings) -> None:
     assert {path.name for path in secrets.iterdir()} == COMPOSE["secrets"].keys()
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     assert all(path.read_text().strip() for path in secrets.iterdir())
-    environ = {name: value.replace(SECRETS, f"{secrets}/") for name, value in SERVICES["api-1"]["environment"].items()}
-    settings = load({**environ, "CLOCK_PLATFORM_URL": "https://platform.example"})
     require_secrets(settings)
     assert (settings.env, settings.durability, settings.shards) == ("prod", "replica", 8)
     assert re.findall(r"[@,]([\w-]+):6379", settings.redis_url) == list(NODES)
@@ -159,7 +165,9 @@ async def create(password: str, nodes: list[Node], place: Path) -> str:
 
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("redis-cli") is None, reason="needs redis-cli")
-async def test_the_script_makes_a_cluster_of_six_once(secrets: Path, tmp_path: Path) -> None:
+async def test_the_script_makes_a_cluster_once_and_production_accepts_it(
+    secrets: Path, settings: Settings, tmp_path: Path
+) -> None:
     async with AsyncExitStack() as running:
         place = Path(running.enter_context(embedded.scratch()))
         nodes = [Node(place / str(n), secrets=secrets, bus_port=free_port()) for n in range(6)]
@@ -171,22 +179,25 @@ async def test_the_script_makes_a_cluster_of_six_once(secrets: Path, tmp_path: P
         assert sorted(roles) == ["master"] * 3 + ["slave"] * 3
         assert await create(nodes[0].password, nodes, tmp_path) == "", "the second time nothing is done"
 
-        [user] = re.findall(r"redis\+cluster://(\w+:\w+)@", (secrets / "redis_url").read_text())
-        for node, role in zip(nodes, roles, strict=True):
-            async with plain(f"redis://{user}@127.0.0.1:{node.port}", decode_responses=True) as client:
-                assert len(await client.execute_command("CLUSTER", "SLOTS")) == 3
-                assert await client.config_get(*DURABLE) == DURABLE
-                with pytest.raises(NoPermissionError):
-                    await client.flushall()
-                if role == "master":
-                    await written(client)
+        url = settings.redis_url
+        for name, node in zip(NODES, nodes, strict=True):
+            url = url.replace(f"{name}:6379", f"127.0.0.1:{node.port}")
+        service = connect(url, replicated=True)
+        running.push_async_callback(service.aclose)
+        await require_redis(service, settings)
+        primaries = await service.nodes()
+        assert len(primaries) == 3
+        for primary in primaries:
+            with pytest.raises(NoPermissionError):
+                await primary.execute_command("FLUSHALL")
+            await written(primary)
 
 
 async def written(client: Any) -> None:
     """A key of this primary is on the disk of its replica, too."""
     for n in itertools.count():
         try:
-            await client.set(f"clock:{n}", 1)
+            await client.execute_command("SET", f"clock:{n}", 1)
             break
         except ResponseError as error:
             assert str(error).startswith("MOVED"), error
