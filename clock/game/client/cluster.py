@@ -42,8 +42,8 @@ ASKED = 3
 PAUSE_SECONDS = 0.2
 """Between two readings of the table."""
 
-DOUBTFUL = ("MOVED ", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "You can't write against a read only")
-"""How answers begin which say that the table may be old. The last is redis-py's text for READONLY."""
+DOUBTFUL = ("MOVED ", "CLUSTERDOWN")
+"""How answers begin which say that the table may be old. Pools tell of those of a replica, and of lost connections."""
 
 KEYLESS = {"CONFIG GET", "INFO", "WAIT", "WAITAOF"}
 """Commands with words that are no keys."""
@@ -69,10 +69,6 @@ def key_of(command: Sequence[Value]) -> Value:
 def has_moved(answer: object) -> bool:
     """Whether it says that another node has the slot, so that nothing was done."""
     return isinstance(answer, ResponseError) and str(answer).startswith("MOVED ")
-
-
-def _is_doubtful(error: RedisError) -> bool:
-    return isinstance(error, LostConnection | NoReply) or str(error).startswith(DOUBTFUL)
 
 
 class Cluster(AsyncCoreCommands):
@@ -121,7 +117,7 @@ class Cluster(AsyncCoreCommands):
         try:
             return await ask(self._owner(slot))
         except RedisError as error:
-            if _is_doubtful(error):
+            if str(error).startswith(DOUBTFUL):
                 self._read_soon()
             if not has_moved(error):
                 raise
@@ -236,7 +232,7 @@ class Cluster(AsyncCoreCommands):
         client = self._clients.get(address)
         if client is None:
             pool = Pool.of(self._named.server_url(address))
-            pool.on_silence = self._read_soon
+            pool.on_doubt = self._read_soon
             client = self._clients[address] = Node(pool, replicated=self.replicated)
         return client
 

@@ -25,7 +25,7 @@ class Node(Redis):
         (``CLOCK_DURABILITY=replica``)."""
         super().__init__(connection_pool=pool)
         self.replicated = replicated
-        self._pipe = Pipe(pool, seconds, pool.doubt, lambda: pool.on_silence())
+        self._pipe = Pipe(pool, seconds, pool.doubt, lambda: pool.on_doubt())
         pool.on_demotion = self._pipe.drop
 
     async def open(self) -> None:

@@ -44,7 +44,11 @@ class Attentive(AbstractConnection):
             self.made_after = self.pool.doubts
             if self.pool.guards:
                 self.host, self.port = await self.pool.guards.primary()
-        await super().connect()  # type: ignore[no-untyped-call]
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except (LostConnection, NoReply):
+            self.pool.on_doubt()
+            raise
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
@@ -91,8 +95,8 @@ class Pool(BlockingConnectionPool):
         self.doubts = 0
         self.on_demotion: Callable[[RedisError], None] = lambda _: None
         """Called when a server says that it is no primary."""
-        self.on_silence: Callable[[], None] = lambda: None
-        """Called while a script waits for long."""
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when a connection fails, or a script waits for long."""
 
     @classmethod
     def of(cls, url: str) -> "Pool":
@@ -131,6 +135,7 @@ class Pool(BlockingConnectionPool):
 
     def doubt(self, error: RedisError) -> None:
         self.doubts += 1
+        self.on_doubt()
         if of_a_replica(error):
             self.on_demotion(error)
 
