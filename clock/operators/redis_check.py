@@ -8,6 +8,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from clock.config import BadSetting, Settings
 from clock.game.commands import Commands
+from clock.operators import older_keys
 
 DURABLE = {
     "appendonly": "yes",
@@ -47,6 +48,7 @@ async def require_redis(redis: Commands, settings: Settings) -> None:
     try:
         await _require_primary(redis, "CLOCK_REDIS_URL")
         await _require_version(redis, settings)
+        await older_keys.require_none(redis)
         if settings.env == "prod":
             await _require_durability(redis, settings)
     except (ConnectionError, ResponseError) as error:
