@@ -51,6 +51,10 @@ class Crowd:
     async def check_in(self, uid: int) -> None:
         await self._until("/api/check-in", uid, "checked_in", "already_checked_in")
 
+    async def is_checked_in(self, uid: int) -> None:
+        """Whoever was told so before is told nothing else."""
+        await self._until("/api/check-in", uid, "already_checked_in")
+
     async def become_member(self, uid: int) -> None:
         extra = {"mobile": f"138{uid:08}", "nickname": f"user {uid}", "openId": f"open-{uid}"}
         order = await self._until("/api/join", uid, "ordered", "order_pending", extra=extra)
@@ -61,7 +65,9 @@ class Crowd:
         await self._ask(pay, uid, "paid", "already_paid")
 
     async def claim(self, uid: int) -> None:
-        await self._until("/api/claim", uid, "claimed", "already_claimed")
+        """And once more: the packet is the same."""
+        first = await self._until("/api/claim", uid, "claimed", "already_claimed")
+        assert await self._until("/api/claim", uid, "already_claimed") == first
 
     async def _until(self, path: str, uid: int, *good: str, **body: Any) -> dict[str, Any]:
         headers = self.api.token(uid)

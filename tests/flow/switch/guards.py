@@ -79,6 +79,17 @@ class Guarded:
         self._processes[port] = await embedded.launch(server, same_port=True)
         self._again.append(self._processes[port])
 
+    async def agree(self) -> None:
+        """All Sentinels name the same primary. One that does not yet, and sees the old one come back, would promote
+        another still."""
+
+        async def agree() -> bool:
+            asked = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
+            named = [tuple(await client.execute_command(*asked)) for client in self.clients]
+            return len(set(named)) == 1
+
+        await seconds_until(agree, SECONDS)
+
     async def become_well(self) -> None:
         """Every Sentinel sees two replicas that follow the primary: before that, none would promote one and lead the
         other to it at once."""
