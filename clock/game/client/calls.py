@@ -6,22 +6,18 @@ A call is NOSCRIPT-proof: a server that does not know a script is given its text
 from collections.abc import Sequence
 from typing import Any, cast
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from clock import redis_url
 from clock.game import keys
 from clock.game.client.cluster import Cluster, has_moved
 from clock.game.client.commands import Commands
 from clock.game.client.node import Node
-from clock.game.client.pool import Pool
+from clock.game.client.pool import NotReplicated, Pool
 from clock.game.scripts import Script, Value
 
 REPLICA_MS = 500
 """How long a batch waits for a replica to have it, and then for both to have it on disk."""
-
-
-class NotReplicated(RedisError):
-    """No replica has confirmed a write in time; asking again is safe."""
 
 
 def connect(url: str, *, replicated: bool = False) -> Commands:
@@ -49,12 +45,11 @@ async def call(redis: Commands, script: Script, names: Sequence[str], args: Sequ
 
 
 async def _call_replicated(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
-    reply, *waited = await _and_wait(redis, names[0], "EVALSHA", script.sha, len(names), *names, *args)
+    reply = await _and_wait(redis, names[0], "EVALSHA", script.sha, len(names), *names, *args)
     if isinstance(reply, NoScriptError):
-        reply, *waited = await _and_wait(redis, names[0], "EVAL", script.source, len(names), *names, *args)
+        reply = await _and_wait(redis, names[0], "EVAL", script.source, len(names), *names, *args)
     if isinstance(reply, Exception):
         raise reply
-    _require_replica(waited)
     return list(reply)
 
 
@@ -62,27 +57,32 @@ async def wait_for_replica(redis: Commands, name: str) -> None:
     """Return when a replica has whatever was written until now beside the key ``name``, where that is asked for.
     Raises :class:`NotReplicated`."""
     if redis.replicated:
-        _require_replica(await _and_wait(redis, name))
+        reply = await _and_wait(redis, name)
+        if isinstance(reply, Exception):
+            raise reply
 
 
-async def _and_wait(redis: Commands, name: str, *command: Value) -> list[Any]:
-    """A command, a mark, WAIT and WAITAOF, in one round trip on one connection to the server that has ``name``.
+async def _and_wait(redis: Commands, name: str, *command: Value) -> Any:
+    """A command, a mark, WAIT and WAITAOF, in one round trip on one connection to the server that has ``name``; what
+    the first of them answers, also where that is an error. Raises :class:`NotReplicated`.
 
-    Both speak of that connection's last write: the mark is one, where the command wrote nothing and answers what
+    Both waits speak of that connection's last write: the mark is one, where the command wrote nothing and answers what
     another connection wrote. WAIT asks the replica how far it is; WAITAOF alone waits for its report, once a second.
     """
 
-    async def ask(node: Commands) -> list[Any]:
+    async def ask(node: Commands) -> Any:
         pipeline = node.pipeline(transaction=False)
         if command:
             pipeline.execute_command(*command)
         pipeline.execute_command("SET", keys.mark(name), 1, "PX", keys.MARK_MS)
         pipeline.execute_command("WAIT", 1, REPLICA_MS)
         pipeline.execute_command("WAITAOF", 1, 1, REPLICA_MS)
-        answers = list(await pipeline.execute(raise_on_error=False))
-        if has_moved(answers[0]):
-            raise answers[0]
-        return answers
+        reply, *others = await pipeline.execute(raise_on_error=False)
+        if has_moved(reply):
+            raise reply
+        if not isinstance(reply, Exception):
+            _require_replica(others)
+        return reply
 
     return await redis.at(name, ask)
 

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from clock.game.client.commands import Commands
 from clock.game.client.pipe import Pipe
-from clock.game.client.pool import Pool
+from clock.game.client.pool import NotReplicated, Pool
 from clock.game.scripts import Value
 
 SCRIPT_SECONDS = 5.0
@@ -39,7 +39,11 @@ class Node(Redis):
         return [cast(Commands, self)]
 
     async def at(self, _name: Value, ask: Callable[[Commands], Awaitable[T]]) -> T:
-        return await ask(cast(Commands, self))
+        try:
+            return await ask(cast(Commands, self))
+        except NotReplicated:
+            await self.connection_pool.look_for_another()  # type: ignore[attr-defined]
+            raise
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] in ("EVALSHA", "EVAL"):

@@ -2,17 +2,18 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
 from clock.game.client.pipe import of_a_replica
-from clock.redis_url import Sentinels, sentinels
+from clock.redis_url import Address, Sentinels, sentinels
 
 COMMAND_SECONDS = 1.0
 """How long a command of the pool may take, and connecting: what it asks for is read in milliseconds. A connection that
@@ -30,6 +31,10 @@ KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 REDIS_CONNECTIONS = 64
 
 
+class NotReplicated(RedisError):
+    """No replica has confirmed a write in time; asking again is safe."""
+
+
 class Attentive(AbstractConnection):
     """Mixed into a connection of redis-py: tells its pool of answers that cast doubt on every other."""
 
@@ -43,7 +48,7 @@ class Attentive(AbstractConnection):
         if not self.is_connected:
             self.made_after = self.pool.doubts
             if self.pool.guards:
-                self.host, self.port = await self.pool.guards.primary()
+                self.host, self.port = self.pool.named = await self.pool.guards.primary()
         try:
             await super().connect()  # type: ignore[no-untyped-call]
         except (LostConnection, NoReply):
@@ -92,6 +97,8 @@ class Pool(BlockingConnectionPool):
         attentive = type(f"Attentive{connection_class.__name__}", (Attentive, connection_class), {})
         super().__init__(connection_class=attentive, **options)
         self.guards: Guards | None = None
+        self.named: Address | None = None
+        """What Sentinels named when the newest connection was made."""
         self.doubts = 0
         self.on_demotion: Callable[[RedisError], None] = lambda _: None
         """Called when a server says that it is no primary."""
@@ -132,6 +139,14 @@ class Pool(BlockingConnectionPool):
         if connection.made_after != self.doubts:
             await connection.disconnect(nowait=True)
         await super().ensure_connection(connection)
+
+    async def look_for_another(self) -> None:
+        """A primary that is cut off from its replicas and from the Sentinels has not heard that it is none any more,
+        and would take writes for ever that nobody confirms."""
+        if self.guards:
+            with suppress(RedisError, OSError):
+                if await self.guards.primary() != self.named:
+                    self.doubt(ReadOnlyError("Sentinels name another primary"))
 
     def doubt(self, error: RedisError) -> None:
         self.doubts += 1

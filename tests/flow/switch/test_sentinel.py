@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from clock.config import Settings
 from clock.game import keys
-from clock.game.client.calls import connect
+from clock.game.client.calls import connect, wait_for_replica
 from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
 from clock.service import end
@@ -104,3 +104,34 @@ async def test_a_url_of_sentinels_leads_to_whatever_they_name(
             port, at = await promoted
             print("away for", round(away, 1), "s; promoted after", round(at - began, 1))
             assert await winners_at(two, port) == b"4"
+
+
+async def cut_off(primary: Any) -> None:
+    """It keeps the connections that it has to us, and none with its replicas and the Sentinels: they cannot log in
+    again."""
+    await primary.config_set("requirepass", "nobody knows it")
+    for one in await primary.client_list():
+        if one["name"].startswith("sentinel-") or "S" in one["flags"]:
+            await primary.execute_command("CLIENT", "KILL", "ID", one["id"])
+
+
+async def test_a_primary_that_only_we_can_reach_is_left_for_the_one_that_sentinels_name(
+    two: Pair, tmp_path: Path
+) -> None:
+    """Nobody can demote it. It takes writes, and no replica confirms them."""
+    beside = keys.name(DAY, 0, "round")
+    async with guarded(two, tmp_path) as guards:
+        client: Any = connect(guards.url(), replicated=True)
+        await wait_for_replica(client, beside)
+        await cut_off(two.redis)
+        port, _ = await guards.named_another(two.primary.port)
+
+        async def confirmed() -> bool:
+            with suppress(RedisError):
+                await wait_for_replica(client, beside)
+                return True
+            return False
+
+        await seconds_until(confirmed, SECONDS)
+        assert (await client.info("server"))["tcp_port"] == port
+        await client.aclose()
