@@ -61,9 +61,10 @@ class OfCluster:
         self._slots = [await slot_of(self.nodes, shard) for shard in range(SHARDS)]
 
     async def end(self, number: int) -> Collection[int]:
-        """Of the first shard, or of the last: they have two replicas, of which one confirms what the other is told.
-        The last one hangs."""
-        self._ended = await self.nodes.owner(self._slots[-(number % 2)])
+        """The first, or the last: they have two replicas, of which one confirms what the other is told. The last time
+        it hangs."""
+        primaries = await self.nodes.primaries()
+        self._ended = primaries[-(number % 2)]
         self._hangs = number == 2
         own = (await self.nodes.seen())[self.nodes.ids[self._ended]]
         if self._hangs:
