@@ -19,8 +19,8 @@ from tests.flow.switch.stage import seconds_until
 TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
 LINES = re.findall(r"^sentinel .+$", TEXT, re.MULTILINE)
 DOWN_MS = 2_500
-"""The documented value is twice as long. A Sentinel that is not served for so long, on a busy machine, replaces a primary
-that lives."""
+"""The documented value is twice as long. Where a primary is not served for so long, on a busy machine, it is replaced
+though it lives."""
 
 SECONDS = 30.0
 
