@@ -23,6 +23,7 @@ from clock import logs
 from clock.audit.counts import Counting
 from clock.books import outbox
 from clock.books.accounts import carry_some
+from clock.books.store import end_half_sent
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
@@ -125,12 +126,14 @@ async def compare_counts(context: dict[str, Any]) -> None:
 
 @resilient
 async def beat(context: dict[str, Any]) -> None:
-    """Say that the worker lives, and keep the rounds open that verbs may name."""
+    """Say that the worker lives, let go of who does not, and keep the rounds open that verbs may name."""
     service: Service = context["service"]
     await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
     for name, channel in service.channels.items():
         if silent_s := channel.silent_seconds():
             await service.redis.set(keys.SILENT + name, int(silent_s), px=HEARTBEAT_MS)
+    if ended := await end_half_sent(service.store):
+        log.warning("half_sent_ended", sessions=ended)
     verdict = await service.clocks.announce()
     if verdict.off and logs.is_news("clocks_differ", *verdict.off):
         log.error("clocks_differ", clocks=said(verdict))
@@ -177,11 +180,11 @@ async def settle(context: dict[str, Any]) -> None:
         day, at = round_.day, round_.at
         with isolated(day):
             if round_.state == "voiding":
-                await shown(service, "void", day, service.voiding.void(day, ""))
+                await shown(service, "void", service.voiding.void, day, "")
             elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
-                await shown(service, "settle", day, service.settling.settle(day))
+                await shown(service, "settle", service.settling.settle, day)
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
-                await shown(service, "finish", day, service.finishing.finish(day))
+                await shown(service, "finish", service.finishing.finish, day)
 
 
 @resilient
@@ -190,7 +193,7 @@ async def count(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     for row in await service.store.all("uncounted"):
         with isolated(row["day"]):
-            await shown(service, "count", row["day"], service.standings.count(row["day"]))
+            await shown(service, "count", service.standings.count, row["day"])
 
 
 @resilient

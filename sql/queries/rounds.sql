@@ -13,7 +13,13 @@ SELECT * FROM rounds
 WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %(keep_seconds)s)
 ORDER BY day
 
--- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished: longer than for others.
+-- lock_round: Waits until nobody else settles, voids or finishes the round, and nobody rebuilds: longer than for other locks.
+SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock_shared(%(all)s), pg_advisory_xact_lock(%(lock)s, %(number)s)
+
+-- try_round: Whether nobody settles, voids or finishes the round now.
+SELECT pg_try_advisory_xact_lock_shared(%(lock)s, %(number)s) AS free
+
+-- lock_settlement: Waits until nobody settles, voids, finishes or rebuilds any round: longer than for other locks.
 SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 
 -- clock_ms: Postgres' clock.
