@@ -20,7 +20,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
 
 
 async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
-    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
+    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7, "found_fen": 7}
     return str((await stage.call("mend", row, last_number=0))[0])
 
 
