@@ -77,7 +77,13 @@ async def _rounds(store: Store, uid: int, month: Month) -> list[dict[str, Any]]:
         callbacks = await rows(connection, "own_callbacks", order_nos=order_nos)
         about = [*order_nos, *(row["no"] for row in outgoing), *(row["id"] for row in callbacks)]
         acts = await rows(connection, "own_acts", about=about)
-    lists = {"payments": payments, "refunds": refunds, "outgoing": outgoing, "transfers": transfers, "promises": promises}
+    lists = {
+        "payments": payments,
+        "refunds": refunds,
+        "outgoing": outgoing,
+        "transfers": transfers,
+        "promises": promises,
+    }
     days: dict[date, dict[str, Any]] = {row["day"]: {**row} for row in played}
     for name, found in lists.items():
         for row in found:

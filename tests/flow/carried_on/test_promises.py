@@ -10,6 +10,7 @@ import pytest
 from clock.audit.counts import Counting
 from clock.audit.mend import mend
 from clock.audit.reconcile import reconcile
+from clock.books import promises as books
 from clock.channels import Result
 from clock.config import Settings
 from clock.game import keys
@@ -216,7 +217,16 @@ async def test_whose_word_is_taken_is_paid_up_to_it_once(shared: Settings) -> No
         ]
 
 
-async def test_a_large_sum_needs_a_second_name_and_two_at_once_pay_once(shared: Settings) -> None:
+async def test_a_large_sum_needs_a_second_name_and_two_at_once_pay_once(
+    shared: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = books.promised
+
+    async def slowly(*args: Any) -> Any:
+        found = await real(*args)
+        await asyncio.sleep(0.2)
+        return found
+
     async with new_world(shared, touched=False, second_name_fen=150) as service:
         people = playing(service)
         await split_and_forgotten(people)
@@ -224,6 +234,7 @@ async def test_a_large_sum_needs_a_second_name_and_two_at_once_pay_once(shared: 
         await mend(service, DAY)
         assert (await made_good(people))["word"] == "second_name_needed"
         assert await people.balance("made_good") == 0
+        monkeypatch.setattr(books, "promised", slowly)
         done = await asyncio.gather(*(made_good(people, by=BERT) for _ in range(3)))
         assert {one["word"] for one in done} == {"made_good"}
         assert sorted(one["fen"] for one in done) == [0, 0, 200]
