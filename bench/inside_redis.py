@@ -13,8 +13,8 @@ from bench.check_in import ratios
 from bench.measure import Line, Plot, Result, Scale, spread, target
 from bench.scene import MORNING, VECTOR, Cpu, Scene, staged
 from clock.game import keys
+from clock.game.client.pipe import packed as command
 from clock.game.gametime import SKEW_MS
-from clock.game.pipe import packed as command
 from clock.game.scripts import load, of_users
 
 IN_FLIGHT = 4

@@ -21,7 +21,7 @@ from clock.domain.outcomes import OUTCOMES, message
 from clock.domain.rounds import parse_day
 from clock.domain.shapes import PaymentCallback
 from clock.game import keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Value, of_users
 from clock.game.scripts import load as load_script

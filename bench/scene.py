@@ -21,7 +21,7 @@ from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.rounds import Windows, previous, windows
 from clock.game import keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Script, Value, load, of_users
 from clock.runtime import embedded
@@ -164,7 +164,7 @@ class Scene:
             (uid, 0, number, tail, open_id(uid), mobile(uid), nickname(uid))
             for uid, number, tail in zip(uids, numbers, tails, strict=True)
         )
-        await self.vectors("join", day, rows, now_ms, [self.redis.server])
+        await self.vectors("join", day, rows, now_ms, [await self.redis.server()])
         return numbers
 
     async def members(self, day: date, uids: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ from bench.measure import Result, Scale, spread, target
 from bench.scene import FIRST_UID, SETTLED, Scene, staged
 from bench.settler import Took
 from clock.game import keys
-from clock.game.pipe import packed
+from clock.game.client.pipe import packed
 from clock.runtime.supervise import environment
 
 CHUNK = 500

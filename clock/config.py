@@ -224,12 +224,20 @@ def _check_origins(origins: str) -> None:
 def _redis(url: str) -> None:
     """Makes a connection without connecting: an argument of the URL that the connection does not take is refused here,
     not at the first command."""
-    named = redis_url.sentinels(url)
-    url = named.server_url if named else url
+    if guards := redis_url.sentinels(url):
+        url = guards.server_url
+    if cluster := redis_url.cluster(url):
+        url = cluster.server_url(cluster.hosts[0])
     path = urlsplit(url).path.strip("/")
     if not url.startswith("unix://") and path and not path.isdecimal():
         raise ValueError
     ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+
+
+def _queue(url: str) -> None:
+    if redis_url.cluster(url):
+        raise ValueError
+    _redis(url)
 
 
 def _http(url: str) -> None:
@@ -237,11 +245,12 @@ def _http(url: str) -> None:
         raise ValueError
 
 
-REDIS_SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
+QUEUE_SCHEMES = "redis://, rediss://, unix://, redis+sentinel:// or rediss+sentinel://"
+REDIS_SCHEMES = f"redis+cluster://, rediss+cluster://, {QUEUE_SCHEMES}"
 
 URLS: dict[str, tuple[Callable[[str], object], str]] = {
     "redis_url": (_redis, REDIS_SCHEMES),
-    "queue_url": (_redis, REDIS_SCHEMES),
+    "queue_url": (_queue, QUEUE_SCHEMES),
     "database_url": (conninfo_to_dict, "postgresql://"),
     "platform_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),

@@ -13,7 +13,7 @@ from clock.channels.platform import Platform
 from clock.config import BadSetting, Settings
 from clock.game import keys
 from clock.game.asking import Asking
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home

@@ -29,7 +29,7 @@ from clock.books.store import Store
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
-from clock.game.client import call, connect
+from clock.game.client.calls import call, connect
 from clock.game.scripts import load
 from clock.http import openapi
 from clock.http.lane import LeanPath

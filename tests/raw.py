@@ -4,7 +4,7 @@ from typing import Any, Protocol, cast
 
 from redis import asyncio as asyncio_redis
 
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 
 
 class Redis(Commands, Protocol):

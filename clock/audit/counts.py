@@ -31,7 +31,7 @@ COUNTERS = tuple(step.counter for step in STEPS)
 
 Behind = Literal["books", "redis"]
 
-Servers = tuple[str, str, str]
+Servers = tuple[str, ...]
 
 
 class Lag(msgspec.Struct, frozen=True):
@@ -127,6 +127,7 @@ async def _drained(service: Service, round_: Recorded, shard: int, until: float)
 
 async def servers(service: Service) -> Servers:
     """Names of the servers that answer: they change with a restart, a promotion, a restored backup."""
-    run_id = (await service.redis.info("server"))["run_id"]
-    replication_id = (await service.redis.info("replication"))["master_replid"]
-    return run_id, replication_id, str(await service.store.one("server_name"))
+    names = []
+    for node in await service.redis.nodes():
+        names += [(await node.info("server"))["run_id"], (await node.info("replication"))["master_replid"]]
+    return (*names, str(await service.store.one("server_name")))

@@ -20,7 +20,7 @@ from clock.books.leases import held
 from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, Connection, rows
 from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES, UNSPLIT_STATES, windows
 from clock.game import keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.scripts import Value, load, of_users
 from clock.rounds.recorded import Recorded, find
 from clock.service import Service

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from clock.game import keys
-from clock.game.commands import Commands, Pipeline
+from clock.game.client.commands import Commands, Pipeline
 from clock.game.scripts import Value
 
 

@@ -30,7 +30,7 @@ from clock.books.store import OUTBOX_LOCK, PAGE, SETTLEMENT_LOCK, Connection, ro
 from clock.domain import order_no, progress
 from clock.domain.rounds import PUBLISHED_STATES, windows
 from clock.game import keys
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 from clock.game.scripts import Value
 from clock.rounds.ending import BooksDiffer
 from clock.rounds.opening import round_fields

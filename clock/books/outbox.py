@@ -18,8 +18,8 @@ from clock.books import entries
 from clock.books.store import OUTBOX_LOCK, Store, one, rows
 from clock.domain.rounds import day_number
 from clock.game import events, keys
-from clock.game.client import call, wait_for_replica
-from clock.game.commands import Commands, Entry
+from clock.game.client.calls import call, wait_for_replica
+from clock.game.client.commands import Commands, Entry
 from clock.game.keys import Day
 from clock.game.scripts import load
 

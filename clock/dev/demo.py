@@ -23,7 +23,7 @@ from clock.dev import demo_books, demo_client
 from clock.dev.demo_books import Player
 from clock.dev.demo_client import Act, Client, Crowd, DemoError, Look
 from clock.domain.rounds import Calendar, Rules, Windows, windows
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded
 from clock.runtime.crew import StartError
 from clock.runtime.directory import DataDirError, with_dev_secrets

@@ -19,7 +19,7 @@ from clock.books import outbox
 from clock.domain.rounds import Rules
 from clock.domain.split import Split, fee, split
 from clock.game import keys, totals
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 from clock.game.totals import Totals
 
 Pays = Literal["once", "repeated", "dev", "twice", "never", "after_midnight", "in_the_morning"]

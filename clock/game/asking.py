@@ -17,8 +17,8 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, Windows, following, instant_ms, previous, windows
 from clock.game import keys
 from clock.game.batch import Asked, Batcher
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Script, Value
 from clock.game.totals import Totals, TotalsCache
@@ -170,17 +170,21 @@ class Asking:
 
     async def _call(self, script: Script, day: keys.Day, shard: int, args: Sequence[Value]) -> list[Any]:
         """Run a script for the batcher, for users: a script with an argument ``by`` gets ``user``."""
-        await self._redis.open()  # so that the server's name is that of the connection on which the script is sent
-        fixed: list[Value] = [self.time.setting]
-        if "expected_ms" in script.fixed:
-            fixed += [self.time.expected_ms(), self.time.skew_ms]
-        if "by" in script.fixed:
-            fixed.append("user")
-        if "server" in script.fixed:
-            fixed.append(self._redis.server)
         names = keys.names(day, shard, script.nouns)
         began = time.monotonic()
-        reply = await call(self._redis, script, names, [*fixed, *args])
+
+        async def ask(node: Commands) -> list[Any]:
+            server = await node.server()  # connects, so that it is the server to which the script is sent
+            fixed: list[Value] = [self.time.setting]
+            if "expected_ms" in script.fixed:
+                fixed += [self.time.expected_ms(), self.time.skew_ms]
+            if "by" in script.fixed:
+                fixed.append("user")
+            if "server" in script.fixed:
+                fixed.append(server)
+            return await call(node, script, names, [*fixed, *args])
+
+        reply = await self._redis.at(names[0], ask)
         metrics.batched(script.verb, len(reply) - 1, time.monotonic() - began)
         return reply
 

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 from clock.game import keys
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 
 log = structlog.get_logger()
 
@@ -183,7 +183,7 @@ class MovedTime:
         while True:
             await self.follow_once()
             names = [name async for name in self._redis.scan_iter(keys.DEV_SEEN + "*", count=1000)]
-            seen = await self._redis.mget(names)
+            seen = [await self._redis.get(name.decode()) for name in names]
             if all(one is None or int(one) >= version for one in seen):
                 return
             await asyncio.sleep(FOLLOW_SECONDS)

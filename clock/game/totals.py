@@ -7,7 +7,7 @@ from time import monotonic
 import msgspec
 
 from clock.game import keys
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 
 FRESH_SECONDS = 0.25
 

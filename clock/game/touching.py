@@ -14,8 +14,8 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import previous
 from clock.game import keys
 from clock.game.asking import Asking, Round
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.scripts import load
 
 log = structlog.get_logger()

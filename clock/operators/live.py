@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from clock import metrics
 from clock.game import keys
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 from clock.metrics import BOUNDS_MS, Answered, Recent
 
 log = structlog.get_logger()

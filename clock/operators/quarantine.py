@@ -21,7 +21,7 @@ from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.shapes import PaymentCallback, signed_decoder
 from clock.game import events, keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.scripts import load
 from clock.payments.incoming import body_sha1, instant_of, readable
 from clock.service import Service, live_rounds

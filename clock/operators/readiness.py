@@ -61,11 +61,19 @@ async def _postgres(service: Service) -> dict[str, Any]:
 
 
 async def _redis(service: Service) -> dict[str, Any]:
+    """Of a cluster, one primary is enough to be ready: the users of the others get their answers, and every other host
+    is as near to it."""
     mode, redis = service.settings.durability, service.redis
-    replicas = (await redis.info("replication"))["connected_slaves"]
+    nodes = await redis.nodes()
+    said = await asyncio.gather(*(node.info("replication") for node in nodes), return_exceptions=True)
+    replicas = [answer["connected_slaves"] for answer in said if not isinstance(answer, BaseException)]
+    ready = mode == "fsync" or max(replicas, default=0) > 0
+    durability = {"mode": mode, "replicas": min(replicas, default=0)}
+    if replicas and len(replicas) < len(nodes):
+        return {"durability": durability, "redis": ready}
     return {
-        "durability": {"mode": mode, "replicas": replicas, **await durability_of(redis)},
+        "durability": durability | await durability_of(redis),
         "outbox": await outbox.backlog(redis, await around(service)),
-        "redis": mode == "fsync" or replicas > 0,
+        "redis": ready,
         "worker": bool(await redis.exists(keys.HEARTBEAT)),
     }

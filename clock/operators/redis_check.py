@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from clock.config import BadSetting, Settings
-from clock.game.commands import Commands
+from clock.game.client.commands import Commands
 
 DURABLE = {
     "appendonly": "yes",
@@ -43,12 +43,13 @@ async def durability_of(redis: Commands) -> dict[str, str]:
 
 async def require_redis(redis: Commands, settings: Settings) -> None:
     """Raises :class:`BadSetting` for a server that the service cannot use; in production also for one that may forget.
-    Raises a ``RedisError`` or an ``OSError`` where it does not answer."""
+    Of a cluster, for any of its primaries. Raises a ``RedisError`` or an ``OSError`` where one does not answer."""
     try:
-        await _require_primary(redis, "CLOCK_REDIS_URL")
-        await _require_version(redis, settings)
-        if settings.env == "prod":
-            await _require_durability(redis, settings)
+        for node in await redis.nodes():
+            await _require_primary(node, "CLOCK_REDIS_URL", clustered="+cluster:" in settings.redis_url)
+            await _require_version(node, settings)
+            if settings.env == "prod":
+                await _require_durability(node, settings)
     except (ConnectionError, ResponseError) as error:
         raise _refused("CLOCK_REDIS_URL", error) from None
 
@@ -65,22 +66,23 @@ def _refused(name: str, error: Exception) -> Exception:
     """What to raise for it: a connection that is not made is a server that is away, unless TLS or the login fails."""
     if isinstance(error, ConnectionError) and not isinstance(error, AuthenticationError):
         return BadSetting(f"TLS with the server of {name} fails: {error}") if "SSL" in str(error) else error
+    if "cluster support disabled" in str(error):
+        return BadSetting(f"{name} names a cluster, and leads to a server by itself: write redis://HOST:PORT")
     return BadSetting(
         f"Redis refuses the user or a command of {name}: {error}; docs/servers.md has the rights it needs"
     )
 
 
-async def _require_primary(redis: Commands, name: str) -> None:
+async def _require_primary(redis: Commands, name: str, *, clustered: bool = False) -> None:
     server, replication = await redis.info("server"), await redis.info("replication")
     if "sentinel" in (server.get("redis_mode"), server.get("server_mode")):  # Valkey has the second name
         raise BadSetting(
             f"{name} leads to a Sentinel, which holds no data: name the primary, or write "
             "redis+sentinel://HOST:PORT,HOST:PORT/NAME"
         )
-    if (await redis.info("cluster")).get("cluster_enabled"):
-        raise BadSetting(
-            f"{name} leads to a cluster (cluster_enabled is 1), which is not supported yet: name a server of its own"
-        )
+    if (await redis.info("cluster")).get("cluster_enabled") and not clustered:
+        other = "name a server of its own" if name == "CLOCK_QUEUE_URL" else "write redis+cluster://HOST:PORT,HOST:PORT"
+        raise BadSetting(f"{name} leads to a cluster (cluster_enabled is 1): {other}")
     if replication.get("role") != "master":
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
         raise BadSetting(

@@ -16,8 +16,8 @@ from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.shapes import PaymentCallback
 from clock.game import keys
 from clock.game.asking import Asking, Opens
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.scripts import load
 
 PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")

@@ -19,8 +19,8 @@ from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import WAIT_CAP_MS
 from clock.game import keys
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
 from clock.rounds.clocks import Clocks

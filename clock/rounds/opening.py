@@ -17,8 +17,8 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Rules, empty_window, following, previous, windows
 from clock.domain.webhooks import RoundOpened
 from clock.game import keys
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
 from clock.rounds.recorded import Recorded, find, recorded

@@ -21,8 +21,8 @@ from clock.domain.outcomes import Unavailable
 from clock.domain.records import ASLEEP_STATES
 from clock.domain.rounds import Calendar, Rules, following, instant_ms, previous
 from clock.game import keys
-from clock.game.client import call
-from clock.game.commands import Commands
+from clock.game.client.calls import call
+from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import load
 from clock.rounds.recorded import Recorded, find

@@ -19,7 +19,7 @@ from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import day_number
 from clock.game import keys, totals
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.scripts import Value, load
 from clock.rounds.ending import Ending
 from clock.rounds.recorded import Recorded, recorded

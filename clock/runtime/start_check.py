@@ -25,8 +25,8 @@ from clock.books.postgres_check import (
 from clock.books.store import Connection
 from clock.config import BadSetting, Settings, rules_of
 from clock.domain.outcomes import Unavailable
-from clock.game.client import connect
-from clock.game.commands import Commands
+from clock.game.client.calls import connect
+from clock.game.client.commands import Commands
 from clock.operators.redis_check import require_queue, require_redis
 from clock.operators.rulebook import differences
 
@@ -54,6 +54,8 @@ async def start_check(
         ),
         ("Postgres (CLOCK_DATABASE_URL)", lambda: _require_postgres(settings, migrated), postgres_may_be_away),
     ]
+    if queue and not settings.queue_url and "+cluster:" in settings.redis_url:
+        raise BadSetting("a queue of jobs cannot live on a cluster: name a Redis of its own in CLOCK_QUEUE_URL")
     if queue and settings.queue_url:
         checks.append(("Redis (CLOCK_QUEUE_URL)", lambda: _with_redis(settings.queue_url, require_queue), False))
     production = settings.env == "prod"

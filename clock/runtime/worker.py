@@ -27,7 +27,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
-from clock.game.client import Pool
+from clock.game.client.pool import Pool
 from clock.operators.work.asking import DOING
 from clock.operators.work.table import forget_old
 from clock.rounds.clocks import said
@@ -159,11 +159,12 @@ async def rewrite(context: dict[str, Any]) -> None:
     for round_ in await live_rounds(service):
         left_ms = round_.at.check_in_opens_ms - now_ms
         if last_ms < left_ms <= first_ms and await service.redis.set(keys.REWRITTEN, 1, nx=True, px=ASKING_MS):
-            try:
-                await service.redis.execute_command("BGREWRITEAOF")
-                log.info("rewrite_asked", day=str(round_.day))
-            except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
-                log.warning("rewrite_refused", error=str(error))
+            for node in await service.redis.nodes():
+                try:
+                    await node.execute_command("BGREWRITEAOF")
+                    log.info("rewrite_asked", day=str(round_.day))
+                except ResponseError as error:  # it is doing it already, or whoever runs it does not let us
+                    log.warning("rewrite_refused", error=str(error))
             await service.redis.set(keys.REWRITTEN, 1, px=first_ms)
 
 

@@ -12,15 +12,17 @@ from tests.faults.report import play, text_of
 @click.command()
 @click.option("--seed", type=int, default=None, help="Of a run to be replayed; a new one if not given.")
 @click.option("--size", type=click.Choice(["small", "long"]), default="long", show_default=True)
-def main(seed: int | None, size: str) -> None:
+@click.option("--topology", type=click.Choice(["one", "cluster"]), default="one", show_default=True)
+def main(seed: int | None, size: str, topology: str) -> None:
     """Play whole rounds under faults; exit status 1 if anything is lost, paid twice or off by a fen."""
     seed = random.randrange(1 << 32) if seed is None else seed
-    print(f"python -m tests.faults --size {size} --seed {seed}", flush=True)
-    played = asyncio.run(play(seed, size))  # type: ignore[arg-type]
+    again = f"python -m tests.faults --topology {topology} --size {size} --seed {seed}"
+    print(again, flush=True)
+    played = asyncio.run(play(seed, size, topology))  # type: ignore[arg-type]
     print(text_of(played))
     failed = played.journal.failed or played.injector.failed
     if failed:
-        print(f"\nReplay with: python -m tests.faults --size {size} --seed {seed}")
+        print(f"\nReplay with: {again}")
     sys.exit(1 if failed else 0)
 
 

@@ -74,15 +74,18 @@ async def read_command(reader: asyncio.StreamReader) -> tuple[list[bytes], bytes
 
 
 class Proxy:
-    """Passes connections on to ``to_port``. ``start`` once; ``cut`` drops every connection that is open."""
+    """Passes connections on to ``to_port``. ``start`` once; ``cut`` drops every connection that is open; ``swallow``
+    lets none of them drop."""
 
     def __init__(self, armed: Armed, to_port: int, chance: random.Random) -> None:
         self.armed = armed
         self.port = 0
-        self._to_port = to_port
+        self.to_port = to_port
         self._chance = chance
         self._server: asyncio.Server | None = None
+        self._swallows = False
         self._open: set[asyncio.StreamWriter] = set()
+        self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -103,12 +106,21 @@ class Proxy:
         abort(self._open)
         return count
 
+    async def swallow(self, seconds: float) -> None:
+        """A network that is cut without a word: whatever is sent for so long vanishes, also on new connections, and
+        those connections stay dead."""
+        self._swallows = True
+        for link in self._links:
+            link.is_dead = True
+        await asyncio.sleep(seconds)
+        self._swallows = False
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            there, to_there = await asyncio.open_connection("127.0.0.1", self._to_port, limit=2**22)
+            there, to_there = await asyncio.open_connection("127.0.0.1", self.to_port, limit=2**22)
         except OSError:
             abort([writer])
             self._tasks.discard(task)
@@ -116,6 +128,8 @@ class Proxy:
         pair = (writer, to_there)
         self._open.update(pair)
         link = Link(reader, writer, there, to_there)
+        link.is_dead = self._swallows
+        self._links.add(link)
         answers = asyncio.create_task(link.pass_answers())
         try:
             with suppress(OSError, EOFError, asyncio.LimitOverrunError, ValueError):
@@ -125,6 +139,7 @@ class Proxy:
             answers.cancel()
             await asyncio.gather(answers, return_exceptions=True)
             self._open.difference_update(pair)
+            self._links.discard(link)
             self._tasks.discard(task)
 
     async def _pass_requests(self, link: "Link") -> None:
@@ -144,19 +159,24 @@ class Link:
         self.here, self.to_here, self.there, self.to_there = here, to_here, there, to_there
         self.swallows = False
         """The next answer is lost, and the connection with it."""
+        self.is_dead = False
+        """Nothing gets through any more, and nobody is told."""
 
     async def pass_answers(self) -> None:
         with suppress(OSError):
             while data := await self.there.read(65_536):
                 if self.swallows:
                     break
+                if self.is_dead:
+                    continue
                 self.to_here.write(data)
                 await self.to_here.drain()
         abort([self.to_here, self.to_there])
 
     async def deliver(self, raw: bytes) -> None:
-        self.to_there.write(raw)
-        await self.to_there.drain()
+        if not self.is_dead:
+            self.to_there.write(raw)
+            await self.to_there.drain()
 
 
 class RedisProxy(Proxy):

@@ -5,6 +5,7 @@ import random
 from typing import Literal
 
 import aiohttp
+import msgspec
 import psycopg
 from redis.exceptions import RedisError
 
@@ -12,10 +13,8 @@ from clock.config import Settings
 from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError
 from tests.faults.play import Play
-from tests.faults.schedule import LONG, SMALL, Size, schedule
-from tests.faults.stack import started
-
-SIZES: dict[str, Size] = {"small": SMALL, "long": LONG}
+from tests.faults.schedule import SIZES, schedule
+from tests.faults.stack import Topology, started
 
 SETTINGS = Settings(
     env="dev",
@@ -27,12 +26,15 @@ SETTINGS = Settings(
     lucky_bps=1000,
 )
 
+CLUSTER = msgspec.structs.replace(SETTINGS, shards=6, durability="replica")
+"""A failover may lose what no replica has confirmed."""
 
-async def play(seed: int, size: Literal["small", "long"]) -> Play:
+
+async def play(seed: int, size: Literal["small", "long"], topology: Topology = "one") -> Play:
     """A stack of its own, all rounds, all comparisons."""
-    plan = schedule(seed, SIZES[size])
+    plan = schedule(seed, SIZES[size, topology])
     async with (
-        started(SETTINGS, random.Random(f"stack {seed}")) as stack,
+        started(CLUSTER if topology == "cluster" else SETTINGS, random.Random(f"stack {seed}"), topology) as stack,
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=128), timeout=aiohttp.ClientTimeout(total=15)
         ) as session,

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from tests.faults.proxy import STEPS
-from tests.faults.stack import NAMES
+from tests.faults.stack import Topology, names_of
 
 Phase = Literal["evening", "midnight", "morning", "claims"]
 
@@ -41,7 +41,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     phase_s: float
     """How long the load of a phase is spread."""
     kills: int
-    """Of each of the five processes, in all."""
+    """Of each process, in all."""
     others: int
     """How often each other kind of fault happens."""
     away_s: float
@@ -50,10 +50,22 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """The whole run takes no longer."""
     absences: int = 1
     """Rounds that no worker is there to settle in time."""
+    topology: Topology = "one"
+    moves: int = 0
+    """Slots that go to another primary."""
+    swallows: int = 0
+    """How often a network is cut without a word."""
 
 
 SMALL = Size(rounds=1, users=240, phase_s=7, kills=3, others=1, away_s=4, bound_s=240)
 LONG = Size(rounds=8, users=500, phase_s=18, kills=27, others=8, away_s=60, bound_s=1500, absences=3)
+
+SIZES: dict[tuple[str, Topology], Size] = {
+    ("small", "one"): SMALL,
+    ("long", "one"): LONG,
+    ("small", "cluster"): msgspec.structs.replace(SMALL, topology="cluster", kills=2, moves=2, swallows=2),
+    ("long", "cluster"): msgspec.structs.replace(LONG, topology="cluster", moves=12, swallows=12),
+}
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -72,7 +84,7 @@ def schedule(seed: int, size: Size) -> Schedule:
     def put(place: tuple[int, Phase], kind: str, what: str = "", seconds: float = 0) -> None:
         phases[place].append(Fault(round(chance.uniform(0, size.phase_s), 3), kind, what, seconds))
 
-    for name in NAMES:
+    for name in names_of(size.topology):
         for place in _spread(chance, places, size.kills):
             put(place, "kill", name, round(chance.uniform(0, 1.5), 3))
     for place in places:
@@ -94,6 +106,9 @@ def schedule(seed: int, size: Size) -> Schedule:
         phases[place].append(Fault(1, "postgres_away", seconds=size.away_s))
     for place in _spread(chance, places, max(1, size.others // 3)):
         put(place, "lose_redis")
+    for kind, times in (("move_slot", size.moves), ("swallow", size.swallows)):
+        for place in _spread(chance, places, times):
+            put(place, kind, seconds=round(chance.uniform(0, 1) if kind == "move_slot" else chance.uniform(1, 6), 3))
     for faults in phases.values():
         faults.sort(key=lambda fault: fault.at_s)
     absent = frozenset(chance.sample(range(size.rounds), min(size.rounds, size.absences)))

@@ -4,44 +4,61 @@ import asyncio
 import os
 import random
 import shutil
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import msgspec
+from redis.exceptions import RedisError
 
 from clock.config import Settings
-from clock.game.client import connect
+from clock.game import keys
+from clock.game.client.calls import connect
 from clock.runtime import embedded, processes
 from clock.runtime.crew import Child
 from clock.runtime.ports import free_port
 from clock.runtime.processes import Process, Program
 from clock.runtime.supervise import environment, plan
-from tests.faults.proxy import Armed, PostgresProxy, RedisProxy
+from tests.conftest import in_memory
+from tests.faults.proxy import Armed, PostgresProxy
+from tests.faults.valkeys import OneServer, SixNodes
 from tests.raw import Redis, raw
 
+Topology = Literal["one", "cluster"]
+"""What the rounds live on: a Valkey, or six."""
+
 NAMES = ("api", "worker", "valkey", "postgres", "sandbox")
-"""The five processes that are killed."""
+"""What is killed. Of a cluster it is a primary that is, and its replica takes over."""
+
+QUEUE = "queue"
+"""A Valkey for arq alone, which cannot use a cluster; killed as well."""
 
 READY_S = 60.0
 
 
 class Stack:
-    """Valkey, Postgres, the sandbox provider, the API with two processes, and a worker.
+    """Valkey or a cluster, Postgres, the sandbox provider, the API with two processes, and a worker.
 
     API and worker reach their servers through the proxies; the test itself goes there directly.
     """
 
-    def __init__(self, data_dir: Path, chance: random.Random, settings: Settings) -> None:
+    def __init__(self, data_dir: Path, chance: random.Random, settings: Settings, topology: Topology) -> None:
         self.data_dir = data_dir
         self.armed = Armed()
-        self.valkey, self.postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
+        self.names = names_of(topology)
+        self.valkeys: OneServer | SixNodes = (SixNodes if topology == "cluster" else OneServer)(
+            data_dir, self.armed, chance
+        )
+        self.postgres = embedded.Postgres(data_dir)
+        self.servers: dict[str, embedded.Server] = {"postgres": self.postgres}
+        if QUEUE in self.names:
+            self.servers[QUEUE] = embedded.Valkey(data_dir / QUEUE)
         self.processes: dict[str, Process] = {}
-        self.locks = {name: asyncio.Lock() for name in NAMES}
+        self.locks = {name: asyncio.Lock() for name in self.names}
         self.page = ""
         self.direct = settings
         """Settings that lead straight to the servers."""
@@ -55,18 +72,18 @@ class Stack:
         return self.data_dir / "sandbox.sqlite"
 
     async def start(self) -> None:
-        self.processes["valkey"] = await embedded.start(self.valkey)
-        self.processes["postgres"] = await embedded.start(self.postgres)
-        self.redis_proxy = RedisProxy(self.armed, self.valkey.port, self._chance)
+        await self.valkeys.start()
+        for name, server in self.servers.items():
+            self.processes[name] = await embedded.start(server)
         self.postgres_proxy = PostgresProxy(self.armed, self.postgres.port, self._chance)
-        await self.redis_proxy.start()
         await self.postgres_proxy.start()
         port = free_port()
         self.direct = msgspec.structs.replace(
             self.direct,
             port=free_port(),
             data_dir=self.data_dir,
-            redis_url=self.valkey.url,
+            redis_url=self.valkeys.url,
+            queue_url=self.servers[QUEUE].url if QUEUE in self.servers else "",
             database_url=self.postgres.url,
             sandbox_port=port,
             platform_url=f"http://127.0.0.1:{port}",
@@ -75,24 +92,27 @@ class Stack:
         await self.command("migrate")
         proxied = msgspec.structs.replace(
             self.direct,
-            redis_url=self.valkey.url.replace(f":{self.valkey.port}/", f":{self.redis_proxy.port}/"),
+            redis_url=self.valkeys.proxied_url,
             database_url=self.postgres.url.replace(f":{self.postgres.port}/", f":{self.postgres_proxy.port}/"),
         )
         self._children = {child.name: child for child in plan(proxied).children}
         for name in ("sandbox", "api", "worker"):
             self._spawn(name)
-        for name in NAMES:
+        for name in self.names:
             await self.ready(name)
 
     async def stop(self) -> None:
-        for name in ("worker", "api", "sandbox", "postgres", "valkey"):
+        for name in ("worker", "api", "sandbox", "postgres", QUEUE):
             if name in self.processes:
-                # Valkey is asked to end; a stopped process would not hear it.
                 processes.kill(self.processes[name])
                 await processes.exited(self.processes[name])
-        if hasattr(self, "redis_proxy"):
-            await self.redis_proxy.stop()
+        await self.valkeys.stop()
+        if hasattr(self, "postgres_proxy"):
             await self.postgres_proxy.stop()
+
+    def cut(self) -> int:
+        """Every connection to a server; how many."""
+        return sum(proxy.cut() for proxy in (*self.valkeys.proxies, self.postgres_proxy))
 
     def redis(self) -> Redis:
         return raw(connect(self.direct.redis_url))
@@ -107,25 +127,29 @@ class Stack:
 
     async def kill(self, name: str) -> None:
         """SIGKILL to the process and its group, without warning; returns when it has ended."""
+        if name == "valkey":
+            await self.valkeys.kill()
+            return
         processes.kill(self.processes[name])
         await processes.exited(self.processes[name])
 
     async def restart(self, name: str) -> None:
         """Start what has ended, at the same port; returns when it was started, not when it answers."""
-        if self.processes[name].poll() is None:
+        if name == "valkey":
+            await self.valkeys.restart()
+        elif self.processes[name].poll() is None:
             return
-        if name in ("valkey", "postgres"):
-            server = self.valkey if name == "valkey" else self.postgres
-            self.processes[name] = await embedded.launch(server, same_port=True)
+        elif name in self.servers:
+            self.processes[name] = await embedded.launch(self.servers[name], same_port=True)
         else:
             self._spawn(name)
 
     async def ready(self, name: str) -> None:
         """Return once it answers. Raises :class:`TimeoutError`."""
         if name == "valkey":
-            await embedded.wait_ready(self.valkey, READY_S)
-        elif name == "postgres":
-            await embedded.wait_ready(self.postgres, READY_S)
+            await self.valkeys.ready()
+        elif name in self.servers:
+            await embedded.wait_ready(self.servers[name], READY_S)
         elif name == "worker":
             await self._heartbeat()
         else:
@@ -151,7 +175,10 @@ class Stack:
         began = int(time.time())
         try:
             async with asyncio.timeout(READY_S):
-                while int(await redis.get("clock:worker:heartbeat") or 0) < began:
+                while True:
+                    with suppress(RedisError, OSError):
+                        if int(await redis.get(keys.HEARTBEAT) or 0) >= began:
+                            return
                     await asyncio.sleep(0.1)
         finally:
             await redis.aclose()
@@ -164,19 +191,13 @@ class Stack:
         serving = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return chance.choice(serving) if serving else None
 
-    def freeze(self, name: str) -> None:
-        self.processes[name].send_signal(signal.SIGSTOP)
-
-    def thaw(self, name: str) -> None:
-        self.processes[name].send_signal(signal.SIGCONT)
-
     async def heal(self) -> None:
         """Everything runs, nothing is armed."""
         self.armed.clear()
-        for name in NAMES:
+        for name in self.names:
             async with self.locks[name]:
                 await self.restart(name)
-        for name in NAMES:
+        for name in self.names:
             await self.ready(name)
 
     async def command(self, *words: str) -> tuple[int, str]:
@@ -200,11 +221,16 @@ class Stack:
         return process.returncode or 0, out.decode()
 
 
+def names_of(topology: Topology) -> tuple[str, ...]:
+    return (*NAMES, QUEUE) if topology == "cluster" else NAMES
+
+
 @asynccontextmanager
-async def started(settings: Settings, chance: random.Random) -> AsyncIterator[Stack]:
+async def started(settings: Settings, chance: random.Random, topology: Topology) -> AsyncIterator[Stack]:
     """The whole stack, ready; killed and removed at the end."""
-    with embedded.scratch() as data_dir:
-        stack = Stack(data_dir, chance, settings)
+    # Six servers that sync one disk would wait for each other, as six hosts do not.
+    with embedded.scratch(in_memory() if topology == "cluster" else None) as data_dir:
+        stack = Stack(data_dir, chance, settings, topology)
         try:
             await stack.start()
             yield stack

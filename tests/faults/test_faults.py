@@ -7,19 +7,22 @@ import pytest
 
 from tests.faults.proxy import VERB_OF_SHA
 from tests.faults.report import play, text_of
-from tests.faults.schedule import CALLS, PHASES, SMALL, schedule
-from tests.faults.stack import NAMES
+from tests.faults.schedule import CALLS, PHASES, SIZES, SMALL, schedule
+from tests.faults.stack import NAMES, Topology, names_of
 
 SEED = 20261123
 
 
 @pytest.mark.long
-async def test_nothing_acknowledged_is_lost_or_paid_twice_in_a_round_of_faults() -> None:
-    played = await play(SEED, "small")
-    said = text_of(played)
+@pytest.mark.parametrize("topology", ["one", "cluster"])
+async def test_nothing_acknowledged_is_lost_or_paid_twice_in_a_round_of_faults(topology: Topology) -> None:
+    played = await play(SEED, "small", topology)
+    size, injected, said = SIZES["small", topology], played.injector.injected, text_of(played)
     assert not played.journal.failed, said
     assert not played.injector.failed, said
-    assert all(played.injector.injected[f"kill -9 {name}"] == SMALL.kills for name in NAMES), said
+    assert all(injected[f"kill -9 {name}"] == size.kills for name in names_of(topology)), said
+    assert injected["slot moved key by key"] + injected["slot moved at once"] == size.moves, said
+    assert injected["network cut, swallows"] == size.swallows, said
     assert sum(played.stack.armed.hits.values()) >= 10, said
     (line,) = played.compared
     assert line.endswith("compared"), said
@@ -39,3 +42,10 @@ def test_a_seed_always_makes_the_same_schedule() -> None:
     assert {place[1] for place in schedule(7, SMALL).phases} == set(PHASES)
     for name in NAMES:
         assert sum(fault.kind == "kill" and fault.what == name for fault in planned) == SMALL.kills
+
+
+def test_the_long_run_on_a_cluster_has_its_share_of_each_fault() -> None:
+    planned = [fault for faults in schedule(7, SIZES["long", "cluster"]).phases.values() for fault in faults]
+    assert sum((fault.kind, fault.what) == ("kill", "valkey") for fault in planned) >= 25
+    assert sum(fault.kind == "move_slot" for fault in planned) >= 10
+    assert sum(fault.kind == "swallow" for fault in planned) >= 10

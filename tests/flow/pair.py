@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import directory, embedded
 from clock.runtime.processes import stop
 from tests.raw import plain
@@ -69,7 +69,7 @@ class Pair:
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)  # whoever has ended gets none
 
     async def close(self) -> None:
         await self.redis.aclose()

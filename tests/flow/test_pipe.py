@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
-from clock.game.client import Pool
-from clock.game.pipe import Pipe
+from clock.game.client.pipe import Pipe
+from clock.game.client.pool import Pool
 from tests.conftest import Servers
 
 SOON = 5.0

@@ -16,7 +16,7 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.game.client import NotReplicated
+from clock.game.client.calls import NotReplicated
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service

@@ -4,22 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from redis.asyncio.cluster import RedisCluster
 
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.runtime import embedded
-from clock.runtime.ports import free_port
+from tests.cluster import Node
 from tests.lua.stage import Client, Stage
 from tests.raw import plain, raw
-
-
-class ClusterValkey(embedded.Valkey, frozen=True):
-    """A node with ``cluster-enabled yes``; :func:`take_all_slots` makes it a whole cluster."""
-
-    def prepare(self, *, same_port: bool = False) -> None:
-        super().prepare(same_port=same_port)
-        with (self.data_dir.absolute() / "valkey.conf").open("a") as configuration:
-            configuration.write(f"cluster-enabled yes\ncluster-port {free_port()}\n")
 
 
 async def take_all_slots(server: embedded.Valkey) -> None:
@@ -41,13 +31,8 @@ async def wait_for_slots(server: embedded.Valkey) -> None:
             await asyncio.sleep(0.02)
 
 
-def connect_cluster(server: embedded.Valkey) -> RedisCluster:
-    client: RedisCluster = RedisCluster.from_url(server.url)
-    # What our own client has, and asks for.
-    client.replicated = False  # type: ignore[attr-defined]
-    client.server = "a cluster"  # type: ignore[attr-defined]
-    client.open = client.initialize  # type: ignore[attr-defined]
-    return client
+def connect_cluster(server: embedded.Valkey) -> Client:
+    return raw(connect(server.url.replace("redis://", "redis+cluster://")))
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +49,7 @@ async def one_server() -> AsyncIterator[Client]:
 @pytest.fixture(scope="session")
 async def cluster() -> AsyncIterator[Client]:
     with embedded.scratch() as data_dir:
-        server = ClusterValkey(data_dir)
+        server = Node(data_dir)
         async with embedded.started(server):
             await take_all_slots(server)
             await forget_on_power_loss(server)

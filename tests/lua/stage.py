@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import msgspec
-from redis.asyncio.cluster import RedisCluster
 
 from clock.config import Settings, rules_of
 from clock.domain import order_no
@@ -17,7 +16,7 @@ from clock.game.scripts import Value, load, of_users
 from tests.conftest import DAY, at, run_script
 from tests.raw import Redis
 
-Client: TypeAlias = Redis | RedisCluster
+Client: TypeAlias = Redis
 Row: TypeAlias = Mapping[str, Value]
 
 MAX_UID = 2**53 - 1

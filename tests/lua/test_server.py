@@ -8,11 +8,12 @@ import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
 from clock.files import folder
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.game.events import CheckedIn, Payment
 from clock.game.scripts import Value, load
 from clock.runtime import embedded, processes
-from tests.lua.conftest import ClusterValkey, connect_cluster, take_all_slots, wait_for_slots
+from tests.cluster import Node
+from tests.lua.conftest import connect_cluster, take_all_slots, wait_for_slots
 from tests.lua.stage import MORNING, Client, Stage, payment
 from tests.raw import raw
 
@@ -27,22 +28,22 @@ class Restarting:
         self.process = process
 
     def client(self) -> Client:
-        return connect_cluster(self.server) if isinstance(self.server, ClusterValkey) else raw(connect(self.server.url))
+        return connect_cluster(self.server) if isinstance(self.server, Node) else raw(connect(self.server.url))
 
     async def kill_and_start_again(self) -> None:
         processes.kill(self.process)
         self.process.wait()
         self.process = await embedded.start(self.server)
-        if isinstance(self.server, ClusterValkey):
+        if isinstance(self.server, Node):
             await wait_for_slots(self.server)
 
 
-@pytest.fixture(params=[embedded.Valkey, ClusterValkey])
+@pytest.fixture(params=[embedded.Valkey, Node])
 async def restarting(request: pytest.FixtureRequest) -> AsyncIterator[Restarting]:
     with embedded.scratch() as data_dir:
         server = request.param(data_dir)
         running = Restarting(server, await embedded.start(server))
-        if isinstance(server, ClusterValkey):
+        if isinstance(server, Node):
             await take_all_slots(server)
         yield running
         processes.kill(running.process)

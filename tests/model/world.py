@@ -15,7 +15,7 @@ import structlog
 from clock.config import Settings
 from clock.domain.rulebook import Change
 from clock.game import batch, totals
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.game.touching import Touching
 from clock.service import Service, end
 from tests.raw import raw

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from tests.page.visitor import House, Visitor, button_is, left_ms, without_bar
 
 Visits = Callable[..., Any]

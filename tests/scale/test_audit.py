@@ -19,7 +19,7 @@ from clock.books import outbox
 from clock.config import Settings
 from clock.domain import order_no, progress
 from clock.game import keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.scripts import Value, load, of_users
 from clock.runtime.ports import free_port
 from clock.service import Service
@@ -268,7 +268,7 @@ async def test_a_rebuild_of_many_is_what_redis_had(servers: Servers, tmp_path: P
 
             return row
 
-        assert await ask(service, "join", uids, at("20:00"), ordering, [service.redis.server]) == {b"ordered"}
+        assert await ask(service, "join", uids, at("20:00"), ordering, [await service.redis.server()]) == {b"ordered"}
         assert await ask(service, "pay", uids[: PLAYERS * 9 // 10], at("20:00"), paying("T")) == {b"paid"}
         assert await ask(service, "pay", uids[: PLAYERS // 10], at("20:00"), paying("again")) == {b"refund_due"}
         assert await ask(service, "check_in", uids[::2][: PLAYERS // 4], at("06:00", 1), lambda uid, _: (uid, 0)) == {

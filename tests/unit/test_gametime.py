@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clock.game import gametime, keys
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.game.gametime import SKEW_MS, GameTime, MovedTime, Verdict
 from clock.game.scripts import load
 from clock.service import end

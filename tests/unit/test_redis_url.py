@@ -3,7 +3,7 @@
 import pytest
 
 from clock.config import BadSetting, load
-from clock.game.client import Pool
+from clock.game.client.pool import Pool
 from clock.redis_url import sentinels
 
 

@@ -66,6 +66,11 @@ def of_redis(
     }
 
 
+def fullest(nodes: list[dict[str, Used]]) -> dict[str, Used]:
+    """Of several servers, the one with the least room, for each kind of it."""
+    return {name: max((node[name] for node in nodes), key=lambda used: used.part) for name in nodes[0]}
+
+
 def of_postgres(row: dict[str, Any]) -> dict[str, Used]:
     """From the query ``watch_room``."""
     return {

@@ -22,7 +22,7 @@ from clock.operators.live import traffic
 from clock.operators.looks import look
 from clock.operators.records.due import due_months
 from clock.operators.watch.alarms import alarms
-from clock.operators.watch.room import AHEAD_DAYS, Stock, Used, of_postgres, of_redis, of_stock
+from clock.operators.watch.room import AHEAD_DAYS, Stock, Used, fullest, of_postgres, of_redis, of_stock
 from clock.operators.watch.seen import Watched
 from clock.payments.outgoing import STUCK_ATTEMPTS
 from clock.rounds.recorded import recorded
@@ -128,7 +128,8 @@ class Watch:
     async def _redis(self, seen: Watched) -> None:
         service = self._service
         redis = service.redis
-        seen.replicas = int((await redis.info("replication"))["connected_slaves"])
+        nodes = await redis.nodes()
+        seen.replicas = min([int((await node.info("replication"))["connected_slaves"]) for node in nodes])
         seen.worker = bool(await redis.exists(keys.HEARTBEAT))
         today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
         shown: list[tuple[keys.Day, int]] = [(keys.USERS, 1)]
@@ -143,11 +144,16 @@ class Watch:
         differing = await redis.get(keys.DIFFERING)
         seen.differing = msgspec.json.decode(differing or b"[]", type=list[Lag])
         seen.channels_silent = {name: int(await redis.get(keys.SILENT + name) or 0) for name in service.channels}
-        persistence = await redis.info("persistence")
-        seen.disk_failing = "err" in (persistence["aof_last_write_status"], persistence["aof_last_bgrewrite_status"])
-        seen.room = of_redis(
-            persistence, await redis.info("memory"), await redis.info("clients"), service.settings.redis_disk_gib
-        )
+        rooms = []
+        for node in nodes:
+            persistence = await node.info("persistence")
+            seen.disk_failing |= "err" in (
+                persistence["aof_last_write_status"],
+                persistence["aof_last_bgrewrite_status"],
+            )
+            memory, clients = await node.info("memory"), await node.info("clients")
+            rooms.append(of_redis(persistence, memory, clients, service.settings.redis_disk_gib))
+        seen.room = fullest(rooms)
         verdict = await redis.get(keys.CLOCKS)
         seen.clocks = msgspec.json.decode(verdict, type=Verdict) if verdict else None
 

@@ -79,7 +79,7 @@ async def test_the_servers_names_are_read_from_real_ones(shared: Settings) -> No
         run_id, replication_id, postgres = await counts.servers(service)
         assert len(run_id) == len(replication_id) == 40
         assert "started" in postgres
-        assert run_id == service.redis.server
+        assert run_id == await service.redis.server()
 
 
 @pytest.mark.parametrize("shards", [1, 8])

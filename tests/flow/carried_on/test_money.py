@@ -9,7 +9,7 @@ from clock.audit import mend as mending
 from clock.audit.mend import mend
 from clock.channels import Result
 from clock.config import Settings
-from clock.game.client import call
+from clock.game.client.calls import call
 from clock.operators import quarantine
 from clock.rounds.ending import BooksDiffer
 from clock.service import Service

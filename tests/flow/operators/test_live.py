@@ -10,7 +10,7 @@ import pytest
 
 from clock.config import Settings
 from clock.game import keys
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.metrics import BOUNDS_MS, Answered, Recent
 from clock.operators import live
 from clock.operators.live import Said

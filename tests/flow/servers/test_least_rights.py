@@ -146,7 +146,7 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
     assert [str(entry) for entry in await administrator.execute_command("ACL", "LOG")] == []
     used = {name.removeprefix("cmdstat_") for name in await administrator.info("commandstats")}
     allowed = {word.removeprefix("+") for word in rule() if word.startswith("+")}
-    assert allowed - used == {"ping"}, "asked only where a reply is late (clock.game.pipe)"
+    assert allowed - used == {"ping"}, "asked only where a reply is late (clock.game.client.pipe)"
 
 
 SINCE_7_2 = {"+waitaof", "+client|setinfo"}

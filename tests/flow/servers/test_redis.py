@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from clock.config import Settings
-from clock.game.client import connect
+from clock.game.client.calls import connect
 from clock.operators import redis_check
 from clock.operators.readiness import readiness
 from clock.operators.redis_check import DURABLE, durability_of, version_of

@@ -13,8 +13,9 @@ from clock.channels import platform
 from clock.channels.platform import Platform
 from clock.channels.webhooks import Signatures
 from clock.game import keys
-from clock.game.client import COMMAND_SECONDS, SCRIPT_SECONDS
-from clock.game.pipe import PROBE_SECONDS
+from clock.game.client.node import SCRIPT_SECONDS
+from clock.game.client.pipe import PROBE_SECONDS
+from clock.game.client.pool import COMMAND_SECONDS
 from clock.runtime import worker
 from tests.conftest import WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import clock

@@ -13,9 +13,11 @@ from redis.exceptions import ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as NoReply
 
 from clock.game import keys
-from clock.game import pipe as pipe_file
-from clock.game.client import COMMAND_SECONDS, Client, connect
-from clock.game.pipe import PROBE_SECONDS, Pipe
+from clock.game.client import pipe as pipe_file
+from clock.game.client.calls import connect
+from clock.game.client.node import Node
+from clock.game.client.pipe import PROBE_SECONDS, Pipe
+from clock.game.client.pool import COMMAND_SECONDS
 from tests.conftest import DAY, Api
 from tests.flow.pair import Address, Pair
 from tests.flow.stage import working
@@ -98,7 +100,7 @@ async def test_forgotten_connections_are_left_behind(api: Api, two: Pair, addres
 
 
 @pytest.fixture
-async def client(url: str) -> AsyncIterator[Client]:
+async def client(url: str) -> AsyncIterator[Node]:
     client: Any = connect(url)
     yield client
     await client.aclose()
@@ -167,7 +169,7 @@ async def test_one_silent_connection_of_the_pool_is_enough(client: Any, address:
 
 
 @pytest.fixture
-async def pipe(client: Client) -> Pipe:
+async def pipe(client: Node) -> Pipe:
     pipe = client._pipe
     assert await pipe.execute("ECHO", 1) == b"1"
     return pipe

@@ -1,11 +1,10 @@
 """Three Sentinels with the lines of docs/servers.md replace a primary that dies; an address follows what they name."""
 
 import asyncio
-import re
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +14,24 @@ from redis.exceptions import RedisError
 
 from clock.config import Settings
 from clock.game import keys
-from clock.game.client import connect
-from clock.runtime import directory, embedded
+from clock.game.client.calls import connect
 from clock.runtime.ports import free_port
 from clock.runtime.processes import stop
 from clock.service import end
-from tests import servers
 from tests.conftest import DAY, Api, serving
-from tests.flow.pair import Address, Pair, Replica
+from tests.flow.pair import Address, Pair
 from tests.flow.stage import working
+from tests.flow.switch.guards import LINES, SECONDS, guarded
 from tests.flow.switch.stage import books_have, says, seconds_until
 
 pytestmark = pytest.mark.long
 
-TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
-LINES = re.findall(r"^sentinel .+$", TEXT, re.MULTILINE)
-DOWN_MS = 1_000
-"""The documented value is five times as long."""
-
-SECONDS = 30.0
 MEMBERS = range(1, 5)
 
 
 @pytest.fixture
 def durability() -> str:
     return "replica"
-
-
-def lines_for(primary: embedded.Valkey) -> tuple[str, ...]:
-    """The documented lines, with this primary in the places of theirs."""
-    text = "\n".join(LINES).replace("10.0.0.1 6379", f"127.0.0.1 {primary.port}")
-    return tuple(text.replace("PASSWORD", primary.password).replace("5000", str(DOWN_MS)).splitlines())
-
-
-@asynccontextmanager
-async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[list[Any]]:
-    """A second replica, and three Sentinels that know of each other; their clients."""
-    second = Replica(data_dir / "second", primary_port=two.primary.port, primary_password=two.primary.password)
-    guards = [
-        servers.Configured(
-            data_dir / f"guard{n}", lines=("appendonly no", *lines_for(two.primary)), arguments=("--sentinel",)
-        )
-        for n in range(3)
-    ]
-    for server in (second, *guards):
-        directory.create(server.data_dir)
-        directory.write_private(server.data_dir / "valkey.password", two.primary.password)
-    async with AsyncExitStack() as running:
-        for server in (second, *guards):
-            await running.enter_async_context(embedded.started(server))
-        clients = [connect(server.url) for server in guards]
-        for client in clients:
-            running.push_async_callback(client.aclose)
-
-        async def all_known() -> bool:
-            found = [await client.execute_command("SENTINEL", "MASTER", "clock") for client in clients]
-            return all(
-                b"num-slaves" in one and of(one, b"num-slaves") == 2 == of(one, b"num-other-sentinels") for one in found
-            )
-
-        await seconds_until(all_known, SECONDS)
-        yield clients
-
-
-def of(fields: list[bytes], name: bytes) -> int:
-    return int(fields[fields.index(name) + 1])
 
 
 async def follow(address: Address, guards: list[Any]) -> None:
@@ -125,7 +77,7 @@ async def test_a_primary_that_dies_at_five_is_replaced_and_nobody_is_lost(
 ) -> None:
     assert len(LINES) == 4
     async with guarded(two, tmp_path) as guards, working(api.settings):
-        following = asyncio.create_task(follow(address, guards))
+        following = asyncio.create_task(follow(address, guards.clients))
         print("away for", await checked_in_over(api, lambda: stop(two.first, signal.SIGKILL)))
         await end([following])
         assert address.to_port != two.primary.port
@@ -142,26 +94,13 @@ async def test_a_url_of_sentinels_leads_to_whatever_they_name(
         two.first.send_signal(signal.SIGKILL if ending == "killed" else signal.SIGSTOP)
 
     async with guarded(two, tmp_path) as guards:
-        ports = [guard.connection_pool.connection_kwargs["port"] for guard in guards]
-        hosts = ",".join(f"127.0.0.1:{port}" for port in (free_port(), *ports))
-        login = f":{two.primary.password}@"
-        url = f"redis+sentinel://{login}{hosts}/clock?sentinel_password={two.primary.password}"
-        settings = msgspec.structs.replace(settings, redis_url=url)
+        settings = msgspec.structs.replace(settings, redis_url=guards.url(free_port()))
         async with AsyncExitStack() as over, serving(settings) as api, working(settings):
             if ending == "hanging":
                 over.callback(two.first.send_signal, signal.SIGCONT)  # stopped, it could not be ended
-            promoted = asyncio.create_task(named_another(guards[0], two.primary.port))
+            promoted = asyncio.create_task(guards.named_another(two.primary.port))
             began = time.monotonic()
             away = await checked_in_over(api, ends)
             port, at = await promoted
             print("away for", round(away, 1), "s; promoted after", round(at - began, 1))
             assert await winners_at(two, port) == b"4"
-
-
-async def named_another(guard: Any, port: int) -> tuple[int, float]:
-    """The port that a Sentinel names in place of this one, and when."""
-    while True:
-        _, named = await guard.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "clock")
-        if int(named) != port:
-            return int(named), time.monotonic()
-        await asyncio.sleep(0.02)

@@ -54,12 +54,20 @@ def packed(*command: str | int | bytes) -> bytes:
 
 
 class Pipe(asyncio.Protocol):
-    """``seconds`` is how long a reply may take; then the connection is dropped. ``doubt`` is told why one was."""
+    """``seconds`` is how long a reply may take; then the connection is dropped. ``doubt`` is told why one was.
+    ``silent`` is called every :data:`PROBE_SECONDS` in which a reply is waited for."""
 
-    def __init__(self, pool: ConnectionPool, seconds: float, doubt: Callable[[RedisError], None]) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        seconds: float,
+        doubt: Callable[[RedisError], None],
+        silent: Callable[[], None] = lambda: None,
+    ) -> None:
         self._pool = pool
         self._seconds = seconds
         self._doubt = doubt
+        self._silent = silent
         self._opening = asyncio.Lock()
         self._failed_at = 0.0
         self._probe: asyncio.Task[None] | None = None
@@ -173,6 +181,7 @@ class Pipe(asyncio.Protocol):
         loop, next_probe = asyncio.get_running_loop(), PROBE_SECONDS - waited
         if next_probe <= 0:
             next_probe = PROBE_SECONDS
+            self._silent()
             if self._probe is None or self._probe.done():
                 self._probe = loop.create_task(self._ask(self._transport))
         self._timer = loop.call_later(min(next_probe, self._seconds - waited), self._check)

@@ -3,8 +3,8 @@
 redis-py annotates a reply with every type that any of its settings may give, and with sync and async at once.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from clock.game.scripts import Value
 
@@ -12,12 +12,13 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 """An entry of a stream: its id, its fields."""
 
 
+T = TypeVar("T")
+
+
 class Pipeline(Protocol):
-    """Commands that go out together."""
+    """Commands that go out together, those of one server in their order."""
 
     def execute_command(self, *words: Value) -> object: ...
-
-    def set(self, name: str, value: Value, *, px: int | None = None) -> object: ...
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]: ...
 
@@ -28,18 +29,30 @@ class Commands(Protocol):
     replicated: bool
     """Whether a write counts only when a replica has it too."""
 
-    server: str
-    """The run id of the server on which scripts run; empty before :meth:`open`."""
-
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Connect now, not with the first script, when descriptors may be scarce."""
+        ...
 
     async def aclose(self) -> None: ...
+
+    async def nodes(self) -> "Sequence[Commands]":
+        """Every primary, by itself. Of several, each has a part of the keys."""
+        ...
+
+    async def at(self, name: Value, ask: "Callable[[Commands], Awaitable[T]]") -> T:
+        """What ``ask`` answers, given the server that has the key ``name``. Asked once more where that raises the
+        server's MOVED, which did nothing: another server has the key now."""
+        ...
 
     async def execute_command(self, *words: Value) -> Any: ...
 
     def pipeline(self, transaction: bool = True) -> Pipeline: ...
 
-    # -- server
+    # -- one server: of a cluster, always the same one
+
+    async def server(self) -> str:
+        """The run id of the server on which scripts run; connects where that is not done."""
+        ...
 
     async def time(self) -> tuple[int, int]: ...
 
@@ -60,8 +73,6 @@ class Commands(Protocol):
     def scan_iter(self, match: str, *, count: int) -> AsyncIterator[bytes]: ...
 
     async def get(self, name: str) -> bytes | None: ...
-
-    async def mget(self, names: Sequence[str | bytes]) -> list[bytes | None]: ...
 
     async def set(
         self, name: str, value: Value, *, px: int | None = None, nx: bool = False, keepttl: bool = False

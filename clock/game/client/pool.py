@@ -1,23 +1,17 @@
-"""The one place that knows the Redis server: connections, calls of scripts, what a replica must confirm.
-
-A call is NOSCRIPT-proof: a server that does not know a script is given its text.
-"""
+"""Connections to one server, or to the one that Sentinels call the primary."""
 
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Connection, Redis
+from redis.asyncio import BlockingConnectionPool, Connection
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
-from clock.game import keys
-from clock.game.commands import Commands
-from clock.game.pipe import Pipe, of_a_replica
-from clock.game.scripts import Script, Value
+from clock.game.client.pipe import of_a_replica
 from clock.redis_url import Sentinels, sentinels
 
 COMMAND_SECONDS = 1.0
@@ -27,9 +21,6 @@ somebody in between has forgotten is left behind after this."""
 SENTINEL_SECONDS = 0.5
 """How long a Sentinel may take: the next one is asked then."""
 
-SCRIPT_SECONDS = 5.0
-"""How long a call of a script may take: the server may be slow, and everybody's call waits on the same connection."""
-
 TURN_SECONDS = 5.0
 """How long a command waits for a connection of the pool."""
 
@@ -37,13 +28,6 @@ KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """An idle connection is kept in the memory of firewalls, and a server that has vanished is noticed within 25 s."""
 
 REDIS_CONNECTIONS = 64
-
-REPLICA_MS = 500
-"""How long a batch waits for a replica to have it, and then for both to have it on disk."""
-
-
-class NotReplicated(RedisError):
-    """No replica has confirmed a write in time; asking again is safe."""
 
 
 class Attentive(AbstractConnection):
@@ -60,7 +44,11 @@ class Attentive(AbstractConnection):
             self.made_after = self.pool.doubts
             if self.pool.guards:
                 self.host, self.port = await self.pool.guards.primary()
-        await super().connect()  # type: ignore[no-untyped-call]
+        try:
+            await super().connect()  # type: ignore[no-untyped-call]
+        except (LostConnection, NoReply):
+            self.pool.on_doubt()
+            raise
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
@@ -107,6 +95,8 @@ class Pool(BlockingConnectionPool):
         self.doubts = 0
         self.on_demotion: Callable[[RedisError], None] = lambda _: None
         """Called when a server says that it is no primary."""
+        self.on_doubt: Callable[[], None] = lambda: None
+        """Called when a connection fails, or a script waits for long."""
 
     @classmethod
     def of(cls, url: str) -> "Pool":
@@ -145,6 +135,7 @@ class Pool(BlockingConnectionPool):
 
     def doubt(self, error: RedisError) -> None:
         self.doubts += 1
+        self.on_doubt()
         if of_a_replica(error):
             self.on_demotion(error)
 
@@ -153,95 +144,3 @@ def keep_alive() -> dict[str, Any]:
     """Options of a TCP connection; not every system has every one of :data:`KEEP_ALIVE`."""
     options = {getattr(socket, name): seconds for name, seconds in KEEP_ALIVE.items() if hasattr(socket, name)}
     return {"socket_keepalive": True, "socket_keepalive_options": options}
-
-
-class Client(Redis):
-    """A pool of connections to the server of the rounds, which knows how safe a write must be. Calls of scripts share
-    one connection of their own."""
-
-    def __init__(self, pool: Pool, seconds: float, *, replicated: bool = False) -> None:
-        """``seconds`` is how long a script may take. ``replicated``: a write counts only when a replica has it too
-        (``CLOCK_DURABILITY=replica``)."""
-        super().__init__(connection_pool=pool)
-        self.replicated = replicated
-        self._pipe = Pipe(pool, seconds, pool.doubt)
-        pool.on_demotion = self._pipe.drop
-
-    async def open(self) -> None:
-        """Connect now, not with the first script, when descriptors may be scarce. Raises a ``RedisError``."""
-        await self._pipe.open()
-
-    @property
-    def server(self) -> str:
-        return self._pipe.server
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        if args[0] in ("EVALSHA", "EVAL"):
-            return await self._pipe.execute(*args)
-        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        await self._pipe.aclose()
-        await super().aclose(close_connection_pool)
-        await self.connection_pool.disconnect()
-
-
-def connect(url: str, *, replicated: bool = False) -> Commands:
-    return cast(Commands, Client(Pool.of(url), SCRIPT_SECONDS, replicated=replicated))
-
-
-async def call(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
-    """Run a script on its keys. A server that does not know it (restart, failover, SCRIPT FLUSH) is given its text.
-
-    Where ``redis`` is replicated, the answer counts only when this server and a replica have it, and all that it may
-    speak of, in their append-only files; :class:`NotReplicated` where they did not say so in time: done here, but
-    not safe yet. A script that only reads waits for nobody.
-    """
-    if redis.replicated and not script.only_reads:
-        return await _call_replicated(redis, script, names, args)
-    try:
-        reply = await redis.execute_command("EVALSHA", script.sha, len(names), *names, *args)
-    except NoScriptError:
-        reply = await redis.execute_command("EVAL", script.source, len(names), *names, *args)
-    return list(reply)
-
-
-async def _call_replicated(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
-    reply, *waited = await _and_wait(redis, names[0], "EVALSHA", script.sha, len(names), *names, *args)
-    if isinstance(reply, NoScriptError):
-        reply, *waited = await _and_wait(redis, names[0], "EVAL", script.source, len(names), *names, *args)
-    if isinstance(reply, Exception):
-        raise reply
-    _require_replica(waited)
-    return list(reply)
-
-
-async def wait_for_replica(redis: Commands, name: str) -> None:
-    """Return when a replica has whatever was written until now beside the key ``name``, where that is asked for.
-    Raises :class:`NotReplicated`."""
-    if redis.replicated:
-        _require_replica(await _and_wait(redis, name))
-
-
-async def _and_wait(redis: Commands, name: str, *command: Value) -> list[Any]:
-    """A command, a mark, WAIT and WAITAOF, in one round trip on one connection.
-
-    Both speak of that connection's last write: the mark is one, where the command wrote nothing and answers what
-    another connection wrote. WAIT asks the replica how far it is; WAITAOF alone waits for its report, once a second.
-    """
-    pipeline = redis.pipeline(transaction=False)
-    if command:
-        pipeline.execute_command(*command)
-    pipeline.set(keys.mark(name), 1, px=keys.MARK_MS)
-    pipeline.execute_command("WAIT", 1, REPLICA_MS)
-    pipeline.execute_command("WAITAOF", 1, 1, REPLICA_MS)
-    return list(await pipeline.execute(raise_on_error=False))
-
-
-def _require_replica(waited: Sequence[Any]) -> None:
-    for answer in waited:
-        if isinstance(answer, Exception):
-            raise answer
-    local, remote = waited[-1]
-    if local < 1 or remote < 1:
-        raise NotReplicated(f"{local} local and {remote} replica files have it")

@@ -1,0 +1,148 @@
+"""A service on a cluster, and people who play on it whatever happens to its nodes."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from clock.config import Settings
+from clock.game import keys
+from tests.cluster import Cluster, Node
+from tests.conftest import DAY, Api
+from tests.flow.operators.stage import operate
+from tests.flow.switch.stage import seconds_until
+
+SHARDS = 8
+SECONDS = 30.0
+AT_ONCE = 24
+"""How many people of a crowd wait for an answer at the same time."""
+
+
+async def it_is(api: Api, instant: str) -> None:
+    status, reply = await api.send("PUT", "/dev/time", {"now": f"{instant}+08:00"})
+    assert status == 200, reply
+
+
+async def slot_of(cluster: Cluster, shard: int) -> int:
+    found: int = await cluster.tell(cluster.running[0], "CLUSTER", "KEYSLOT", keys.name(DAY, shard, "round"))
+    return found
+
+
+async def owners(cluster: Cluster) -> list[Node]:
+    """Of each shard of the round."""
+    return [await cluster.owner(await slot_of(cluster, shard)) for shard in range(SHARDS)]
+
+
+class Crowd:
+    """People who ask again for as long as they are told ``unavailable``. Any other answer than the good ones ends the
+    test."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self.good: list[tuple[float, int]] = []
+        """When each good answer came, and whose."""
+        self.unavailable: list[float] = []
+        """When each 503 came."""
+        self.longest_s = 0.0
+        """The longest time until any answer."""
+
+    async def check_in(self, uid: int) -> None:
+        await self._until("/api/check-in", uid, "checked_in", "already_checked_in")
+
+    async def become_member(self, uid: int) -> None:
+        extra = {"mobile": f"138{uid:08}", "nickname": f"user {uid}", "openId": f"open-{uid}"}
+        order = await self._until("/api/join", uid, "ordered", "order_pending", extra=extra)
+
+        async def pay() -> tuple[int, dict[str, Any]]:
+            return await self.api.pay(order["order_no"], uid)
+
+        await self._ask(pay, uid, "paid", "already_paid")
+
+    async def claim(self, uid: int) -> None:
+        await self._until("/api/claim", uid, "claimed", "already_claimed")
+
+    async def _until(self, path: str, uid: int, *good: str, **body: Any) -> dict[str, Any]:
+        headers = self.api.token(uid)
+
+        async def send() -> tuple[int, dict[str, Any]]:
+            return await self.api.send("POST", path, {"uid": uid, **body}, headers)
+
+        return await self._ask(send, uid, *good)
+
+    async def _ask(
+        self, send: Callable[[], Coroutine[Any, Any, tuple[int, dict[str, Any]]]], uid: int, *good: str
+    ) -> dict[str, Any]:
+        while True:
+            began = time.monotonic()
+            status, reply = await send()
+            now = time.monotonic()
+            self.longest_s = max(self.longest_s, now - began)
+            if status == 200 and reply["code"] in good:
+                self.good.append((now, uid))
+                data: dict[str, Any] = reply["data"]
+                return data
+            assert (status, reply["code"]) in ((503, "unavailable"), (503, "busy")), (uid, status, reply)
+            self.unavailable.append(now)
+            await asyncio.sleep(0.05)
+
+    async def all(self, act: Callable[[int], Coroutine[Any, Any, None]], uids: Sequence[int]) -> None:
+        async def one_after_the_other(own: Iterator[int]) -> None:
+            for uid in own:
+                await act(uid)
+
+        waiting = iter(uids)
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(AT_ONCE):
+                lanes.create_task(one_after_the_other(waiting))
+
+    async def heard(self, count: int) -> None:
+        """Wait for so many good answers more."""
+        count += len(self.good)
+
+        async def enough() -> bool:
+            return len(self.good) >= count
+
+        await seconds_until(enough, SECONDS)
+
+    async def first_good(self, after: float, uids: Collection[int]) -> float:
+        """When the first of these people had a good answer after this moment."""
+
+        async def found() -> list[float]:
+            return [at for at, uid in self.good if at > after and uid in uids]
+
+        await seconds_until(found, SECONDS)
+        return min(await found())
+
+
+async def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+        return await (await connection.execute(statement.encode())).fetchall()
+
+
+async def books_agree(api: Api, members: Collection[int], winners: Collection[int]) -> None:
+    """The round settles, everybody claims once, and books, Redis and every sum say the same."""
+    await it_is(api, "2026-11-23T08:05:00")
+
+    async def settled() -> bool:
+        return str((await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"].get("state")) == "settled"
+
+    await seconds_until(settled, SECONDS)
+    crowd = Crowd(api)
+    await crowd.all(crowd.claim, [*winners])
+
+    async def drained() -> bool:
+        return len(await rows(api.settings, "SELECT FROM claims")) == len(winners)
+
+    await seconds_until(drained, SECONDS)
+    for table, expected in (("members", members), ("check_ins", winners), ("claims", winners)):
+        found = [uid for (uid,) in await rows(api.settings, f"SELECT uid FROM {table} ORDER BY uid")]
+        assert found == sorted(expected), table
+    figures = (await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"]
+    assert (figures["members"], figures["winners"], figures["pool"]) == (len(members), len(winners), 100 * len(members))
+    assert (figures["packets_claimed"], figures["packets_claimed_fen"]) == (len(winners), figures["pot"])
+    status, reconciled = await operate(api, "POST", f"/ops/reconcile/{DAY}")
+    assert status == 200, reconciled
+    found = [one for report in reconciled["data"]["reports"] for one in report["differences"]]
+    assert [one for one in found if one["what"] != "bill_missing"] == []

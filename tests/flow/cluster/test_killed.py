@@ -1,0 +1,134 @@
+"""A primary is killed in the herd, twice, where a replica confirms every write: on a cluster and with Sentinels."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from clock.config import Settings
+from clock.game import keys
+from clock.runtime import embedded
+from clock.runtime.ports import free_port
+from tests.cluster import Cluster, cluster
+from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Api, Servers, in_memory
+from tests.flow.cluster.stage import SHARDS, Crowd, books_agree, it_is, slot_of
+from tests.flow.pair import pair
+from tests.flow.stage import working
+from tests.flow.switch.guards import Guarded, guarded
+
+pytestmark = pytest.mark.long
+
+MEMBERS = range(1, 601)
+HERDS = (range(1, 241), range(241, 481))
+
+GOOD_AGAIN_S, ANSWERED_S = 6.0, 15.0
+"""Three and ten seconds are meant. The machine may be busy."""
+
+
+class Group(Protocol):
+    """What can lose a primary, and get another."""
+
+    url: str
+
+    async def kill(self, number: int) -> Collection[int]:
+        """A primary, another each time; the shards that it had."""
+
+    async def promoted(self) -> None: ...
+
+    async def recover(self) -> None:
+        """Who was killed is back, as a replica."""
+
+
+class OfCluster:
+    def __init__(self, nodes: Cluster) -> None:
+        self.nodes = nodes
+        self.url = nodes.url
+
+    async def kill(self, number: int) -> Collection[int]:
+        """Of the first shard, or of the last: they have two replicas, of which one confirms what the other is told."""
+        slots = [await slot_of(self.nodes, shard) for shard in range(SHARDS)]
+        self._killed = await self.nodes.owner(slots[-number])
+        own = (await self.nodes.seen())[self.nodes.ids[self._killed]]
+        await self.nodes.kill(self._killed)
+        return [shard for shard, slot in enumerate(slots) if own.has(slot)]
+
+    async def promoted(self) -> None:
+        await self.nodes.promoted(self._killed)
+
+    async def recover(self) -> None:
+        await self.nodes.restart(self._killed)
+        await self.nodes.become_well()
+
+
+class OfSentinels:
+    def __init__(self, guards: Guarded) -> None:
+        self.guards = guards
+        self.url = guards.url()
+
+    async def kill(self, number: int) -> Collection[int]:
+        self._killed = await self.guards.primary()
+        await self.guards.kill(self._killed)
+        return range(SHARDS)
+
+    async def promoted(self) -> None:
+        while await self.guards.primary() == self._killed:
+            await asyncio.sleep(0.02)
+
+    async def recover(self) -> None:
+        await self.guards.restart(self._killed)
+
+
+@pytest.fixture(params=["cluster", "Sentinels"])
+async def group(request: pytest.FixtureRequest) -> AsyncIterator[Group]:
+    with embedded.scratch(in_memory()) as data_dir:
+        if request.param == "cluster":
+            async with cluster(data_dir, (2, 1, 2)) as nodes:
+                yield OfCluster(nodes)
+        else:
+            async with pair(data_dir) as two, guarded(two, data_dir) as guards:
+                yield OfSentinels(guards)
+
+
+@pytest.fixture
+def settings(group: Group, servers: Servers, database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        env="dev",
+        port=free_port(),
+        data_dir=tmp_path,
+        redis_url=group.url,
+        queue_url=servers.redis_url,
+        database_url=database_url,
+        jwt_secret=JWT_SECRET,
+        webhook_secret=WEBHOOK_SECRET,
+        shards=SHARDS,
+        durability="replica",
+    )
+
+
+async def test_a_primary_is_killed_in_the_herd_and_nothing_acknowledged_is_lost(api: Api, group: Group) -> None:
+    async with working(api.settings):
+        await it_is(api, "2026-11-22T20:00:00")
+        crowd = Crowd(api)
+        await crowd.all(crowd.become_member, MEMBERS)
+        await it_is(api, "2026-11-23T05:00:00")
+        for number, uids in enumerate(HERDS):
+            crowd = Crowd(api)
+            herd = asyncio.create_task(crowd.all(crowd.check_in, uids))
+            await crowd.heard(len(uids) // 4)
+            shards = await group.kill(number)
+            killed = time.monotonic()
+            waiting = {uid for uid in uids if keys.shard_of(uid, SHARDS) in shards}
+            await group.promoted()
+            promoted = time.monotonic()
+            good = await crowd.first_good(promoted, waiting) - promoted
+            await group.recover()
+            await herd
+            print(f"promoted after {promoted - killed:.1f} s, good {good:.1f} s later, longest {crowd.longest_s:.1f} s")
+            assert good < GOOD_AGAIN_S
+            assert crowd.longest_s < ANSWERED_S
+            again = Crowd(api)
+            await again.all(again.check_in, uids)
+        await books_agree(api, MEMBERS, [uid for uids in HERDS for uid in uids])
