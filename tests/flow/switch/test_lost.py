@@ -68,7 +68,7 @@ async def up_to_the_claims(api: Api, two: Pair) -> None:
     await two.lose()
     for uid in AWAKE_LATER:
         assert await says(api, "/api/check-in", uid) == "checked_in"
-    await it_is(api, "2026-11-23T08:06:00")
+    await it_is(api, "2026-11-23T08:05:10")
 
     async def settled() -> bool:
         return str((await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"]["state"]) == "settled"
@@ -102,7 +102,7 @@ async def test_a_herd_of_claims_that_a_failover_forgets_ends_well_for_everybody(
             await promoted(two, address)
 
             async def answers() -> bool:
-                return (await api.send("PUT", "/dev/time", {"now": "2026-11-23T08:06:00+08:00"}))[0] == 200
+                return (await api.send("PUT", "/dev/time", {"now": "2026-11-23T08:05:10+08:00"}))[0] == 200
 
             await seconds_until(answers, SECONDS)
             for uid in LATE:
