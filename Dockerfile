@@ -3,12 +3,14 @@ ARG PYTHON=python:3.13-slim-bookworm
 
 FROM ${PYTHON} AS build
 WORKDIR /src
+COPY requirements/build.txt ./
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: -r build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY clock clock
 COPY lua lua
 COPY sql sql
 COPY docs/operations.md docs/operations.md
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM ${PYTHON}
 COPY requirements/prod.txt /tmp/prod.txt

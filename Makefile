@@ -104,11 +104,12 @@ faults: dev-env
 
 # dev has everything; the others take its versions. One file is good for every Python and system.
 COMPILE = $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-  --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+  --no-emit-find-links --custom-compile-command "make lock"
 lock: dev-env
-	$(COMPILE) --upgrade --extra embedded --extra dev --group build -o requirements/dev.txt
-	$(COMPILE) --upgrade --extra embedded --group build -c requirements/dev.txt -o requirements/run.txt
-	$(COMPILE) --upgrade -c requirements/dev.txt -o requirements/prod.txt
+	$(COMPILE) --upgrade pyproject.toml --extra embedded --extra dev --group build -o requirements/dev.txt
+	$(COMPILE) --upgrade pyproject.toml --extra embedded --group build -c requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) --upgrade pyproject.toml -c requirements/dev.txt -o requirements/prod.txt
+	$(COMPILE) --upgrade --group build -c requirements/dev.txt -o requirements/build.txt
 
 clean-venv:
 	rm -rf $(VENV)

@@ -64,7 +64,7 @@ async def played(members: int) -> AsyncIterator[tuple[Scene, int]]:
     many lines."""
     port = free_port()
     async with staged(**SETTLED, platform_url=f"http://127.0.0.1:{port}") as scene:
-        path = scene.valkey.data_dir / "bill.json"
+        path = scene.data_dir / "bill.json"
         url, day = scene.settings.database_url, scene.yesterday
         async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
             await write_day(scene.service, connection, day, members)

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -56,15 +57,28 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
     freed, glibc consolidates thousands of free chunks in one allocation (docs/decisions/0028).
     """
     with embedded.scratch() as data_dir:
-        valkey, postgres = embedded.Valkey(data_dir), embedded.Postgres(data_dir)
-        async with embedded.started(valkey) as one, embedded.started(postgres) as two:
+        valkey = embedded.Valkey(data_dir)
+        async with (
+            embedded.started(valkey) as process,
+            staged_on(valkey.url, {"redis": process.pid}, **changes) as scene,
+        ):
+            scene.valkey = valkey
+            yield scene
+
+
+@asynccontextmanager
+async def staged_on(redis_url: str, pids: dict[str, int], **changes: Any) -> AsyncIterator["Scene"]:
+    """The same on a Redis that is there; ``pids`` are its processes, by role."""
+    with embedded.scratch() as data_dir:
+        postgres = embedded.Postgres(data_dir)
+        async with embedded.started(postgres) as process:
             await migrate(postgres.url)
             settings = Settings(
                 env="prod",
                 timezone=midday_zone(),
                 port=free_port(),
                 api_workers=WORKERS,
-                redis_url=valkey.url,
+                redis_url=redis_url,
                 database_url=postgres.url,
                 jwt_secret=JWT_SECRET,
                 webhook_secret=WEBHOOK_SECRET,
@@ -73,8 +87,9 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
             )
             service = Service(settings, answer_seconds=None)
             await service.start()
-            scene = Scene(valkey, {"redis": one.pid, "postgres": two.pid}, settings, service)
-            await scene.redis.config_set("auto-aof-rewrite-percentage", 0)  # or a rewrite hits one half of a ratio
+            scene = Scene(data_dir, {**pids, "postgres": process.pid}, settings, service)
+            for node in await scene.redis.nodes():
+                await node.config_set("auto-aof-rewrite-percentage", 0)  # or a rewrite hits one half of a ratio
             try:
                 for day in (scene.yesterday, scene.today):
                     await service.opener.open_round(day)
@@ -87,8 +102,11 @@ async def staged(**changes: Any) -> AsyncIterator["Scene"]:
 class Scene:
     """A moment of a round's day, with its users and its servers."""
 
-    def __init__(self, valkey: embedded.Valkey, pids: dict[str, int], settings: Settings, service: Service) -> None:
-        self.valkey = valkey
+    valkey: embedded.Valkey
+    """Where it is one server by itself."""
+
+    def __init__(self, data_dir: Path, pids: dict[str, int], settings: Settings, service: Service) -> None:
+        self.data_dir = data_dir
         self.pids = pids
         """Process ids by role, for CPU time and memory."""
         self.settings = settings
@@ -114,21 +132,22 @@ class Scene:
 
     # -- servers
 
-    async def serve(self, which: str) -> int:
-        """Start ``service``, ``bare`` or ``ordinary`` in new processes; return the port."""
-        port = self.settings.port if which == "service" else free_port()
-        env = environment(self.settings)
+    async def serve(self, which: str, role: str = "", **changes: Any) -> int:
+        """Start ``service``, ``bare`` or ``ordinary`` in new processes, with ``changes`` to the settings; return the
+        port. ``role`` is their name in :attr:`pids`, unless it is the same."""
+        role, port = role or which, free_port()
+        env = environment(msgspec.structs.replace(self.settings, port=port, **changes))
         env |= {"BENCH_TODAY": self.today.isoformat(), "BENCH_YESTERDAY": self.yesterday.isoformat()}
         command = [sys.executable, "-m", "bench.servers", which, str(port), str(WORKERS)]
         if which == "service":
             command = [sys.executable, "-m", "clock", "api"]
-        log = self.valkey.data_dir / f"{which}.log"
+        log = self.data_dir / f"{role}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(*command, env=env, stdout=output, stderr=output)
         self._exits.push_async_callback(_end, process)
         await _answers(port, "/readyz" if which == "service" else "/", process)
-        self.pids[which] = process.pid
-        self._exits.callback(self.pids.pop, which, None)
+        self.pids[role] = process.pid
+        self._exits.callback(self.pids.pop, role, None)
         return port
 
     async def stop(self) -> None:
@@ -139,19 +158,25 @@ class Scene:
     async def vectors(
         self, verb: str, day: date, rows: Iterable[Sequence[Value]], now_ms: int, fixed: Sequence[Value] = ()
     ) -> list[Any]:
-        """Call a script on shard 0, :data:`VECTOR` users at a time, with the clock stopped; all results."""
-        script, results, vector = load(verb), [], []
+        """Call a script on the users' shards, :data:`VECTOR` users at a time, with the clock stopped; all results.
+        A row begins with its uid."""
+        script, results = load(verb), []
+        vectors: list[list[Sequence[Value]]] = [[] for _ in range(self.settings.shards)]
         for row in rows:
-            vector.append(row)
-            if len(vector) == VECTOR:
-                results += await self._vector(script, day, vector, now_ms, fixed)
-                vector = []
-        return results + (await self._vector(script, day, vector, now_ms, fixed) if vector else [])
+            shard = keys.shard_of(int(row[0]), len(vectors))
+            vectors[shard].append(row)
+            if len(vectors[shard]) == VECTOR:
+                results += await self._vector(script, day, shard, vectors[shard], now_ms, fixed)
+                vectors[shard] = []
+        for shard, vector in enumerate(vectors):
+            if vector:
+                results += await self._vector(script, day, shard, vector, now_ms, fixed)
+        return results
 
     async def _vector(
-        self, script: Script, day: date, rows: list[Sequence[Value]], now_ms: int, fixed: Sequence[Value]
+        self, script: Script, day: date, shard: int, rows: list[Sequence[Value]], now_ms: int, fixed: Sequence[Value]
     ) -> list[Any]:
-        names = keys.names(day, 0, script.nouns)
+        names = keys.names(day, shard, script.nouns)
         clock: list[Value] = [f"={now_ms}", *((now_ms, SKEW_MS) if "expected_ms" in script.fixed else ())]
         return (await call(self.redis, script, names, [*clock, *fixed, *of_users(script, rows)]))[1:]
 
@@ -159,7 +184,9 @@ class Scene:
         """Users with an open order; the order numbers."""
         now_ms = self.at(day).join_opens_ms + 60_000
         tails = [order_no.new_tail() for _ in uids]
-        numbers = [order_no.make("TTC", order_no.Place(day, 0, u, t)) for u, t in zip(uids, tails, strict=True)]
+        shards = self.settings.shards
+        places = [order_no.Place(day, keys.shard_of(u, shards), u, t) for u, t in zip(uids, tails, strict=True)]
+        numbers = [order_no.make("TTC", place) for place in places]
         rows = (
             (uid, 0, number, tail, open_id(uid), mobile(uid), nickname(uid))
             for uid, number, tail in zip(uids, numbers, tails, strict=True)
@@ -217,7 +244,8 @@ class Scene:
 
     async def forget_outbox(self) -> None:
         for day in (self.yesterday, self.today):
-            await self.redis.xtrim(keys.name(day, 0, "outbox"), maxlen=0, approximate=False)
+            for shard in range(self.settings.shards):
+                await self.redis.xtrim(keys.name(day, shard, "outbox"), maxlen=0, approximate=False)
 
     # -- requests
 

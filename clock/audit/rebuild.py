@@ -59,30 +59,34 @@ async def rebuild_lost(service: Service) -> list[str]:
 
 
 async def _rebuild_flags(service: Service, connection: Connection) -> list[str]:
-    """Switches and results of all users; the field that says that the hash is whole comes last."""
-    redis = service.redis
-    name = keys.name(keys.USERS, 0, "flags")
-    if await redis.hexists(name, "open"):
-        return []
-    await outbox.drain(service.store, service.redis, keys.USERS, 0)
-    await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(keys.USERS, 0))
-    used = await service.store.one("flags_used")
+    """Switches and results of the users whose shard is not whole; the field that says that it is comes last."""
+    redis, store = service.redis, service.store
+    names = {shard: keys.name(keys.USERS, shard, "flags") for shard in range(keys.USER_SHARDS)}
+    lost = {shard: name for shard, name in names.items() if not await redis.hexists(name, "open")}
+    for shard in lost:
+        await outbox.drain(store, redis, keys.USERS, shard)
+        await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(keys.USERS, shard))
+    used = await store.one("flags_used") if lost else None
     if used is None or not used["used"]:
         return []
-    await redis.delete(name)
-    await _fill_flags(redis, name, service.store.pages("rebuild_flags", PAGE))
+    for name in lost.values():
+        await redis.delete(name)
+    await _fill_flags(redis, lost, store.pages("rebuild_flags", PAGE))
     for round_ in await live_rounds(service):  # the oldest first: the latest result counts
         if round_.state == "void":
-            await _fill_flags(redis, name, service.store.pages("rebuild_flags_of_void", PAGE, day=round_.day))
-    await redis.hset(name, "open", 1)
-    log.info("flags_rebuilt")
-    return ["users"]
+            await _fill_flags(redis, lost, store.pages("rebuild_flags_of_void", PAGE, day=round_.day))
+    for name in lost.values():
+        await redis.hset(name, "open", 1)
+    log.info("flags_rebuilt", shards=list(lost))
+    return [f"users.{shard}" for shard in lost]
 
 
-async def _fill_flags(redis: Commands, name: str, pages: AsyncGenerator[list[dict[str, Any]], None]) -> None:
+async def _fill_flags(redis: Commands, lost: dict[int, str], pages: AsyncGenerator[list[dict[str, Any]], None]) -> None:
     async with aclosing(pages):
         async for page in pages:
-            await fill(redis, {name: {user["uid"]: flags_of(user) for user in page}})
+            shards = shards_of(page, keys.USER_SHARDS)
+            found = {shard: {user["uid"]: flags_of(user) for user in shards[shard]} for shard in lost.keys() & shards}
+            await fill(redis, {lost[shard]: records for shard, records in found.items()})
 
 
 async def rebuild_round(service: Service, connection: Connection, day: date) -> list[str]:

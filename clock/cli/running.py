@@ -97,6 +97,19 @@ def migrate() -> None:
 
 
 @cli.command()
+def move_keys() -> None:
+    """Give the keys of an older version their new names in Redis, once, when all of its processes have ended; the
+    same command goes on after a kill."""
+    from clock.operators.older_keys import move_at
+
+    logs.configure("move-keys", to=logs.STDERR)
+    settings = settings_here()
+    if not settings.redis_url:
+        raise BadSetting("CLOCK_REDIS_URL is required")
+    logs.say(f"keys moved: {uvloop.run(move_at(settings.redis_url))}")
+
+
+@cli.command()
 @click.argument("uid", type=UID, required=False)
 @click.option("--role", type=click.Choice(["user", "service", "operator"]), default="user", show_default=True)
 @click.option("--name", help="Of a service or an operator, in place of UID: it is in every record of what they do.")

@@ -4,13 +4,14 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import date
 from typing import Any
 
 import click
 import msgspec
 import uvloop
+from redis.exceptions import RedisError
 
 from clock import descriptors, logs
 from clock.config import Settings, load, unknown_names
@@ -76,6 +77,7 @@ def with_service(work: Callable[[Any], Awaitable[Any]], title: str = "") -> Any:
     """Run ``work`` with an open :class:`~clock.service.Service`. With a ``title``, how far it is stands on standard
     error."""
     from clock.cli.bar import telling
+    from clock.operators.older_keys import require_none
     from clock.service import Service
 
     logs.configure("command", to=logs.STDERR)
@@ -84,6 +86,8 @@ def with_service(work: Callable[[Any], Awaitable[Any]], title: str = "") -> Any:
         service = Service(ready_settings(), answer_seconds=None)
         await service.start()
         try:
+            with suppress(RedisError, OSError):  # some work needs no Redis
+                await require_none(service.redis)
             with telling(title) if title else nullcontext():
                 return await work(service)
         finally:

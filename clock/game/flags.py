@@ -1,7 +1,7 @@
 """State of users that outlives a round: the reminder switch, and whether a result is unseen.
 
-All users are in one hash, with its own slot and its own outbox. Requests go through the batcher, many users a call,
-in parallel with the script of the round.
+Users are divided into shards that no round changes, each with a hash and an outbox. Requests go through the batcher,
+many users a call, in parallel with the script of the round.
 """
 
 from datetime import date
@@ -18,7 +18,7 @@ FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")
 
 class Opens(Protocol):
     async def open_flags(self) -> None:
-        """Makes sure that the hash exists. Raises :class:`Unavailable`, also if the hash was in use and is lost."""
+        """Makes sure that the hashes exist. Raises :class:`Unavailable`, also if one was in use and is lost."""
         ...
 
 
@@ -29,25 +29,26 @@ class Flags:
 
     def ask(self, uid: int, arrived: float) -> Asked:
         """Start the query whose result :meth:`of` takes; the caller can run others meanwhile."""
-        return self._batcher.submit(FLAGS, keys.USERS, 0, (uid,), arrived)
+        return self._batcher.submit(FLAGS, keys.USERS, keys.user_shard(uid), (uid,), arrived)
 
     async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, date | None]:
         """``is_remind``, and the round whose result the user has not seen; from the query ``asked`` or a new one."""
         _, word = await (asked or self.ask(uid, arrived))
-        said = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, (uid,), arrived)
+        said = bytes(word) if word != b"no_flags" else await self._ask(FLAGS, uid, (), arrived)
         return said[0] - ord("0"), day_of_number(int(said[2:])) if said[1] == ord("1") else None
 
     async def remind(self, uid: int, on: bool, arrived: float) -> Answer:
-        await self._ask(REMIND, (uid, int(on)), arrived)
+        await self._ask(REMIND, uid, (int(on),), arrived)
         return Answer("ok", {"is_remind": int(on)})
 
     async def ack_alert(self, uid: int, arrived: float) -> Answer:
-        await self._ask(ACK_ALERT, (uid,), arrived)
+        await self._ask(ACK_ALERT, uid, (), arrived)
         return Answer("ok", {"is_alert": 0})
 
-    async def _ask(self, script: Script, args: tuple[Value, ...], arrived: float) -> bytes:
+    async def _ask(self, script: Script, uid: int, args: tuple[Value, ...], arrived: float) -> bytes:
+        shard = keys.user_shard(uid)
         for _ in range(2):
-            _, word = await self._batcher.submit(script, keys.USERS, 0, args, arrived)
+            _, word = await self._batcher.submit(script, keys.USERS, shard, (uid, *args), arrived)
             if word != b"no_flags":
                 return bytes(word)
             await self._opener.open_flags()

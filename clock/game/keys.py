@@ -1,12 +1,15 @@
 """Every Redis key, and how long it lives.
 
-A key of a round is ``clock:{<day>.<shard>}:<noun>``: all keys of one verb share a hash tag, so that one script
-call touches one slot of a cluster. They live until :data:`KEEP_MS` after the round is finished and its events are
-in Postgres (``finish.lua``).
+A key of a round is ``clock:{<tag>}:<day>:<noun>``: all keys of one verb share a hash tag, so that one script call
+touches one slot of a cluster. They live until :data:`KEEP_MS` after the round is finished and its events are in
+Postgres (``finish.lua``). A shard has the same tag in every round, so it stays on the node where an operator puts it.
 """
 
+import binascii
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
+from itertools import count
 
 NOUNS = ("round", "members", "totals", "payments", "packets", "outbox", "position", "checking")
 """round: hash, rules and state · members: hash uid → state and order · totals: hash, counts and sums ·
@@ -15,13 +18,16 @@ outbox: stream of what happened · position: string, how far Postgres has the ou
 payments of unpaid orders: ``<tail>:<SHA-1 of the body>`` → 1, or 0 once decided; ``<tail>`` → how many are not."""
 
 USER_NOUNS = ("flags", "outbox", "position")
-"""Of users, not of a round, in the slot ``{users}``, for ever. flags: hash uid → switch and latest result
+"""Of users, not of a round, for ever: ``clock:{<tag>}:users:<noun>``. flags: hash uid → switch and latest result
 (``flags.lua``)."""
 
 Day = date | None
-"""A round's, or none: of users, whose only shard is 0."""
+"""A round's, or none: of users, who have :data:`USER_SHARDS`."""
 
 USERS: Day = None
+
+USER_SHARDS = 8
+"""Into so many shards users are divided for what outlives a round. Never changed: their keys would have to move."""
 
 KEEP_MS = 14 * 24 * 3600 * 1000
 
@@ -73,9 +79,42 @@ def piece(packets: str, number: int) -> str:
     return f"{packets}:{number}"
 
 
+GOLDEN = 0x9E3779B97F4A7C15
+"""2**64 times the golden ratio's fraction: multiples of it, modulo 2**64, lie evenly however many there are (Knuth vol.
+3, 6.4)."""
+
+
 def shard_of(uid: int, shards: int) -> int:
-    """A stable hash of ``uid`` over ``shards`` (Fibonacci hashing, Knuth vol. 3, 6.4)."""
-    return ((uid * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32) % shards
+    """A stable hash of ``uid`` over ``shards``."""
+    return ((uid * GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 32) % shards
+
+
+def user_shard(uid: int) -> int:
+    """Where a user's flags are."""
+    return shard_of(uid, USER_SHARDS)
+
+
+SLOTS = 16_384
+"""Of a cluster."""
+
+FIRST_SLOT = SLOTS * 3 // 5
+"""Of shard 0. From here the shards 0 to n - 1 share n nodes of equal ranges best (docs/decisions/0057)."""
+
+NEAR = 16
+"""By how many slots a tag may miss its place: one that hits it takes some thirty times as many tries."""
+
+
+@cache
+def tag(shard: int) -> str:
+    """The hash tag of a shard: its number, and what makes its slot lie where it should."""
+    wanted = (FIRST_SLOT + ((shard * GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 50)) % SLOTS
+    tags = (f"{shard}.{salt}" for salt in count())
+    return next(one for one in tags if (slot(one) - wanted + NEAR) % SLOTS <= 2 * NEAR)
+
+
+def slot(tag: str) -> int:
+    """The slot of the keys with this hash tag."""
+    return binascii.crc_hqx(tag.encode(), 0) % SLOTS
 
 
 def name(day: Day, shard: int, noun: str) -> str:
@@ -83,7 +122,7 @@ def name(day: Day, shard: int, noun: str) -> str:
 
 
 def names(day: Day, shard: int, nouns: Sequence[str]) -> list[str]:
-    prefix = "clock:{users}:" if day is None else f"clock:{{{day.isoformat()}.{shard}}}:"
+    prefix = f"clock:{{{tag(shard)}}}:{'users' if day is None else day.isoformat()}:"
     return [prefix + noun for noun in nouns]
 
 

@@ -30,7 +30,7 @@ async def around(service: Service) -> list[tuple[keys.Day, int]]:
     for one in rounds:
         if not await service.redis.exists(keys.name(one.day, 0, "round")):
             raise Unavailable(f"round {one.day} is not in Redis")
-    return [(keys.USERS, 1), *((one.day, one.rules.shards) for one in rounds)]
+    return [(keys.USERS, keys.USER_SHARDS), *((one.day, one.rules.shards) for one in rounds)]
 
 
 async def readiness(service: Service) -> tuple[bool, dict[str, Any]]:

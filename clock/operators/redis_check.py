@@ -8,6 +8,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 
 from clock.config import BadSetting, Settings
 from clock.game.client.commands import Commands
+from clock.operators import older_keys
 
 DURABLE = {
     "appendonly": "yes",
@@ -50,6 +51,8 @@ async def require_redis(redis: Commands, settings: Settings) -> None:
             await _require_version(node, settings)
             if settings.env == "prod":
                 await _require_durability(node, settings)
+        if "+cluster:" not in settings.redis_url:
+            await older_keys.require_none(redis)
     except (ConnectionError, ResponseError) as error:
         raise _refused("CLOCK_REDIS_URL", error) from None
 

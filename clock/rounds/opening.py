@@ -69,14 +69,20 @@ class Opener:
         return True
 
     async def open_flags(self) -> None:
-        """Create the hash of users' flags. Raises :class:`Unavailable`, also if the hash was in use and is lost."""
+        """Create the hashes of users' flags. Raises :class:`Unavailable`, also if one was in use and is lost.
+
+        All of them before any is used: the books know that there are flags, not of which shards.
+        """
         try:
-            if await self._redis.hexists(keys.name(keys.USERS, 0, "flags"), "open"):
+            names = [keys.name(keys.USERS, shard, "flags") for shard in range(keys.USER_SHARDS)]
+            missing = [name for name in names if not await self._redis.hexists(name, "open")]
+            if not missing:
                 return
             used = await self._store.one("flags_used")
             if used is not None and used["used"]:
-                raise Unavailable("the flags of users were in use and are not in Redis")
-            await self._redis.hsetnx(keys.name(keys.USERS, 0, "flags"), "open", 1)
+                raise Unavailable(f"flags of users were in use and are not in Redis: {', '.join(missing)}")
+            for name in missing:
+                await self._redis.hsetnx(name, "open", 1)
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open the flags of users: {error}") from error
 

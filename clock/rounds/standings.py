@@ -8,6 +8,7 @@ for nothing, but its members have a result to see as well: their stakes come bac
 each claim.
 """
 
+from collections import defaultdict
 from datetime import date
 from functools import partial
 
@@ -30,7 +31,7 @@ ALERT = load("alert")
 
 PAGE = 10_000
 CHUNK = 100
-"""Users per call. Few, because Redis blocks longer while the hash of a million users' flags grows
+"""Users per call. Few, because Redis blocks longer while a hash of a million users' flags grows
 (docs/decisions/0026)."""
 
 MOST_EARLIER = 400
@@ -100,11 +101,19 @@ class Standings:
 
     async def _alert(self, day: date, uids: list[int]) -> None:
         """First Redis, then the books, so that repeating a page flags no user twice."""
-        chunks = [uids[start : start + CHUNK] for start in range(0, len(uids), CHUNK)]
-        await self._ending.each([partial(self._flag, day, chunk) for chunk in chunks])
+        shards: dict[int, list[int]] = defaultdict(list)
+        for uid in uids:
+            shards[keys.user_shard(uid)].append(uid)
+        await self._ending.each(
+            [
+                partial(self._flag, day, shard, own[start : start + CHUNK])
+                for shard, own in shards.items()
+                for start in range(0, len(own), CHUNK)
+            ]
+        )
 
-    async def _flag(self, day: date, uids: list[int]) -> None:
-        names = keys.names(keys.USERS, 0, ALERT.nouns)
+    async def _flag(self, day: date, shard: int, uids: list[int]) -> None:
+        names = keys.names(keys.USERS, shard, ALERT.nouns)
         args: list[Value] = [self._time.setting, day_number(day), *uids]
         _, word = await call(self._redis, ALERT, names, args)
         if word == b"no_flags":

@@ -23,6 +23,7 @@ import structlog
 
 from clock import logs
 from clock.config import PREFIX, Settings, variables
+from clock.operators.older_keys import move_at
 from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
 from clock.runtime.directory import DataDirError
@@ -181,6 +182,7 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
     """Start the servers for which no URL is given; return the settings with the URLs filled in."""
     if not settings.redis_url:
         url = await crew.keep_server(embedded.Valkey(settings.data_dir))
+        await move_at(url)  # nobody else may use it: we hold its directory
         settings = msgspec.structs.replace(settings, redis_url=url)
     if not settings.database_url:
         url = await crew.keep_server(embedded.Postgres(settings.data_dir))

@@ -89,7 +89,7 @@ async def drain(context: dict[str, Any]) -> None:
                 log.warning("drained_again", day=str(day), shards=behind)
     until = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < until:
-        moved = await _drain_shard(service, keys.USERS, 0)
+        moved = sum([await _drain_shard(service, keys.USERS, shard) for shard in range(keys.USER_SHARDS)])
         for round_ in await live_rounds(service):
             for shard in round_.shards:
                 with isolated(round_.day, Unavailable):
@@ -103,7 +103,7 @@ async def drain(context: dict[str, Any]) -> None:
 
 async def _outboxes(service: Service) -> list[tuple[keys.Day, range]]:
     """Of users, and of every round whose keys may still be in Redis; each with its shards."""
-    return [(keys.USERS, range(1)), *((one.day, one.shards) for one in await live_rounds(service))]
+    return [(keys.USERS, range(keys.USER_SHARDS)), *((one.day, one.shards) for one in await live_rounds(service))]
 
 
 @resilient

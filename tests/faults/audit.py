@@ -86,7 +86,7 @@ async def _until_ended(stack: Stack, day: date) -> str:
                     {"day": day},
                 )
                 state, waiting = (await cursor.fetchone()) or ("", 0)
-            streams = [name async for name in redis.scan_iter("clock:{*}:outbox", count=1000)]
+            streams = [name async for name in redis.scan_iter("clock:{*}:*:outbox", count=1000)]
             undrained = sum([not await _is_drained(redis, name) for name in streams])
             if state == "finished" and not waiting and not undrained:
                 return ""

@@ -130,7 +130,7 @@ class Play:
         all are closed, or Valkey is away."""
         redis: Any = self.stack.redis()
         try:
-            names = [name async for name in redis.scan_iter(f"clock:{{{day}.*}}:round", count=1_000)]
+            names = [name async for name in redis.scan_iter(f"clock:{{*}}:{day}:round", count=1_000)]
             found = [await redis.hmget(name, ("state", "extended_ms")) for name in names]
         except (RedisError, OSError):
             return 1

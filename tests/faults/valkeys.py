@@ -17,7 +17,7 @@ from tests.raw import raw
 READY_S = 60.0
 
 FORGET = """
-for _, name in ipairs(redis.call('KEYS', 'clock:{*}:outbox')) do
+for _, name in ipairs(redis.call('KEYS', 'clock:{*}:*:outbox')) do
   local last = redis.call('XREVRANGE', name, '+', '-', 'COUNT', 1)[1]
   local position = redis.call('GET', (string.gsub(name, 'outbox$', 'position'))) or ''
   if last and last[1] ~= string.match(position, '^%S*') then return 0 end

@@ -44,6 +44,16 @@ IN_TIME = f"{DAY} 20:00:00"
 NEXT_DAY = DAY + timedelta(days=1)
 
 
+ALL_USERS = [f"users.{shard}" for shard in range(keys.USER_SHARDS)]
+"""What a rebuild says of them."""
+
+
+async def drain_users(service: Service) -> None:
+    """What users have changed outside of rounds is in the books."""
+    for shard in range(keys.USER_SHARDS):
+        await outbox.drain(service.store, service.redis, keys.USERS, shard)
+
+
 class People:
     """Users of a service without HTTP, on a clock that stands where the test puts it."""
 
@@ -101,7 +111,7 @@ class People:
     async def drain(self) -> None:
         for shard in range(self.service.settings.shards):
             await outbox.drain(self.service.store, self.service.redis, self.day, shard)
-        await outbox.drain(self.service.store, self.service.redis, keys.USERS, 0)
+        await drain_users(self.service)
 
     async def settle(self) -> None:
         self.it_is("08:05", 1)

@@ -347,7 +347,7 @@ async def test_the_result_of_a_round_whose_keys_are_gone_is_null_and_opens_nothi
         assert (home["is_alert"], home["result"]) == (1, None)
     await people.service.flags.ack_alert(1, time.monotonic())
     assert (await look(people, 1))["is_alert"] == 0
-    name = keys.name(keys.USERS, 0, "flags")
+    name = keys.name(keys.USERS, keys.user_shard(1), "flags")
     assert await redis.hget(name, 1) == f"00{day_number(DAY)}".encode()
 
 

@@ -11,14 +11,13 @@ import pytest
 from clock.books import outbox
 from clock.channels import Result
 from clock.config import Settings
-from clock.game import keys
 from clock.http.schema.paths import PATHS
 from clock.operators.work import asking
 from clock.payments import outgoing
 from clock.runtime.worker import count
 from tests import document
 from tests.conftest import DAY, Api, at
-from tests.flow.stage import NEXT_DAY, STAKE, Scripted
+from tests.flow.stage import NEXT_DAY, STAKE, Scripted, drain_users
 
 LIN, MEI, ZHAO, SUN, BOSS, OTHER = 7, 8, 9, 10, 99, 98
 """Lin and Mei get up, Zhao oversleeps, Sun only orders. The others are operators."""
@@ -52,7 +51,7 @@ class Played:
         service = self.api.service
         for day in (DAY - timedelta(1), DAY, NEXT_DAY):
             await outbox.drain(service.store, service.redis, day, 0)
-        await outbox.drain(service.store, service.redis, keys.USERS, 0)
+        await drain_users(service)
 
 
 @pytest.fixture

@@ -13,11 +13,9 @@ import pytest
 from aiohttp import web
 
 from clock import config
-from clock.books import outbox
 from clock.channels.webhooks import Signatures
 from clock.config import BadSetting, Settings
 from clock.dev.sandbox import Provider
-from clock.game import keys
 from clock.runtime.ports import free_port
 from clock.runtime.sending import remind
 from tests.conftest import DAY, WEBHOOK_SECRET
@@ -80,7 +78,6 @@ async def people(shared: Settings, receiver: Receiver, request: pytest.FixtureRe
 
 async def drain(people: People) -> None:
     await people.drain()
-    await outbox.drain(people.service.store, people.service.redis, keys.USERS, 0)
 
 
 async def work(people: People) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from clock.config import Settings
+from clock.game import keys
 from clock.runtime import embedded, worker
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
@@ -95,7 +96,7 @@ class Phone:
 
 async def checked_in(redis: Redis) -> set[int]:
     """Who is checked in, as Redis has it."""
-    records: dict[bytes, bytes] = await redis.hgetall(f"clock:{{{DAY}.0}}:members")
+    records: dict[bytes, bytes] = await redis.hgetall(keys.name(DAY, 0, "members"))
     return {int(uid) for uid, record in records.items() if record[:1] == b"C"}
 
 
@@ -165,7 +166,7 @@ async def test_what_was_acknowledged_until_the_end_is_what_redis_has(settings: S
         assert acknowledged
         assert acknowledged <= await checked_in(redis) <= sent
         assert {code for phone in phones for code in phone.answers} <= {"ok", "checked_in"}
-        assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(await checked_in(redis))
+        assert int(await redis.hget(keys.name(DAY, 0, "totals"), "winners") or 0) == len(await checked_in(redis))
 
 
 async def test_a_process_ends_even_when_a_cancellation_was_swallowed(settings: Settings) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from clock.books import outbox
-from clock.game import asking
+from clock.game import asking, keys
 from clock.game.profiles import MOST_CHANGES
 from tests.conftest import DAY, Api, at
 
@@ -183,7 +183,7 @@ async def test_a_profile_that_says_nothing_new_costs_no_outbox_entry(api: Api) -
     extra = {"mobile": "13800000007", "nickname": "seven", "openId": "open-7"}
     for _ in range(5):
         await summary(api, 7, extra=extra)
-    entries = await api.service.redis.xrange(f"clock:{{{DAY}.0}}:outbox")
+    entries = await api.service.redis.xrange(keys.name(DAY, 0, "outbox"))
     assert len(entries) == 1
     assert msgspec.msgpack.decode(entries[0][1][b"e"])[0] == "profiled"
 

@@ -1,4 +1,4 @@
-"""flags, remind, ack_alert, alert: the switch and the latest result of each user, each in a slot of all users."""
+"""flags, remind, ack_alert, alert: the switch and the latest result of each user, in the slot of the user's shard."""
 
 from typing import Any
 
@@ -92,8 +92,9 @@ async def test_full_vectors_of_the_largest_uids(users: Users) -> None:
 
 
 async def test_users_and_their_outbox_are_in_one_slot(redis: Client) -> None:
-    names = keys.names(keys.USERS, 0, keys.USER_NOUNS)
-    assert names == ["clock:{users}:flags", "clock:{users}:outbox", "clock:{users}:position"]
+    assert keys.names(keys.USERS, 0, keys.USER_NOUNS) == [
+        f"clock:{{{keys.tag(0)}}}:users:{noun}" for noun in ("flags", "outbox", "position")
+    ]
 
 
 async def test_a_user_costs_less_than_a_hundred_bytes(users: Users) -> None:

@@ -104,7 +104,7 @@ class Table(Compared):
         """Touches go by the real clock: nobody has touched for so long. The worker has opened the rounds before."""
         redis: Any = self.service.redis
         await self.service.opener.open_around(m.day_at(self.model.now_ms))
-        async for name in redis.scan_iter("clock:{*}:round", count=1_000):
+        async for name in redis.scan_iter("clock:{*}:*:round", count=1_000):
             await redis.hincrby(name, "touched_ms", -command.lost_ms)
         self.model.outage(command.lost_ms)
         self.service.time.stop_at(self.model.now_ms)

@@ -91,7 +91,8 @@ async def _drain(service: Service, live: list[Recorded]) -> None:
     """Everything that was accepted until now is in the books. Raises :class:`Unavailable` where that takes too long."""
     until = monotonic() + DRAIN_SECONDS
     places: list[tuple[keys.Day, int]] = [(round_.day, shard) for round_ in live for shard in round_.shards]
-    for day, shard in [*places, (keys.USERS, 0)]:
+    places += [(keys.USERS, shard) for shard in range(keys.USER_SHARDS)]
+    for day, shard in places:
         if not await outbox.drain_until(service.store, service.redis, day, shard, until):
             raise Unavailable(f"the outbox of {day or 'users'} is not drained in {DRAIN_SECONDS:g} s")
 

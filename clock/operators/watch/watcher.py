@@ -132,7 +132,7 @@ class Watch:
         seen.replicas = min([int((await node.info("replication"))["connected_slaves"]) for node in nodes])
         seen.worker = bool(await redis.exists(keys.HEARTBEAT))
         today = Calendar(service.settings.timezone).day_at(service.time.now_ms())
-        shown: list[tuple[keys.Day, int]] = [(keys.USERS, 1)]
+        shown: list[tuple[keys.Day, int]] = [(keys.USERS, keys.USER_SHARDS)]
         for name, day in (("yesterday", previous(today)), ("today", today)):
             round_ = await service.asking.round(day)
             shown.append((day, round_.rules.shards))

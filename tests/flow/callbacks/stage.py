@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from clock.books import outbox
+from clock.game import keys
 from tests.conftest import DAY, WEBHOOK_SECRET, Api
 from tests.raw import Redis
 
@@ -61,7 +62,7 @@ async def order(api: Api, uid: int = UID) -> str:
 
 async def totals(redis: Redis) -> tuple[int, int]:
     """Members and pool of the round."""
-    values = await redis.hmget(f"clock:{{{DAY}.0}}:totals", ["members", "pool_fen"])
+    values = await redis.hmget(keys.name(DAY, 0, "totals"), ["members", "pool_fen"])
     return int(values[0] or 0), int(values[1] or 0)
 
 

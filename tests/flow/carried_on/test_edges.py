@@ -62,7 +62,7 @@ async def test_an_unreadable_entry_hides_no_other_shard(shared: Settings) -> Non
 async def expiring(people: People) -> dict[str, bool]:
     """The round's keys, and whether each expires."""
     redis: Any = people.service.redis
-    found = [name async for name in redis.scan_iter(match=f"clock:{{{DAY}.*")]
+    found = [name async for name in redis.scan_iter(match=f"clock:{{*}}:{DAY}:*")]
     return {name.decode(): await redis.pttl(name) > 0 for name in found if not name.endswith(b":mark")}
 
 

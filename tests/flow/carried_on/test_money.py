@@ -9,6 +9,7 @@ from clock.audit import mend as mending
 from clock.audit.mend import mend
 from clock.channels import Result
 from clock.config import Settings
+from clock.game import keys
 from clock.game.client.calls import call
 from clock.operators import quarantine
 from clock.rounds.ending import BooksDiffer
@@ -250,7 +251,7 @@ async def test_a_payment_that_the_books_gave_back_makes_no_member(shared: Settin
         await people.drain()
         await people.tamper("DELETE FROM members WHERE uid = 2")
         await people.tamper("UPDATE payments SET outcome = 'refund_released' WHERE uid = 2")
-        await service.redis.delete("clock:{" + f"{DAY}.0" + "}:position")
+        await service.redis.delete(keys.name(DAY, 0, "position"))
         await people.drain()
         assert await people.rows("SELECT uid FROM members") == [{"uid": 1}]
 

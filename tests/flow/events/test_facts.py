@@ -17,7 +17,7 @@ from clock.payments import outgoing
 from clock.rounds import settling, voiding
 from tests.conftest import DAY
 from tests.flow.events.stage import Receiver, states, types, work
-from tests.flow.stage import IN_TIME, NEXT_DAY, People, Scripted, begin, send
+from tests.flow.stage import ALL_USERS, IN_TIME, NEXT_DAY, People, Scripted, begin, send
 from tests.model.world import new_world
 from tests.raw import raw
 
@@ -114,7 +114,7 @@ async def test_what_is_drained_twice_rebuilt_or_mended_is_told_once(people: Peop
     await outbox.go_back(service.redis, DAY, 0)
     await outbox.drain(service.store, service.redis, DAY, 0)
     await raw(service.redis).flushall()
-    assert await rebuild_lost(service) == [f"{DAY}.0", f"{NEXT_DAY}.0", "users"]
+    assert await rebuild_lost(service) == [f"{DAY}.0", f"{NEXT_DAY}.0", *ALL_USERS]
     await mend(service, DAY)
     await people.drain()
     assert await service.settling.settle(DAY) == "settled"

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from clock.game import keys
 from tests.conftest import DAY, Api, at
 from tests.flow.http.stage import ME, OTHER
 from tests.raw import Redis
@@ -15,7 +16,7 @@ async def test_of_many_simultaneous_check_ins_of_a_user_exactly_one_is_checked_i
     replies = await asyncio.gather(*(api.post("/api/check-in", uid) for uid in [ME, OTHER] * 40))
     for codes in ([reply["code"] for reply in replies[::2]], [reply["code"] for reply in replies[1::2]]):
         assert sorted(codes) == ["already_checked_in"] * 39 + ["checked_in"]
-    assert await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") == b"2"
+    assert await redis.hget(keys.name(DAY, 0, "totals"), "winners") == b"2"
 
 
 async def test_check_in_opens_at_five_to_the_millisecond_and_closes_at_eight(api: Api) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from clock.game import keys
 from clock.http import lane
 from tests.conftest import DAY, Api, at
 from tests.flow.http.stage import EXTRA, ME, OTHER, Reply, ask, json, kept
@@ -61,7 +62,7 @@ async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing
     assert len(refused) + len(done) == len(people)
     assert len(done) == 5
     assert all(replies[uid].status == 503 and replies[uid].headers["retry-after"] == "1" for uid in refused)
-    assert int(await redis.hget(f"clock:{{{DAY}.0}}:totals", "winners") or 0) == len(done)
+    assert int(await redis.hget(keys.name(DAY, 0, "totals"), "winners") or 0) == len(done)
     assert [(await check_in(uid)).code for uid in refused] == ["checked_in"] * len(refused)
 
 

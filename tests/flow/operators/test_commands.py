@@ -20,6 +20,7 @@ COMMANDS = (
         "api",
         "worker",
         "migrate",
+        "move-keys",
         "settle",
         "void",
         "reconcile",

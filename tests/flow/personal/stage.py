@@ -82,5 +82,5 @@ async def long_ago(people: People) -> None:
     """The keys of the rounds have expired."""
     redis: Any = people.service.redis
     await people.rows("UPDATE rounds SET finished_at = now() - interval '15 days' WHERE finished_at IS NOT NULL")
-    for key in await redis.keys("clock:{2*"):
+    for key in await redis.keys("clock:{*}:2*"):
         await redis.delete(key)

@@ -138,8 +138,9 @@ async def memory(people: People) -> dict[str, Any]:
                     found[name].pop(other, None)
             if noun == "totals":
                 found[name] = {field: count for field, count in found[name].items() if count != b"0"}
-    users = keys.name(keys.USERS, 0, "flags")
-    found[users] = await redis.hgetall(users)
+    for shard in range(keys.USER_SHARDS):
+        users = keys.name(keys.USERS, shard, "flags")
+        found[users] = await redis.hgetall(users)
     return {name: value for name, value in found.items() if value}
 
 

@@ -13,7 +13,7 @@ from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from tests.conftest import DAY, WEBHOOK_SECRET, Api
 from tests.flow.rebuild.stage import half_claimed, lose, memory
-from tests.flow.stage import IN_TIME, STAKE, People, forget
+from tests.flow.stage import ALL_USERS, IN_TIME, STAKE, People, forget
 from tests.model.world import new_world
 
 
@@ -48,7 +48,7 @@ async def test_what_was_rebuilt_in_part_is_rebuilt_whole(shared: Settings, monke
         forget(people)
         with pytest.raises(Unavailable):
             await service.verbs.claim(1, time.monotonic())
-        assert await rebuild_lost(service) == [f"{DAY}.0", "users"]
+        assert await rebuild_lost(service) == [f"{DAY}.0", *ALL_USERS]
         assert await memory(people) == before
 
 

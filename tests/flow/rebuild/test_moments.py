@@ -15,14 +15,14 @@ from clock.game import keys
 from clock.rounds.ending import Ending
 from tests.conftest import DAY, at
 from tests.flow.rebuild.stage import MOMENTS, USERS, checking_in, lose, memory
-from tests.flow.stage import IN_TIME, People, forget
+from tests.flow.stage import ALL_USERS, IN_TIME, People, forget
 from tests.model.world import new_world
 
 
 async def lifetimes(people: People) -> set[str]:
     """The keys of the round that expire, but for the streams, which a rebuild leaves empty."""
     redis: Any = people.service.redis
-    names = [name async for name in redis.scan_iter(f"clock:{{{DAY}.*")]
+    names = [name async for name in redis.scan_iter(f"clock:{{*}}:{DAY}:*")]
     return {
         name.decode() for name in names if not name.endswith((b":outbox", b":position")) and await redis.pttl(name) > 0
     }
@@ -76,7 +76,7 @@ async def test_every_key_is_what_it_was_and_every_verb_answers_as_before(
         with pytest.raises(Unavailable):
             await people.pay(1)
         rebuilt = await rebuild_lost(service)
-        assert rebuilt == [*(f"{DAY}.{shard}" for shard in range(shards)), "users"]
+        assert rebuilt == [*(f"{DAY}.{shard}" for shard in range(shards)), *ALL_USERS]
         assert await memory(people) == before
         assert await lifetimes(people) == expiring
         assert await answers(people) == told

@@ -8,6 +8,7 @@ import pytest
 from clock.books import outbox
 from clock.books.store import OUTBOX_LOCK, one
 from clock.domain.outcomes import Unavailable
+from clock.game import keys
 from clock.operators import quarantine
 from tests.conftest import DAY
 from tests.flow.release.stage import NEVER_ISSUED, NOT_OURS, OF_NO_ROUND, agree, call_back, decide, kept, only, refused
@@ -88,7 +89,7 @@ async def test_a_very_late_copy_of_an_accepted_callback_gives_nothing_back(peopl
     await people.finish()
     await people.tamper("UPDATE rounds SET finished_at = now() - interval '20 days'")
     redis: Any = people.service.redis
-    await redis.delete(*[name async for name in redis.scan_iter(f"clock:{{{DAY}.0}}:*")])
+    await redis.delete(*[name async for name in redis.scan_iter(keys.name(DAY, 0, "*"))])
     people.it_is("12:00", 20)
     assert await call_back(people, number, transaction) == "order_not_found"
     await _drain_today(people)

@@ -52,7 +52,7 @@ async def test_a_release_survives_the_loss_of_redis(people: People, provider: Sa
     await call_back(people, number, amount=250)
     await decide(people, await only(people))
     redis: Any = people.service.redis
-    await redis.delete(*[name async for name in redis.scan_iter(f"clock:{{{DAY}.0}}:*")])
+    await redis.delete(*[name async for name in redis.scan_iter(keys.name(DAY, 0, "*"))])
     assert f"{DAY}.0" in await rebuild_lost(people.service)
     await agree(people)
     word = await call_back(people, number, amount=250)

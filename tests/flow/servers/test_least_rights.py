@@ -89,7 +89,7 @@ async def morning(api: Api, administrator: Redis) -> None:
     api.service.time.stop_at(at("08:05", 1))
     await until(api, f"SELECT FROM rounds WHERE day = '{DAY}' AND state = 'settled'")
     assert (await api.post("/api/claim", 1))["code"] == "claimed"
-    names = [f"clock:{{{DAY}.0}}:{noun}" for noun in ("members", "totals")]
+    names = keys.names(DAY, 0, ("members", "totals"))
     past = [await administrator.dump(name) for name in names]
     assert (await api.post("/api/claim", 2))["code"] == "claimed"
     await until(api, "SELECT FROM claims WHERE uid = 2")

@@ -4,9 +4,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from clock.config import BadSetting, Settings
+from clock.game import keys
+from clock.operators import older_keys
 from clock.runtime import supervise
 from clock.runtime.crew import StartError
 from clock.runtime.supervise import page, running
@@ -50,6 +53,15 @@ async def test_a_taken_port_is_refused_before_anything_starts(settings: Settings
             async with running(there, stand_ins(SLEEP)):
                 pass
     assert not (data_dir / "valkey").exists()
+
+
+async def test_keys_of_an_older_version_are_moved_before_anything_uses_them(data_dir: Path) -> None:
+    embedded = Settings(env="dev", data_dir=data_dir, port=0, database_url="postgresql://127.0.0.1:1/d")
+    moved = keys.name(keys.USERS, 3, "flags")
+    async with running(embedded, stand_ins(SLEEP)) as urls, Redis.from_url(urls["redis_url"]) as redis:
+        await redis.hset(older_keys.FLAGS, "open", "1")
+    async with running(embedded, stand_ins(SLEEP)) as urls, Redis.from_url(urls["redis_url"]) as redis:
+        assert (await redis.exists(older_keys.FLAGS), await redis.exists(moved)) == (0, 1)
 
 
 @pytest.mark.parametrize(
