@@ -39,7 +39,8 @@ async def goes_back(people: People, server: Server) -> None:
     await server.go_back()
     forget(people)
     touched_ms = int(time.time() * 1000) - MINUTES_MS
-    await people.service.redis.hset(keys.name(DAY, 0, "round"), "touched_ms", touched_ms)
+    for shard in range(people.service.settings.shards):
+        await people.service.redis.hset(keys.name(DAY, shard, "round"), "touched_ms", touched_ms)
     people.it_is("08:06", 1)
 
 
@@ -83,8 +84,9 @@ async def sound(people: People) -> None:
     assert sum((await people.balances()).values()) == 0
 
 
-async def test_who_checks_in_after_the_split_gets_the_stake_from_the_house(shared: Settings) -> None:
-    async with new_world(shared, touched=False) as service:
+@pytest.mark.parametrize("shards", [1, 3])
+async def test_who_checks_in_after_the_split_gets_the_stake_from_the_house(shared: Settings, shards: int) -> None:
+    async with new_world(shared, touched=False, shards=shards) as service:
         people = playing(service)
         told = await split_and_forgotten(people)
         assert [await tap(people, uid) for uid in (9, 10, 5, 6)] == ["checked_in"] * 4
