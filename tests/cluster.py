@@ -178,8 +178,14 @@ class Cluster:
         names = set(self.ids.values())
         return all(view.keys() == names and all(one.is_well for one in view.values()) for view in views)
 
+    async def _is_up(self, node: Node) -> bool:
+        return b"cluster_state:ok" in await self.tell(node, "CLUSTER", "INFO")
+
+    async def _all_are_up(self) -> bool:
+        return all([await self._is_up(node) for node in self.running])
+
     async def _is_in_step(self, node: Node) -> bool:
-        if b"cluster_state:ok" not in await self.tell(node, "CLUSTER", "INFO"):
+        if not await self._is_up(node):
             return False
         copied = await self.client(node).info("replication")
         kept = await self.client(node).info("persistence")
@@ -192,7 +198,8 @@ class Cluster:
     # -- making it
 
     async def add(self, count: int = 1, *, lines: Sequence[str] = ()) -> list[Node]:
-        """Start so many nodes, which are introduced to all others, and are empty."""
+        """Start so many nodes, which are introduced to all others, and are empty. Where there is a cluster already, a
+        node refuses what it is asked in its first two seconds: it is waited for."""
         added = [await self._start(lines) for _ in range(count)]
         for number, node in enumerate(added):
             # Each by itself: word of mouth would take a second.
@@ -201,6 +208,8 @@ class Cluster:
         self.nodes += added
 
         await until(self._all_know_all, "every node knows every other")
+        if await self.primaries():
+            await until(self._all_are_up, "the new nodes take the cluster for whole")
         return added
 
     async def _start(self, lines: Sequence[str]) -> Node:

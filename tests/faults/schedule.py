@@ -64,7 +64,7 @@ SIZES: dict[tuple[str, Topology], Size] = {
     ("small", "one"): SMALL,
     ("long", "one"): LONG,
     ("small", "cluster"): msgspec.structs.replace(SMALL, topology="cluster", kills=2, moves=2, swallows=2),
-    ("long", "cluster"): msgspec.structs.replace(LONG, topology="cluster", moves=12, swallows=12),
+    ("long", "cluster"): msgspec.structs.replace(LONG, topology="cluster", rounds=6, absences=2, moves=12, swallows=12),
 }
 
 

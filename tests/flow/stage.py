@@ -28,11 +28,13 @@ from clock.game.profiles import Profiles
 from clock.game.verbs import Verbs
 from clock.payments import outgoing
 from clock.payments.incoming import Incoming
+from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
 from clock.runtime.worker import count
 from clock.service import Service
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
+from tests.cluster import cluster
+from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at, in_memory
 from tests.model.world import forgetful
 
 STAKE = 100
@@ -228,6 +230,14 @@ async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settin
         async with forgetful(settings):
             yield settings
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@asynccontextmanager
+async def on_six_nodes(settings: Settings) -> AsyncIterator[Settings]:
+    """The same settings over a cluster of the test's own, in eight shards; arq's queue stays where the rounds were."""
+    with embedded.scratch(in_memory()) as data_dir:
+        async with cluster(data_dir) as six:
+            yield msgspec.structs.replace(settings, redis_url=six.url, queue_url=settings.redis_url, shards=8)
 
 
 class Sandbox(Platform):

@@ -6,6 +6,7 @@ Read this first. It is RULES and contract in the order in which people live thro
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from clock.config import Settings
 from clock.domain.split import Split, split
 from clock.runtime.supervise import running
+from tests.flow.stage import on_six_nodes
 
 LIN, CHEN, MEI, ZHAO, SUN = 1, 2, 3, 4, 5
 """Lin gets up early, Chen taps twice, Mei forgets her packet, Zhao oversleeps, Sun never pays."""
@@ -69,8 +71,13 @@ async def until(ask: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any
 
 
 @pytest.mark.long
-async def test_a_round_from_its_first_visitor_to_its_last_fen(settings: Settings) -> None:
-    async with running(settings, quiet=True) as stack, aiohttp.ClientSession() as session:
+@pytest.mark.parametrize("redis_is", ["one server", "six nodes"])
+async def test_a_round_from_its_first_visitor_to_its_last_fen(settings: Settings, redis_is: str) -> None:
+    async with AsyncExitStack() as over:
+        if redis_is == "six nodes":
+            settings = await over.enter_async_context(on_six_nodes(settings))
+        stack = await over.enter_async_context(running(settings, quiet=True))
+        session = await over.enter_async_context(aiohttp.ClientSession())
         town = Town(session, stack["page"])
         for uid in (LIN, CHEN, MEI, ZHAO, SUN):
             await town.sign_in(uid)

@@ -87,10 +87,15 @@ class Crowd:
             self.unavailable.append(now)
             await asyncio.sleep(0.05)
 
-    async def all(self, act: Callable[[int], Coroutine[Any, Any, None]], uids: Sequence[int]) -> None:
+    async def all(
+        self, act: Callable[[int], Coroutine[Any, Any, None]], uids: Sequence[int], pause_s: float = 0.0
+    ) -> None:
+        """So many at once as :data:`AT_ONCE`; whoever has had their answer is followed by somebody after a pause."""
+
         async def one_after_the_other(own: Iterator[int]) -> None:
             for uid in own:
                 await act(uid)
+                await asyncio.sleep(pause_s)
 
         waiting = iter(uids)
         async with asyncio.TaskGroup() as lanes:

@@ -15,7 +15,6 @@ from clock.runtime.processes import Process, stop
 from tests import servers
 from tests.flow.pair import Pair, Replica
 from tests.flow.switch.stage import seconds_until
-from tests.raw import plain
 
 TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
 LINES = re.findall(r"^sentinel .+$", TEXT, re.MULTILINE)
@@ -66,26 +65,32 @@ class Guarded:
     async def all_known(self) -> bool:
         found = [await client.execute_command("SENTINEL", "MASTER", "clock") for client in self.clients]
         return all(
-            b"num-slaves" in one and of(one, b"num-slaves") == 2 == of(one, b"num-other-sentinels") for one in found
+            b"num-slaves" in one and after(one, b"num-slaves") == b"2" == after(one, b"num-other-sentinels")
+            for one in found
         )
 
     async def kill(self, port: int) -> None:
         await stop(self._processes[port], signal.SIGKILL)
 
     async def restart(self, port: int) -> None:
-        """As a replica of the primary; returns when that has two again, in step."""
-        primary = await self.primary()
-        password = self._two.primary.password
+        """As a replica of the primary."""
+        password, primary = self._two.primary.password, await self.primary()
         server = Replica(self._servers[port].data_dir, primary_port=primary, primary_password=password)
         self._processes[port] = await embedded.launch(server, same_port=True)
         self._again.append(self._processes[port])
-        async with plain(self._two.primary.url.replace(f":{self._two.primary.port}/", f":{primary}/")) as client:
 
-            async def has_two() -> bool:
-                known = await client.info("replication")
-                return [known.get(f"slave{n}", {}).get("state") for n in range(2)] == ["online"] * 2
+    async def become_well(self) -> None:
+        """Every Sentinel sees two replicas that follow the primary: before that, none would promote one and lead the
+        other to it at once."""
 
-            await seconds_until(has_two, SECONDS)
+        async def are_well() -> bool:
+            found = [await client.execute_command("SENTINEL", "REPLICAS", "clock") for client in self.clients]
+            return all(
+                [(after(one, b"flags"), after(one, b"master-link-status")) for one in seen] == [(b"slave", b"ok")] * 2
+                for seen in found
+            )
+
+        await seconds_until(are_well, SECONDS)
 
     async def close(self) -> None:
         for client in self.clients:
@@ -115,5 +120,6 @@ async def guarded(two: Pair, data_dir: Path) -> AsyncIterator[Guarded]:
         yield found
 
 
-def of(fields: list[bytes], name: bytes) -> int:
-    return int(fields[fields.index(name) + 1])
+def after(fields: list[bytes], name: bytes) -> bytes:
+    """The value of a field."""
+    return fields[fields.index(name) + 1]
