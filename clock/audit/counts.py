@@ -73,6 +73,8 @@ class Counting:
             log.error("counts_differ", **msgspec.structs.asdict(one))
         text = msgspec.json.encode(differing[:MOST])
         await self._service.redis.set(keys.DIFFERING, text, px=keys.DIFFERING_MS)
+        if self._servers not in (None, found):
+            log.warning("server_changed")
         self._servers, self._looked_at = found, now
         return differing
 

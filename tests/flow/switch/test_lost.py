@@ -4,6 +4,7 @@ with a worker, at real servers. What it lost is found and named, and two command
 import asyncio
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -87,11 +88,12 @@ async def promoted(two: Pair, address: Address) -> None:
 
 
 async def test_a_herd_of_claims_that_a_failover_forgets_ends_well_for_everybody(
-    api: Api, two: Pair, address: Address
+    api: Api, two: Pair, address: Address, tmp_path: Path
 ) -> None:
     people = People(api.service)
     api.service.time.setting = ""
-    async with working(api.settings) as worker:
+    log = tmp_path / "worker.log"
+    async with working(api.settings, log) as worker:
         await up_to_the_claims(api, two)
         told = await all_claimed(api, [uid for uid in (*AWAKE, *AWAKE_LATER) if uid not in UNDRAINED])
         for uid in told:
@@ -115,6 +117,12 @@ async def test_a_herd_of_claims_that_a_failover_forgets_ends_well_for_everybody(
 
         print("rings after", round(await seconds_until(rings, SECONDS), 1), "s")
         assert await says(api, "/api/check-in", ASLEEP[-1]) == "too_late"
+
+        async def in_the_log() -> bool:
+            text = log.read_text()
+            return all(event in text for event in ('"server_changed"', '"shard_closed_again"'))
+
+        await seconds_until(in_the_log, SECONDS)
         lost = await said(api, "lost", str(DAY))
         assert lost["code"] == "books_differ"
         claims = {one["uid"]: one["fen"] for one in lost["lost"] if one["verb"] == "claim"}
