@@ -67,10 +67,10 @@ class Profiled(msgspec.Struct, frozen=True, array_like=True, tag="profiled"):
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
-    """The final totals of the shard; ``why`` it was closed."""
+    """The final totals of the shard; ``why`` it was closed. ``split``: it had forgotten that it was closed."""
 
     at_ms: int
-    why: Literal["settle", "void"]
+    why: Literal["settle", "void", "split"]
     members: int
     winners: int
     late: int

@@ -260,8 +260,8 @@ async def works(service: Service) -> bool:
     return bool(await service.redis.exists(keys.WORKS + socket.gethostname()))
 
 
-def build(service: Service) -> Worker:
-    """An arq worker with our jobs, in MessagePack."""
+def build(service: Service, counting: Counting) -> Worker:
+    """An arq worker with our jobs, in MessagePack. ``counting`` remembers which servers answered the one before."""
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
     queue = ArqRedis(
         Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
@@ -274,7 +274,7 @@ def build(service: Service) -> Worker:
         functions=[func(job, name=name, keep_result=0, timeout=JOB_SECONDS) for name, job in jobs.items()],  # type: ignore[arg-type]
         redis_pool=queue,
         queue_name=QUEUE,
-        ctx={"service": service, "counting": Counting(service), "lasting": Lasting(), "said": logs.Said()},
+        ctx={"service": service, "counting": counting, "lasting": Lasting(), "said": logs.Said()},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,
@@ -292,6 +292,7 @@ async def run(settings: Settings) -> None:
     ends the process with status 1, and whoever supervises it starts the next."""
     logs.configure("worker")
     service = Service(settings, answer_seconds=None)
+    counting = Counting(service)
     try:
         await service.start()
         stopping = asyncio.Event()
@@ -299,7 +300,7 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         log.info("worker_started")
         while not stopping.is_set():
-            await _work(service, stopping)
+            await _work(service, counting, stopping)
     except Exception as error:
         log.error("worker_failed", exc_info=error)
         raise SystemExit(1) from None
@@ -320,12 +321,12 @@ def _ended_by_the_kernel() -> Iterator[None]:
         signal.alarm(0)
 
 
-async def _work(service: Service, stopping: asyncio.Event) -> None:
+async def _work(service: Service, counting: Counting, stopping: asyncio.Event) -> None:
     """One arq worker's life."""
     worker: Worker | None = None
     stop = asyncio.create_task(stopping.wait())
     try:
-        worker = build(service)
+        worker = build(service, counting)
         work = (worker.async_run(), ring(worker.pool), tell(worker, service))
         parts = [asyncio.create_task(part) for part in work]
         await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -26,7 +26,7 @@ SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms
 
 -- note_extension: By how much the check-in of the shard that closes last is longer.
-UPDATE rounds SET extended_ms = (SELECT max(of_shard.by_ms) FROM (
+UPDATE rounds SET extended_ms = (SELECT coalesce(max(of_shard.by_ms), 0) FROM (
     SELECT sum(by_ms) AS by_ms FROM extensions WHERE day = %(day)s GROUP BY shard) AS of_shard)
 WHERE day = %(day)s
 

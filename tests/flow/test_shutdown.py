@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from clock.audit.counts import Counting
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded, worker
@@ -173,14 +174,14 @@ async def test_a_callers_answer_comes_before_the_connections_are_let_go(service:
 async def test_a_worker_that_is_asked_to_end_in_the_middle_of_its_jobs_ends_in_order(service: Service) -> None:
     for tenths in range(12):
         stopping = asyncio.Event()
-        working = asyncio.create_task(worker._work(service, stopping))
+        working = asyncio.create_task(worker._work(service, Counting(service), stopping))
         await asyncio.sleep(0.05 + tenths / 10)
         stopping.set()
         await asyncio.wait_for(working, 10)
 
 
 async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fail_the_end(service: Service) -> None:
-    ending = worker.build(service)
+    ending = worker.build(service, Counting(service))
     ending.tasks = {"a job": asyncio.create_task(asyncio.sleep(60))}
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
