@@ -63,7 +63,7 @@ class Service:
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.announcing = Announcing(settings, self.store)
         self.clocks = Clocks(self.store, self.redis, self.time, settings.skew_ms)
-        ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
+        self.ending = ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
         self.settling = Settling(ending, self.questions, self.standings)
         self.voiding = Voiding(ending, self.standings)

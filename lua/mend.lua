@@ -1,9 +1,9 @@
 -- mend: makes users' records what the books say, each only while it is still the one that was compared.
 -- KEYS    round members totals
--- ARGV    clock last_number | uid found right late packet_fen
+-- ARGV    clock last_number | uid found right late packet_fen found_fen
 -- RETURNS now_ms | word
 -- WORDS   no_round moved mended
-local WIDTH = 5
+local WIDTH = 6
 local now, count = clock_ms(ARGV[1]), 0
 local round = redis.call('HMGET', KEYS[1], 'stake_fen', 'last_number')
 local stake = tonumber(round[1])
@@ -22,7 +22,8 @@ local records = redis.call('HMGET', KEYS[2], unpack(uids))
 
 local NAMES = {'orders', 'members', 'winners', 'late', 'pool_fen', 'claimed', 'claimed_fen'}
 
--- What a record adds to the totals. That a winner was late, and the packet, are not in it: they are what the books say.
+-- What a record adds to the totals. That a winner was late, and the packet, are not in it: late is what the books say,
+-- and so is the packet of the right record; found_fen is that of the one that was found.
 local function counted(record, late, packet_fen)
   if record == '' then return {0, 0, 0, 0, 0, 0, 0} end
   local state = string.byte(record)
@@ -42,7 +43,7 @@ for i = 1, count do
   local found, right, late, packet_fen = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   if (records[i] or '') ~= found then replies[i + 1] = 'moved'
   else
-    local before, after = counted(found, late, packet_fen), counted(right, late, packet_fen)
+    local before, after = counted(found, late, tonumber(ARGV[at + 5])), counted(right, late, packet_fen)
     for n = 1, #sums do sums[n] = sums[n] + after[n] - before[n] end
     redis.call('HSET', KEYS[2], uids[i], right)
     replies[i + 1] = 'mended'

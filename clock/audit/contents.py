@@ -31,6 +31,10 @@ INCONSISTENT = "?"
 """The state of a user of whom the books contradict themselves: a check-in without a stake, a claim without either."""
 
 
+STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
+"""How far a user is, by the first byte of the record: ordered, member, checked in, claimed; 0 is nothing."""
+
+
 class Tally:
     """What a shard's users add up to, while they are read."""
 
@@ -132,6 +136,11 @@ def looked_into(refused: Collection[dict[str, Any]]) -> dict[str, int]:
         callback = f"{row['order_no'][-order_no.TAIL :]}:{body_sha1(row['raw'])}"
         found[callback] = max(int(row["waits"]), found.get(callback, 0))
     return found
+
+
+def stage_of(record: bytes | None) -> int:
+    """How far a user is in a round."""
+    return STAGES.get(record[:1], 0) if record else 0
 
 
 def packed_rank(rank: int) -> bytes:

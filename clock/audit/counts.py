@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from clock.audit.mend import close_again
 from clock.books import outbox
 from clock.domain.rounds import STEPS
 from clock.game import keys
@@ -72,10 +73,13 @@ class Counting:
             log.error("counts_differ", **msgspec.structs.asdict(one))
         text = msgspec.json.encode(differing[:MOST])
         await self._service.redis.set(keys.DIFFERING, text, px=keys.DIFFERING_MS)
+        if self._servers not in (None, found):
+            log.warning("server_changed")
         self._servers, self._looked_at = found, now
         return differing
 
     async def _compare(self, round_: Recorded, until: float) -> list[Lag]:
+        await close_again(self._service, round_)
         await outbox.align(self._service.store, self._service.redis, round_.day, list(round_.shards))
         found = await lags(self._service, round_, until)
         lost = {one.shard for one in found if one.behind == "books"}

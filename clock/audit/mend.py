@@ -12,13 +12,13 @@ import msgspec
 import structlog
 
 from clock.audit import packets
-from clock.audit.contents import Shard, contents_of, packed_rank, state_in_redis
+from clock.audit.contents import Shard, contents_of, stage_of, state_in_redis
 from clock.audit.rebuild import CHUNK, look_into, rebuild_round, refuse_contradictions
-from clock.audit.retell import retell
+from clock.audit.retell import known, retell
 from clock.books import outbox
 from clock.books.leases import held
 from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, Connection, rows
-from clock.domain.rounds import PUBLISHED_STATES, UNSPLIT_STATES, windows
+from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES, UNSPLIT_STATES, windows
 from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.scripts import Value, load, of_users
@@ -27,13 +27,11 @@ from clock.service import Service
 
 log = structlog.get_logger()
 
-MEND = load("mend")
+MEND, CLOSE = load("mend"), load("close")
 
 PASSES = 5
 FORWARD = ("open", "closed", "settled", "finished")
 """States of a shard; mending never takes one back."""
-STAGES = {b"O": 1, b"M": 2, b"L": 2, b"C": 3, b"P": 4}
-"""How far a user is, by the first byte of the record: ordered, member, checked in, claimed; 0 is nothing."""
 
 
 class Mended(msgspec.Struct):
@@ -69,6 +67,7 @@ async def _made_whole(service: Service, connection: Connection, day: date) -> Me
     done = Mended(day.isoformat(), await rebuild_round(service, connection, day))
     round_ = await find(service.store, day)
     assert round_ is not None
+    await close_again(service, round_)
     for shard in round_.shards:
         await outbox.go_back(service.redis, day, shard)
         await outbox.drain(service.store, service.redis, day, shard)
@@ -95,7 +94,8 @@ async def _until_they_agree(service: Service, round_: Recorded, done: Mended) ->
         books = await contents_of(service.store, round_)
         refuse_contradictions(round_.day, chain.from_iterable(one.members.items() for one in books.values()))
         before = done.left
-        words, done.left = await _users(service, round_, books)
+        final = set(before) if round_.state in SPLIT_STATES else set()
+        words, done.left = await _users(service, round_, books, final)
         done.users += words.count(b"mended")
         if not words and (not done.left or (number > 1 and done.left == before)):
             break
@@ -121,9 +121,12 @@ async def _ranks(service: Service, round_: Recorded) -> int:
     return len(changed)
 
 
-async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) -> tuple[list[bytes], list[int]]:
+async def _users(
+    service: Service, round_: Recorded, books: dict[int, Shard], final: set[int]
+) -> tuple[list[bytes], list[int]]:
     """Correct records of users whom the books have as far as Redis or further; a word for each, ``mended`` or
-    ``moved``. And users whom Redis has further, in shards of which all is in the books.
+    ``moved``. And users whom Redis has further, in shards of which all is in the books; but for those of whom the books
+    are ``final``: what they were told besides is a promise (docs/decisions/0060).
 
     Refused payments first, so that none of them is taken once its order is back. Records that raise somebody last: the
     counts differ until all is done, also if this ends half-way.
@@ -132,17 +135,14 @@ async def _users(service: Service, round_: Recorded, books: dict[int, Shard]) ->
     ahead: list[int] = []
     for shard, content in books.items():
         await _payments(service, round_, shard, content)
-        members, name = keys.names(round_.day, shard, ("members", "round"))
-        claiming = await service.redis.hget(name, "state") in (b"settled", b"finished")
+        members = keys.name(round_.day, shard, "members")
         found = {int(uid): record async for uid, record in service.redis.hscan_iter(members, count=1_000)}
         differing = [uid for uid in found.keys() | content.members.keys() if found.get(uid) != content.members.get(uid)]
-        if claiming:
-            differing = [uid for uid in differing if not _other_rank(found.get(uid), content.members.get(uid))]
-        further = {uid for uid in differing if _stage(found.get(uid)) > _stage(content.members.get(uid))}
+        further = {uid for uid in differing if stage_of(found.get(uid)) > stage_of(content.members.get(uid))} - final
         if further and not await outbox.waiting(service.redis, round_.day, shard, 1):
             ahead += sorted(further)
         wrong = [uid for uid in differing if uid not in further]
-        wrong.sort(key=lambda uid: _stage(found.get(uid)) < _stage(content.members.get(uid)))
+        wrong.sort(key=lambda uid: stage_of(found.get(uid)) < stage_of(content.members.get(uid)))
         words += await _mend(service, round_, shard, content, found, wrong)
         await outbox.drain(service.store, service.redis, round_.day, shard)
     return words, ahead
@@ -160,25 +160,33 @@ async def _mend(
     service: Service, round_: Recorded, shard: int, content: Shard, found: dict[int, bytes], uids: list[int]
 ) -> list[bytes]:
     names, words = keys.names(round_.day, shard, MEND.nouns), []
+    fens = await packets.read(service.redis, round_.day, shard) if uids else []
     for start in range(0, max(1, len(uids)), CHUNK):
         users: list[tuple[Value, ...]] = []
         for uid in uids[start : start + CHUNK]:
             late, packet_fen = int(uid in content.late_uids), content.packets_fen.get(uid, 0)
-            users.append((uid, found.get(uid, b""), content.members[uid], late, packet_fen))
+            record = found.get(uid, b"")
+            users.append((uid, record, content.members[uid], late, packet_fen, _claimed_fen(record, fens)))
         words += (await call(service.redis, MEND, names, ["", content.tally.last_number, *of_users(MEND, users)]))[1:]
     return words
 
 
-def _other_rank(found: bytes | None, right: bytes | None) -> bool:
-    """Whether two records differ in nothing but the rank, by which packets are claimed already."""
-    if found is None or right is None:
-        return False
-    none = packed_rank(0)
-    return found[:-4] == right[:-4] and found[-5] == none[0] and found[-5:] != none
+def _claimed_fen(record: bytes, fens: list[int]) -> int:
+    """The packet that a record says is claimed."""
+    told = known(record) if record[:1] == b"P" else None
+    return fens[told[1].rank - 1] if told and 0 < told[1].rank <= len(fens) else 0
 
 
-def _stage(record: bytes | None) -> int:
-    return STAGES.get(record[:1], 0) if record else 0
+async def close_again(service: Service, round_: Recorded) -> None:
+    """A split round takes nobody any more, also in a shard that has forgotten that it was closed."""
+    if round_.state not in SPLIT_STATES:
+        return
+    for shard in round_.shards:
+        if await service.redis.hget(keys.name(round_.day, shard, "round"), "state") == b"open":
+            args = (service.time.expected_ms(), service.time.skew_ms, "split", 0)
+            names = keys.names(round_.day, shard, CLOSE.nouns)
+            await call(service.redis, CLOSE, names, [service.time.setting, *args])
+            log.error("shard_closed_again", day=str(round_.day), shard=shard)
 
 
 async def _shard(service: Service, round_: Recorded, shard: int, content: Shard, here: str, closed: bool) -> None:
@@ -198,9 +206,11 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
 
 
 async def _extend(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
-    """A check-in that was made longer stays so, where Redis has forgotten it."""
+    """A check-in that was made longer stays so, where Redis has forgotten it. One that was made longer after the round
+    was split was not."""
     name = keys.name(round_.day, shard, "round")
-    if int(await service.redis.hget(name, "extended_ms") or 0) < content.extended_ms:
+    here = int(await service.redis.hget(name, "extended_ms") or 0)
+    if here < content.extended_ms or (here > content.extended_ms and round_.state in SPLIT_STATES):
         closes_ms = windows(round_.day, round_.rules).check_in_closes_ms + content.extended_ms
         await service.redis.hset(name, mapping={"check_in_closes_ms": closes_ms, "extended_ms": content.extended_ms})
 

@@ -67,6 +67,10 @@ async def _ledger(service: Service, round_: Recorded, report: Report) -> None:
         for stray in await rows(connection, "stray_claims", day=day, limit=MOST):
             said = f"{stray['packet_fen']} fen", f"{stray['fen']} fen"
             report.differences.append(Difference("claim_not_in_manifest", f"user {stray['uid']}", *said))
+        for row in await rows(connection, "promises_of", day=day):
+            if not row["kept"]:
+                said = f"told {row['told_fen']} fen", f"given {row['given_fen'] + row['made_good_fen']} fen"
+                report.differences.append(Difference("promise", f"user {row['uid']}", *said))
         left = (await one(connection, "pool_balance", day=day))["fen"]
     if round_.state in PAID_OUT_STATES and left:
         report.differences.append(Difference("pool_not_empty", f"pool:{day}", f"{left} fen", "0 fen"))

@@ -70,11 +70,21 @@ TYPES: dict[str, LiteralString] = {
 STEP_OF = {step.table: step.name for step in STEPS}
 """Tables whose rows are counted by the minute for operators."""
 
+IS_SPLIT: LiteralString = (
+    "EXISTS (SELECT FROM rounds AS r WHERE r.day = {day} AND r.state IN ('split', 'published', 'settled', 'finished'))"
+)
 NEEDS: dict[str, LiteralString] = {
+    "payments": "source.outcome NOT IN ('paid', 'paid_late') OR NOT {is_split}",
+    "check_ins": "NOT {is_split}",
+    "claims": "NOT {is_split} OR (SELECT true FROM check_ins AS c WHERE c.day = {day} AND c.uid = source.uid"
+    " AND c.rank = source.index + 1 LIMIT 1)",
     "refunds": "EXISTS (SELECT FROM payments AS p WHERE p.day = {day} AND (p.order_no, p.transaction_id, p.outcome)"
-    " = (source.order_no, source.transaction_id, source.reason))"
+    " = (source.order_no, source.transaction_id, source.reason))",
+    "extensions": "NOT {is_split}",
 }
-"""Condition for writing a row: no refund of a payment that the books have accepted (docs/decisions/0025)."""
+"""Condition for writing a row. A split round changes no more, whatever a Redis says that has forgotten it: no members,
+no winners, and each packet is its winner's (docs/decisions/0060). No refund of a payment that the books have accepted
+(docs/decisions/0025)."""
 
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
@@ -198,6 +208,7 @@ async def _insert_all(
 ) -> None:
     """Raises :class:`_Known`, unless payments and members may be ``known``: looking for them beforehand would cost a
     tenth of the drain. Orders and ranks that a server gave anew, because it had forgotten the first, take their place.
+    What users were told and a split round has no room for is a promise.
     """
     for table in COLUMNS:
         if new[table]:
@@ -211,6 +222,26 @@ async def _insert_all(
                     await rows(connection, "renew_orders", **given, first_ms=FIRST_QUESTION_MS)
                 elif table == "check_ins":
                     await rows(connection, "renew_ranks", **given)
+                    await rows(connection, "promise_check_ins", **given)
+                elif table == "claims":
+                    await _give_own_packets(connection, day, shard, new[table], told)
+                    await rows(connection, "promise_claims", **given)
+
+
+async def _give_own_packets(
+    connection: Connection, day: date, shard: int, claims: list[tuple[Any, ...]], told: bool
+) -> None:
+    """Winners of a split round who claimed another packet than that of their rank have claimed their own."""
+    uids = [claim[1] for claim in claims]
+    own = {row["uid"]: row for row in await rows(connection, "own_packets", day=day, shard=shard, uids=uids)}
+    right = {
+        uid: (*claim[:3], own[uid]["index"], own[uid]["fen"], *claim[5:])
+        for claim in claims
+        if (uid := claim[1]) in own
+    }
+    if right:
+        values = arrays("claims", COLUMNS["claims"], list(right.values()))
+        await connection.execute(insertion("claims", day, shard, told), values)
 
 
 def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
@@ -223,13 +254,14 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
     added = sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     given = sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table, column)}[]") for column in COLUMNS[table])
+    is_split = sql.SQL(IS_SPLIT).format(day=sql.Literal(day))
     insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS source ({}) WHERE {}").format(
         sql.Identifier(table),
         columns,
         columns,
         given,
         columns,
-        sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day)),
+        sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day), is_split=is_split),
     )
     follow = consequences(table, day)
     if told:

@@ -1,7 +1,8 @@
 """A lock that is held as long as its holder lives, however long its work takes.
 
 Postgres ends a transaction in which nothing is asked for :data:`~clock.books.store.IDLE_SECONDS`, so that the locks of
-a process that vanished are free. One that lives asks something in between.
+a process that vanished are free. One that lives asks something in between. Postgres does not count how long it waits
+for the rest of a message: workers do that (:func:`~clock.books.store.end_half_sent`).
 """
 
 import asyncio

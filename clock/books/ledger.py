@@ -2,8 +2,9 @@
 
 Accounts: ``channel:<name>`` the provider (negative: it holds money of ours) · ``pool:<day>`` a round ·
 ``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
-``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won). A transfer takes from
-one and gives to another, so every transaction sums to zero.
+``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won) · ``made_good`` what it
+pays because Redis had forgotten something (negative). A transfer takes from one and gives to another, so every
+transaction sums to zero.
 """
 
 from datetime import date
@@ -35,6 +36,7 @@ PAYMENT: LiteralString = "order_no || ':' || transaction_id"
 ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
 BY_SETTLEMENT: LiteralString = "reason IN ('late_member', 'nobody', 'void')"
 SETTLED: LiteralString = "settled"
+NUMBERED: LiteralString = "uid || ':' || number"
 
 RULES = (
     # table       kind             from             to               fen                       cause      when
@@ -43,6 +45,8 @@ RULES = (
     Rule("claims", "stake_back", POOL, USER, "stake_fen", "uid::text"),
     Rule("claims", "packet", POOL, USER, "packet_fen", "uid::text"),
     Rule("claims", "payout", USER, "'owed:payout'", "stake_fen + packet_fen", "uid::text"),
+    Rule("made_good", "made_good", "'made_good'", USER, "amount_fen", NUMBERED),
+    Rule("made_good", "made_good_sent", USER, "'owed:payout'", "amount_fen", NUMBERED),
     Rule("refunds", "refund", POOL, "'owed:refund'", "amount_fen", PAYMENT, BY_SETTLEMENT),
     Rule("rounds", "fee", POOL, "'fee'", "fee_fen", "'settlement'", SETTLED),
     Rule("rounds", "carry_in", "'carry'", POOL, "carried_in_fen", "'settlement'", SETTLED),
@@ -73,8 +77,8 @@ WITH_CHANNEL = sql.SQL(
     "(SELECT o.*, coalesce(r.channel, m.channel) AS channel FROM outgoing o"
     " LEFT JOIN payments r ON o.kind = 'refund' AND r.day = {day} AND r.order_no = o.order_no"
     " AND r.transaction_id = o.transaction_id"
-    " LEFT JOIN (SELECT j.uid, min(p.channel) AS channel FROM orders j"
-    " JOIN payments p ON p.day = {day} AND p.order_no = j.order_no AND p.outcome IN ('paid', 'paid_late')"
+    " LEFT JOIN (SELECT j.uid, coalesce(min(p.channel) FILTER (WHERE p.outcome IN ('paid', 'paid_late')),"
+    " min(p.channel)) AS channel FROM orders j JOIN payments p ON p.day = {day} AND p.order_no = j.order_no"
     " WHERE j.day = {day} GROUP BY j.uid) m ON o.kind <> 'refund' AND m.uid = o.uid WHERE o.day = {day})"
 )
 """``outgoing`` of a day with the channel through which each goes, as a source of transfers. Joined, not looked up row

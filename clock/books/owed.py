@@ -24,6 +24,9 @@ OWED: dict[str, LiteralString] = {
     "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
     "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
     "WHERE day = {day}",
+    "made_good": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
+    "SELECT day, {prefix} || uid || 'G' || number, 'payout', uid, amount_fen FROM {source} "
+    "WHERE day = {day}",
     "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
     "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
     "WHERE day = {day}",

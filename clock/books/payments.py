@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 from psycopg import sql
 
 from clock.books import owed
-from clock.books.store import Connection, rows
+from clock.books.store import Connection, one, rows
 
 ACCEPTED_OUTCOMES = ("paid", "paid_late")
 
@@ -46,14 +46,16 @@ def refund_row(payment: PaymentRow) -> tuple[Any, ...]:
 
 async def one_stake_each(connection: Connection, day: date, new: dict[str, list[tuple[Any, ...]]]) -> None:
     """Turn accepted payments of users who are members by another payment into refunds: a second payment for
-    a round is refunded in full. A payment that the books have given back makes nobody a member. ``new``: the rows to be
-    written, by table; each of ``members`` belongs to an accepted payment."""
+    a round is refunded in full. So is one that comes after the round was split. A payment that the books have given
+    back makes nobody a member. ``new``: the rows to be written, by table; each of ``members`` belongs to an accepted
+    payment."""
     uids = [row[1] for row in new["members"]]
     found = await rows(connection, "accepted_payments", day=day, uids=uids)
     stakes = {row["uid"]: (row["order_no"], row["transaction_id"]) for row in found}
     numbers = [[payment[place] for payment in new["payments"]] for place in (1, 2)]
     found = await rows(connection, "refused_payments", day=day, order_nos=numbers[0], transaction_ids=numbers[1])
     refused = {(row["order_no"], row["transaction_id"]) for row in found}
+    split = (await one(connection, "is_split", day=day))["split"]
     members = iter(new["members"])
     payments, new["payments"], new["members"] = new["payments"], [], []
     for payment in payments:
@@ -61,9 +63,11 @@ async def one_stake_each(connection: Connection, day: date, new: dict[str, list[
             member = next(members)
             if payment[1:3] in refused:
                 continue
-            if stakes.setdefault(payment[3], payment[1:3]) == payment[1:3]:
+            stake = stakes.get(payment[3])
+            if stake == payment[1:3] or (stake is None and not split):
+                stakes[payment[3]] = payment[1:3]
                 new["members"].append(member)
             else:
-                payment = (*payment[:7], "refund_second", *payment[8:])
+                payment = (*payment[:7], "refund_second" if stake else "refund_closed", *payment[8:])
                 new["refunds"].append(refund_row(payment))
         new["payments"].append(payment)

@@ -24,7 +24,11 @@ MIGRATION_LOCK = 0x636C6F63
 """Advisory lock under which migrations run."""
 
 SETTLEMENT_LOCK = 0x636C6F64
-"""Advisory lock of whoever settles, voids or finishes a round."""
+"""Advisory lock of whoever ends rounds: shared by those who settle, void or finish one, taken alone by whoever rebuilds
+or mends."""
+
+ROUND_LOCK = 0x636C6F69
+"""First of the two numbers of the lock of whoever settles, voids or finishes a round; the second is its day's."""
 
 RELEASE_LOCK = 0x636C6F67
 """Advisory lock of whoever decides about a quarantined callback."""
@@ -241,6 +245,11 @@ class Store:
     async def one(self, query: str, **parameters: object) -> DictRow | None:
         found = await self.all(query, **parameters)
         return found[0] if found else None
+
+
+async def end_half_sent(store: Store) -> int:
+    """End sessions whose process stood still, or vanished behind a pooler, while it sent a message; how many."""
+    return len(await store.all("end_half_sent", seconds=IDLE_SECONDS))
 
 
 async def by_key(connection: Connection) -> None:

@@ -55,6 +55,30 @@ def reconcile(day: date | None) -> None:
 
 
 @cli.command()
+@click.argument("day", type=Day())
+def lost(day: date) -> None:
+    """What users did in the round of DAY by the books and Redis has forgotten; what they were told and did not get."""
+    from clock.operators import promises
+
+    show(with_service(lambda service: promises.lost(service, day), f"lost {day}"))
+
+
+@cli.command("make-good")
+@click.argument("day", type=Day())
+@click.option("--uid", type=click.IntRange(1), help="Somebody who says so; the books do not know it.")
+@click.option("--fen", type=click.IntRange(1), help="What the round is worth to that user in all, stake included.")
+@click.option("--reason", required=True, help="Kept with the act.")
+def make_good(day: date, uid: int | None, fen: int | None, reason: str) -> None:
+    """Pay users of the round of DAY what they were told and did not get, out of the house's account."""
+    from clock.operators import acts, promises, verbs
+
+    if (uid is None) != (fen is None):
+        raise click.UsageError("--uid and --fen belong together")
+    said = promises.Said(uid, fen) if uid is not None and fen is not None else None
+    show(with_service(lambda service: verbs.make_good(service, acts.command_line(), day, said, reason)))
+
+
+@cli.command()
 @click.argument("day", type=Day(), required=False)
 def rebuild(day: date | None) -> None:
     """Recreate Redis from Postgres after a total loss; verbs answer 503 until their round is back. With DAY: make

@@ -106,6 +106,7 @@ OUTCOMES: dict[str, Outcome] = {
     "quarantined_not_found": _no("没有这条隔离记录", "No such callback in the quarantine", 404),
     "sent_again": _yes("已重新发送", "It is sent again"),
     "acknowledged": _yes("已确认，不再提醒", "Noted; it rings no longer"),
+    "made_good": _yes("已补偿", "Made good"),
     "not_failed": _no("没有这个失败的付款或退款", "No failed payout or refund has this number", 404),
     "not_final": _no(
         "渠道没有确认这个单号已经失败，不能重新发送",

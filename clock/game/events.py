@@ -2,6 +2,11 @@
 
 An entry is the stream field ``e`` holding ``[verb's event, …fields]``. The field names here are what the
 ``ENTRY`` lines of the scripts must say; the loader compares the two.
+
+While one version replaces the other, each reads what the other appends. So a new field stands last and has a default:
+an older worker passes over it, a newer one reads entries without it. Fields are never removed, moved or given another
+meaning, and a row never becomes longer: what is new about users is a list of its own. A new event, or a new word in a
+field, cannot be read by an older worker. It leaves the entry, and those after it, to a newer one.
 """
 
 from typing import Literal
@@ -62,10 +67,10 @@ class Profiled(msgspec.Struct, frozen=True, array_like=True, tag="profiled"):
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
-    """The final totals of the shard; ``why`` it was closed."""
+    """The final totals of the shard; ``why`` it was closed. ``split``: it had forgotten that it was closed."""
 
     at_ms: int
-    why: Literal["settle", "void"]
+    why: Literal["settle", "void", "split"]
     members: int
     winners: int
     late: int

@@ -20,6 +20,8 @@ LINES: dict[str, tuple[tuple[str, int], ...]] = {
     "payout_failed": (("payout_failed", 1),),
     "refund_failed": (("refund_failed", 1),),
     "sent_again": (("sent_again", -1),),
+    "made_good": (("made_good", 1),),
+    "made_good_sent": (("made_good_sent", -1),),
 }
 """What a user sees of each kind of transfer: lines with their signs, the last one first. What a transfer changes in the
 user's account is the sum of its lines; one that goes past the account, as from the provider into a pool, has two. So
@@ -37,6 +39,8 @@ TITLES = {
     "payout_failed": ("提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": ("退款失败，退回余额", "Refund failed, now in your balance"),
     "sent_again": ("余额重新转出", "Sent again from your balance"),
+    "made_good": ("系统差错补偿", "Made good by the house"),
+    "made_good_sent": ("补偿转出", "Paid out"),
 }
 """The title of each line in Chinese and English."""
 

@@ -34,6 +34,8 @@ WATCH_SECONDS = 15
 LEAST_READ = 1024
 CROWDED = 0.8
 """A process that has more than this part of its connections closes them when idle for :data:`WATCH_SECONDS`."""
+STILL_SECONDS = 0.5
+"""A process that stops closes a connection that was still for so long: a request may be under way on it."""
 LINGER_SECONDS = 1
 """After the last answer, what the client still sends is dropped for so long: a reset would take the answer from it."""
 
@@ -65,7 +67,7 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._part = BETWEEN
-        self._begun = self._large = self._eof = self._ending = self._resumed = False
+        self._begun = self._large = self._eof = self._ending = self._resumed = self._stopping = False
         self._head_size = self._body_size = self._unread = 0
         self._running: Any = None
         self._refusal = ""
@@ -164,6 +166,19 @@ class Protocol(HttpToolsProtocol):
         self._resumed = True
         super().resume_writing()
 
+    def shutdown(self) -> None:
+        """The process stops. What comes now, because it was sent before anybody could know, is answered, too."""
+        self._stopping = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        self.loop.call_later(STILL_SECONDS, self._close_when_still)
+
+    def _close_when_still(self) -> None:
+        if self._part == BETWEEN and not self._at_work():
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(STILL_SECONDS, self._close_when_still)
+
     def _watch(self) -> None:
         """One timer a connection; uvicorn sets one with each answer, which costs more (docs/decisions/0020)."""
         unread = self.transport.get_write_buffer_size()
@@ -200,6 +215,8 @@ class Protocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, waits_for_100
         self.headers += headers
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
 
     def _check_head(self) -> None:
         """Raises :class:`Unacceptable`. One Host (RFC 9112, 3.2), a body that we can read, bounds."""

@@ -7,11 +7,14 @@ the same verbs (docs/decisions/0020). ``CLOCK_PROTOCOL=ordinary`` sends all of t
 
 import logging
 import signal
+import socket
 import sys
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from clock.config import Settings
 from clock.http.lane import MAX_BODY, Call, LeanPath, inside
@@ -21,6 +24,9 @@ from clock.http.protocol import BETWEEN, IDLE_SECONDS, Protocol
 BACKLOG = 16_384
 STOP_SECONDS = 10
 """How long a process that is stopping waits for open requests."""
+
+HUNG_SECONDS = 15
+"""A process that has not answered its parent for so long is replaced. On a busy host it takes five to load."""
 
 REFUSE_SECONDS = 0.03
 """Refusals are sent together, this long after the first. A client that is refused at once retries at once, and its
@@ -69,7 +75,7 @@ class LeanProtocol(Protocol):
         """The request whose head has been read, if it is a plain one."""
         parser, headers = self.parser, dict(self.headers)
         length = headers.get(b"content-length", b"")
-        if self._at_work() or self.flow.write_paused or self._large:
+        if self._at_work() or self.flow.write_paused or self._large or self._stopping:
             return None
         if parser.get_method() != b"POST" or "POST" not in path.endpoints:
             return None
@@ -146,6 +152,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "backlog": BACKLOG,
         "timeout_keep_alive": IDLE_SECONDS,
         "timeout_graceful_shutdown": STOP_SECONDS,
+        "timeout_worker_healthcheck": HUNG_SECONDS,
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,  # the application's edge reads them
@@ -153,8 +160,23 @@ def options(settings: Settings) -> dict[str, Any]:
     }
 
 
+class _Processes(Multiprocess):
+    """They listen at one socket, which is also their parent's, and so would take connections until all have ended."""
+
+    def terminate_all(self) -> None:
+        for listening in self.sockets:
+            with suppress(OSError):  # only Linux knows how to end it for all of them
+                listening.shutdown(socket.SHUT_RD)
+        super().terminate_all()
+
+
 def serve(factory: str, settings: Settings, port: int) -> None:
     """Serve the application that ``module:function`` makes until a signal. A process that dies is replaced."""
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # of the parent process, which logs the others' exits
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises the signal again after a clean stop
-    uvicorn.run(factory, factory=True, host=settings.host, port=port, workers=settings.api_workers, **options(settings))
+    how = {"factory": True, "host": settings.host, "port": port, "workers": settings.api_workers, **options(settings)}
+    if settings.api_workers == 1:
+        uvicorn.run(factory, **how)
+    else:
+        config = uvicorn.Config(factory, **how)
+        _Processes(config, [config.bind_socket()]).run()

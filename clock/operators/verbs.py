@@ -10,7 +10,7 @@ import msgspec
 from clock.books.months import archive_of, has_left
 from clock.domain.outcomes import Answer
 from clock.game.totals import read
-from clock.operators import events, quarantine, rounds
+from clock.operators import events, promises, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
 from clock.operators.work.asking import Piece, Run
@@ -103,6 +103,16 @@ async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
         return Answer("acknowledged", {"no": no})
 
     return await perform(service, by, Act("acknowledge", no, _of(failed), reason), work)
+
+
+async def make_good(service: Service, by: By, day: date, said: promises.Said | None, reason: str) -> Answer:
+    """Pay users of a round what they were told and did not get, out of the house's account."""
+    refused, amount_fen = await promises.due_fen(service, day, said)
+    if refused:
+        return refused
+    detail = msgspec.structs.asdict(said) if said else {}
+    act = Act("make_good", str(day), detail, reason, amount_fen)
+    return await perform(service, by, act, lambda _: promises.make_good(service, day, said))
 
 
 async def event_again(service: Service, by: By, id_: str, reason: str) -> Answer:

@@ -8,7 +8,6 @@ from typing import Any
 
 from clock.books import ledger
 from clock.books.accounts import balance_fen
-from clock.books.owed import payout_prefix
 from clock.books.store import Store, rows
 from clock.channels import Channel
 from clock.domain.outcomes import Unavailable
@@ -70,5 +69,5 @@ def next_no(failed: dict[str, Any]) -> str:
     """The number of the row that is sent in place of a failed one: ``A`` and how often it had failed mark it."""
     count = f"A{failed['again'] + 1}"
     if failed["kind"] == "payout":
-        return f"{payout_prefix(failed['day'])}{failed['uid']}{count}"
+        return f"{failed['no'].partition('A')[0]}{count}"
     return f"{count}R{failed['sent_as'][1:]}"[:32]

@@ -21,7 +21,9 @@ log = structlog.get_logger()
 AT_ONCE = 50
 LOOKED_AT = 4 * AT_ONCE
 """Of these, other senders may have some."""
-LEASE_SECONDS = 60
+LEASE_SECONDS = 25
+"""A query and a sending take less. Whoever comes after it asks about the number first, so one that took longer does no
+harm."""
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 6 * 3600.0
 STUCK_ATTEMPTS = 12

@@ -22,7 +22,7 @@ from clock.config import Settings
 log = structlog.get_logger()
 
 ROUNDS_AT_ONCE = 16
-LEASE_SECONDS = 30
+LEASE_SECONDS = 25
 TIMEOUT_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 5.0
 LONGEST_DELAY_SECONDS = 3600.0

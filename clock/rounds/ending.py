@@ -14,10 +14,10 @@ from clock import logs
 from clock.books import outbox
 from clock.books.leases import held
 from clock.books.partitions import measure
-from clock.books.store import SETTLEMENT_LOCK, Store, rows, unhurried
+from clock.books.store import ROUND_LOCK, SETTLEMENT_LOCK, Store, rows, unhurried
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import WAIT_CAP_MS
+from clock.domain.rounds import WAIT_CAP_MS, day_number
 from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.client.commands import Commands
@@ -92,17 +92,24 @@ class Ending:
 
     @asynccontextmanager
     async def alone(self, day: date) -> AsyncIterator[Recorded | None]:
-        """The round as recorded, under the settlement lock; errors of a server become :class:`Unavailable`."""
+        """The round as recorded, under its lock; errors of a server become :class:`Unavailable`."""
         try:
             with unhurried():
                 async with self._turn, self.store.transaction() as connection:
-                    await rows(connection, "lock_settlement", lock=SETTLEMENT_LOCK)
+                    lock = {"all": SETTLEMENT_LOCK, "lock": ROUND_LOCK, "number": day_number(day)}
+                    await rows(connection, "lock_round", **lock)
                     found = await rows(connection, "get_round", day=day)
                     progress.at("begun", 0)
                     async with held(connection):
                         yield recorded(found[0]) if found else None
         except (Unavailable, RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"settlement of {day}: {error}") from error
+
+    async def is_free(self, day: date) -> bool:
+        """Whether nobody works on the round now: otherwise another one is begun meanwhile."""
+        async with self.store.transaction() as connection:
+            found = await rows(connection, "try_round", lock=ROUND_LOCK, number=day_number(day))
+        return bool(found[0]["free"])
 
     async def reply(self, script: Any, day: date, shard: int, *args: Value) -> list[Any]:
         """Call a script on a shard; return its whole reply."""

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 STATUS = load("status")
 
 AT_ONCE = 50
-LEASE_SECONDS = 30
+LEASE_SECONDS = 25
 TIMEOUT_SECONDS = 5.0
 LONGEST_DELAY_SECONDS = 60.0
 

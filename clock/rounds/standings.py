@@ -39,7 +39,7 @@ MOST_EARLIER = 400
 
 
 class Standings:
-    """The caller of ``tally`` and ``credit`` holds the settlement lock; ``count`` takes it."""
+    """The caller of ``tally`` and ``credit`` holds the round's lock; ``count`` takes it."""
 
     def __init__(self, ending: Ending) -> None:
         self._ending = ending

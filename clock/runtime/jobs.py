@@ -81,13 +81,16 @@ async def guarded(context: dict[str, Any], name: str, work: Awaitable[None]) -> 
                 log.error("job_failed", job=name, exc_info=error)
 
 
-async def shown(service: Service, kind: str, day: date, work: Awaitable[Any]) -> None:
-    """Do what nobody has asked for. Once it takes long, it is shown."""
+async def shown(service: Service, kind: str, work: Callable[..., Awaitable[Any]], day: date, *args: Any) -> None:
+    """Do what nobody has asked for. Once it takes long, it is shown. A round on which another process works is left to
+    it: the next one may be begun meanwhile."""
 
     async def answered() -> Answer:
-        result = await work
+        result = await work(day, *args)
         return Answer(result if isinstance(result, str) else "ok" if result is not False else "not_due")
 
+    if not await service.ending.is_free(day):
+        return
     try:
         await Running(service.store, kind, str(day), BY).run(answered)
     except Taken:

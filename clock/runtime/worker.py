@@ -23,6 +23,7 @@ from clock import logs
 from clock.audit.counts import Counting
 from clock.books import outbox
 from clock.books.accounts import carry_some
+from clock.books.store import end_half_sent
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
@@ -125,12 +126,14 @@ async def compare_counts(context: dict[str, Any]) -> None:
 
 @resilient
 async def beat(context: dict[str, Any]) -> None:
-    """Say that the worker lives, and keep the rounds open that verbs may name."""
+    """Say that the worker lives, let go of who does not, and keep the rounds open that verbs may name."""
     service: Service = context["service"]
     await service.redis.set(keys.HEARTBEAT, int(time.time()), px=HEARTBEAT_MS)
     for name, channel in service.channels.items():
         if silent_s := channel.silent_seconds():
             await service.redis.set(keys.SILENT + name, int(silent_s), px=HEARTBEAT_MS)
+    if ended := await end_half_sent(service.store):
+        log.warning("half_sent_ended", sessions=ended)
     verdict = await service.clocks.announce()
     if verdict.off and logs.is_news("clocks_differ", *verdict.off):
         log.error("clocks_differ", clocks=said(verdict))
@@ -177,11 +180,11 @@ async def settle(context: dict[str, Any]) -> None:
         day, at = round_.day, round_.at
         with isolated(day):
             if round_.state == "voiding":
-                await shown(service, "void", day, service.voiding.void(day, ""))
+                await shown(service, "void", service.voiding.void, day, "")
             elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
-                await shown(service, "settle", day, service.settling.settle(day))
+                await shown(service, "settle", service.settling.settle, day)
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
-                await shown(service, "finish", day, service.finishing.finish(day))
+                await shown(service, "finish", service.finishing.finish, day)
 
 
 @resilient
@@ -190,7 +193,7 @@ async def count(context: dict[str, Any]) -> None:
     service: Service = context["service"]
     for row in await service.store.all("uncounted"):
         with isolated(row["day"]):
-            await shown(service, "count", row["day"], service.standings.count(row["day"]))
+            await shown(service, "count", service.standings.count, row["day"])
 
 
 @resilient
@@ -257,8 +260,8 @@ async def works(service: Service) -> bool:
     return bool(await service.redis.exists(keys.WORKS + socket.gethostname()))
 
 
-def build(service: Service) -> Worker:
-    """An arq worker with our jobs, in MessagePack."""
+def build(service: Service, counting: Counting) -> Worker:
+    """An arq worker with our jobs, in MessagePack. ``counting`` remembers which servers answered the one before."""
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
     queue = ArqRedis(
         Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
@@ -271,7 +274,7 @@ def build(service: Service) -> Worker:
         functions=[func(job, name=name, keep_result=0, timeout=JOB_SECONDS) for name, job in jobs.items()],  # type: ignore[arg-type]
         redis_pool=queue,
         queue_name=QUEUE,
-        ctx={"service": service, "counting": Counting(service), "lasting": Lasting(), "said": logs.Said()},
+        ctx={"service": service, "counting": counting, "lasting": Lasting(), "said": logs.Said()},
         handle_signals=False,
         keep_result=0,
         health_check_interval=10,
@@ -289,6 +292,7 @@ async def run(settings: Settings) -> None:
     ends the process with status 1, and whoever supervises it starts the next."""
     logs.configure("worker")
     service = Service(settings, answer_seconds=None)
+    counting = Counting(service)
     try:
         await service.start()
         stopping = asyncio.Event()
@@ -296,7 +300,7 @@ async def run(settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         log.info("worker_started")
         while not stopping.is_set():
-            await _work(service, stopping)
+            await _work(service, counting, stopping)
     except Exception as error:
         log.error("worker_failed", exc_info=error)
         raise SystemExit(1) from None
@@ -317,12 +321,12 @@ def _ended_by_the_kernel() -> Iterator[None]:
         signal.alarm(0)
 
 
-async def _work(service: Service, stopping: asyncio.Event) -> None:
+async def _work(service: Service, counting: Counting, stopping: asyncio.Event) -> None:
     """One arq worker's life."""
     worker: Worker | None = None
     stop = asyncio.create_task(stopping.wait())
     try:
-        worker = build(service)
+        worker = build(service, counting)
         work = (worker.async_run(), ring(worker.pool), tell(worker, service))
         parts = [asyncio.create_task(part) for part in work]
         await asyncio.wait({*parts, stop}, return_when=asyncio.FIRST_COMPLETED)

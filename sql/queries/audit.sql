@@ -72,6 +72,7 @@ SELECT * FROM found ORDER BY uid LIMIT %(limit)s
 SELECT coalesce(b.no, o.no) AS no, b.fen AS owed, o.amount_fen AS queued FROM (
     SELECT 'P' || to_char(day, 'YYYYMMDD') || uid AS no, stake_fen + packet_fen AS fen FROM claims WHERE day = %(day)s
     UNION ALL SELECT refund_no, amount_fen FROM refunds WHERE day = %(day)s
+    UNION ALL SELECT 'P' || to_char(day, 'YYYYMMDD') || uid || 'G' || number, amount_fen FROM made_good WHERE day = %(day)s
     UNION ALL SELECT a.no, f.amount_fen FROM outgoing a
         JOIN outgoing f ON f.day = a.day AND f.no = a.again_of AND f.handled = 'again' AND (f.kind, f.uid) = (a.kind, a.uid)
         WHERE a.day = %(day)s) AS b

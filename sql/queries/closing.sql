@@ -59,6 +59,10 @@ WHERE r.day = %(day)s AND r.reason IN ('late_member', 'nobody')
 -- sum_refunds: The sum of a round's refunds.
 SELECT count(*) AS refunds, coalesce(sum(amount_fen), 0)::bigint AS fen FROM refunds WHERE day = %(day)s
 
+-- write_packets: The next packets of a shard, from an index on.
+INSERT INTO packets (day, shard, index, fen)
+SELECT %(day)s, %(shard)s, %(first)s + place - 1, fen FROM unnest(%(fens)s::bigint[]) WITH ORDINALITY AS given (fen, place)
+
 -- manifest_page: A shard's packets from an index on, in chunks of one text each: a row each would take longer than pushing them.
 SELECT min(index) AS first, count(*) AS packets, string_agg(fen::text, ' ' ORDER BY index) AS fens FROM packets
 WHERE day = %(day)s AND shard = %(shard)s AND index >= %(first)s AND index < %(first)s::int + %(limit)s

@@ -6,6 +6,12 @@ SELECT pg_try_advisory_xact_lock(%(lock)s, %(shard)s) AS ours
 -- wait_lease: Waits for the lease of the shard, as long as a drain may take, and holds it until this transaction ends.
 SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s, %(shard)s)
 
+-- end_half_sent: Ends our sessions in which Postgres has waited for so long for the rest of what it was asked. Not those of a
+-- COPY, since whoever restores a month may take its time.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND pg_has_role(usesysid, 'USAGE') AND state = 'active'
+  AND wait_event = 'ClientRead' AND query NOT ILIKE 'copy%%' AND state_change < now() - make_interval(secs => %(seconds)s)
+
 -- save_position: The position up to which a shard's outbox is in the books.
 INSERT INTO outbox_positions (day, shard, last_id, entries) VALUES (%(day)s, %(shard)s, %(last_id)s, %(entries)s)
 ON CONFLICT (day, shard) DO UPDATE SET last_id = excluded.last_id, entries = excluded.entries, drained_at = now()

@@ -87,7 +87,8 @@ RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.am
         (SELECT p.channel FROM payments p WHERE p.day = ANY(%(days)s::date[])
          AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
     ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = ANY(%(days)s::date[]) AND p.day = r.day AND p.order_no = r.order_no
-         WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+         WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid
+         ORDER BY p.outcome IN ('paid', 'paid_late') DESC LIMIT 1) END AS channel
 
 -- end_outgoing: Records a final state.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
@@ -130,7 +131,7 @@ SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amoun
         (SELECT p.channel FROM payments p
          WHERE p.day = %(day)s AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
     ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
-         WHERE r.day = %(day)s AND r.uid = o.uid AND p.outcome IN ('paid', 'paid_late') LIMIT 1) END AS channel
+         WHERE r.day = %(day)s AND r.uid = o.uid ORDER BY p.outcome IN ('paid', 'paid_late') DESC LIMIT 1) END AS channel
 FROM outgoing o WHERE o.day = %(day)s AND o.no = %(no)s AND o.state = 'failed'
 
 -- handle_failed: Marks a failed row as sent again, or as seen to; no row: it is so already.

@@ -6,6 +6,8 @@ SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day
 -- watch: Figures for operators over all rounds; each reads a partial index or a few days.
 SELECT
     (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
+    (SELECT count(DISTINCT (day, uid)) FROM promises WHERE kept_at IS NULL) AS promises,
+    (SELECT coalesce(min(day)::text, '') FROM promises WHERE kept_at IS NULL) AS promises_day,
     (SELECT count(*) FROM unsent WHERE state <> 'failed' AND attempts >= %(stuck)s) AS outgoing_stuck,
     (SELECT count(*) FROM reminders WHERE state = 'due') AS reminders_due,
     (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (

@@ -52,6 +52,9 @@ JOIN payments p ON p.day = t.day AND p.day = ANY(%(days)s::date[])
     AND p.order_no = split_part(t.cause, ':', 1) AND p.transaction_id = substr(t.cause, strpos(t.cause, ':') + 1)
 WHERE t.day = ANY(%(days)s::date[]) AND t.uid = %(uid)s AND t.kind IN ('stake', 'unwanted') ORDER BY p.day, p.at_ms
 
+-- own_promises: What a user was told in some rounds and the books could not take.
+SELECT day, step, fen, at_ms, kept_at FROM promises WHERE day = ANY(%(days)s::date[]) AND uid = %(uid)s ORDER BY day, at_ms
+
 -- own_refunds: What is given back of some payments.
 SELECT day, order_no, transaction_id, refund_no, amount_fen, reason, at_ms FROM refunds
 WHERE day = ANY(%(days)s::date[]) AND (day, order_no) IN (SELECT * FROM unnest(%(days_of)s::date[], %(order_nos)s::text[]))

@@ -13,14 +13,20 @@ SELECT * FROM rounds
 WHERE finished_at IS NULL OR finished_at > now() - make_interval(secs => %(keep_seconds)s)
 ORDER BY day
 
--- lock_settlement: Waits for the advisory lock under which a round is settled, voided or finished: longer than for others.
+-- lock_round: Waits until nobody else settles, voids or finishes the round, and nobody rebuilds: longer than for other locks.
+SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock_shared(%(all)s), pg_advisory_xact_lock(%(lock)s, %(number)s)
+
+-- try_round: Whether nobody settles, voids or finishes the round now.
+SELECT pg_try_advisory_xact_lock_shared(%(lock)s, %(number)s) AS free
+
+-- lock_settlement: Waits until nobody settles, voids, finishes or rebuilds any round: longer than for other locks.
 SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock(%(lock)s)
 
 -- clock_ms: Postgres' clock.
 SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS ms
 
 -- note_extension: By how much the check-in of the shard that closes last is longer.
-UPDATE rounds SET extended_ms = (SELECT max(of_shard.by_ms) FROM (
+UPDATE rounds SET extended_ms = (SELECT coalesce(max(of_shard.by_ms), 0) FROM (
     SELECT sum(by_ms) AS by_ms FROM extensions WHERE day = %(day)s GROUP BY shard) AS of_shard)
 WHERE day = %(day)s
 

@@ -4,12 +4,13 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import psycopg
 from aiohttp import web
@@ -28,16 +29,16 @@ from clock.game.profiles import Profiles
 from clock.game.verbs import Verbs
 from clock.payments import outgoing
 from clock.payments.incoming import Incoming
-from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
 from clock.runtime.worker import count
 from clock.service import Service
-from tests.cluster import cluster
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at, in_memory
+from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
 from tests.model.world import forgetful
 
 STAKE = 100
+
+ROOT = Path(__file__).parents[2]
 
 
 IN_TIME = f"{DAY} 20:00:00"
@@ -232,14 +233,6 @@ async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settin
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-@asynccontextmanager
-async def on_six_nodes(settings: Settings) -> AsyncIterator[Settings]:
-    """The same settings over a cluster of the test's own, in eight shards; arq's queue stays where the rounds were."""
-    with embedded.scratch(in_memory()) as data_dir:
-        async with cluster(data_dir) as six:
-            yield msgspec.structs.replace(settings, redis_url=six.url, queue_url=settings.redis_url, shards=8)
-
-
 class Sandbox(Platform):
     """The channel to a provider over real HTTP, and the provider's books; ``asked`` are the actions sent."""
 
@@ -358,15 +351,20 @@ async def work(people: People) -> None:
 
 @asynccontextmanager
 async def working(
-    settings: Settings, log: Path = Path(os.devnull), env: Mapping[str, str] | None = None
+    settings: Settings,
+    log: Path = Path(os.devnull),
+    env: Mapping[str, str] | None = None,
+    *,
+    root: Path = ROOT,
+    command: Sequence[str] = ("-m", "clock", "worker"),
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``python -m clock worker``; killed at the end if it has not ended by then."""
+    """``python -m clock worker``, of the version in ``root``; killed at the end if it has not ended by then."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "clock", "worker"),
-            env={**environment(settings), **(env or {})},
-            cwd=Path(__file__).parents[2],
+            *command,
+            env={**environment(settings), "PYTHONPATH": str(root), **(env or {})},
+            cwd=root,
             stdout=output,
         )
     try:
@@ -375,3 +373,24 @@ async def working(
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+@asynccontextmanager
+async def answering(
+    settings: Settings, log: Path = Path(os.devnull), *, root: Path = ROOT
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``python -m clock api``, of the version in ``root``, ready."""
+    async with working(settings, log, root=root, command=("-m", "clock", "api")) as process:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            while not await ready(session, settings):
+                await asyncio.sleep(0.05)
+        yield process
+
+
+async def ready(session: aiohttp.ClientSession, settings: Settings) -> bool:
+    """Whether an API process may get traffic."""
+    try:
+        async with session.get(f"http://127.0.0.1:{settings.port}/readyz") as reply:
+            return reply.status == 200
+    except aiohttp.ClientError:
+        return False

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,21 @@ import msgspec
 import psutil
 import pytest
 
+from clock.audit.counts import Counting
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded, worker
 from clock.runtime.ports import free_port
-from clock.runtime.supervise import environment
 from clock.service import Service
 from clock.tokens import Tokens
 from tests.conftest import DAY, Api, at
+from tests.flow.stage import answering
 from tests.raw import Redis
 
 pytestmark = pytest.mark.long
 
 PEOPLE = range(1, 201)
 ROOT = Path(__file__).parents[2]
-
-
-@asynccontextmanager
-async def serving(settings: Settings, log: Path = Path(os.devnull)) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``python -m clock api``, answering."""
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "clock", "api"),
-            env=environment(settings),
-            cwd=ROOT,
-            stdout=output,
-            start_new_session=True,
-        )
-    try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while True:
-                try:
-                    async with session.get(f"http://127.0.0.1:{settings.port}/readyz") as reply:
-                        if reply.status == 200:
-                            break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.05)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 class Phone:
@@ -116,7 +88,7 @@ async def morning(settings: Settings, session: aiohttp.ClientSession) -> None:
 
 async def test_sigterm_under_load_answers_everything_that_was_sent_before_it(settings: Settings, redis: Redis) -> None:
     tokens = Tokens(settings)
-    async with serving(settings) as process, aiohttp.ClientSession() as session:
+    async with answering(settings) as process, aiohttp.ClientSession() as session:
         await morning(settings, session)
         phones = [Phone(settings, tokens, uid) for uid in PEOPLE]
         await asyncio.gather(*(phone.open() for phone in phones))
@@ -137,7 +109,7 @@ async def test_sigterm_under_load_answers_everything_that_was_sent_before_it(set
 async def test_what_was_acknowledged_until_the_end_is_what_redis_has(settings: Settings, redis: Redis) -> None:
     settings = msgspec.structs.replace(settings, user_rate=100_000)  # these phones ask as fast as they are answered
     tokens = Tokens(settings)
-    async with serving(settings) as process, aiohttp.ClientSession() as session:
+    async with answering(settings) as process, aiohttp.ClientSession() as session:
         await morning(settings, session)
         phones = [Phone(settings, tokens, uid) for uid in PEOPLE]
         await asyncio.gather(*(phone.open() for phone in phones))
@@ -202,14 +174,14 @@ async def test_a_callers_answer_comes_before_the_connections_are_let_go(service:
 async def test_a_worker_that_is_asked_to_end_in_the_middle_of_its_jobs_ends_in_order(service: Service) -> None:
     for tenths in range(12):
         stopping = asyncio.Event()
-        working = asyncio.create_task(worker._work(service, stopping))
+        working = asyncio.create_task(worker._work(service, Counting(service), stopping))
         await asyncio.sleep(0.05 + tenths / 10)
         stopping.set()
         await asyncio.wait_for(working, 10)
 
 
 async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fail_the_end(service: Service) -> None:
-    ending = worker.build(service)
+    ending = worker.build(service, Counting(service))
     ending.tasks = {"a job": asyncio.create_task(asyncio.sleep(60))}
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
@@ -219,7 +191,7 @@ async def test_a_job_that_is_cancelled_between_two_of_arqs_commands_does_not_fai
 async def test_when_the_parent_of_the_api_processes_is_killed_they_end_too_and_the_port_is_free(
     settings: Settings,
 ) -> None:
-    async with serving(settings) as process:
+    async with answering(settings) as process:
         process.kill()
         await process.wait()
         async with asyncio.timeout(10):
@@ -234,7 +206,7 @@ async def test_when_the_parent_of_the_api_processes_is_killed_they_end_too_and_t
 
 async def test_an_api_process_that_dies_is_replaced_and_the_log_says_so(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "api.log"
-    async with serving(settings, log) as process:
+    async with answering(settings, log) as process:
         victim = next(one for one in api_processes(process.pid))
         os.kill(victim, signal.SIGKILL)
         async with asyncio.timeout(15):
@@ -250,7 +222,7 @@ async def test_what_the_processes_of_an_api_answered_is_counted_for_prometheus(
     settings: Settings, api_workers: int
 ) -> None:
     asked, settings = 20, msgspec.structs.replace(settings, api_workers=api_workers)
-    async with serving(settings), aiohttp.ClientSession() as session:
+    async with answering(settings), aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{settings.port}"
         for _ in range(asked):
             async with session.get(f"{url}/api/summary") as reply:
@@ -314,3 +286,30 @@ async def another_worker(up: subprocess.Popen[bytes], than: psutil.Process | Non
                     if child.cmdline()[-1:] == ["worker"] and child != than:
                         return child
             await asyncio.sleep(0.1)
+
+
+async def test_nobody_connects_to_processes_that_end(settings: Settings, redis: Redis) -> None:
+    """Two share their parent's socket. A connection that none of them takes would wait until the last has ended."""
+    async with answering(settings) as process:
+        phone = Phone(settings, Tokens(settings), 1)
+        await phone.open()
+        await redis.client_pause(4_000)
+        await phone.send("/api/check-in")
+        await asyncio.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(3):
+            while await connects(settings):
+                await asyncio.sleep(0.05)
+        assert process.returncode is None
+        assert await phone.answer() in ("too_early", "not_joined", "too_late", "unavailable")
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        phone.close()
+
+
+async def connects(settings: Settings) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", settings.port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True

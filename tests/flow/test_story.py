@@ -15,7 +15,7 @@ import pytest
 from clock.config import Settings
 from clock.domain.split import Split, split
 from clock.runtime.supervise import running
-from tests.flow.stage import on_six_nodes
+from tests.flow.cluster.stage import on_six_nodes
 
 LIN, CHEN, MEI, ZHAO, SUN = 1, 2, 3, 4, 5
 """Lin gets up early, Chen taps twice, Mei forgets her packet, Zhao oversleeps, Sun never pays."""

@@ -14,6 +14,7 @@ import pytest
 from arq.worker import JobExecutionFailed
 from structlog.testing import capture_logs
 
+from clock.audit.counts import Counting
 from clock.books import outbox
 from clock.config import Settings
 from clock.game import keys
@@ -252,7 +253,7 @@ async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api
 
 async def test_a_job_that_was_given_up_can_be_written_down(service: Service) -> None:
     """As arq does with one whose worker was killed, and which another worker finds."""
-    written = worker.build(service).job_serializer
+    written = worker.build(service, Counting(service)).job_serializer
     assert written is not None
     assert msgspec.msgpack.decode(written({"r": JobExecutionFailed("max retries 1 exceeded")}))["r"]
 

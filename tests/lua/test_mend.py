@@ -20,7 +20,7 @@ def record(uid: int, state: str, transaction: str = "T-1") -> bytes:
 
 
 async def mend(stage: Stage, uid: int, found: bytes, right: bytes, late: int = 0) -> str:
-    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7}
+    row: dict[str, Any] = {"uid": uid, "found": found, "right": right, "late": late, "packet_fen": 7, "found_fen": 7}
     return str((await stage.call("mend", row, last_number=0))[0])
 
 
@@ -70,7 +70,7 @@ async def test_who_has_moved_since_is_left_alone(stage: Stage) -> None:
 
 async def test_a_vector_of_users_is_answered_one_by_one(stage: Stage) -> None:
     await stage.join(2)
-    row = {"found": b"", "late": 0, "packet_fen": 0}
+    row = {"found": b"", "late": 0, "packet_fen": 0, "found_fen": 0}
     rows: list[Any] = [{"uid": uid, "right": record(uid, "M"), **row} for uid in range(1, 501)]
     answers = await stage.call("mend", *rows, last_number=0)
     assert answers == ["mended", "moved", *["mended"] * 498]

@@ -120,6 +120,6 @@ async def test_a_forgotten_script_runs_all_the_same_and_is_known_afterwards(stag
     fixed |= {"number": 1, "by_ms": 60_000, "reason": "", "by_whom": "an operator"}
     fixed |= {"before": "", "last_id": "1-1", "entries": 1, "last_number": 0}
     row: dict[str, Value] = {**payment(1), "field": "stake_fen", "value": 1, "raw_base64": "", "reason": ""}
-    row |= {"on": 1, "body_sha1": "00", "found": b"", "right": b"O", "late": 0, "packet_fen": 0}
+    row |= {"on": 1, "body_sha1": "00", "found": b"", "right": b"O", "late": 0, "packet_fen": 0, "found_fen": 0}
     await stage.call(verb, *([row] if load(verb).per_user else []), **fixed)
     assert await known(stage.redis, verb)

@@ -143,6 +143,8 @@ class Live(Struct):
     reminders_due: int
     events_oldest_seconds: Annotated[int, Meta(description="How long the oldest event waits for its receiver")]
     events_given_up: Annotated[int, Meta(description="Events given up in the last day")]
+    promises: Annotated[int, Meta(description="Users who were told what the books could not take")]
+    promises_day: Annotated[str, Meta(description="The first of their rounds")]
     differences: int
     alarms: Annotated[list[Alarm], Meta(description="The worst first")]
     now_ms: Annotated[int | None, Meta(description="The game's clock; null: not known yet")]

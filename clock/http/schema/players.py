@@ -192,6 +192,8 @@ MoneyKind = Literal[
     "payout_failed",
     "refund_failed",
     "sent_again",
+    "made_good",
+    "made_good_sent",
 ]
 
 

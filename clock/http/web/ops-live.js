@@ -6,7 +6,7 @@ import { lasting, t } from "/web/ops-texts.js";
 import { number, price } from "/web/texts.js";
 
 const REMEMBERED = 90;
-const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "clocks_differ", "redis_behind", "books_behind", "books_differ", "settlement_late", "money_failed"]);
+const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "clocks_differ", "redis_behind", "books_behind", "books_differ", "promises", "settlement_late", "money_failed"]);
 const SECTIONS = { quarantine: "quarantine-name", money_failed: "money-name", money_stuck: "money-name", books_differ: "round-name" };
 
 const past = { rate: [], p99: [], outbox: [] };
@@ -26,6 +26,7 @@ const WORDS = {
   redis_behind: (one) => [t("redis_behind", one.day, number(one.count)), t("redis_behind_text", one.day)],
   books_behind: (one) => [t("books_behind", one.day, number(one.count)), t("books_behind_text", one.day)],
   books_differ: (one) => [t("books_differ", number(one.count)), t("books_differ_text")],
+  promises: (one) => [t("promises", number(one.count)), t("promises_text", one.day)],
   settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
   outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
   partitions_missing: (one) => [t("partitions_missing", number(one.count)), t("partitions_missing_text", one.day)],

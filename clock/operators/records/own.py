@@ -70,13 +70,20 @@ async def _rounds(store: Store, uid: int, month: Month) -> list[dict[str, Any]]:
         numbers = sorted({(row["day"], row["order_no"]) for row in (*played, *payments)})
         order_nos = [number for _, number in numbers]
         outgoing = await rows(connection, "own_outgoing", **of)
+        promises = await rows(connection, "own_promises", **of)
         refunds = await rows(
             connection, "own_refunds", days=month.days, days_of=[day for day, _ in numbers], order_nos=order_nos
         )
         callbacks = await rows(connection, "own_callbacks", order_nos=order_nos)
         about = [*order_nos, *(row["no"] for row in outgoing), *(row["id"] for row in callbacks)]
         acts = await rows(connection, "own_acts", about=about)
-    lists = {"payments": payments, "refunds": refunds, "outgoing": outgoing, "transfers": transfers}
+    lists = {
+        "payments": payments,
+        "refunds": refunds,
+        "outgoing": outgoing,
+        "transfers": transfers,
+        "promises": promises,
+    }
     days: dict[date, dict[str, Any]] = {row["day"]: {**row} for row in played}
     for name, found in lists.items():
         for row in found:

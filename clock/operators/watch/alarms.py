@@ -32,6 +32,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         (bool(seen.clocks and seen.clocks.off), {"code": "clocks_differ", "clocks": _off(seen.clocks)}),
         *(behind(seen, part) for part in ("redis", "books")),
         (seen.differences > 0, {"code": "books_differ", "count": seen.differences}),
+        (seen.promises > 0, {"code": "promises", "count": seen.promises, "day": seen.promises_day}),
         (
             seen.settlement_late_ms > SETTLEMENT_LATE_MS,
             {"code": "settlement_late", "day": seen.late_day, "seconds": seen.settlement_late_ms // 1000},

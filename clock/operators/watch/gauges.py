@@ -61,6 +61,7 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         late_s = seen.settlement_late_ms / 1000
         yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)
         yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
+        yield _gauge("clock_promises", "Users who were told what the books could not take", seen.promises)
         yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)
         yield _gauge("clock_reminders_due", "Reminders that wait to be sent", seen.reminders_due)
         oldest_s = seen.events_oldest_seconds

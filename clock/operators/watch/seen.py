@@ -59,5 +59,8 @@ class Watched(msgspec.Struct, kw_only=True):
     """How long the oldest event waits to be taken by its receiver."""
     events_given_up: int = 0
     """In the last day."""
+    promises: int = 0
+    """Users who were told what the books could not take, and whom nobody has seen to; the first of their rounds."""
+    promises_day: str = ""
     differences: int = 0
     """Of the newest comparison of each round of the last week."""

@@ -162,6 +162,7 @@ class Watch:
         today = Calendar(self._service.settings.timezone).day_at(now_ms)
         row = await store.one("watch", stuck=STUCK_ATTEMPTS, today=today) or {}
         seen.quarantine_waiting, seen.outgoing_stuck = row["quarantine_waiting"], row["outgoing_stuck"]
+        seen.promises, seen.promises_day = row["promises"], row["promises_day"]
         seen.differences, seen.reminders_due = row["differences"], row["reminders_due"]
         if self._service.settings.events_url:
             events = await store.one("watch_events") or {}

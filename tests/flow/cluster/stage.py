@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import psycopg
 
 from clock.config import Settings
 from clock.game import keys
-from tests.cluster import Cluster, Node
-from tests.conftest import DAY, Api
+from clock.runtime import embedded
+from tests.cluster import Cluster, Node, cluster
+from tests.conftest import DAY, Api, in_memory
 from tests.flow.operators.stage import operate
 from tests.flow.switch.stage import seconds_until
 
@@ -25,8 +28,8 @@ async def it_is(api: Api, instant: str) -> None:
     assert status == 200, reply
 
 
-async def slot_of(cluster: Cluster, shard: int) -> int:
-    found: int = await cluster.tell(cluster.running[0], "CLUSTER", "KEYSLOT", keys.name(DAY, shard, "round"))
+async def slot_of(six: Cluster, shard: int) -> int:
+    found: int = await six.tell(six.running[0], "CLUSTER", "KEYSLOT", keys.name(DAY, shard, "round"))
     return found
 
 
@@ -158,3 +161,11 @@ async def books_agree(api: Api, members: Collection[int], winners: Collection[in
     assert status == 200, reconciled
     found = [one for report in reconciled["data"]["reports"] for one in report["differences"]]
     assert [one for one in found if one["what"] != "bill_missing"] == []
+
+
+@asynccontextmanager
+async def on_six_nodes(settings: Settings) -> AsyncIterator[Settings]:
+    """The same settings over a cluster of the test's own, in eight shards; arq's queue stays where the rounds were."""
+    with embedded.scratch(in_memory()) as data_dir:
+        async with cluster(data_dir) as six:
+            yield msgspec.structs.replace(settings, redis_url=six.url, queue_url=settings.redis_url, shards=SHARDS)

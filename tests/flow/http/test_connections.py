@@ -9,7 +9,7 @@ import pytest
 from clock.descriptors import clients
 from clock.http import lane, protocol, server
 from tests.conftest import Api, at
-from tests.flow.http.stage import ME, Phone, request
+from tests.flow.http.stage import ME, Phone, call, request
 from tests.raw import raw
 
 
@@ -252,3 +252,44 @@ async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api
     await asyncio.sleep(0.5)
     assert lane.inside.count == 0
     assert (await api.post("/api/check-in", ME))["code"] == "already_checked_in"
+
+
+@pytest.mark.parametrize("way", ["plain", "chunks"])
+@pytest.mark.parametrize("used", [False, True])
+async def test_what_comes_while_the_process_stops_is_answered_and_was_the_last(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch, used: bool, way: str
+) -> None:
+    """It was sent before anybody could know; whole, or its second half."""
+    monkeypatch.setattr(protocol, "STILL_SECONDS", 3.0)
+    whole = request(api, **WAYS[way][0])
+    if used:
+        await phone.say(request(api))
+        assert await phone.code() == "ok"
+    late = await call(api)
+    await late.say(whole[:-5])
+    await until_known(api, 2)
+    for connection in list(api.connections):
+        connection.shutdown()
+    await phone.say(whole)
+    await late.say(whole[-5:])
+    for one in (phone, late):
+        status, headers, _ = await one.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert await one.ended()
+    late.writer.close()
+
+
+async def test_a_connection_that_is_still_is_closed_when_the_process_stops(
+    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "STILL_SECONDS", 0.1)
+    await until_known(api, 1)
+    for connection in list(api.connections):
+        connection.shutdown()
+    assert await phone.ended()
+
+
+async def until_known(api: Api, connections: int) -> None:
+    async with asyncio.timeout(10):
+        while len(api.connections) < connections:
+            await asyncio.sleep(0.01)

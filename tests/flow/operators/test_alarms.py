@@ -41,6 +41,7 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"differing": [Lag("2026-07-01", 0, "paid", "redis", 3)]}, "redis_behind"),
         ({"differing": [Lag("2026-07-01", 0, "paid", "books", 3)]}, "books_behind"),
         ({"differences": 1}, "books_differ"),
+        ({"promises": 1, "promises_day": "2026-07-01"}, "promises"),
         ({"settlement_late_ms": limits.SETTLEMENT_LATE_MS}, None),
         ({"settlement_late_ms": limits.SETTLEMENT_LATE_MS + 1}, "settlement_late"),
         ({"outbox_oldest_ms": limits.OUTBOX_OLD_MS}, None),

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import psycopg
 import pytest
 from psycopg.errors import LockNotAvailable
 
@@ -15,6 +16,7 @@ from clock.books.store import OUTBOX_LOCK, RELEASE_LOCK, SETTLEMENT_LOCK, Connec
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.payments import outgoing
+from clock.runtime import worker
 from clock.service import Service, end
 from tests.conftest import DAY
 from tests.flow.pair import Address
@@ -157,6 +159,39 @@ async def test_who_died_while_postgres_worked_loses_its_lock(
 async def holding_until_cut(holder: Store, take: Take) -> None:
     async with holder.transaction() as connection:
         await take(connection)
+
+
+async def stands_still_while_it_sends(connection: Connection) -> None:
+    """The first messages of a statement are sent, and the one that ends it is not."""
+    await settlement(connection)
+    connection.pgconn.enter_pipeline_mode()
+    connection.pgconn.send_query_params(b"SELECT $1::int", [b"1"])
+    while connection.pgconn.flush():
+        await asyncio.sleep(0)
+
+
+async def test_who_stands_still_in_the_middle_of_a_message_is_ended(
+    service: Service, settings: Settings, direct_url: str, short: None
+) -> None:
+    """And nobody else: neither who is asked nothing, nor who takes his time with a COPY."""
+    async with open_stores(settings.database_url, direct_url) as (holder, other):
+        task = await holding(holder, stands_still_while_it_sends)
+        async with other.transaction() as copying, copying.cursor() as cursor:
+            await copying.execute("CREATE TEMPORARY TABLE slow (n int) ON COMMIT DROP")
+            async with cursor.copy("COPY slow FROM STDIN") as copy:
+                await asyncio.sleep(store.IDLE_SECONDS + 1)
+                assert not await taken_by(service.store, a_free_settlement)()
+                await worker.beat({"service": service})
+                assert await seconds_until(taken_by(service.store, a_free_settlement), MOST_SECONDS) < 5
+                await copy.write("1\n")
+        with suppress(Unavailable, psycopg.Error):
+            await end([task])
+
+
+async def a_free_settlement(connection: Connection) -> None:
+    found = await connection.execute("SELECT pg_try_advisory_xact_lock(%s) AS ours", [SETTLEMENT_LOCK])
+    if await found.fetchone() != {"ours": True}:
+        raise Unavailable("it is held")
 
 
 async def test_nobody_stands_behind_a_lock_for_long(

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from clock.audit import mend
+from clock.audit.counts import Counting
 from clock.audit.rebuild import rebuild_lost
 from clock.config import Settings
 from clock.game import keys
@@ -120,7 +121,7 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
     for durability in ("fsync", "replica"):
         await start_check(replace(api.settings, durability=durability))
     service.time.stop_at(at("04:00", 1))
-    arq = worker.build(service)
+    arq = worker.build(service, Counting(service))
     working = [
         asyncio.create_task(arq.async_run()),
         asyncio.create_task(worker.ring(arq.pool)),

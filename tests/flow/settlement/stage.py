@@ -12,6 +12,7 @@ from clock.audit import packets
 from clock.domain.rounds import Rules
 from clock.domain.shapes import Extra, PaymentCallback
 from clock.domain.split import Split, split
+from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
 from tests.model.model import instant
@@ -62,6 +63,12 @@ CROWD = Crowd(winners=3, late_winners=1, sleepers=4, late_sleepers=1)
 def stop(service: Service, day: date, time_of_day: str, milliseconds: int = 0) -> None:
     """``time_of_day`` on the round's check-in day."""
     service.time.stop_at(instant(day + timedelta(days=1), time_of_day) + milliseconds)
+
+
+async def move_other_processes(service: Service) -> None:
+    """Processes that follow the moved clock are on this one's stopped time."""
+    seconds, _ = await service.redis.time()
+    await service.redis.set(keys.DEV_TIME, f"1 {service.time.now_ms() - seconds * 1000}")
 
 
 async def join(service: Service, uid: int) -> str:

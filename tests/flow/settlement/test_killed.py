@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from clock.config import Settings
-from clock.game import keys
 from clock.runtime import worker
 from clock.service import Service
 from tests.conftest import DAY
@@ -23,6 +22,7 @@ from tests.flow.settlement.stage import (
     expect_void,
     finished,
     manifest,
+    move_other_processes,
     published,
     query,
     row_of,
@@ -75,12 +75,6 @@ async def killed_at(settings: Settings, service: Service, state: str, *command: 
         await process.wait()
     await query(service, "UPDATE work SET beat_at = beat_at - interval '1 minute'")  # the next comes later
     assert (await row_of(service, DAY))["state"] != state
-
-
-async def move_other_processes(service: Service) -> None:
-    """Processes that follow the moved clock are on this one's stopped time."""
-    seconds, _ = await service.redis.time()
-    await service.redis.set(keys.DEV_TIME, f"1 {service.time.now_ms() - seconds * 1000}")
 
 
 @pytest.mark.long

@@ -1,6 +1,7 @@
 """The table of long work: one holder a piece, few writes, few rows."""
 
 import asyncio
+from datetime import date
 from typing import Any
 
 import pytest
@@ -176,12 +177,12 @@ async def test_whoever_does_it_takes_the_row_from_one_who_waits_for_it(
     async with new_world(shared) as service:
         may_end = asyncio.Event()
 
-        async def settles() -> str:
+        async def settles(_: date) -> str:
             progress.at("publishing", 1, 2)
             await may_end.wait()
             return "settled"
 
-        doing = asyncio.create_task(jobs.shown(service, "settle", DAY, settles()))
+        doing = asyncio.create_task(jobs.shown(service, "settle", settles, DAY))
         monkeypatch.setitem(DOING, "settle", waits_for_the_lock)
         _, act = await ask(service, "settle")
         asked = context(service)
