@@ -10,7 +10,11 @@ if not round[1] then return {now, 'no_round'} end
 if round[1] ~= 'open' and not (why == 'void' and round[1] == 'closed') then return {now, 'already_closed'} end
 if why == 'settle' then
   if has_moved(now, ARGV[2], ARGV[3]) then return {now, 'clock_moved'} end
-  if now < lengthen(KEYS[1], KEYS[2], KEYS[3], now) + tonumber(ARGV[5]) then return {now, 'not_due'} end
+  local closes = lengthen(KEYS[1], KEYS[2], KEYS[3], now)
+  if now < closes + tonumber(ARGV[5]) then return {now, 'not_due'} end
+  local settle = redis.call('HMGET', KEYS[1], 'settle_ms', 'extended_ms')
+  -- Longer just now: the caller did not know.
+  if closes > tonumber(round[2]) and now < settle[1] + settle[2] then return {now, 'not_due'} end
 end
 local totals = redis.call('HMGET', KEYS[2], 'members', 'winners', 'late', 'pool_fen')
 for i = 1, 4 do totals[i] = tonumber(totals[i] or 0) end

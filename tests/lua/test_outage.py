@@ -170,6 +170,14 @@ async def test_in_a_longer_window_all_verbs_go_by_it(stage: Stage) -> None:
     assert await stage.close(now=late + 5 * SECOND + 1) == "closed"
 
 
+async def test_a_close_that_makes_it_longer_leaves_the_time_until_settlement(stage: Stage) -> None:
+    """Whoever closes has gone by the window that was known before."""
+    await stage.members(1)
+    await silent_for(stage, 75 * MINUTE)
+    assert await stage.close(now=CLOSES + 60 * MINUTE + 10 * SECOND) == "not_due"
+    assert await stage.close(now=SETTLES + 60 * MINUTE) == "closed"
+
+
 # -- by an operator
 
 
