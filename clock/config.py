@@ -130,6 +130,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return Path(self.archive_dir) if self.archive_dir else self.data_dir / "archive"
 
     @property
+    def clustered(self) -> bool:
+        """Whether the rounds are on a cluster."""
+        return redis_url.cluster(self.redis_url) is not None
+
+    @property
     def arq_url(self) -> str:
         return self.queue_url or self.redis_url
 

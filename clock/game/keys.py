@@ -109,12 +109,14 @@ def tag(shard: int) -> str:
     """The hash tag of a shard: its number, and what makes its slot lie where it should."""
     wanted = (FIRST_SLOT + ((shard * GOLDEN & 0xFFFFFFFFFFFFFFFF) >> 50)) % SLOTS
     tags = (f"{shard}.{salt}" for salt in count())
-    return next(one for one in tags if (slot(one) - wanted + NEAR) % SLOTS <= 2 * NEAR)
+    return next(one for one in tags if (slot_of(one.encode()) - wanted + NEAR) % SLOTS <= 2 * NEAR)
 
 
-def slot(tag: str) -> int:
-    """The slot of the keys with this hash tag."""
-    return binascii.crc_hqx(tag.encode(), 0) % SLOTS
+def slot_of(name: bytes) -> int:
+    """The slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it where it has none."""
+    start = name.find(b"{")
+    end = name.find(b"}", start + 1) if start >= 0 else -1
+    return binascii.crc_hqx(name[start + 1 : end] if end > start + 1 else name, 0) % SLOTS
 
 
 def name(day: Day, shard: int, noun: str) -> str:

@@ -47,11 +47,11 @@ async def require_redis(redis: Commands, settings: Settings) -> None:
     Of a cluster, for any of its primaries. Raises a ``RedisError`` or an ``OSError`` where one does not answer."""
     try:
         for node in await redis.nodes():
-            await _require_primary(node, "CLOCK_REDIS_URL", clustered="+cluster:" in settings.redis_url)
+            await _require_primary(node, "CLOCK_REDIS_URL", clustered=settings.clustered)
             await _require_version(node, settings)
             if settings.env == "prod":
                 await _require_durability(node, settings)
-        if "+cluster:" not in settings.redis_url:
+        if not settings.clustered:
             await older_keys.require_none(redis)
     except (ConnectionError, ResponseError) as error:
         raise _refused("CLOCK_REDIS_URL", error) from None

@@ -54,7 +54,7 @@ async def start_check(
         ),
         ("Postgres (CLOCK_DATABASE_URL)", lambda: _require_postgres(settings, migrated), postgres_may_be_away),
     ]
-    if queue and not settings.queue_url and "+cluster:" in settings.redis_url:
+    if queue and not settings.queue_url and settings.clustered:
         raise BadSetting("a queue of jobs cannot live on a cluster: name a Redis of its own in CLOCK_QUEUE_URL")
     if queue and settings.queue_url:
         checks.append(("Redis (CLOCK_QUEUE_URL)", lambda: _with_redis(settings.queue_url, require_queue), False))

@@ -1,4 +1,4 @@
-"""Which slot a key has, which key a command has, and what a URL of a cluster says."""
+"""Which key a command has, which slot its keys have, and what a URL of a cluster says."""
 
 from datetime import date
 
@@ -6,29 +6,8 @@ import pytest
 
 from clock.config import BadSetting, load
 from clock.game import keys
-from clock.game.client.cluster import SLOTS, key_of, slot_of
+from clock.game.client.cluster import key_of
 from clock.redis_url import cluster
-
-
-@pytest.mark.parametrize(
-    ("name", "slot"),
-    [
-        ("123456789", 0x31C3),  # the specification's vector
-        ("foo", 12_182),
-        ("{user1000}.following", slot_of("user1000")),
-        ("foo{}{bar}", slot_of(b"foo{}{bar}")),
-        ("foo{{bar}}zap", slot_of("{bar")),
-        ("foo{bar}{zap}", 5_061),
-        ("foo{bar", slot_of(b"foo{bar")),
-    ],
-)
-def test_the_slot_is_that_of_the_first_hash_tag_that_is_not_empty(name: str, slot: int) -> None:
-    assert slot_of(name) == slot_of(name.encode()) == slot
-    assert 0 <= slot < SLOTS
-
-
-def test_an_empty_tag_is_none() -> None:
-    assert slot_of("{}foo") != slot_of("foo")
 
 
 @pytest.mark.parametrize(
@@ -46,14 +25,15 @@ def test_an_empty_tag_is_none() -> None:
     ],
 )
 def test_the_key_of_a_command(command: tuple[str | int, ...], key: str) -> None:
-    assert key_of(command) == key
+    assert key_of(command) == key.encode()
 
 
 @pytest.mark.parametrize("shard", range(16))
 def test_all_keys_of_a_shard_have_one_slot(shard: int) -> None:
     names = keys.names(date(2030, 1, 1), shard, keys.NOUNS)
     packets = names[keys.NOUNS.index("packets")]
-    assert len({slot_of(name) for name in (*names, *keys.pieces(packets, 2_000), keys.mark(names[0]))}) == 1
+    all_of_them = (*names, *keys.pieces(packets, 2_000), keys.mark(names[0]))
+    assert len({keys.slot_of(name.encode()) for name in all_of_them}) == 1
 
 
 def test_a_url_of_another_kind_names_no_cluster() -> None:

@@ -23,13 +23,23 @@ def ranges(nodes: int) -> Iterator[range]:
 
 def spread(shards: int, nodes: int) -> list[int]:
     """How many of the shards are on each node."""
-    slots = [keys.slot(keys.tag(shard)) for shard in range(shards)]
+    slots = [keys.slot_of(keys.tag(shard).encode()) for shard in range(shards)]
     return [sum(slot in own for slot in slots) for own in ranges(nodes)]
 
 
-def test_slots_are_those_of_a_cluster() -> None:
-    """The examples of the cluster's specification, and of CLUSTER KEYSLOT."""
-    assert [keys.slot(tag) for tag in ("123456789", "foo", "bar")] == [0x31C3, 12_182, 5_061]
+@pytest.mark.parametrize(
+    ("name", "slot"),
+    [
+        (b"123456789", 0x31C3),  # the specification's; the others are what CLUSTER KEYSLOT says
+        (b"foo", 12_182),
+        (b"foo{bar}{zap}", 5_061),
+        (b"foo{}{bar}", 8_363),
+        (b"foo{{bar}}zap", 4_015),
+        (b"}{bar}", 5_061),
+    ],
+)
+def test_the_slot_is_that_of_the_first_hash_tag_unless_it_is_empty(name: bytes, slot: int) -> None:
+    assert keys.slot_of(name) == slot
 
 
 @pytest.mark.parametrize("nodes", range(1, MOST_NODES + 1))

@@ -10,7 +10,6 @@ Redis Cluster specification: https://redis.io/docs/latest/operate/oss_and_stack/
 
 import asyncio
 import random
-from binascii import crc_hqx
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, TypeVar, cast
@@ -21,6 +20,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoReply
 
+from clock.game import keys
 from clock.game.client.commands import Commands
 from clock.game.client.node import Node
 from clock.game.client.pool import Pool
@@ -30,8 +30,6 @@ from clock.redis_url import Address, Nodes
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-SLOTS = 16_384
 
 ASK_SECONDS = 0.5
 """How long a node may take to tell its table: others are asked at the same time."""
@@ -49,21 +47,14 @@ KEYLESS = {"CONFIG GET", "INFO", "WAIT", "WAITAOF"}
 """Commands with words that are no keys."""
 
 
-def slot_of(name: Value) -> int:
-    """The slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it where it has none."""
-    text = name.encode() if isinstance(name, str) else name if isinstance(name, bytes) else str(name).encode()
-    start = text.find(b"{")
-    end = text.find(b"}", start + 1) if start >= 0 else -1
-    return crc_hqx(text[start + 1 : end] if end > start + 1 else text, 0) % SLOTS
-
-
-def key_of(command: Sequence[Value]) -> Value:
+def key_of(command: Sequence[Value]) -> bytes:
     """The first key of a command; empty for one without."""
     word = command[0]
-    if word in KEYLESS:
-        return ""
     place = 3 if word in ("EVALSHA", "EVAL") else 1
-    return command[place] if place < len(command) else ""
+    if word in KEYLESS or place >= len(command):
+        return b""
+    key = command[place]
+    return key if isinstance(key, bytes) else str(key).encode()
 
 
 def has_moved(answer: object) -> bool:
@@ -99,8 +90,10 @@ class Cluster(AsyncCoreCommands):
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        clients, self._clients, self._table = list(self._clients.values()), {}, []
-        await asyncio.gather(*(client.aclose() for client in clients), *self._closing)
+        for client in self._clients.values():
+            self._let_go(client)
+        self._clients, self._table = {}, []
+        await asyncio.gather(*self._closing)
 
     async def nodes(self) -> Sequence[Commands]:
         if not self._table:
@@ -110,8 +103,10 @@ class Cluster(AsyncCoreCommands):
     async def server(self) -> str:
         return await self.at("", lambda node: node.server())
 
-    async def at(self, name: Value, ask: Callable[[Commands], Awaitable[T]]) -> T:
-        slot = slot_of(name)
+    async def at(self, name: str, ask: Callable[[Commands], Awaitable[T]]) -> T:
+        return await self._at(keys.slot_of(name.encode()), ask)
+
+    async def _at(self, slot: int, ask: Callable[[Commands], Awaitable[T]]) -> T:
         if not self._table:
             await self._read()
         try:
@@ -125,7 +120,7 @@ class Cluster(AsyncCoreCommands):
         return await ask(self._owner(slot))
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        return await self.at(key_of(args), lambda node: node.execute_command(*args, **options))
+        return await self._at(keys.slot_of(key_of(args)), lambda node: node.execute_command(*args, **options))
 
     def pipeline(self, transaction: bool = True) -> "Several":  # a transaction has one slot: no use of it
         return Several(self)
@@ -139,7 +134,7 @@ class Cluster(AsyncCoreCommands):
         """The places of the commands, by the node that has their key."""
         places: dict[Commands, list[int]] = {}
         for place, command in enumerate(commands):
-            places.setdefault(self._owner(slot_of(key_of(command))), []).append(place)
+            places.setdefault(self._owner(keys.slot_of(key_of(command))), []).append(place)
         return places
 
     # -- the table
@@ -216,7 +211,7 @@ class Cluster(AsyncCoreCommands):
         return [[start, end, *(_address(node, address[0]) for node in nodes)] for start, end, *nodes in ranges]
 
     def _take(self, ranges: list[Any]) -> None:
-        table: list[Node | None] = [None] * SLOTS
+        table: list[Node | None] = [None] * keys.SLOTS
         primaries = {primary for _, _, primary, *_ in ranges}
         for start, end, primary, *_ in ranges:
             table[start : end + 1] = [self._client(primary)] * (end + 1 - start)
@@ -224,9 +219,14 @@ class Cluster(AsyncCoreCommands):
         self._table = table
         for address in self._clients.keys() - primaries:
             log.info("redis_node_left", host=address[0], port=address[1])
-            task = asyncio.create_task(self._clients.pop(address).aclose())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._let_go(self._clients.pop(address))
+
+    def _let_go(self, client: Node) -> None:
+        """Whoever waits on it is told so; that says nothing about the others."""
+        cast(Pool, client.connection_pool).on_doubt = lambda: None
+        task = asyncio.create_task(client.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _client(self, address: Address) -> Node:
         client = self._clients.get(address)

@@ -39,7 +39,7 @@ class Commands(Protocol):
         """Every primary, by itself. Of several, each has a part of the keys."""
         ...
 
-    async def at(self, name: Value, ask: "Callable[[Commands], Awaitable[T]]") -> T:
+    async def at(self, name: str, ask: "Callable[[Commands], Awaitable[T]]") -> T:
         """What ``ask`` answers, given the server that has the key ``name``. Asked once more where that raises the
         server's MOVED, which did nothing: another server has the key now."""
         ...

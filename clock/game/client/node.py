@@ -8,7 +8,6 @@ from redis.asyncio import Redis
 from clock.game.client.commands import Commands
 from clock.game.client.pipe import Pipe
 from clock.game.client.pool import NotReplicated, Pool
-from clock.game.scripts import Value
 
 SCRIPT_SECONDS = 5.0
 """How long a call of a script may take: the server may be slow, and everybody's call waits on the same connection."""
@@ -38,7 +37,7 @@ class Node(Redis):
     async def nodes(self) -> Sequence[Commands]:
         return [cast(Commands, self)]
 
-    async def at(self, _name: Value, ask: Callable[[Commands], Awaitable[T]]) -> T:
+    async def at(self, _name: str, ask: Callable[[Commands], Awaitable[T]]) -> T:
         try:
             return await ask(cast(Commands, self))
         except NotReplicated:

@@ -21,7 +21,9 @@ from clock.runtime.ports import free_port
 from clock.runtime.start_check import start_check
 from clock.service import Service
 from tests import servers
+from tests.cluster import until
 from tests.flow.servers.stage import refusal
+from tests.raw import plain
 
 pytestmark = [pytest.mark.long, servers.needs_redis, servers.needs_postgres]
 
@@ -83,12 +85,13 @@ def pem(certificate: x509.Certificate) -> bytes:
 
 
 class Encrypted(NamedTuple):
-    """Addresses of servers whose certificates are for ``localhost``, of a Sentinel among them, and the files of two
-    authorities."""
+    """Addresses of servers whose certificates are for ``localhost``, of a Sentinel and a cluster's node among them, and
+    the files of two authorities."""
 
     redis: str
     postgres: str
     sentinel: str
+    cluster: str
     own: Path
     foreign: Path
 
@@ -114,12 +117,18 @@ async def encrypted() -> AsyncIterator[Encrypted]:
         tls = (f"cert-file {place}/server.pem", f"key-file {place}/redis.key", f"ca-cert-file {own.path}")
         lines = tuple(f"tls-{line}" for line in (f"port {port}", "auth-clients no", *tls))
         redis = servers.Configured(place, command=servers.REDIS, lines=lines)
-        async with embedded.started(redis), embedded.started(postgres), guarding(place, tls, redis, port) as guard:
+        async with (
+            embedded.started(redis),
+            embedded.started(postgres),
+            guarding(place, tls, redis, port) as guard,
+            clustered(tls) as node,
+        ):
             await migrate(postgres.url)
             yield Encrypted(
                 f"rediss://:{redis.password}@localhost:{port}/0",
                 f"postgresql://clock:{postgres.password}@localhost:{postgres.port}/clock",
                 f"rediss+sentinel://:{redis.password}@{guard}",
+                f"rediss+cluster://{node}?",
                 own.path,
                 foreign.path,
             )
@@ -137,6 +146,27 @@ async def guarding(place: Path, tls: tuple[str, ...], redis: embedded.Valkey, tl
         guard = servers.Configured(own_place, command=servers.REDIS, lines=tuple(lines), arguments=("--sentinel",))
         async with embedded.started(guard):
             yield f"localhost:{port}/clock?sentinel_password={guard.password}"
+
+
+@asynccontextmanager
+async def clustered(tls: tuple[str, ...]) -> AsyncIterator[str]:
+    """A cluster of one node, which tells its name and its port of TLS; what a URL says of it."""
+    assert servers.REDIS is not None
+    port = free_port()
+    lines = [f"tls-{line}" for line in (f"port {port}", "auth-clients no", "cluster yes", *tls)]
+    lines += ["cluster-enabled yes", f"cluster-port {free_port()}", "cluster-announce-hostname localhost"]
+    lines += ["cluster-preferred-endpoint-type hostname"]
+    with embedded.scratch() as place:
+        node = servers.Configured(place, command=servers.REDIS, lines=tuple(lines))
+        async with embedded.started(node):
+            async with plain(node.url) as client:
+                await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+
+                async def is_up() -> bool:
+                    return b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO")
+
+                await until(is_up, "the cluster is up")
+            yield f":{node.password}@localhost:{port}"
 
 
 def with_authority(settings: Settings, encrypted: Encrypted, redis: Path, postgres: Path) -> Settings:
@@ -183,12 +213,13 @@ async def test_a_certificate_for_another_host_is_refused(settings: Settings, enc
         assert f"CLOCK_{name.upper()}" in sentence and "127.0.0.1" in sentence, sentence
 
 
-async def test_sentinels_and_the_server_that_they_name_are_reached_by_tls(
-    settings: Settings, encrypted: Encrypted
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+async def test_who_names_a_server_and_the_server_are_reached_by_tls(
+    settings: Settings, encrypted: Encrypted, kind: str
 ) -> None:
     settings = with_authority(settings, encrypted, encrypted.own, encrypted.own)
     arguments = f"&ssl_check_hostname=true&ssl_ca_certs={encrypted.own}"
-    settings = replace(settings, redis_url=encrypted.sentinel + arguments)
+    settings = replace(settings, redis_url=getattr(encrypted, kind) + arguments, queue_url=settings.redis_url)
     await start_check(settings)
     service = Service(settings)
     await service.start()
