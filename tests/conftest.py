@@ -173,14 +173,19 @@ async def database_url(servers: Servers) -> AsyncIterator[str]:
 @pytest.fixture
 def settings(servers: Servers, redis: Redis, database_url: str, tmp_path: Path) -> Settings:
     """Settings over the test's servers; the number of shards can be given by ``pytest.mark.parametrize``."""
+    return settings_over(servers.redis_url, database_url, tmp_path)
+
+
+def settings_over(redis_url: str, database_url: str, data_dir: Path, **changes: Any) -> Settings:
     return Settings(
         env="dev",
         port=free_port(),
-        data_dir=tmp_path,
-        redis_url=servers.redis_url,
+        data_dir=data_dir,
+        redis_url=redis_url,
         database_url=database_url,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        **changes,
     )
 
 

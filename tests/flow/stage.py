@@ -33,7 +33,7 @@ from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
 from clock.runtime.worker import count
 from clock.service import Service
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Servers, at
+from tests.conftest import DAY, WEBHOOK_SECRET, Servers, at, settings_over
 from tests.model.world import forgetful
 
 STAKE = 100
@@ -217,15 +217,7 @@ class Scripted:
 async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settings]:
     """Settings over one database for the tests of a file: each begins with ``new_world``, which empties it."""
     name = f"shared_{free_port()}"
-    settings = Settings(
-        env="dev",
-        port=free_port(),
-        data_dir=data_dir,
-        redis_url=servers.redis_url,
-        database_url=servers.database_url(name),
-        jwt_secret=JWT_SECRET,
-        webhook_secret=WEBHOOK_SECRET,
-    )
+    settings = settings_over(servers.redis_url, servers.database_url(name), data_dir)
     async with await psycopg.AsyncConnection.connect(servers.admin_url, autocommit=True) as admin:
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE template".encode())
         async with forgetful(settings):

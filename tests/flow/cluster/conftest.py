@@ -7,9 +7,8 @@ import pytest
 
 from clock.config import Settings
 from clock.runtime import embedded
-from clock.runtime.ports import free_port
 from tests.cluster import Cluster, cluster
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers, in_memory
+from tests.conftest import Servers, in_memory, settings_over
 from tests.flow.cluster.stage import SHARDS
 
 
@@ -35,14 +34,4 @@ def redis() -> None:
 
 @pytest.fixture
 def settings(six: Cluster, servers: Servers, database_url: str, tmp_path: Path) -> Settings:
-    return Settings(
-        env="dev",
-        port=free_port(),
-        data_dir=tmp_path,
-        redis_url=six.url,
-        queue_url=servers.redis_url,
-        database_url=database_url,
-        jwt_secret=JWT_SECRET,
-        webhook_secret=WEBHOOK_SECRET,
-        shards=SHARDS,
-    )
+    return settings_over(six.url, database_url, tmp_path, queue_url=servers.redis_url, shards=SHARDS)

@@ -12,9 +12,8 @@ import pytest
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded
-from clock.runtime.ports import free_port
 from tests.cluster import Cluster, cluster
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Api, Servers, in_memory
+from tests.conftest import Api, Servers, in_memory, settings_over
 from tests.flow.cluster.stage import SHARDS, Crowd, books_agree, it_is, slot_of
 from tests.flow.pair import pair
 from tests.flow.stage import working
@@ -120,18 +119,8 @@ async def group(request: pytest.FixtureRequest) -> AsyncIterator[Group]:
 
 @pytest.fixture
 def settings(group: Group, servers: Servers, database_url: str, tmp_path: Path) -> Settings:
-    return Settings(
-        env="dev",
-        port=free_port(),
-        data_dir=tmp_path,
-        redis_url=group.url,
-        queue_url=servers.redis_url,
-        database_url=database_url,
-        jwt_secret=JWT_SECRET,
-        webhook_secret=WEBHOOK_SECRET,
-        shards=SHARDS,
-        durability="replica",
-    )
+    changes = {"queue_url": servers.redis_url, "shards": SHARDS, "durability": "replica"}
+    return settings_over(group.url, database_url, tmp_path, **changes)
 
 
 async def test_primaries_end_in_the_herd_and_nothing_acknowledged_is_lost(api: Api, group: Group) -> None:

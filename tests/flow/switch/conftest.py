@@ -8,8 +8,7 @@ import pytest
 
 from clock.config import Settings
 from clock.runtime import embedded
-from clock.runtime.ports import free_port
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET
+from tests.conftest import settings_over
 from tests.flow.pair import Address, Pair, pair
 
 
@@ -43,13 +42,4 @@ def durability() -> str:
 
 @pytest.fixture
 def settings(url: str, durability: Any, database_url: str, tmp_path: Path) -> Settings:
-    return Settings(
-        env="dev",
-        port=free_port(),
-        data_dir=tmp_path,
-        redis_url=url,
-        database_url=database_url,
-        jwt_secret=JWT_SECRET,
-        webhook_secret=WEBHOOK_SECRET,
-        durability=durability,
-    )
+    return settings_over(url, database_url, tmp_path, durability=durability)
