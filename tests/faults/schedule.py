@@ -57,13 +57,13 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     """How often a network is cut without a word."""
 
 
-SMALL = Size(rounds=1, users=240, phase_s=7, kills=3, others=1, away_s=4, bound_s=240)
+SMALL = Size(rounds=1, users=240, phase_s=5, kills=2, others=1, away_s=4, bound_s=240)
 LONG = Size(rounds=8, users=500, phase_s=18, kills=27, others=8, away_s=60, bound_s=1500, absences=3)
 
 SIZES: dict[tuple[str, Topology], Size] = {
     ("small", "one"): SMALL,
     ("long", "one"): LONG,
-    ("small", "cluster"): msgspec.structs.replace(SMALL, topology="cluster", kills=2, moves=2, swallows=2),
+    ("small", "cluster"): msgspec.structs.replace(SMALL, topology="cluster", moves=2, swallows=2),
     ("long", "cluster"): msgspec.structs.replace(LONG, topology="cluster", rounds=6, absences=2, moves=12, swallows=12),
 }
 
