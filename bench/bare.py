@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from clock.channels.platform import PaymentCallback
 from clock.domain.outcomes import Answer, envelope
-from clock.domain.shapes import PaymentCallback
 from clock.http.wire import CheckInRequest, ClaimRequest, JoinRequest, SummaryRequest
 
 ORDER_NO = "TTC0d40000000000N7tJxKb2FqZ9sQ"[:29]

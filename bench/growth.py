@@ -19,7 +19,7 @@ from bench.scene import SETTLED, Scene, staged
 from clock.books import outbox
 from clock.books.partitions import add_partitions
 from clock.books.store import Connection, Store
-from clock.http import me, public
+from clock.http.players import me, public
 from clock.service import Service
 
 HANDS = 100

@@ -14,12 +14,12 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.security.jwt import JWTAuth, Token
 from redis.asyncio import Redis
 
+from clock.channels.platform import PaymentCallback, instant_of
 from clock.channels.webhooks import Signatures
 from clock.config import load
 from clock.domain import order_no
 from clock.domain.outcomes import OUTCOMES, message
 from clock.domain.rounds import parse_day
-from clock.domain.shapes import PaymentCallback
 from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.gametime import SKEW_MS
@@ -27,7 +27,7 @@ from clock.game.scripts import Value, of_users
 from clock.game.scripts import load as load_script
 from clock.game.totals import read
 from clock.http.wire import CheckInRequest, ClaimRequest, Envelope, JoinRequest
-from clock.payments.incoming import instant_of, readable
+from clock.payments.incoming import readable
 
 CHECK_IN, CLAIM, JOIN, PAY = (load_script(verb) for verb in ("check_in", "claim", "join", "pay"))
 

@@ -60,10 +60,51 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_public_key: str = ""
     webhook_secret: str = ""
     """One or several ``whsec_…`` separated by spaces: the first signs, all verify."""
-    channel: Literal["platform"] = "platform"
-    """The payment channel of new orders."""
+    channel: Literal["platform", "wechat", "alipay"] = "platform"
+    """The payment channel of new orders that name none."""
     platform_url: str = ""
     """Base URL of the platform channel's calls; empty: refunds and payouts stay owed."""
+    public_url: str = ""
+    """Where providers reach this service, without a path: ``https://game.example.org``. Needed by wechat and alipay."""
+    withdraw_min_fen: Fen = 30
+    """A balance can be withdrawn from here on, or from the channel's own minimum if that is higher."""
+    wechat_url: str = "https://api.mch.weixin.qq.com"
+    """Base URL of WeChat Pay's API v3."""
+    wechat_mchid: Annotated[str, msgspec.Meta(pattern=r"^(\d{8,10})?$")] = ""
+    """The merchant's number; empty: there is no channel wechat. With it the next five are required."""
+    wechat_appid: str = ""
+    wechat_serial: str = ""
+    """Serial number of the merchant's certificate, in hexadecimal digits."""
+    wechat_private_key: str = ""
+    """The merchant's private key, PEM."""
+    wechat_api_v3_key: str = ""
+    """32 bytes; notifications are encrypted with it."""
+    wechat_keys: str = ""
+    """What WeChat signs with, one or several: a public key (PEM) below a line with its id ``PUB_KEY_ID_…``, or a
+    platform certificate (PEM)."""
+    wechat_scene: str = "1000"
+    """The id of the approved scene of transfers."""
+    wechat_report: str = "活动名称=早起打卡;奖励说明=早起红包"
+    """What the scene wants to be told: ``type=content`` separated by semicolons."""
+    wechat_most_fen: Fen = 20_000
+    """The most that one transfer may carry; a larger balance leaves in several."""
+    alipay_url: str = "https://openapi.alipay.com/gateway.do"
+    alipay_app_id: Annotated[str, msgspec.Meta(pattern=r"^\d{0,32}$")] = ""
+    """The application's number; empty: there is no channel alipay."""
+    alipay_seller_id: str = ""
+    """The merchant's number, ``2088…``."""
+    alipay_private_key: str = ""
+    """The application's private key, PEM."""
+    alipay_public_key: str = ""
+    """Alipay's public key, PEM: key mode. Empty: certificate mode, with the next three."""
+    alipay_app_cert: str = ""
+    """The application's certificate, PEM."""
+    alipay_root_cert: str = ""
+    """Alipay's root certificates, PEM."""
+    alipay_certs: str = ""
+    """Alipay's certificates, PEM, one or several: what it signs with."""
+    alipay_product: Literal["TRANS_ACCOUNT_NO_PWD", "STD_RED_PACKET"] = "TRANS_ACCOUNT_NO_PWD"
+    """The product of transfers: to the account from 10 fen on, as a red packet from 1 fen on."""
     reminder_url: str = ""
     """Receives ``reminder.due``; empty: no reminders."""
     events_url: str = ""
@@ -258,6 +299,9 @@ URLS: dict[str, tuple[Callable[[str], object], str]] = {
     "queue_url": (_queue, QUEUE_SCHEMES),
     "database_url": (conninfo_to_dict, "postgresql://"),
     "platform_url": (_http, "http:// or https://"),
+    "public_url": (_http, "http:// or https://"),
+    "wechat_url": (_http, "http:// or https://"),
+    "alipay_url": (_http, "http:// or https://"),
     "reminder_url": (_http, "http:// or https://"),
     "events_url": (_http, "http:// or https://"),
 }

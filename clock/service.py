@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from clock.books.store import ANSWER_SECONDS, Store
-from clock.channels import Channel
+from clock.channels import Channel, Wait
 from clock.channels.platform import Platform
 from clock.config import BadSetting, Settings
 from clock.game import keys
@@ -17,10 +17,12 @@ from clock.game.client.calls import connect
 from clock.game.flags import Flags
 from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home
+from clock.game.limits import Limits
 from clock.game.profiles import Profiles
 from clock.game.touching import Touching
 from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
+from clock.payments.paying import Paying
 from clock.payments.questions import Questions
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
@@ -58,8 +60,9 @@ class Service:
         self.verbs = Verbs(self.asking, profiles)
         self.home = Home(self.asking, self.flags, profiles)
         self.incoming = Incoming(self.asking, self.redis, self.opener)
-        self.channels: dict[str, Channel] = {"platform": Platform(settings.platform_url, settings.webhook_secret)}
-        self.questions = Questions(self.store, self.asking, self.incoming, self.channels[settings.channel])
+        self.channels = channels_of(settings, Limits(self.redis).wait)
+        self.paying = Paying(self.asking, self.incoming, self.channels)
+        self.questions = Questions(self.store, self.asking, self.incoming, self.channels)
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.announcing = Announcing(settings, self.store)
         self.clocks = Clocks(self.store, self.redis, self.time, settings.skew_ms)
@@ -96,6 +99,15 @@ class Service:
         await self.announcing.close()
         await self.store.close()
         await self.redis.aclose()
+
+
+def channels_of(settings: Settings, wait: Wait) -> dict[str, Channel]:
+    """The channels that the settings have. Raises :class:`BadSetting` for keys that do not fit."""
+    platform = Platform(settings.platform_url, settings.webhook_secret, settings.timezone)
+    channels: dict[str, Channel] = {"platform": platform}
+    if settings.channel not in channels:
+        raise BadSetting(f"CLOCK_CHANNEL={settings.channel} has no settings: CLOCK_{settings.channel.upper()}_…")
+    return channels
 
 
 async def end(tasks: Sequence["asyncio.Task[None]"]) -> None:

@@ -11,17 +11,14 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from clock.audit import billed
 from clock.audit.report import MOST, Difference, Report
 from clock.books import outbox
 from clock.books.owed import payout_prefix
 from clock.books.store import Connection, one, rows
-from clock.channels import BillLine, NoBill
+from clock.channels import BillLine, NoBill, Payment
 from clock.domain import order_no, progress
 from clock.domain.rounds import following, previous
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.rounds.recorded import Recorded
 from clock.service import Service
 
@@ -125,10 +122,7 @@ async def _unheard(service: Service, connection: Connection, day: date, report: 
 
 async def _mend(service: Service, line: dict[str, Any]) -> str:
     """Take a payment from the bill as if its callback had come."""
-    paid_at = datetime.fromtimestamp(line["at_ms"] / 1000, ZoneInfo(service.settings.timezone))
-    extra = PaymentExtra(
-        amount=line["amount_fen"], buyerId=line["payer"], notify_time=paid_at.isoformat(), transactionId=line["no"]
-    )
-    callback = PaymentCallback(line["order_no"], extra)
-    raw = msgspec.json.encode(callback)
-    return (await service.incoming.pay(callback, service.settings.channel, raw, time.monotonic())).word
+    channel = service.settings.channel
+    kept = f"{channel} {line}".encode()
+    paid = Payment(line["order_no"], line["amount_fen"], line["no"], line["payer"], line["at_ms"], kept)
+    return (await service.incoming.pay(paid, channel, time.monotonic())).word

@@ -65,8 +65,7 @@ def _events(
     yield events.Ordered(now_ms, [(uid, number, order_id, stake, one.open_id, "", "")])
     if letter != "O":
         outcome: events.PaymentOutcome = "paid_late" if letter == "L" else "paid"
-        channel = service.settings.channel
-        yield events.Payment(now_ms, [(uid, number, one.transaction_id, stake, now_ms, outcome, channel, "")])
+        yield events.Payment(now_ms, [(uid, number, one.transaction_id, stake, now_ms, outcome, place.channel, "")])
     if letter in "CP":
         at_ms = min(now_ms, round_.at.check_in_closes_ms - 1)
         yield events.CheckedIn(at_ms, one.rank, [uid])

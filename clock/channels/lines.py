@@ -30,7 +30,7 @@ FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoders raise."""
 
 
-class Unreadable(Exception):
+class UnreadableLines(Exception):
     """Not what it should be, or too large."""
 
 
@@ -42,7 +42,8 @@ _bill, _lines = signed_decoder(_Bill), signed_decoder(list[BillLine])
 
 
 async def pages_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[list[BillLine]]:
-    """The lines of the bill whose bytes come in ``pieces``, in lists. Raises :class:`Unreadable`, maybe after some."""
+    """The lines of the bill whose bytes come in ``pieces``, in lists. Raises
+    :class:`UnreadableLines`, maybe after some."""
     held, in_lines = bytearray(), False
     async for piece in pieces:
         held += piece
@@ -51,11 +52,11 @@ async def pages_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[list[BillLine]
         if page:
             yield page
         elif len(held) > MOST_PIECE:
-            raise Unreadable("a line without end")
+            raise UnreadableLines("a line without end")
     try:
         last = _bill(b'{"lines":[' + held if in_lines else bytes(held)).lines
     except FAULTS as error:
-        raise Unreadable(str(error)) from None
+        raise UnreadableLines(str(error)) from None
     if last:
         yield last
 

@@ -5,35 +5,48 @@ Outgoing calls are ``POST <CLOCK_PLATFORM_URL>/<action>`` with a JSON body that 
 signature covers it; ``docs/platform.md`` lists them. The sandbox provider answers all of them.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from time import monotonic
-from typing import Any
+import re
+from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-import aiohttp
 import msgspec
 import structlog
 
-from clock.channels import BillLine, NoBill, OrderState, Result
-from clock.channels.lines import Unreadable, pages_of
+from clock.channels import BillLine, How, NoBill, OrderState, Payment, Purchase, Reply, Result, Silent, Unreadable
+from clock.channels.calls import FAULTS, MOST_BILL, Calls, pieces
+from clock.channels.lines import UnreadableLines, pages_of
 from clock.channels.webhooks import Signatures
-from clock.domain.shapes import PaymentCallback, PaymentExtra, signed_decoder
+from clock.domain.shapes import Text, signed_decoder
 
 log = structlog.get_logger()
 
-TIMEOUT_SECONDS = 10.0
-
-BILL_SECONDS = 1800.0
-"""How long reading a day's bill may take; each part of it comes within :data:`TIMEOUT_SECONDS`."""
-
-MOST_REPLY, MOST_BILL = 1 << 20, 1 << 30
-"""Bytes of a reply, and of a day's bill; what is larger is unreadable."""
-
-CALLED_SECONDS = 1800.0
-"""A failed call says nothing about the platform after so long."""
-
 MOST_REASON = 500
 """Characters of a reason that are kept."""
+
+
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
+"""A payment's time: date and time of day in the game's zone, or RFC 3339."""
+
+
+class PaymentExtra(msgspec.Struct, frozen=True):
+    """The provider's data of a successful payment. All fields are optional here; missing ones fail a check later. Only
+    amount, buyer and transaction are checked: the others are of any type, or they could fail a payment."""
+
+    amount: int | None = None
+    buyerId: Text | None = None
+    notify_time: Any = None
+    """When it was paid, if it is a readable text; otherwise the payment counts from its arrival."""
+    content: Any = None
+    nickname: Any = None
+    mobile: Any = None
+    transactionId: Text | None = None
+
+
+class PaymentCallback(msgspec.Struct, frozen=True):
+    order_no: Annotated[str, msgspec.Meta(max_length=64, pattern="^[^\x00]*$")]
+    extra: PaymentExtra = PaymentExtra()
 
 
 class StateReply(msgspec.Struct, frozen=True):
@@ -49,6 +62,7 @@ class OrderReply(msgspec.Struct, frozen=True):
 
 
 _state_reply, _order_reply = signed_decoder(StateReply), signed_decoder(OrderReply)
+_callback = signed_decoder(PaymentCallback)
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What they raise."""
@@ -58,24 +72,39 @@ class Platform:
     """With an empty ``url`` nothing can be sent, and everything stays owed."""
 
     name = "platform"
+    pulls = False
+    least_transfer_fen, most_transfer_fen = 1, 10**12
+    hows: tuple[How, ...] = ()
+    notification: type[msgspec.Struct] | None = PaymentCallback
 
-    def __init__(self, url: str, secrets: str) -> None:
+    def __init__(self, url: str, secrets: str, timezone: str = "Asia/Shanghai") -> None:
         self._url = url.rstrip("/")
+        self._timezone = timezone
+        self.ready = bool(self._url)
         self._signatures = Signatures(secrets)
-        self._session: aiohttp.ClientSession | None = None
-        self._silent_since: float | None = None
-        self._called_at = 0.0
+        self._calls = Calls()
 
     def silent_seconds(self) -> float:
-        if self._silent_since is None or monotonic() - self._called_at > CALLED_SECONDS:
-            return 0.0
-        return monotonic() - self._silent_since
+        return self._calls.silent_seconds()
 
-    def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
+    def pay_at_once(self, order_no: str, amount_fen: int) -> dict[str, Any]:
         return {"channel": self.name, "order_no": order_no, "amount": amount_fen}
 
-    def verify(self, raw: bytes, headers: Mapping[str, str]) -> None:
+    async def pay(self, purchase: Purchase) -> dict[str, Any]:
+        return self.pay_at_once(purchase.order_no, purchase.amount_fen)
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Payment:
         self._signatures.verify(raw, headers)
+        return self.parse(raw)
+
+    def parse(self, kept: bytes) -> Payment:
+        try:
+            return payment_of(_callback(kept), kept, self._timezone)
+        except UNREADABLE as error:
+            raise Unreadable(str(error), kept) from None
+
+    def answer(self, word: str) -> Reply | None:
+        return None
 
     async def query_order(self, order_no: str) -> OrderState:
         return await self._order("query_order", order_no)
@@ -84,12 +113,19 @@ class Platform:
         """If the order is already paid, the state is ``paid``."""
         return await self._order("close_order", order_no)
 
-    async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
+    async def refund(
+        self,
+        refund_no: str,
+        order_no: str,
+        transaction_id: str,
+        amount_fen: int,
+        total_fen: int,
+    ) -> Result:
         return await self._result(
             "refund", refund_no=refund_no, order_no=order_no, transactionId=transaction_id, amount=amount_fen
         )
 
-    async def query_refund(self, refund_no: str) -> Result:
+    async def query_refund(self, refund_no: str, order_no: str) -> Result:
         return await self._result("query_refund", refund_no=refund_no)
 
     async def transfer(self, transfer_no: str, open_id: str, amount_fen: int) -> Result:
@@ -101,26 +137,32 @@ class Platform:
     async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
         if not self._url:
             raise NoBill("CLOCK_PLATFORM_URL is not set")
-        timeout = aiohttp.ClientTimeout(total=BILL_SECONDS, sock_connect=TIMEOUT_SECONDS, sock_read=TIMEOUT_SECONDS)
         status = 0
         try:
-            async with self._request("bill", _body("bill", day=day), timeout) as reply:
+            raw = _body("bill", day=day)
+            async with self._calls.long("POST", f"{self._url}/bill", raw, self._signatures.sign(raw)) as reply:
                 status = reply.status
                 if status != 200:
                     raise NoBill(f"HTTP {status}")
-                async for page in pages_of(_pieces(reply, MOST_BILL)):
+                async for page in pages_of(pieces(reply, MOST_BILL)):
                     yield page
-        except Unreadable as error:
+        except UnreadableLines as error:
             log.warning("platform_reply_unreadable", action="bill")
             raise NoBill("unreadable") from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise NoBill(type(error).__name__) from error
         finally:
-            self._note(status)
+            self._calls.note(status)
+
+    async def check(self) -> list[str]:
+        """Asks about an order that does not exist."""
+        state = await self.query_order("0")
+        if state.state == "unknown":
+            raise Silent(f"{self._url or 'CLOCK_PLATFORM_URL'} does not answer a signed question")
+        return ["the platform answers a signed question"]
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._calls.close()
 
     async def _order(self, action: str, order_no: str) -> OrderState:
         status, raw = await self._send(action, order_no=order_no)
@@ -132,7 +174,8 @@ class Platform:
             reply = None
         if reply is None or reply.state not in ("paid", "unpaid", "closed"):
             return OrderState("unknown")
-        payment = PaymentCallback(order_no, reply.payment) if reply.payment else None
+        paid = PaymentCallback(order_no, reply.payment) if reply.payment else None
+        payment = payment_of(paid, msgspec.json.encode(paid), self._timezone) if paid else None
         return OrderState(reply.state, payment)  # type: ignore[arg-type]
 
     async def _result(self, action: str, **body: Any) -> Result:
@@ -153,63 +196,33 @@ class Platform:
         """HTTP status and body. Status 0: certainly not delivered; -1: unknown whether it was delivered."""
         if not self._url:
             return 0, b"CLOCK_PLATFORM_URL is not set"
-        status, reply = await self._post(action, _body(action, **body))
-        self._note(status)
-        return status, reply
+        raw = _body(action, **body)
+        said = await self._calls.send("POST", f"{self._url}/{action}", raw, self._signatures.sign(raw))
+        return said.status, said.raw
 
-    def _note(self, status: int) -> None:
-        self._called_at = monotonic()
-        if 0 < status < 500:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = self._called_at
 
-    async def _post(self, action: str, raw: bytes) -> tuple[int, bytes]:
-        try:
-            async with self._request(action, raw, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)) as reply:
-                return reply.status, await _read(reply, MOST_REPLY)
-        except aiohttp.ClientConnectorError:
-            return 0, b"no connection"
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return -1, type(error).__name__.encode()
+def payment_of(paid: PaymentCallback, kept: bytes, timezone: str) -> Payment:
+    extra = paid.extra
+    paid_at_ms = instant_of(extra.notify_time, timezone)
+    return Payment(paid.order_no, extra.amount, extra.transactionId or "", extra.buyerId or "", paid_at_ms, kept)
 
-    def _request(
-        self, action: str, raw: bytes, timeout: aiohttp.ClientTimeout
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """A redirect would carry the signed body to whoever is named: its status is an unknown outcome."""
-        headers = self._signatures.sign(raw)
-        url = f"{self._url}/{action}"
-        return self._connected().post(url, data=raw, headers=headers, allow_redirects=False, timeout=timeout)
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession()
-        return self._session
+def instant_of(text: object, timezone: str) -> int:
+    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 if missing or unreadable."""
+    if not (isinstance(text, str) and INSTANT.fullmatch(text)):
+        return -1
+    try:
+        instant = datetime.fromisoformat(text.upper())
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=ZoneInfo(timezone))
+        return int(instant.timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return -1
 
 
 def _body(action: str, **body: Any) -> bytes:
     """Repeats the action, so that the signature covers it."""
     return msgspec.json.encode({"action": action, **body})
-
-
-async def _read(reply: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body, or nothing of one that is too large."""
-    body = bytearray()
-    with suppress(Unreadable):
-        async for piece in _pieces(reply, most):
-            body += piece
-        return bytes(body)
-    return b""
-
-
-async def _pieces(reply: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises :class:`Unreadable` for one that is too large."""
-    size = 0
-    async for piece in reply.content.iter_any():
-        size += len(piece)
-        if size > most:
-            raise Unreadable("too large")
-        yield piece
 
 
 def _not_found(status: int, raw: bytes) -> bool:

@@ -19,7 +19,7 @@ def quarantine(context: click.Context, waiting: bool, page: int, limit: int) -> 
     from clock.operators.quarantine import quarantined
 
     if context.invoked_subcommand is None:
-        show(with_service(lambda service: quarantined(service.store, page, limit, waiting)))
+        show(with_service(lambda service: quarantined(service.store, service.channels, page, limit, waiting)))
 
 
 @quarantine.command()

@@ -1,7 +1,7 @@
-"""Order numbers: prefix, day, shard, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
+"""Order numbers: prefix, day, shard, channel, uid and a random tail, all in ``[0-9A-Za-z]``, at most 32 characters.
 
-They encode the order's shard, so that a callback finds its keys, and at least 68 random bits, so that they cannot be
-guessed.
+They encode the order's shard, so that a callback finds its keys; the channel through which it is paid; and at least 68
+random bits, so that they cannot be guessed.
 Order ids are unique integers below 2^53: day number, shard, and the shard's count of orders.
 """
 
@@ -26,6 +26,13 @@ least log2(256 / 5) = 5.67 bits."""
 ORDERS_BITS, SHARD_BITS = 26, 10
 """At most 2^26 orders a day in one of at most 2^10 shards; the day number takes the remaining bits below 2^53."""
 
+MARKS = {"platform": "", "wechat": "W", "alipay": "A"}
+"""A channel's mark is the beginning of the tails of its orders. In the number its place in this table stands beside the
+shard, of which two digits leave room for three."""
+
+CHANNELS = list(MARKS)
+OF_MARK = {mark: name for name, mark in MARKS.items()}
+
 
 class Place(msgspec.Struct, frozen=True):
     """The contents of an order number."""
@@ -34,6 +41,11 @@ class Place(msgspec.Struct, frozen=True):
     shard: int
     uid: int
     tail: str
+    """With the channel's mark, as Redis keeps it."""
+
+    @property
+    def channel(self) -> str:
+        return OF_MARK[self.tail[:-TAIL]]
 
 
 def _write(value: int, width: int) -> str:
@@ -53,14 +65,16 @@ def _read(digits: str) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _written(day: date, shard: int) -> str:
-    return _write(day_number(day), DAY) + _write(shard, SHARD)
+def _written(day: date, shard: int, channel: str) -> str:
+    return _write(day_number(day), DAY) + _write(CHANNELS.index(channel) << SHARD_BITS | shard, SHARD)
 
 
 @lru_cache(maxsize=1024)
-def _day_and_shard(digits: str) -> tuple[date, int] | None:
-    number, shard = _read(digits[:DAY]), _read(digits[DAY:])
-    return (day_of_number(number), shard) if number <= 1 << 14 and shard < 1 << SHARD_BITS else None
+def _day_shard_and_mark(digits: str) -> tuple[date, int, str] | None:
+    number, (channel, shard) = _read(digits[:DAY]), divmod(_read(digits[DAY:]), 1 << SHARD_BITS)
+    if number > 1 << 14 or channel >= len(CHANNELS):
+        return None
+    return day_of_number(number), shard, MARKS[CHANNELS[channel]]
 
 
 def _tails() -> Iterator[str]:
@@ -70,12 +84,16 @@ def _tails() -> Iterator[str]:
             yield digits[start : start + TAIL]
 
 
-new_tail = _tails().__next__
-"""Returns a new tail; the random bytes of many tails are fetched at once."""
+_random = _tails()
+
+
+def new_tail(channel: str = "platform") -> str:
+    """A new tail; the random bytes of many tails are fetched at once."""
+    return MARKS[channel] + next(_random)
 
 
 def make(prefix: str, place: Place) -> str:
-    return prefix + _written(place.day, place.shard) + _write(place.uid, UID) + place.tail
+    return prefix + _written(place.day, place.shard, place.channel) + _write(place.uid, UID) + place.tail[-TAIL:]
 
 
 def parse(prefix: str, text: str) -> Place | None:
@@ -83,8 +101,11 @@ def parse(prefix: str, text: str) -> Place | None:
     body = text[len(prefix) :]
     if not text.startswith(prefix) or len(body) != LENGTH or not (body.isascii() and body.isalnum()):
         return None
-    known, uid = _day_and_shard(body[: DAY + SHARD]), _read(body[DAY + SHARD : -TAIL])
-    return Place(*known, uid, body[-TAIL:]) if known and 0 < uid < 1 << 53 else None
+    known, uid = _day_shard_and_mark(body[: DAY + SHARD]), _read(body[DAY + SHARD : -TAIL])
+    if known is None or not 0 < uid < 1 << 53:
+        return None
+    day, shard, mark = known
+    return Place(day, shard, uid, mark + body[-TAIL:])
 
 
 def place_of(text: str) -> Place | None:

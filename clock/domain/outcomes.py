@@ -65,6 +65,13 @@ OUTCOMES: dict[str, Outcome] = {
     "already_claimed": _yes("红包已领取", "You have already claimed"),
     "not_settled": _no("正在结算，请稍后再试", "Being settled, please try again shortly"),
     "not_checked_in": _no("您没有打卡", "You did not check in"),
+    # pay
+    "order_closed": _no("这笔订单已不能支付", "This order can no longer be paid"),
+    "pay_refused": _no("支付渠道没有接受这笔订单", "The provider does not take this order"),
+    # withdraw
+    "withdrawing": _yes("正在提现", "On its way to you"),
+    "nothing_to_withdraw": _no("余额为零", "Your balance is zero"),
+    "below_minimum": _no("余额还不到最低提现金额", "Your balance is below the minimum"),
     # payment callbacks
     "paid": _yes("支付成功", "Paid"),
     "already_paid": _yes("支付已处理", "Already paid"),

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -20,25 +20,6 @@ class Extra(msgspec.Struct, frozen=True):
     mobile: Text | None = None
     nickname: Text | None = None
     openId: Text | None = None
-
-
-class PaymentExtra(msgspec.Struct, frozen=True):
-    """The provider's data of a successful payment. All fields are optional here; missing ones fail a check later. Only
-    amount, buyer and transaction are checked: the others are of any type, or they could fail a payment."""
-
-    amount: int | None = None
-    buyerId: Text | None = None
-    notify_time: Any = None
-    """When it was paid, if it is a readable text; otherwise the payment counts from its arrival."""
-    content: Any = None
-    nickname: Any = None
-    mobile: Any = None
-    transactionId: Text | None = None
-
-
-class PaymentCallback(msgspec.Struct, frozen=True):
-    order_no: Annotated[str, msgspec.Meta(max_length=64, pattern="^[^\x00]*$")]
-    extra: PaymentExtra = PaymentExtra()
 
 
 def decoder(shape: type[Shape]) -> Callable[[bytes], Shape]:

@@ -17,9 +17,9 @@ payments: hash, what refused payments were answered · packets: lists of fen (:d
 outbox: stream of what happened · position: string, how far Postgres has the outbox · checking: hash, refused
 payments of unpaid orders: ``<tail>:<SHA-1 of the body>`` → 1, or 0 once decided; ``<tail>`` → how many are not."""
 
-USER_NOUNS = ("flags", "outbox", "position")
+USER_NOUNS = ("flags", "outbox", "position", "limits")
 """Of users, not of a round, for ever: ``clock:{<tag>}:users:<noun>``. flags: hash uid → switch and latest result
-(``flags.lua``)."""
+(``flags.lua``) · limits: hash, expires by itself: a provider's endpoint → when its next call is due (``limit.lua``)."""
 
 Day = date | None
 """A round's, or none: of users, who have :data:`USER_SHARDS`."""

@@ -28,7 +28,7 @@ class Verbs:
         self._asking = asking
         self._profiles = profiles
 
-    async def join(self, uid: int, extra: Extra, arrived: float) -> Answer:
+    async def join(self, uid: int, extra: Extra, arrived: float, channel: str = "platform") -> Answer:
         if not (extra.mobile and extra.nickname and extra.openId):
             return Answer("profile_required")
         asking = self._asking
@@ -38,7 +38,7 @@ class Verbs:
                 return Answer("settle_first")
             round_ = await asking.round(day)
             shard = keys.shard_of(uid, round_.rules.shards)
-            tail = order_no.new_tail()
+            tail = order_no.new_tail(channel)
             prefix = round_.rules.order_prefix
             number = order_no.make(prefix, order_no.Place(day, shard, uid, tail))
             args = (uid, number, tail, extra.openId, extra.mobile, extra.nickname)

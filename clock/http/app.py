@@ -26,7 +26,8 @@ from clock.http.health_routes import health_routes
 from clock.http.lane import MAX_BODY, Lane, LeanPath
 from clock.http.ops.routes import operator_routes
 from clock.http.ordinary import reply
-from clock.http.player_routes import me_routes, public_routes, user_routes
+from clock.http.players.callbacks import callback_routes
+from clock.http.players.routes import me_routes, public_routes, user_routes
 from clock.http.refusals import refusal
 from clock.http.wire import Envelope
 from clock.operators import live
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
 
     handlers = [
         *user_routes(service, lane),
+        *callback_routes(service),
         *operator_routes(service, watch),
         *me_routes(service, lane),
         *public_routes(service),

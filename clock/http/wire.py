@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from clock.channels import How
 from clock.domain.shapes import Extra
 
 Uid = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1, description="The user")]
@@ -14,7 +15,21 @@ class UserRequest(msgspec.Struct, frozen=True):
 
 
 class JoinRequest(UserRequest, frozen=True):
+    """``channel``: through which the order is to be paid; none: the service's default. An order keeps its channel."""
+
     extra: Extra = Extra()
+    channel: Literal["platform", "wechat", "alipay"] | None = None
+
+
+class PayRequest(UserRequest, frozen=True):
+    """``how``: where the user pays; none: within the provider's app."""
+
+    order_no: Annotated[str, msgspec.Meta(max_length=64)]
+    how: How | None = None
+
+
+class WithdrawRequest(UserRequest, frozen=True):
+    pass
 
 
 class SummaryRequest(UserRequest, frozen=True):

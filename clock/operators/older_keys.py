@@ -24,7 +24,7 @@ from clock.operators.live import traffic
 log = structlog.get_logger()
 
 OF_ROUND = re.compile(r"clock:\{(\d{4}-\d\d-\d\d)\.(\d+)\}:(.+)")
-FLAGS, OUTBOX, POSITION = (f"clock:{{users}}:{noun}" for noun in keys.USER_NOUNS)
+FLAGS, OUTBOX, POSITION = (f"clock:{{users}}:{noun}" for noun in ("flags", "outbox", "position"))
 MARK = "mark"
 """Expires by itself, within a minute."""
 

@@ -16,19 +16,17 @@ from clock.books.leases import held
 from clock.books.owed import refund_no
 from clock.books.partitions import months_played, only
 from clock.books.store import RELEASE_LOCK, Connection, Store, rows, unhurried
+from clock.channels import Channel, Unreadable
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.shapes import PaymentCallback, signed_decoder
 from clock.game import events, keys
 from clock.game.client.calls import call
 from clock.game.scripts import load
-from clock.payments.incoming import body_sha1, instant_of, readable
+from clock.payments.incoming import body_sha1, readable
 from clock.service import Service, live_rounds
 
 RELEASE, DECIDED = load("release"), load("decided")
-
-_decode = signed_decoder(PaymentCallback)
 
 Action = Literal["refund", "dismiss"]
 
@@ -55,25 +53,30 @@ class Payment(msgspec.Struct, frozen=True):
 
     transaction_id: str = ""
     amount_fen: int | None = None
-    notify_time: Any = None
+    paid_at_ms: int = -1
     why_not: str = ""
 
 
-def payment_of(raw: bytes) -> Payment:
+Channels = dict[str, Channel]
+
+
+def payment_of(channels: Channels, channel: str, raw: bytes) -> Payment:
+    """``raw``: what was kept of the channel's notification."""
+    if channel not in channels:
+        return Payment(why_not="channel_missing")
     try:
-        callback = _decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        paid = channels[channel].parse(raw)
+    except Unreadable:
         return Payment(why_not="unreadable")
-    paid, transaction_id = callback.extra, callback.extra.transactionId or ""
-    amount_fen = paid.amount if paid.amount is not None and 0 < paid.amount <= MOST_FEN else None
-    missing = {"order": callback.order_no, "transaction": transaction_id, "amount": amount_fen}
+    amount_fen = paid.amount_fen if paid.amount_fen is not None and 0 < paid.amount_fen <= MOST_FEN else None
+    missing = {"order": paid.order_no, "transaction": paid.transaction_id, "amount": amount_fen}
     why_not = next((f"{name}_missing" for name, value in missing.items() if not value), "")
-    if ":" in callback.order_no:  # invalid at every provider; the ledger's causes use it as a separator
+    if ":" in paid.order_no:  # invalid at every provider; the ledger's causes use it as a separator
         why_not = "unreadable"
-    return Payment(transaction_id, amount_fen, paid.notify_time, why_not)
+    return Payment(paid.transaction_id, amount_fen, paid.paid_at_ms, why_not)
 
 
-async def quarantined(store: Store, page: int, limit: int, waiting: bool = False) -> Answer:
+async def quarantined(store: Store, channels: Channels, page: int, limit: int, waiting: bool = False) -> Answer:
     """Signed callbacks that failed a check, newest first, each with the decision about it, if any."""
     count = await store.one("count_quarantine") or {}
     found = await store.all("list_quarantine", waiting=waiting, limit=limit, offset=(page - 1) * limit)
@@ -81,15 +84,15 @@ async def quarantined(store: Store, page: int, limit: int, waiting: bool = False
     refunds = [row for row in found if row["refund_no"]]
     days, nos = only(row["refund_day"] for row in refunds), [row["refund_no"] for row in refunds]
     states = {row["no"]: row["state"] for row in await store.all("refund_states", days=days, nos=nos)}
-    items = [_kept({**row, "refund_state": states.get(row["refund_no"])}) for row in found]
+    items = [_kept(channels, {**row, "refund_state": states.get(row["refund_no"])}) for row in found]
     return Answer("ok", {"total": total, "waiting": count["waiting"], "items": items})
 
 
-def _kept(row: dict[str, Any]) -> dict[str, Any]:
+def _kept(channels: Channels, row: dict[str, Any]) -> dict[str, Any]:
     """A quarantined callback for operators; ``why_not`` says why its payment cannot be refunded."""
     decided = ("action", "why", "by_whom", "released_ms", "amount_fen", "refund_no", "refund_state")
     shown = {name: value for name, value in row.items() if name not in (*decided, "refund_day")}
-    payment = payment_of(row["raw"])
+    payment = payment_of(channels, row["channel"], row["raw"])
     shown |= {"day": row["day"].isoformat(), "raw": row["raw"].decode("utf-8", "replace")}
     shown |= {"transaction_id": payment.transaction_id, "amount": payment.amount_fen, "why_not": payment.why_not}
     shown["released"] = {name: row[name] for name in decided} if row["action"] else None
@@ -163,7 +166,7 @@ async def _decide(
     service: Service, connection: Connection, row: dict[str, Any], place: Place | None, decided: Decision
 ) -> None:
     """Execute the decision, and store it for this callback and all others of the same payment."""
-    payment = payment_of(row["raw"])
+    payment = payment_of(service.channels, row["channel"], row["raw"])
     await _check(service, connection, row, payment, decided.action)
     saved: dict[str, Any] = {
         **msgspec.structs.asdict(decided),
@@ -179,7 +182,8 @@ async def _decide(
     digests = [row["digest"]]
     if payment.transaction_id:
         waiting = await rows(connection, "waiting_of_order", order_no=row["order_no"], channel=row["channel"])
-        same = [one["digest"] for one in waiting if payment_of(one["raw"]).transaction_id == payment.transaction_id]
+        read = {one["digest"]: payment_of(service.channels, row["channel"], one["raw"]) for one in waiting}
+        same = [one for one, paid in read.items() if paid.transaction_id == payment.transaction_id]
         digests += [digest for digest in same if digest != row["digest"]]
     for digest in digests:
         await rows(connection, "save_release", digest=digest, **saved)
@@ -215,9 +219,8 @@ async def _check(
         raise CannotRelease("refunded")
 
 
-def _paid_at_ms(service: Service, row: dict[str, Any], payment: Payment) -> int:
-    paid_at_ms = instant_of(payment.notify_time, service.settings.timezone)
-    return min(paid_at_ms, row["kept_ms"]) if paid_at_ms >= 0 else int(row["kept_ms"])
+def _paid_at_ms(row: dict[str, Any], payment: Payment) -> int:
+    return min(payment.paid_at_ms, row["kept_ms"]) if payment.paid_at_ms >= 0 else int(row["kept_ms"])
 
 
 async def _owe_order(service: Service, place: Place, row: dict[str, Any], payment: Payment) -> date:
@@ -230,7 +233,7 @@ async def _owe_order(service: Service, place: Place, row: dict[str, Any], paymen
         [
             service.time.setting,
             *(place.uid, row["order_no"], place.tail, payment.transaction_id, payment.amount_fen),
-            *(_paid_at_ms(service, row, payment), row["channel"], readable(row["raw"])),
+            *(_paid_at_ms(row, payment), row["channel"], readable(row["raw"])),
         ],
     )
     word = said[1].decode()
@@ -253,7 +256,7 @@ async def _owe_nobody(service: Service, connection: Connection, row: dict[str, A
     if named is not None and day == named.day:
         orders = await rows(connection, "find_order", day=day, uid=named.uid)
         uid = named.uid if orders and orders[0]["order_no"] == number else NOBODY
-    paid_at_ms = _paid_at_ms(service, row, payment)
+    paid_at_ms = _paid_at_ms(row, payment)
     paid = (uid, number, payment.transaction_id, payment.amount_fen, paid_at_ms)
     rest = ("refund_released", row["channel"], readable(row["raw"]))
     event = events.Payment(service.time.now_ms(), [(*paid, *rest)])  # type: ignore[list-item]

@@ -72,7 +72,8 @@ async def release(service: Service, by: By, entry: str, action: quarantine.Actio
     kept = await service.store.one("get_quarantined", digest=bytes.fromhex(entry))
     if kept is None:
         return Answer("quarantined_not_found")
-    amount_fen = quarantine.payment_of(kept["raw"]).amount_fen if action == "refund" else None
+    paid = quarantine.payment_of(service.channels, kept["channel"], kept["raw"])
+    amount_fen = paid.amount_fen if action == "refund" else None
     act = Act("release", entry, {"action": action}, reason, amount_fen)
     return await perform(service, by, act, lambda _: quarantine.release(service, entry, action, reason, by.who))
 

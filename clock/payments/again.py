@@ -46,8 +46,10 @@ async def _said(channel: Channel | None, failed: dict[str, Any]) -> str:
     """What the provider says of the number now."""
     if channel is None:
         raise Unavailable(f"no channel {failed['channel']}")
-    ask = channel.query_refund if failed["kind"] == "refund" else channel.query_transfer
-    said = await ask(failed["sent_as"])
+    if failed["kind"] == "refund":
+        said = await channel.query_refund(failed["sent_as"], failed["order_no"])
+    else:
+        said = await channel.query_transfer(failed["sent_as"])
     if said.state in ("again", "unknown"):
         raise Unavailable(f"the provider does not say what became of {failed['sent_as']}: {said.reason}")
     return str(said.state)

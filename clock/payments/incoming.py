@@ -5,15 +5,12 @@
 
 import base64
 import hashlib
-import re
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from clock.channels import Payment
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.shapes import PaymentCallback
 from clock.game import keys
 from clock.game.asking import Asking, Opens
 from clock.game.client.calls import call
@@ -30,14 +27,13 @@ NO_AMOUNT_FEN = -1
 ORDERS_KNOWN_DAYS = 400
 """Order numbers of rounds further from today than this are not looked up."""
 
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d([ t]\d\d:\d\d:\d\d|t\d\d:\d\d:\d\d(\.\d{1,9})?(z|[+-]\d\d:\d\d))", re.I | re.A)
-"""A payment's time: date and time of day in the game's zone, or RFC 3339."""
-
 
 class Order(msgspec.Struct, frozen=True):
     amount_fen: int
     open_id: str
     paid: bool
+    void: bool
+    """Its round is."""
 
 
 class Incoming:
@@ -66,30 +62,29 @@ class Incoming:
         _, word, *order = await call(self._redis, ORDER, names, [setting, place.uid, place.tail])
         if word == b"no_round":
             await self._opener.reopen(place.day)
-        return Order(order[0], order[1].decode(), order[2] != b"O") if word == b"found" else None
+        return Order(order[0], order[1].decode(), order[2] != b"O", bool(order[3])) if word == b"found" else None
 
-    async def pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> Answer:
-        """Process a callback with a valid signature. One that fails a check is quarantined."""
-        word = await self._pay(callback, channel, raw, arrived)
+    async def pay(self, paid: Payment, channel: str, arrived: float) -> Answer:
+        """Process a payment of which the channel says so itself. One that fails a check is quarantined."""
+        word = await self._pay(paid, channel, arrived)
         if word in QUARANTINED:
-            await self.quarantine(channel, word, callback.order_no, raw, arrived)
+            await self.quarantine(channel, word, paid.order_no, paid.kept, arrived)
         return Answer(word)
 
-    async def _pay(self, callback: PaymentCallback, channel: str, raw: bytes, arrived: float) -> str:
-        place = await self.place_of(callback.order_no)
+    async def _pay(self, paid: Payment, channel: str, arrived: float) -> str:
+        place = await self.place_of(paid.order_no)
         if place is None:
             return "order_not_found"
-        paid = callback.extra
         args = (
             place.uid,
-            callback.order_no,
+            paid.order_no,
             place.tail,
-            paid.amount if paid.amount is not None and 0 <= paid.amount < 1 << 53 else NO_AMOUNT_FEN,
-            paid.transactionId or "",
-            paid.buyerId or "",
-            instant_of(paid.notify_time, self._asking.calendar.timezone),
+            paid.amount_fen if paid.amount_fen is not None and 0 <= paid.amount_fen < 1 << 53 else NO_AMOUNT_FEN,
+            paid.transaction_id,
+            paid.buyer,
+            paid.paid_at_ms,
             channel,
-            readable(raw),
+            readable(paid.kept),
         )
         for _ in range(2):
             _, result = await self._asking.batcher.submit(PAY, place.day, place.shard, args, arrived)
@@ -116,16 +111,3 @@ def readable(raw: bytes) -> str:
 def body_sha1(raw: bytes) -> str:
     """The name of a callback in ``lua/pay.lua``, which gets the readable body."""
     return hashlib.sha1(readable(raw).encode(), usedforsecurity=False).hexdigest()
-
-
-def instant_of(text: object, timezone: str) -> int:
-    """``YYYY-MM-DD HH:MM:SS`` in the game's zone or RFC 3339, in ms; -1 if missing or unreadable."""
-    if not (isinstance(text, str) and INSTANT.fullmatch(text)):
-        return -1
-    try:
-        instant = datetime.fromisoformat(text.upper())
-        if instant.tzinfo is None:
-            instant = instant.replace(tzinfo=ZoneInfo(timezone))
-        return int(instant.timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        return -1

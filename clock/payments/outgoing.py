@@ -51,6 +51,12 @@ async def lock_due(connection: Connection) -> list[dict[str, Any]]:
     return await rows(connection, "lock_due_outgoing", days=days, nos=nos, limit=AT_ONCE) if found else []
 
 
+async def hasten(store: Store, no: str) -> None:
+    """The provider says that a refund or a transfer has ended: it is asked about soon."""
+    for found in await store.all("find_moving", no=no):
+        await store.all("hasten", day=found["day"], no=no)
+
+
 async def lease(connection: Connection, due: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """``due``: from :func:`lock_due`."""
     days, nos, states = ([row[name] for row in due] for name in ("day", "no", "was"))
@@ -71,16 +77,22 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
     """Query the channel if the row may have been sent before; send it if it was not."""
     if channel is None:
         return Result("again", f"no channel {row['channel']}")
-    ask = channel.query_refund if row["kind"] == "refund" else channel.query_transfer
     if row["was"] != "owed":
-        known = await ask(row["sent_as"])
+        known = await _known(channel, row)
         if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
         if known.state != "not_found":
             return known
     if row["kind"] == "refund":
-        return await channel.refund(row["sent_as"], row["order_no"], row["transaction_id"], row["amount_fen"])
+        paid = row["order_no"], row["transaction_id"], row["amount_fen"], row["total_fen"]
+        return await channel.refund(row["sent_as"], *paid)
     return await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
+
+
+async def _known(channel: Channel, row: dict[str, Any]) -> Result:
+    if row["kind"] == "refund":
+        return await channel.query_refund(row["sent_as"], row["order_no"])
+    return await channel.query_transfer(row["sent_as"])
 
 
 async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -> None:

@@ -12,12 +12,11 @@ from collections.abc import Awaitable
 from datetime import date
 from typing import Any
 
-import msgspec
 import structlog
 
 from clock.books.store import Connection, Store, by_key, one, rows
 from clock.channels import Channel
-from clock.domain import progress
+from clock.domain import order_no, progress
 from clock.domain.outcomes import Busy, Unavailable
 from clock.game.asking import Asking
 from clock.payments.incoming import Incoming
@@ -44,11 +43,11 @@ PAGE = 20_000
 
 
 class Questions:
-    def __init__(self, store: Store, asking: Asking, incoming: Incoming, channel: Channel) -> None:
+    def __init__(self, store: Store, asking: Asking, incoming: Incoming, channels: dict[str, Channel]) -> None:
         self._store = store
         self._asking = asking
         self._incoming = incoming
-        self._channel = channel
+        self._channels = channels
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
     async def ask_some(self, day: date, now_ms: int) -> int:
@@ -119,14 +118,17 @@ class Questions:
             return "unknown"
 
     async def _answer(self, number: str) -> str:
+        place = order_no.place_of(number)
+        channel = self._channels.get(place.channel) if place else None
+        if channel is None:
+            return "unknown"
         async with self._in_flight:
-            order = await self._channel.query_order(number)
+            order = await channel.query_order(number)
             if order.state == "paid":
                 if order.payment is None:
                     return "unknown"
-                raw = msgspec.json.encode(order.payment)
                 try:
-                    answer = await self._incoming.pay(order.payment, self._channel.name, raw, time.monotonic())
+                    answer = await self._incoming.pay(order.payment, channel.name, time.monotonic())
                 except (Busy, Unavailable):
                     return "unknown"
                 log.info("lost_callback_found", order_no=number, answer=answer.word)

@@ -48,7 +48,7 @@ async def ask(context: dict[str, Any]) -> None:
     """Ask the channel about unpaid orders whose callback may have been lost, until their round has ended: whoever paid
     for one that is closed or void is owed the money back."""
     service: Service = context["service"]
-    if not service.settings.platform_url:
+    if not any(channel.ready for channel in service.channels.values()):
         return
     for round_ in await live_rounds(service):
         if round_.finished_at is None:

@@ -83,12 +83,20 @@ FROM unnest(%(days)s::date[], %(nos)s::text[], %(states)s::text[]) AS due (day, 
 WHERE o.day = ANY(%(days)s::date[]) AND o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
     (SELECT open_id FROM orders r WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid) AS open_id,
+    (SELECT p.amount_fen FROM payments p WHERE p.day = ANY(%(days)s::date[])
+     AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id) AS total_fen,
     CASE o.kind WHEN 'refund' THEN
         (SELECT p.channel FROM payments p WHERE p.day = ANY(%(days)s::date[])
          AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
     ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = ANY(%(days)s::date[]) AND p.day = r.day AND p.order_no = r.order_no
          WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid
          ORDER BY p.outcome IN ('paid', 'paid_late') DESC LIMIT 1) END AS channel
+
+-- find_moving: The round of a payout or a refund whose end is not known.
+SELECT day FROM unsent WHERE no = %(no)s AND state IN ('unknown', 'processing')
+
+-- hasten: It is asked about at once.
+UPDATE outgoing SET next_at = now() WHERE day = %(day)s AND no = %(no)s AND state IN ('unknown', 'processing') AND next_at > now()
 
 -- end_outgoing: Records a final state.
 UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
@@ -126,7 +134,7 @@ ORDER BY day DESC, no
 SELECT day FROM unsent WHERE no = %(no)s AND state = 'failed' ORDER BY day DESC LIMIT 1
 
 -- get_failed: A failed payout or refund, with its number at the provider and its channel.
-SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.again, o.handled, o.reason,
+SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.again, o.handled, o.reason,
     CASE o.kind WHEN 'refund' THEN
         (SELECT p.channel FROM payments p
          WHERE p.day = %(day)s AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)

@@ -16,11 +16,11 @@ import psycopg
 from aiohttp import web
 
 from clock.books import outbox
-from clock.channels import BillLine, Channel, NoBill, OrderState, Result
-from clock.channels.platform import Platform
+from clock.channels import BillLine, Channel, How, NoBill, Notice, OrderState, Payment, Purchase, Reply, Result
+from clock.channels.platform import PaymentCallback, PaymentExtra, Platform
 from clock.config import Settings
 from clock.dev.sandbox import Provider, Trouble
-from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
+from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import Asking
 from clock.game.flags import Flags
@@ -35,6 +35,7 @@ from clock.runtime.worker import count
 from clock.service import Service
 from tests.conftest import DAY, WEBHOOK_SECRET, Servers, at, settings_over
 from tests.model.world import forgetful
+from tests.payments import paid
 
 STAKE = 100
 
@@ -69,7 +70,6 @@ class People:
     def use(self, channel: Channel) -> None:
         """Money comes and goes through this channel."""
         self.service.channels["platform"] = channel
-        self.service.questions._channel = channel
 
     def it_is(self, time_of_day: str, days: int = 0) -> None:
         """A moment into the minute, on the round's day plus ``days``."""
@@ -94,7 +94,7 @@ class People:
         )
         callback = PaymentCallback(number, extra)
         return (
-            await self.service.incoming.pay(callback, channel, msgspec.json.encode(callback), time.monotonic())
+            await self.service.incoming.pay(paid(callback, msgspec.json.encode(callback)), channel, time.monotonic())
         ).word
 
     async def members(self, *uids: int) -> None:
@@ -156,6 +156,11 @@ class Scripted:
     """A provider that answers what the test says; what it was asked is in ``calls``. Down unless told otherwise."""
 
     name = "platform"
+    pulls = False
+    ready = True
+    least_transfer_fen, most_transfer_fen = 1, 10**12
+    hows: tuple[How, ...] = ()
+    notification: type[msgspec.Struct] | None = None
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -169,11 +174,24 @@ class Scripted:
     async def _down(self, _action: str, _no: str) -> Result:
         return Result("again", "no connection")
 
-    def pay_with(self, order_no: str, amount_fen: int) -> dict[str, Any]:
+    def pay_at_once(self, order_no: str, amount_fen: int) -> dict[str, Any] | None:
         return {}
 
-    def verify(self, raw: bytes, headers: Any) -> None:
-        return
+    async def pay(self, purchase: Purchase) -> dict[str, Any]:
+        self.calls.append(("pay", purchase.order_no))
+        return {}
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Notice:
+        return self.parse(raw)
+
+    def parse(self, kept: bytes) -> Payment:
+        return Platform("", WEBHOOK_SECRET).parse(kept)
+
+    def answer(self, word: str) -> Reply | None:
+        return None
+
+    async def check(self) -> list[str]:
+        return []
 
     async def query_order(self, order_no: str) -> OrderState:
         self.calls.append(("query_order", order_no))
@@ -183,11 +201,13 @@ class Scripted:
         self.calls.append(("close_order", order_no))
         return await self.order(order_no)
 
-    async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
+    async def refund(
+        self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int, total_fen: int
+    ) -> Result:
         self.calls.append(("refund", refund_no, order_no, transaction_id, amount_fen))
         return await self.result("refund", refund_no)
 
-    async def query_refund(self, refund_no: str) -> Result:
+    async def query_refund(self, refund_no: str, order_no: str) -> Result:
         self.calls.append(("query_refund", refund_no))
         return await self.result("query_refund", refund_no)
 

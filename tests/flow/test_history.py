@@ -9,15 +9,16 @@ import pytest
 
 from clock.books import ledger
 from clock.channels import Result
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.config import Settings
-from clock.domain.shapes import PaymentCallback, PaymentExtra
-from clock.http import me
+from clock.http.players import me
 from clock.operators import quarantine
 from clock.payments import again
 from clock.payments.again import find_failed
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, People, Scripted, send
 from tests.model.world import new_world
+from tests.payments import paid
 
 Line = tuple[str, int, str | None]
 """Kind, fen with their sign, state."""
@@ -126,7 +127,7 @@ async def released(story: Story) -> None:
     extra = PaymentExtra(amount=250, buyerId="open-1", notify_time=IN_TIME, transactionId="T-1")
     callback = PaymentCallback(story.orders[1], extra)
     raw = msgspec.json.encode(callback)
-    await story.service.incoming.pay(callback, "platform", raw, time.monotonic())
+    await story.service.incoming.pay(paid(callback, raw), "platform", time.monotonic())
     await story.drain()
     [row] = await story.rows("SELECT encode(digest, 'hex') AS id FROM quarantine")
     answer = await quarantine.release(story.service, row["id"], "refund", "looked", "operator 99")

@@ -8,15 +8,16 @@ import msgspec
 import pytest
 
 from clock.audit.rebuild import rebuild_lost
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import day_number, instant_ms
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.game import keys
 from clock.operators import quarantine
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 from tests.flow.stage import IN_TIME, NEXT_DAY, People, forget
 from tests.model.world import new_world
+from tests.payments import paid
 
 GUEST = None
 
@@ -51,7 +52,7 @@ async def call_back(people: People, uid: int, **changes: Any) -> str:
     extra = {"amount": 100, "buyerId": f"open-{uid}", "notify_time": IN_TIME, "transactionId": "T-1", **changes}
     callback = PaymentCallback(people.orders[uid], PaymentExtra(**extra))
     raw = msgspec.json.encode(callback)
-    return (await people.service.incoming.pay(callback, "platform", raw, time.monotonic())).word
+    return (await people.service.incoming.pay(paid(callback, raw), "platform", time.monotonic())).word
 
 
 async def decide_all(people: People, action: quarantine.Action, most: int = 99) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from clock.channels import Result
 from clock.config import Settings
-from clock.http import me, public
+from clock.http.players import me, public
 from clock.payments import outgoing
 from tests.conftest import DAY, Api, Servers
 from tests.flow.stage import IN_TIME, People, Scripted

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -80,16 +79,17 @@ async def test_calls_to_the_platform_and_its_replies_are_in_the_document(tmp_pat
         bill(channel, ORDER, "T1", 7)
         assert (await channel.query_order(ORDER)).state == "paid"
         assert (await channel.close_order("TTCother")).state == "closed"
-        assert (await channel.query_refund("R1")).state == "not_found"
-        assert (await channel.refund("R1", ORDER, "T1", 100)).state == "done"
-        assert (await channel.refund("R2", ORDER, "T1", 100)).state == "failed"
-        assert (await channel.query_refund("R1")).state == "done"
+        assert (await channel.query_refund("R1", "O1")).state == "not_found"
+        assert (await channel.refund("R1", ORDER, "T1", 100, 100)).state == "done"
+        assert (await channel.refund("R2", ORDER, "T1", 100, 100)).state == "failed"
+        assert (await channel.query_refund("R1", "O1")).state == "done"
         assert (await channel.transfer("P202611227", "open-7", 157)).state == "done"
         assert (await channel.query_transfer("P202611227")).state == "done"
         lines = await lines_of(channel, "2026-11-22")
         assert lines and isinstance(lines[0], BillLine)
         sent = {"action": "bill", "day": "2026-11-22"}
-        async with channel._request("bill", msgspec.json.encode(sent), aiohttp.ClientTimeout(total=10)) as reply:
+        raw = msgspec.json.encode(sent)
+        async with channel._calls.long("POST", f"{channel._url}/bill", raw, channel._signatures.sign(raw)) as reply:
             document.check_sent("bill", sent, reply.status, await reply.json())
         asked = set(channel.asked)
     events = {name for name in document.kept()["webhooks"] if "." in name}

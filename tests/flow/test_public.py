@@ -8,7 +8,7 @@ import pytest
 
 from clock.books.store import queries
 from clock.domain.split import Split, split
-from clock.http import public
+from clock.http.players import public
 from tests.conftest import DAY, Api
 from tests.flow.stage import IN_TIME, People, begin, play, work
 

@@ -12,7 +12,7 @@ from clock.audit.rebuild import rebuild_lost
 from clock.books.store import rows
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.http import me
+from clock.http.players import me
 from clock.rounds import standings
 from tests.flow.stage import People, begin, play, work
 from tests.model.world import new_world

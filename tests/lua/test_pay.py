@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from clock.channels.platform import PaymentCallback
 from clock.config import Settings
-from clock.domain.shapes import PaymentCallback
 from clock.game.asking import Asking
 from clock.game.events import Payment
 from clock.game.gametime import GameTime
@@ -29,6 +29,7 @@ from tests.lua.stage import (
     payment,
     payment_row,
 )
+from tests.payments import paid
 
 
 @dataclass(frozen=True)
@@ -293,6 +294,6 @@ async def test_a_body_that_is_not_utf_8_does_not_block_the_outbox(stage: Stage) 
     number = str(order(1)["order_no"]).encode()
     raw = b'{"order_no": "%s", "extra": {"amount": 100, "buyerId": "open-1", "transactionId": "T"}, "more": "\xff"}'
     raw %= number
-    answer = await incoming.pay(msgspec.json.decode(raw, type=PaymentCallback), "platform", raw, monotonic())
+    answer = await incoming.pay(paid(msgspec.json.decode(raw, type=PaymentCallback), raw), "platform", monotonic())
     assert answer.word == "paid"
     assert isinstance((await stage.events())[-1], Payment)

@@ -10,14 +10,16 @@ from typing import Any
 import msgspec
 
 from clock.books import outbox
+from clock.channels.platform import PaymentCallback
 from clock.domain.outcomes import Answer, Unavailable
-from clock.domain.shapes import Extra, PaymentCallback
+from clock.domain.shapes import Extra
 from clock.game.gametime import GameTime
 from clock.service import Service
 from tests.model import model as m
 from tests.model.commands import CheckIn, Claim, Command, Join, Jump, Look, Operate, Outage, Pay, PayUnknown
 from tests.model.compared import Compared
 from tests.model.world import arrived
+from tests.payments import paid
 
 
 def name(uid: int, account: int = 0) -> str:
@@ -266,7 +268,7 @@ class Table(Compared):
         request, raw = encode(callback, notify_time)
         callback = m.Callback(**{**asdict(callback), "raw": raw})
         waited = arrived(waited_ms)
-        answers = await self._burst(range(copies), lambda _: self.incoming.pay(request, "platform", raw, waited))
+        answers = await self._burst(range(copies), lambda _: self.incoming.pay(paid(request, raw), "platform", waited))
         expected = [self.model.pay(callback, waited_ms) for _ in range(copies)]
         self._same([0] * copies, [answer.word for answer in answers], expected)
         assert all(answer.data == {} for answer in answers)

@@ -91,7 +91,9 @@ class Provider(Scripted):
         self.books: dict[str, tuple[str, int, int, bool]] = {}
         """Number to kind, user, fen, and whether it was given."""
 
-    async def refund(self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int) -> Result:
+    async def refund(
+        self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int, total_fen: int
+    ) -> Result:
         place = parse("TTC", order_no)
         assert place is not None
         return self._give(refund_no, "refund", place.uid, amount_fen)

@@ -16,7 +16,7 @@ from clock.books.partitions import add_partitions, last_of, months_ahead, partit
 from clock.books.store import Connection, Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.http import me, public
+from clock.http.players import me, public
 from clock.operators import money, people, quarantine
 from clock.payments import outgoing
 from clock.service import Service
@@ -87,7 +87,7 @@ REQUESTS: dict[str, tuple[int, Callable[[Service], Awaitable[Any]]]] = {
     "finding a person": (25, lambda service: people.find(service, "T202601052", True)),
     "failed payouts": (3, lambda service: money.outgoing(service.store, "failed", 1, 5)),
     "payouts on their way": (3, lambda service: money.outgoing(service.store, "owed", 1, 50)),
-    "quarantine": (3, lambda service: quarantine.quarantined(service.store, 1, 20)),
+    "quarantine": (3, lambda service: quarantine.quarantined(service.store, service.channels, 1, 20)),
     "sending": (3, lambda service: outgoing.send_some(service.store, service.channels)),
 }
 """What is asked, and the most transactions that it may take."""

@@ -101,7 +101,7 @@ async def test_a_provider_that_answers_nothing_holds_up_settlement_as_long_as_th
         return OrderState("unpaid")
 
     provider.order = hang
-    service.questions._channel = provider
+    service.channels["platform"] = provider
     transaction = service.store.transaction
 
     @asynccontextmanager
@@ -136,7 +136,7 @@ async def test_a_gate_that_was_left_half_way_goes_on_and_asks_about_no_order_twi
         return OrderState("unpaid")
 
     provider.order = unpaid
-    service.questions._channel = provider
+    service.channels["platform"] = provider
     for _ in range(2):
         with dying("unpaid orders", at=1):
             await service.settling.settle(DAY)
@@ -153,7 +153,7 @@ async def test_a_gate_whose_time_was_over_when_it_was_left_asks_nobody(service: 
     await load(service, Crowd(winners=1, sleepers=1, unpaid=250))
     await query(service, "UPDATE rounds SET sweep_began_at = now() - interval '1 hour' WHERE day = %s", DAY)
     provider = Scripted()
-    service.questions._channel = provider
+    service.channels["platform"] = provider
     assert await service.settling.settle(DAY) == "settled"
     assert provider.calls == []
     row = (await query(service, "SELECT unanswered_orders FROM rounds WHERE day = %s", DAY))[0]
@@ -165,7 +165,7 @@ async def test_settlement_asks_about_orders_that_the_table_of_unpaid_ones_lacks(
     await load(service, Crowd(winners=1, sleepers=1, unpaid=3))
     await query(service, "DELETE FROM unpaid WHERE uid = %s", FIRST_UID + 4)
     provider = Scripted()
-    service.questions._channel = provider
+    service.channels["platform"] = provider
     assert await service.settling.settle(DAY) == "settled"
     assert len(provider.calls) == 3
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from clock.channels import BillLine, lines
-from clock.channels.lines import Unreadable, pages_of
+from clock.channels.lines import UnreadableLines, pages_of
 
 NESTED = [{"a": "},{"}, {"b": [{"c": 1}, {"c": 2}]}]
 """What looks like the end of a line and is not."""
@@ -83,5 +83,5 @@ async def test_what_is_no_character_makes_no_line_unreadable(monkeypatch: pytest
 async def test_what_is_not_a_bill_to_its_end_is_unreadable(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
     monkeypatch.setattr(lines, "PIECE", 2_000)
     monkeypatch.setattr(lines, "MOST_PIECE", 10_000)
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableLines):
         await read(raw)

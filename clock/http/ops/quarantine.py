@@ -20,7 +20,9 @@ def quarantine_routes(service: Service) -> list[ControllerRouterHandler]:
         request: Request[Any, Any, Any], waiting: Waiting = False, page: Page = 1, limit: Limit = 50
     ) -> Response[Envelope]:
         require_operator(request)
-        return reply(request, "quarantine", await quarantine.quarantined(service.store, page, limit, waiting))
+        return reply(
+            request, "quarantine", await quarantine.quarantined(service.store, service.channels, page, limit, waiting)
+        )
 
     @post(
         "/ops/quarantine/{entry:str}/release",

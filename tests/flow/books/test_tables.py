@@ -7,12 +7,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from clock.books import outbox
+from clock.channels.platform import PaymentCallback
 from clock.config import Settings
-from clock.domain.shapes import Extra, PaymentCallback
+from clock.domain.shapes import Extra
 from clock.service import Service
 from tests.conftest import DAY, at
 from tests.flow.books.stage import SHARD, Person, add, entries_of, expected_tables, read_tables, same
 from tests.model.world import arrived, forgetful, new_world
+from tests.payments import paid
 
 people = st.builds(
     Person,
@@ -68,10 +70,10 @@ async def test_a_payment_whose_body_is_not_utf_8_reaches_the_books(process: Serv
     process.time.stop_at(at("20:00"))
     extra = Extra(mobile="13800000007", nickname="早", openId="open-7")
     number = (await process.verbs.join(7, extra, arrived())).data["order_no"].encode()
-    paid = b'"amount": 100, "buyerId": "open-7", "transactionId": "T7"'
-    raw = b'{"order_no": "%s", "extra": {%s, "memo": "%s"}}' % (number, paid, "你好".encode("gb18030"))
+    fields = b'"amount": 100, "buyerId": "open-7", "transactionId": "T7"'
+    raw = b'{"order_no": "%s", "extra": {%s, "memo": "%s"}}' % (number, fields, "你好".encode("gb18030"))
     callback = msgspec.json.decode(raw, type=PaymentCallback)
-    assert (await process.incoming.pay(callback, "platform", raw, arrived())).word == "paid"
+    assert (await process.incoming.pay(paid(callback, raw), "platform", arrived())).word == "paid"
     for shard in range(2):
         await outbox.drain(process.store, process.redis, DAY, shard)
     assert [row[0] for row in (await read_tables(process))["members"]] == [7]

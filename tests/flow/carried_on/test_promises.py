@@ -14,7 +14,7 @@ from clock.books import promises as books
 from clock.channels import Result
 from clock.config import Settings
 from clock.game import keys
-from clock.http.me import history
+from clock.http.players.me import history
 from clock.operators import promises, verbs
 from clock.operators.acts import By
 from clock.service import Service

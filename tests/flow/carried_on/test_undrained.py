@@ -49,7 +49,7 @@ async def test_a_lost_payment_is_found_in_the_bill(shared: Settings, tmp_path: P
         assert report is not None
         assert report.mended == [f"order {people.orders[5]} transaction T5: paid"]
         assert [(one.what, one.other) for one in report.differences] == [("payment_unheard", "order_not_found")]
-        waiting = (await quarantine.quarantined(service.store, 1, 10, waiting=True)).data["items"]
+        waiting = (await quarantine.quarantined(service.store, service.channels, 1, 10, waiting=True)).data["items"]
         assert [one["order_no"] for one in waiting] == [people.orders[4]]
         await quarantine.release(service, waiting[0]["id"], "refund", "Redis forgot it", "anna")
         await people.drain()

@@ -133,7 +133,7 @@ async def test_a_channel_that_does_not_answer_rings_until_it_does(api: Api, monk
         return web.Response(status=answers, text="{}")
 
     async def said() -> list[str]:
-        await channel.query_refund("R1")
+        await channel.query_refund("R1", "O1")
         await asyncio.sleep(1.1)  # seconds are whole
         await worker.beat({"service": api.service})
         found = [code for code in codes(await seen(api)) if code == "channel_silent"]

@@ -48,7 +48,7 @@ async def test_a_404_that_is_not_the_platforms_says_nothing(text: str) -> None:
         assert await platform.query_order("TTC1") == OrderState("unknown")
         assert await platform.close_order("TTC1") == OrderState("unknown")
         assert (await platform.query_transfer("P1")).state == "unknown"
-        assert (await platform.query_refund("R1")).state == "unknown"
+        assert (await platform.query_refund("R1", "O1")).state == "unknown"
 
 
 async def test_a_404_that_is_the_platforms_says_that_it_does_not_know_the_number() -> None:
@@ -78,9 +78,9 @@ async def test_what_is_kept_of_a_reply_and_not_looked_at_changes_nothing(kept: s
     async with behind(always(200, f'\ufeff{{"state": "paid", "payment": {extra}}}')) as platform:
         found = await platform.query_order("TTC1")
         assert found.payment is not None
-        assert (found.state, found.payment.extra.amount, found.payment.extra.transactionId) == ("paid", 100, "T1")
+        assert (found.state, found.payment.amount_fen, found.payment.transaction_id) == ("paid", 100, "T1")
     async with behind(always(200, f'{{"state": "failed", "reason": {kept}, "more": {kept}}}')) as platform:
-        assert (await platform.query_refund("R1")).state == "failed"
+        assert (await platform.query_refund("R1", "O1")).state == "failed"
 
 
 async def test_a_reply_without_end_is_unreadable_and_not_kept() -> None:
@@ -94,5 +94,5 @@ async def test_a_reply_without_end_is_unreadable_and_not_kept() -> None:
 
     async with behind(endless) as platform:
         async with asyncio.timeout(5):
-            assert (await platform.query_refund("R1")).state == "unknown"
+            assert (await platform.query_refund("R1", "O1")).state == "unknown"
             assert await platform.query_order("TTC1") == OrderState("unknown")

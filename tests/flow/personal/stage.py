@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.domain.outcomes import Answer
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.operators.acts import By
 from clock.operators.records.forget import forget
 from tests.flow.stage import People
+from tests.payments import paid
 
 ANNA = By("anna", "127.0.0.1")
 
@@ -62,7 +63,9 @@ async def wrong_callback(people: People, uid: int, amount: int) -> None:
     extra = PaymentExtra(amount=amount, transactionId=f"wrong {amount}", buyerId=f"open-{uid}")
     callback = PaymentCallback(people.orders[uid], extra)
     raw = msgspec.json.encode(callback)
-    assert (await people.service.incoming.pay(callback, "platform", raw, time.monotonic())).word == "amount_mismatch"
+    assert (
+        await people.service.incoming.pay(paid(callback, raw), "platform", time.monotonic())
+    ).word == "amount_mismatch"
 
 
 async def forgotten(people: People, uid: int) -> Answer:

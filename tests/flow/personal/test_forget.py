@@ -110,7 +110,7 @@ async def test_an_unpaid_order_and_its_callbacks_are_forgotten(people: People) -
     answer = await forgotten(people, 74)
     assert answer.data["replaced"] == {"orders": 1, "quarantine": 1}
     assert await named_in_postgres(people, 74) == set()
-    listed = await quarantine.quarantined(people.service.store, 1, 50)
+    listed = await quarantine.quarantined(people.service.store, people.service.channels, 1, 50)
     assert [one["order_no"] for one in listed.data["items"]] == [people.orders[74]] * 2
 
 

@@ -10,13 +10,15 @@ import pytest
 
 from clock.audit import packets
 from clock.books import outbox
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.domain.outcomes import Unavailable
-from clock.domain.shapes import Extra, PaymentCallback, PaymentExtra
+from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.operators import quarantine
 from clock.rounds.settling import Settling
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, NEXT_DAY, People
+from tests.payments import paid
 
 USERS = range(1, 21)
 """1 to 9 win, 10 to 14 sleep, 15 and 16 are late and 15 wakes, 17 and 18 only ordered, 19 paid twice and wins, 20's
@@ -37,7 +39,7 @@ async def joining(people: People) -> None:
         callback = PaymentCallback(people.orders[18], PaymentExtra(amount=amount, transactionId=f"wrong {amount}"))
         raw = msgspec.json.encode(callback)
         assert (
-            await people.service.incoming.pay(callback, "platform", raw, time.monotonic())
+            await people.service.incoming.pay(paid(callback, raw), "platform", time.monotonic())
         ).word == "amount_mismatch"
     await people.drain()
     [row] = await people.rows("SELECT encode(digest, 'hex') AS id FROM quarantine ORDER BY raw LIMIT 1")

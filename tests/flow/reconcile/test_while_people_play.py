@@ -11,14 +11,15 @@ import pytest
 
 from clock.audit import hashes
 from clock.audit.reconcile import reconcile
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.game import keys
 from tests.conftest import DAY
 from tests.flow.reconcile.stage import named
 from tests.flow.stage import People
 from tests.model.world import new_world
+from tests.payments import paid
 from tests.raw import raw
 
 
@@ -81,7 +82,9 @@ async def test_a_callback_that_is_not_looked_into_any_more_is_named(shared: Sett
         for uid in (1, 2):
             callback = PaymentCallback(people.orders[uid], PaymentExtra(amount=uid, transactionId=f"T{uid}"))
             body = msgspec.json.encode(callback)
-            assert (await service.incoming.pay(callback, "platform", body, time.monotonic())).word == "amount_mismatch"
+            assert (
+                await service.incoming.pay(paid(callback, body), "platform", time.monotonic())
+            ).word == "amount_mismatch"
         await people.drain()
         report = await reconcile(service, DAY)
         assert report is not None

@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 
 from clock.audit.reconcile import reconcile
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from clock.domain import order_no
 from clock.domain.outcomes import Answer
-from clock.domain.shapes import PaymentCallback, PaymentExtra
 from clock.operators import quarantine
 from tests.conftest import DAY
 from tests.flow.stage import IN_TIME, People
+from tests.payments import paid
 
 NOT_OURS = "SHOP-1234"
 NEVER_ISSUED = order_no.make("TTC", order_no.Place(DAY, 0, 7, "0" * 12))
@@ -23,7 +24,7 @@ async def call_back(people: People, number: str, transaction: str | None = "T1",
     fields = {"amount": 100, "buyerId": "open-1", "notify_time": IN_TIME, "transactionId": transaction, **changes}
     callback = PaymentCallback(number, PaymentExtra(**fields))
     raw = msgspec.json.encode(callback)
-    return (await people.service.incoming.pay(callback, "platform", raw, time.monotonic())).word
+    return (await people.service.incoming.pay(paid(callback, raw), "platform", time.monotonic())).word
 
 
 async def kept(people: People) -> list[dict[str, Any]]:

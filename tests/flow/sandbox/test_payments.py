@@ -58,5 +58,5 @@ async def test_orders_are_known_by_what_became_of_them(sandbox: Sandbox) -> None
         assert (status, reply["state"], reply["payment"]["transactionId"]) == (200, "paid", "SA50")
     found = await sandbox.channel.query_order("A5")
     assert found.payment is not None
-    assert (found.state, found.payment.order_no, found.payment.extra.amount) == ("paid", "A5", 100)
+    assert (found.state, found.payment.order_no, found.payment.amount_fen) == ("paid", "A5", 100)
     assert (await sandbox.channel.query_order("unheard")).state == "unpaid"

@@ -9,14 +9,16 @@ import msgspec
 import pytest
 
 from clock.audit import packets
+from clock.channels.platform import PaymentCallback
 from clock.domain.rounds import Rules
-from clock.domain.shapes import Extra, PaymentCallback
+from clock.domain.shapes import Extra
 from clock.domain.split import Split, split
 from clock.game import keys
 from clock.service import Service
 from tests.conftest import DAY
 from tests.model.model import instant
 from tests.model.world import arrived
+from tests.payments import paid
 
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
 STAKE = 100
@@ -82,7 +84,7 @@ async def pay(service: Service, uid: int, number: str, paid_at: str, transaction
     extra = {"amount": STAKE, "buyerId": f"open-{uid}", "transactionId": transaction or f"T{number}"}
     raw = msgspec.json.encode({"order_no": number, "extra": {**extra, "notify_time": paid_at}})
     callback = msgspec.json.decode(raw, type=PaymentCallback)
-    return (await service.incoming.pay(callback, "platform", raw, arrived())).word
+    return (await service.incoming.pay(paid(callback, raw), "platform", arrived())).word
 
 
 async def play(service: Service, day: date, crowd: Crowd) -> dict[int, str]:

@@ -13,7 +13,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.split import split
 from clock.game import keys
-from clock.http import public
+from clock.http.players import public
 from clock.operators import rounds
 from clock.rounds import settling
 from clock.rounds.ending import BooksDiffer

@@ -107,18 +107,18 @@ async def test_a_silent_provider_holds_nobody_up(api: Api, how: str, monkeypatch
     async with Address(api.settings.port).serving() as address:  # answers 404 to everything
         channel = Platform(f"http://127.0.0.1:{address.port}", WEBHOOK_SECRET)
         api.service.channels["platform"] = channel
-        assert (await channel.query_refund("R1")).state == "unknown"
+        assert (await channel.query_refund("R1", "O1")).state == "unknown"
         assert channel.silent_seconds() == 0
         away(how, address)
         began = time.monotonic()
-        found = await asyncio.gather(*(channel.query_refund("R1") for _ in range(20)))
+        found = await asyncio.gather(*(channel.query_refund("R1", "O1") for _ in range(20)))
         assert time.monotonic() - began < 1.5
         assert {one.state for one in found} <= {"again", "unknown"}
         assert channel.silent_seconds() > 0
         await api.member(1)  # joining never waits for it
         address.to_port, address.swallows = api.settings.port, False
-        await channel.query_refund("R1")
-        assert (await channel.query_refund("R1")).state == "unknown"
+        await channel.query_refund("R1", "O1")
+        assert (await channel.query_refund("R1", "O1")).state == "unknown"
         assert channel.silent_seconds() == 0
         await channel.close()
 

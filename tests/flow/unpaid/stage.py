@@ -1,9 +1,10 @@
 """A provider that knows which orders were paid, and what the worker does every second."""
 
 from clock.channels import OrderState
-from clock.domain.shapes import PaymentCallback, PaymentExtra
+from clock.channels.platform import PaymentCallback, PaymentExtra
 from tests.conftest import at
 from tests.flow.stage import IN_TIME, People, Scripted
+from tests.payments import paid
 
 ORDERED_AT = at("20:00", milliseconds=10)
 TWO_MINUTES = 120_000
@@ -29,7 +30,7 @@ class Provider(Scripted):
         if number in self.silent:
             return OrderState("unknown")
         if number in self.paid:
-            return OrderState("paid", PaymentCallback(number, self.paid[number]))
+            return OrderState("paid", paid(PaymentCallback(number, self.paid[number])))
         return OrderState("unpaid")
 
     def asked(self) -> list[str]:

@@ -1,21 +1,20 @@
-"""Players' paths over HTTP: the verbs of the lean lane, the channels' callbacks, and ordinary reads."""
+"""Players' paths over HTTP: the verbs of the lean lane, and ordinary handlers."""
 
-from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
 
-import msgspec
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router, get, post
 from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.channels import BadSignature, Channel
+from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
-from clock.domain.shapes import Extra, PaymentCallback, signed_decoder
-from clock.http import me, pages, public
+from clock.domain.shapes import Extra
+from clock.http import pages
 from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, for_caller, route
 from clock.http.ordinary import Limit, Page, bounded, day_of, reply, signed_in, uid_of
+from clock.http.players import me, public
 from clock.http.refusals import Refused
 from clock.http.wire import (
     AckAlertRequest,
@@ -24,6 +23,7 @@ from clock.http.wire import (
     ClaimRequest,
     Envelope,
     JoinRequest,
+    PayRequest,
     RemindRequest,
     SummaryRequest,
 )
@@ -33,13 +33,16 @@ AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description=
 
 
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
-    """The verbs, and the payment callbacks."""
-    verbs, home, flags, channel = service.verbs, service.home, service.flags, service.channels[service.settings.channel]
+    """The verbs of the lane."""
+    verbs, home, flags = service.verbs, service.home, service.flags
 
     async def join(request: JoinRequest, call: Call) -> Answer:
-        answer = await verbs.join(request.uid, request.extra, call.arrived)
+        name = request.channel or service.settings.channel
+        if name not in service.channels:
+            raise Refused("bad_request", f"there is no channel {name} here - at `$.channel`")
+        answer = await verbs.join(request.uid, request.extra, call.arrived, name)
         if "order_no" in answer.data:
-            answer.data["pay"] = channel.pay_with(answer.data["order_no"], answer.data["amount"])
+            answer.data["pay"] = _pay_with(service, answer.data["order_no"], answer.data["amount"])
         return answer
 
     page = pages.document(service.settings).version
@@ -82,31 +85,17 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             AckAlertRequest,
             lambda asked, call: flags.ack_alert(asked.uid, call.arrived),
         ),
-        *(
-            route(f"/callbacks/{name}", f"pay_{name}", POST=Endpoint(callback(service, paid_by), PaymentCallback))
-            for name, paid_by in service.channels.items()
-        ),
     ]
 
 
-def callback(service: Service, channel: Channel) -> Callable[[Call], Awaitable[Answer]]:
-    """Verify the signature over the raw body first. Every callback that passes is stored, whatever it contains."""
-    decode = signed_decoder(PaymentCallback)
-
-    async def taken(call: Call) -> Answer:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
-        try:
-            channel.verify(call.raw, headers)
-        except BadSignature:
-            raise Refused("bad_signature") from None
-        try:
-            request = decode(call.raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            await service.incoming.quarantine(channel.name, "malformed", "", call.raw, call.arrived)
-            raise Refused("bad_request", str(error)) from None
-        return await service.incoming.pay(request, channel.name, call.raw, call.arrived)
-
-    return taken
+def _pay_with(service: Service, number: str, amount_fen: int) -> dict[str, Any]:
+    """What the client needs to pay, or the path where it gets that: the provider's speed is not joining's. An order
+    that was there keeps its channel."""
+    place = order_no.place_of(number)
+    assert place is not None
+    channel = service.channels.get(place.channel)
+    at_once = channel.pay_at_once(number, amount_fen) if channel else None
+    return at_once or {"channel": place.channel, "call": "/api/pay"}
 
 
 def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
@@ -116,6 +105,13 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         uid = uid_of(request, asked)
         lane.rate.check(uid, monotonic())
         return uid
+
+    @post("/api/pay", status_code=200)
+    async def pay(request: Request[Any, Any, Any], data: PayRequest) -> Response[Envelope]:
+        """The address is the payer's: some providers want to know it."""
+        uid = whose(request, data.uid)
+        address = request.client.host if request.client else ""
+        return reply(request, "pay", await service.paying.pay(uid, data.order_no, data.how, address))
 
     @get("/api/me")
     async def my_info(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
@@ -139,7 +135,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         of = day_of(day)
         return reply(request, "public_round", await me.place(service, whose(request, uid), of))
 
-    return signed_in(service.tokens, my_info, my_history, my_yesterday, my_place)
+    return signed_in(service.tokens, pay, my_info, my_history, my_yesterday, my_place)
 
 
 def public_routes(service: Service) -> list[ControllerRouterHandler]:

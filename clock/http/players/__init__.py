@@ -1,0 +1,1 @@
+"""Paths of players and of payment providers."""
