@@ -1,4 +1,4 @@
-"""A double's books: an SQLite file, written before a request is answered, so that the process may be killed at any time.
+"""A double's books: an SQLite file, written before a request is answered, so the process may be killed at any time.
 
 ``orders`` are those that were asked for, and ``payments`` those that were paid. ``movements`` is money that left:
 refunds and transfers, each under one number. ``told`` is 1 once the service has taken the notification.
@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS ends (
     at_ms INTEGER NOT NULL DEFAULT 0, told INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS ends_untold ON ends (no) WHERE told = 0;
 """
-"""Of providers whose orders have to be made before they can be paid, and who tell when money has moved: ``ends`` belongs
-to a movement."""
+"""Of providers whose orders have to be made before they can be paid, and who tell when money has moved: ``ends``
+belongs to a movement."""
 
 PENDING = ("processing", "waiting")
 

@@ -5,7 +5,9 @@ import asyncio
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from clock.dev.providers.books import FOREIGN_SCHEMA, LAST_MOMENT_MS, PENDING, text_of
 from clock.dev.providers.double import Double, Message, Trouble
@@ -23,6 +25,29 @@ class ForeignTrouble(Trouble):
     unsigned: float = 0
     """The call is carried out, and the answer's signature is missing or wrong."""
     bill_missing: float = 0
+
+
+class Movement(msgspec.Struct, frozen=True, kw_only=True):
+    """A refund (``paid``: of which payment) or a transfer, as it was asked for; ``body`` has its ``amount`` in fen."""
+
+    kind: Literal["refund", "transfer"]
+    no: str
+    payer: str
+    body: dict[str, Any]
+    notify_url: str
+    paid: Any = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """``state`` becomes ``ends`` after ``wait_ms``; ``reason``: why it will have failed."""
+
+    state: str
+    ends: str
+    wait_ms: int = 0
+    reason: str = ""
+
+
+DONE = Outcome("done", "done")
 
 
 class ForeignDouble(Double):
@@ -51,9 +76,7 @@ class ForeignDouble(Double):
     async def _tell_end(self, movement: sqlite3.Row) -> None:
         no = movement["no"]
         self.books.db.execute("UPDATE ends SET at_ms = ? WHERE no = ? AND at_ms = 0", (now_ms(), no))
-        await self.deliver(
-            self.end_message_of(movement, self.end_of(no)), "UPDATE ends SET told = 1 WHERE no = ?", no
-        )
+        await self.deliver(self.end_message_of(movement, self.end_of(no)), "UPDATE ends SET told = 1 WHERE no = ?", no)
 
     def end_of(self, no: str) -> sqlite3.Row:
         end = self.books.one("SELECT * FROM ends WHERE no = ?", no)
@@ -95,32 +118,32 @@ class ForeignDouble(Double):
 
     # -- money out
 
-    def begin(
-        self, kind: str, no: str, paid: sqlite3.Row | None, payer: str, body: dict[str, Any], state: str, ends: str,
-        *, wait_ms: int, notify_url: str, reason: str = "",
-    ) -> sqlite3.Row:  # fmt: skip
-        """Record a movement. ``reason``: why it will have failed."""
-        transaction_id = paid["transaction_id"] if paid is not None else ""
+    def begin(self, movement: Movement, outcome: Outcome) -> sqlite3.Row:
+        paid, body = movement.paid, movement.body
+        transaction_id, order_no = (paid["transaction_id"], paid["order_no"]) if paid is not None else ("", "")
         body = {**body, "transactionId": transaction_id}
+        asked = movement.kind, movement.no, order_no, movement.payer, body
         db = self.books.db
         db.execute("BEGIN")
         try:
-            self.books.move(kind, no, paid["order_no"] if paid else "", payer, body, state, ends, wait_ms)
+            self.books.move(*asked, outcome.state, outcome.ends, outcome.wait_ms)
             db.execute(
                 "INSERT INTO ends (no, transaction_id, notify_url, reason, told) VALUES (?, ?, ?, ?, ?)",
-                (no, transaction_id, notify_url, reason, 0 if notify_url else 1),
+                (movement.no, transaction_id, movement.notify_url, outcome.reason, 0 if movement.notify_url else 1),
             )
         except BaseException:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
-        movement = self.books.movement(no)
-        assert movement is not None
-        return movement
+        found = self.books.movement(movement.no)
+        assert found is not None
+        return found
 
     def was_asked(self, movement: sqlite3.Row, body: dict[str, Any]) -> bool:
         """Whether a known number was asked for just this."""
-        return bool(movement["body"] == text_of({**body, "transactionId": self.end_of(movement["no"])["transaction_id"]}))
+        return bool(
+            movement["body"] == text_of({**body, "transactionId": self.end_of(movement["no"])["transaction_id"]})
+        )
 
 
 def now_ms() -> int:
