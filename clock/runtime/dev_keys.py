@@ -1,9 +1,8 @@
-"""Development: both sides' keys of WeChat Pay and Alipay, made once and kept in the data directory, so that the service
-and the provider's double know each other."""
+"""Development: both sides' keys of WeChat Pay and Alipay, by which the service and the provider's double know each
+other."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import msgspec
 from cryptography import x509
@@ -11,9 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from clock.runtime.directory import keep
-
 BITS = 2048
+
+MCHID, APP_ID = "1900000001", "2021000000000001"
+"""The merchant in development. Its provider is a double of ours."""
 
 
 class WechatKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,19 +43,11 @@ class AlipayKeys(msgspec.Struct, frozen=True, kw_only=True):
     provider_public_key: str
 
 
-def wechat_keys(data_dir: Path) -> WechatKeys:
-    return msgspec.json.decode(keep(data_dir / "wechat.keys", _new_wechat_keys), type=WechatKeys)
-
-
-def alipay_keys(data_dir: Path) -> AlipayKeys:
-    return msgspec.json.decode(keep(data_dir / "alipay.keys", _new_alipay_keys), type=AlipayKeys)
-
-
-def _new_wechat_keys() -> str:
+def new_wechat_keys() -> str:
     merchant, provider, old = (_key() for _ in range(3))
     certificate = _certificate(old)
     keys = WechatKeys(
-        mchid="1900000001",
+        mchid=MCHID,
         appid="wx0000000000000001",
         serial=secrets.token_hex(20).upper(),
         merchant_private_key=_private(merchant),
@@ -71,10 +63,10 @@ def _new_wechat_keys() -> str:
     return msgspec.json.encode(keys).decode()
 
 
-def _new_alipay_keys() -> str:
+def new_alipay_keys() -> str:
     merchant, provider = _key(), _key()
     keys = AlipayKeys(
-        app_id="2021000000000001",
+        app_id=APP_ID,
         seller_id="2088000000000001",
         merchant_private_key=_private(merchant),
         merchant_public_key=_public(merchant),

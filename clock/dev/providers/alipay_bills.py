@@ -20,7 +20,10 @@ TRADES = (
     "支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,券名称,商家红包消费金额（元）,卡消费金额（元）,"
     "退款批次号/请求号,服务费（元）,分润（元）,备注"
 )
-ACCOUNT = "账务流水号,业务流水号,商户订单号,商品名称,发生时间,对方账号,收入金额（+元）,支出金额（-元）,账户余额（元）,交易渠道,业务类型,备注"
+ACCOUNT = (
+    "账务流水号,业务流水号,商户订单号,商品名称,发生时间,对方账号,"
+    "收入金额（+元）,支出金额（-元）,账户余额（元）,交易渠道,业务类型,备注"
+)
 LINE = "-" * 40
 
 
@@ -65,9 +68,10 @@ class AlipayDouble(AlipayMoney):
         for row in back:
             trade = self.books.payment(self.end_of(row["no"])["transaction_id"])
             lines.append(self._trade(trade, "退款", beijing(row["at_ms"]), -row["amount"], row["no"]))
+        came, went = yuan(sum(row["amount"] for row in paid)), yuan(-sum(row["amount"] for row in back))
         ends = [
-            f"#交易合计：{len(paid)}笔，商家实收共{yuan(sum(row['amount'] for row in paid))}元，商家优惠共0.00元",
-            f"#退款合计：{len(back)}笔，商家实收退款共{yuan(-sum(row['amount'] for row in back))}元，商家优惠退款共0.00元",
+            f"#交易合计：{len(paid)}笔，商家实收共{came}元，商家优惠共0.00元",
+            f"#退款合计：{len(back)}笔，商家实收退款共{went}元，商家优惠退款共0.00元",
         ]
         return self._file("业务明细", day, TRADES, lines, ends)
 

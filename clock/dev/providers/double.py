@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import signal
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -207,15 +206,3 @@ class Double:
                 return reply.status, await reply.read()
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0, b"{}"
-
-
-async def serve(double: Double, port: int) -> None:
-    """Listen on 127.0.0.1 until SIGTERM or SIGINT."""
-    runner = web.AppRunner(double.app(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await stopping.wait()
-    await runner.cleanup()

@@ -150,7 +150,9 @@ class PlatformDouble(Double):
 
     def _state_of(self, no: str) -> dict[str, Any] | None:
         row = self.books.movement(no)
-        return row and {"state": row["state"], "reason": "lapsed" if row["state"] == "failed" else ""}
+        if row is None:
+            return None
+        return {"state": row["state"], "reason": "lapsed" if row["state"] == "failed" else ""}
 
     def _move(self, kind: str, no: str, order_no: str, payer: str, body: dict[str, Any]) -> dict[str, Any] | None:
         """Once per number; the same number with another body is a conflict."""

@@ -8,28 +8,28 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
+    """A field that is not here makes the request wrong."""
 
 
-class OrderAmount(Strict):
+class OrderAmount(Strict, frozen=True):
     total: Annotated[int, msgspec.Meta(ge=1)]
     currency: Literal["CNY"] = "CNY"
 
 
-class Payer(Strict):
+class Payer(Strict, frozen=True):
     openid: Text
 
 
-class H5(Strict):
+class H5(Strict, frozen=True):
     type: Text
 
 
-class Scene(Strict):
+class Scene(Strict, frozen=True):
     payer_client_ip: Text
     h5_info: H5
 
 
-class Order(Strict):
+class Order(Strict, frozen=True):
     appid: Text
     mchid: Text
     description: Annotated[str, msgspec.Meta(min_length=1, max_length=127)]
@@ -42,17 +42,17 @@ class Order(Strict):
     attach: Annotated[str, msgspec.Meta(max_length=128)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Close(Strict):
+class Close(Strict, frozen=True):
     mchid: Text
 
 
-class RefundAmount(Strict):
+class RefundAmount(Strict, frozen=True):
     refund: Annotated[int, msgspec.Meta(ge=1)]
     total: Annotated[int, msgspec.Meta(ge=1)]
     currency: Literal["CNY"]
 
 
-class Refund(Strict):
+class Refund(Strict, frozen=True):
     out_refund_no: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_|*@-]{1,64}$")]
     amount: RefundAmount
     transaction_id: Text | msgspec.UnsetType = msgspec.UNSET
@@ -61,12 +61,12 @@ class Refund(Strict):
     notify_url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^?]+$")] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Report(Strict):
+class Report(Strict, frozen=True):
     info_type: Annotated[str, msgspec.Meta(min_length=1, max_length=15)]
     info_content: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
-class Transfer(Strict):
+class Transfer(Strict, frozen=True):
     appid: Text
     out_bill_no: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,32}$")]
     transfer_scene_id: Text
