@@ -20,7 +20,6 @@ from clock.dev.providers.alipay_seal import AlipaySeal, NotSigned
 from clock.dev.providers.books import beijing, beijing_ms, yuan
 from clock.dev.providers.double import Message, Sealed
 from clock.dev.providers.foreign import ForeignDouble, ForeignTrouble, now_ms
-from clock.dev.providers.wechat import envelope
 from clock.runtime.dev_keys import AlipayKeys
 
 PRODUCTS = {
@@ -131,9 +130,6 @@ class AlipayProtocol(ForeignDouble):
 
     def taken(self, status: int, reply: bytes) -> bool:
         return status == 200 and reply == b"success"
-
-    def paid(self, status: int, reply: bytes) -> bytes:
-        return envelope(self.taken(status, reply))
 
 
 def refused(code: str, sub_code: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 and it says where its notifications go; money that has moved is told of as well."""
 
 import asyncio
+import json
 import sqlite3
 import time
 from pathlib import Path
@@ -83,6 +84,9 @@ class ForeignDouble(Double):
         assert end is not None
         return end
 
+    def paid(self, status: int, reply: bytes) -> bytes:
+        return word("told" if self.taken(status, reply) else "untold")
+
     # -- orders
 
     def order(self, order_no: str) -> sqlite3.Row | None:
@@ -144,6 +148,11 @@ class ForeignDouble(Double):
         return bool(
             movement["body"] == text_of({**body, "transactionId": self.end_of(movement["no"])["transaction_id"]})
         )
+
+
+def word(code: str) -> bytes:
+    """In the envelope of the service's own answers: notifications' answers have no word of ours."""
+    return json.dumps({"status": int(code != "untold"), "code": code, "message": code, "data": {}}).encode()
 
 
 def now_ms() -> int:

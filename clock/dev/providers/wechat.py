@@ -144,15 +144,6 @@ class WechatProtocol(ForeignDouble):
             found.append((self._envelope(raw), headers))  # another nonce, hence other bytes
         return found
 
-    def paid(self, status: int, reply: bytes) -> bytes:
-        return envelope(self.taken(status, reply))
-
-
-def envelope(taken: bool) -> bytes:
-    """What ``/pay`` answers where the provider's form says no word of the service's: ``told`` or ``untold``."""
-    word = "told" if taken else "untold"
-    return json.dumps({"status": int(taken), "code": word, "message": word, "data": {}}).encode()
-
 
 class WechatOrders(WechatProtocol):
     def add_routes(self, router: web.UrlDispatcher) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from clock.dev.providers.books import rfc3339
 from clock.dev.providers.double import Message
-from clock.dev.providers.foreign import DONE, Movement, Outcome, now_ms
+from clock.dev.providers.foreign import DONE, Movement, Outcome, now_ms, word
 from clock.dev.providers.wechat import Body, Refusal, WechatOrders
 from clock.dev.providers.wechat_bodies import Refund, Transfer
 
@@ -249,7 +249,7 @@ class WechatTransfers(WechatRefunds):
         if found["state"] != "waiting":
             return web.json_response({"error": f"it is {found['state']}"}, status=409)
         self._change(number, "done", "done")
-        return web.json_response({"state": "done"})
+        return web.Response(body=word("confirmed"))
 
     def end_message_of(self, movement: sqlite3.Row, end: sqlite3.Row) -> Message:
         if movement["kind"] == "refund":
