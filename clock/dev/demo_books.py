@@ -79,6 +79,8 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     sent_fen: Counter[str]
     """By ``payout`` and ``refund``: fen confirmed by the provider; ``waiting_fen``: fen still on the way."""
     waiting_fen: Counter[str]
+    withdrawn_fen: dict[int, int]
+    """By user, since the round: what the provider has paid out of balances."""
     pulls: bool
     """Whether the channel does: stakes go back as refunds then, and packets into balances."""
     pool_received_fen: int
@@ -120,6 +122,10 @@ async def read_books(database_url: str, day: date, pulls: bool = False) -> Books
             "SELECT kind, state = 'done' AS done, sum(amount_fen)::bigint AS fen FROM outgoing"
             " WHERE day = %(day)s AND state <> 'failed' GROUP BY 1, 2"
         )
+        withdrawn = await rows(
+            "SELECT uid, sum(amount_fen)::bigint AS fen FROM outgoing"
+            " WHERE day >= %(day)s AND kind = 'withdrawal' AND state = 'done' GROUP BY uid"
+        )
         pool = await rows("SELECT amount_fen FROM postings WHERE day = %(day)s AND account = 'pool:' || %(day)s::date")
         (quarantine,) = await rows("SELECT count(*) AS kept FROM quarantine WHERE day = %(day)s")
     return Books(
@@ -136,6 +142,7 @@ async def read_books(database_url: str, day: date, pulls: bool = False) -> Books
         sent_fen=Counter({row["kind"]: row["fen"] for row in outgoing if row["done"]}),
         waiting_fen=Counter({row["kind"]: row["fen"] for row in outgoing if not row["done"]}),
         pulls=pulls,
+        withdrawn_fen={row["uid"]: row["fen"] for row in withdrawn},
         pool_received_fen=sum(row["amount_fen"] for row in pool if row["amount_fen"] > 0),
         pool_left_fen=sum(row["amount_fen"] for row in pool),
         quarantined=quarantine["kept"],
@@ -209,6 +216,8 @@ def _untold(players: Iterable[Player], books: Books) -> Iterator[str]:
         expected[uid] = player.refunds + (player.is_late and player.is_member and not player.is_winner)
         if books.orders.get(uid) != player.order_no:
             yield f"user {uid} has order {player.order_no}, the books have {books.orders.get(uid)}"
+        if player.withdrawn_fen != books.withdrawn_fen.get(uid, 0):
+            yield f"user {uid} has withdrawn {player.withdrawn_fen} fen, the books have {books.withdrawn_fen.get(uid, 0)}"
         if player.firsts > 1:
             yield f"user {uid} was told {player.firsts} times to be the first to check in"
         if player.packet_fen is not None:

@@ -1,5 +1,6 @@
 """Where the demo's players pay and get their money: the double of the channel's provider."""
 
+import asyncio
 from collections.abc import Collection
 
 import msgspec
@@ -11,6 +12,8 @@ from clock.runtime.supervise import Urls
 
 TOLD = ("told",)
 """What the doubles of WeChat Pay and Alipay answer to a payment: their notifications' answers have no word of ours."""
+
+ASKED, ASK_AGAIN_SECONDS = 40, 0.5
 
 
 class Till:
@@ -45,14 +48,18 @@ class Till:
         await self._client.send("POST", f"{self._url}/pay", raw, {}, TOLD if self.is_foreign else expected)
 
     async def withdraw(self, player: Player) -> None:
-        """The whole balance, and confirm it on the provider's page; a packet below the least stays."""
-        asked = await self._client.post(
-            "/api/withdraw", player, ("withdrawing", "below_minimum", "nothing_to_withdraw")
-        )
-        if asked.code == "withdrawing":
+        """The whole balance, and confirm it on the provider's page; a packet below the least stays. While a worker is
+        sending it, there is nothing to confirm yet."""
+        expected = ("withdrawing", "below_minimum", "nothing_to_withdraw")
+        for _ in range(ASKED):
+            asked = await self._client.post("/api/withdraw", player, expected)
+            if asked.code != "withdrawing":
+                return
             withdrawal = asked.data["withdrawal"]
-            if "confirm" not in withdrawal:
-                raise DemoError(f"user {player.uid} is not told how to confirm {withdrawal}")
-            raw = msgspec.json.encode({"out_bill_no": withdrawal["no"]})
-            await self._client.send("POST", f"{self._url}/confirm", raw, {}, ("confirmed",))
-            player.withdrawn_fen = withdrawal["amount"]
+            if "confirm" in withdrawal:
+                raw = msgspec.json.encode({"out_bill_no": withdrawal["no"]})
+                await self._client.send("POST", f"{self._url}/confirm", raw, {}, ("confirmed",))
+                player.withdrawn_fen = withdrawal["amount"]
+                return
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        raise DemoError(f"user {player.uid} is not told how to confirm {withdrawal}")
