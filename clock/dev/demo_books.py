@@ -216,8 +216,8 @@ def _untold(players: Iterable[Player], books: Books) -> Iterator[str]:
         expected[uid] = player.refunds + (player.is_late and player.is_member and not player.is_winner)
         if books.orders.get(uid) != player.order_no:
             yield f"user {uid} has order {player.order_no}, the books have {books.orders.get(uid)}"
-        if player.withdrawn_fen != books.withdrawn_fen.get(uid, 0):
-            yield f"user {uid} has withdrawn {player.withdrawn_fen} fen, the books have {books.withdrawn_fen.get(uid, 0)}"
+        if player.withdrawn_fen != (sent_fen := books.withdrawn_fen.get(uid, 0)):
+            yield f"user {uid} has withdrawn {player.withdrawn_fen} fen, the books have {sent_fen}"
         if player.firsts > 1:
             yield f"user {uid} was told {player.firsts} times to be the first to check in"
         if player.packet_fen is not None:
