@@ -196,3 +196,22 @@ async def test_a_link_is_no_trade_until_its_user_pays_and_pays_after_it_was_clos
     late = {"at_ms": at("00:00", 1) + 120_000}
     await town.joined(2)
     assert (await town.pays(2, await town.asks(2, "h5"), **late))[0] == 409
+
+
+@wechat
+async def test_a_second_payment_of_which_nobody_told_is_found_in_the_bill_and_goes_back(town: Town) -> None:
+    await town.members(1, 2)
+    await town.trouble(callback_lost=1)
+    assert (await town.pays(1, {}, again=True))[1]["code"] == "untold"
+    await town.trouble()
+    await town.check_in(1)
+    await town.people.drain()
+    await town.people.settle()
+    await town.people.finish()
+    await town.people.drain()
+    await town.all_sent()
+    assert [found.split("'")[1] for found in await town.differences()] == [f"S{town.people.orders[1]}1"]
+    assert await town.bill_differences() == []
+    await town.all_sent()
+    assert await town.differences() == []
+    assert len(await town.people.rows("SELECT 1 FROM refunds")) == 1
