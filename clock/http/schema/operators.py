@@ -157,7 +157,7 @@ class LastReports(Struct):
 
 
 class OutgoingCount(Struct):
-    kind: Literal["payout", "refund"]
+    kind: Literal["payout", "refund", "withdrawal"]
     state: str
     count: int
     fen: int
@@ -169,7 +169,7 @@ class OutgoingItem(Struct):
     day: str
     no: str
     sent_as: Annotated[str, Meta(description="The number that the provider knows")]
-    kind: Literal["payout", "refund"]
+    kind: Literal["payout", "refund", "withdrawal"]
     uid: int
     amount_fen: int
     state: Literal["owed", "unknown", "processing", "done", "failed"]
@@ -177,7 +177,10 @@ class OutgoingItem(Struct):
     reason: Annotated[str | None, Meta(description="What the provider said last")]
     order_no: str | None
     again: Annotated[int, Meta(description="How often it had failed before")]
-    handled: Annotated[Literal["again", "acknowledged"] | None, Meta(description="Of a failed one: it was seen to")]
+    handled: Annotated[
+        Literal["again", "acknowledged", "withdrawn", "returned"] | None,
+        Meta(description="Of a failed one: it was seen to"),
+    ]
 
 
 class OutgoingPage(Struct):

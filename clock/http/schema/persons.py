@@ -58,14 +58,14 @@ class PersonsOutgoing(Struct):
     day: str
     no: str
     sent_as: Annotated[str, Meta(description="The number that the provider knows")]
-    kind: Literal["payout", "refund"]
+    kind: Literal["payout", "refund", "withdrawal"]
     amount_fen: int
     state: MovementState
     attempts: int
     reason: str | None
     order_no: str | None
     again: Annotated[int, Meta(description="How often it had failed before")]
-    handled: Literal["again", "acknowledged"] | None
+    handled: Literal["again", "acknowledged", "withdrawn", "returned"] | None
     at_ms: int
     ended_ms: int | None
 
@@ -155,7 +155,7 @@ class SentAgain(Struct):
     day: str
     no: str
     sent_as: str
-    kind: Literal["payout", "refund"]
+    kind: Literal["payout", "refund", "withdrawal"]
     uid: int
     amount_fen: int
     state: MovementState
