@@ -20,7 +20,7 @@ from wechatpayv3 import WeChatPay, WeChatPayType
 from clock.channels import rsa
 from clock.config import Settings
 from clock.dev.providers import wechat_seal
-from clock.runtime.directory import wechat_keys
+from clock.runtime.directory import wechat_keys, with_dev_secrets
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import double_urls, environment, plan, with_doubles
 from tests.conftest import at, settings_over
@@ -191,6 +191,15 @@ def test_in_development_the_channel_has_a_double_unless_a_merchant_is_named(tmp_
     assert (untouched.wechat_url, untouched.alipay_url) == (real.wechat_url, real.alipay_url)
     assert double_urls(untouched) == {}
     assert [child.name for child in plan(untouched).children] == ["sandbox", "api", "worker"]
+
+
+def test_a_double_that_was_here_comes_again(tmp_path: Path) -> None:
+    nowhere = settings_over("redis://127.0.0.1:9", "postgresql://127.0.0.1:9/none", tmp_path)
+    assert double_urls(with_dev_secrets(with_doubles(nowhere))) == {}
+    before = with_dev_secrets(with_doubles(msgspec.structs.replace(nowhere, channel="wechat")))
+    after = with_dev_secrets(with_doubles(nowhere))
+    assert list(double_urls(before)) == list(double_urls(after)) == ["wechat"]
+    assert after.wechat_private_key == before.wechat_private_key
 
 
 def test_the_plan_has_the_double_beside_the_others(apart: Settings) -> None:
