@@ -16,7 +16,19 @@ import psycopg
 from aiohttp import web
 
 from clock.books import outbox
-from clock.channels import BillLine, Channel, How, NoBill, Notice, OrderState, Payment, Purchase, Reply, Result
+from clock.channels import (
+    MOVEMENTS,
+    BillLine,
+    Channel,
+    How,
+    NoBill,
+    Notice,
+    OrderState,
+    Payment,
+    Purchase,
+    Reply,
+    Result,
+)
 from clock.channels.platform import PaymentCallback, PaymentExtra, Platform
 from clock.config import Settings
 from clock.dev.sandbox import Provider, Trouble
@@ -160,6 +172,7 @@ class Scripted:
     ready = True
     least_transfer_fen, most_transfer_fen = 1, 10**12
     hows: tuple[How, ...] = ()
+    billed = MOVEMENTS
     notification: type[msgspec.Struct] | None = None
 
     def __init__(self) -> None:

@@ -1,0 +1,297 @@
+"""Several channels: each line is compared with its own channel's bills, which come late, and do not say everything."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from clock.audit import bill as comparing
+from clock.audit.reconcile import reconcile
+from clock.audit.report import Report
+from clock.channels import BillLine, Channel, NotYet, OrderState, Payment, Result
+from clock.config import Settings
+from clock.domain import order_no
+from tests.conftest import DAY, at
+from tests.flow.reconcile.stage import named
+from tests.flow.stage import IN_TIME, People, Scripted
+from tests.model.world import new_world
+
+
+class Platform(Scripted):
+    """Its bills say who has paid, and have every date."""
+
+
+class Wechat(Scripted):
+    """Its bills do not say who has paid, have no transfers, and come late."""
+
+    name = "wechat"
+    billed = frozenset(("payment", "refund"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late: set[str] = set()
+
+    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
+        if day in self.late:
+            raise NotYet
+        async for page in super().bill(day):
+            yield page
+
+
+class Stage:
+    """User 1 has paid through the platform, user 2 through wechat. Both bills are right."""
+
+    def __init__(self, people: People, platform: Platform, wechat: Wechat) -> None:
+        self.people, self.platform, self.wechat = people, platform, wechat
+
+    async def order(self, uid: int, channel: str) -> str:
+        """An order of another user, made through a channel, that the books know as unpaid."""
+        await self.people.join(uid)
+        await self.people.drain()
+        place = order_no.place_of(self.people.orders[uid])
+        assert place is not None
+        tail = order_no.new_tail(channel)
+        return order_no.make("TTC", order_no.Place(place.day, place.shard, uid, tail))
+
+    async def report(self) -> Report:
+        report = await reconcile(self.people.service, DAY)
+        assert report is not None
+        return report
+
+    async def differences(self) -> list[tuple[str, str, str]]:
+        return [(one.what, one.one, one.other) for one in (await self.report()).differences]
+
+    def billed(self, channel: Scripted, *lines: BillLine, on: date = DAY) -> None:
+        assert channel.lines is not None
+        channel.lines[str(on)] = [*channel.lines.get(str(on), []), *lines]
+
+    def paid(self, uid: int, payer: str = "", number: str = "T2") -> BillLine:
+        return BillLine("payment", number, self.people.orders[uid], 100, at("20:00"), payer)
+
+    async def refund(self, state: str, ended: str) -> str:
+        """User 2 has paid twice through wechat; what became of the refund. Its number."""
+        assert await self.people.pay(2, "T3", IN_TIME, channel="wechat") == "refund_due"
+        await self.people.drain()
+        self.billed(self.wechat, self.paid(2, number="T3"))
+        [row] = await self.people.rows(
+            "UPDATE outgoing SET state = %s, created_at = '2019-05-01 12:00+08', ended_at = %s RETURNING no",
+            state,
+            ended,
+        )
+        account = "channel:wechat" if state == "done" else "user:2"
+        await self.people.rows(
+            "INSERT INTO transfers SELECT day, %s, no, uid, 'owed:refund', %s, amount_fen, 0 FROM outgoing",
+            "refund_sent" if state == "done" else "refund_failed",
+            account,
+        )
+        return str(row["no"])
+
+
+@pytest.fixture
+async def stage(shared: Settings) -> AsyncIterator[Stage]:
+    async with staged(shared) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def staged(shared: Settings) -> AsyncIterator[Stage]:
+    async with new_world(shared) as service:
+        people, platform, wechat = People(service), Platform(), Wechat()
+        channels: dict[str, Channel] = {"platform": platform, "wechat": wechat}
+        service.channels.update(channels)
+        stage = Stage(people, platform, wechat)
+        await people.join(1, 2)
+        assert await people.pay(1, "T1", IN_TIME) == "paid"
+        assert await people.pay(2, "T2", IN_TIME, channel="wechat") == "paid"
+        await people.drain()
+        platform.lines, wechat.lines = {}, {}
+        stage.billed(platform, stage.paid(1, "open-1", "T1"))
+        stage.billed(wechat, stage.paid(2))
+        yield stage
+
+
+def today() -> date:
+    return datetime.now(ZoneInfo("Asia/Shanghai")).date()
+
+
+async def test_each_line_is_looked_for_in_its_own_channels_bills(stage: Stage) -> None:
+    report = await stage.report()
+    assert (report.differences, report.bill_lines) == ([], 2)
+    stage.platform.lines, stage.wechat.lines = stage.wechat.lines, stage.platform.lines
+    assert await stage.differences() == [
+        ("payment_not_billed", "books 100 fen", "platform: transaction T1"),
+        ("payment_not_billed", "books 100 fen", "wechat: transaction T2"),
+    ]
+
+
+async def test_a_bill_with_another_amount_is_named_with_its_channel(stage: Stage) -> None:
+    stage.billed(stage.wechat, stage.paid(2))
+    assert await stage.differences() == [("payment_amount", "books 100 fen", "wechat: bill 200 fen")]
+
+
+async def test_a_channel_that_cannot_be_asked_is_not_compared(stage: Stage) -> None:
+    """Its payments are in no bill, and nobody misses them."""
+    stage.platform.ready = False  # a platform without a URL
+    stage.platform.lines = None
+    report = await stage.report()
+    assert (report.differences, report.bill_lines, stage.platform.calls) == ([], 1, [])
+
+
+async def test_a_channel_that_is_not_configured_any_more_is_named(stage: Stage) -> None:
+    del stage.people.service.channels["wechat"]
+    report = await stage.report()
+    assert [(one.what, one.subject, one.one) for one in report.differences] == [
+        ("bill_missing", str(DAY), "wechat: not configured")
+    ]
+    assert report.bill_lines == 1
+
+
+async def test_of_a_channel_without_a_bill_nothing_counts_and_the_others_are_compared(stage: Stage) -> None:
+    stage.wechat.lines = None
+    stage.billed(stage.platform, stage.paid(1, "open-1", "T1"))
+    assert await stage.differences() == [
+        ("bill_missing", f"wechat: none of {DAY} to be had", ""),
+        ("payment_amount", "books 100 fen", "platform: bill 200 fen"),
+    ]
+
+
+async def test_a_channel_is_asked_whose_orders_nobody_has_heard_paid(stage: Stage) -> None:
+    """All its callbacks were lost."""
+    await stage.people.tamper("DELETE FROM payments WHERE channel = 'wechat'")
+    number = order_no.make("TTC", order_no.Place(DAY, 0, 2, order_no.new_tail("wechat")))
+    await stage.people.tamper("UPDATE orders SET order_no = %s WHERE uid = 2", number)
+    report = await stage.report()
+    assert ("bill", str(DAY)) in stage.wechat.calls
+    assert ("payment_unheard", f"order {stage.people.orders[2]}") in named(report)
+
+
+@pytest.mark.parametrize(("days_ago", "differs"), [(0, False), (1, False), (2, True)])
+async def test_a_bill_that_is_not_there_yet_is_waited_for(stage: Stage, days_ago: int, differs: bool) -> None:
+    """For a day: the bill of yesterday may come in the course of the morning. The payment is compared as soon as it
+    does, and what was before it meanwhile."""
+    late = today() - timedelta(days=days_ago)
+    stage.wechat.late = {str(late)}
+    await stage.people.tamper(
+        "UPDATE payments SET paid_at_ms = %s WHERE uid = 2", int((time.time() - days_ago * 86_400) * 1000) - 1
+    )
+    stage.wechat.lines = {}
+    found = await stage.differences()
+    assert [what for what, *_ in found] == (["bill_missing"] if differs else [])
+    stage.wechat.late = set()
+    await stage.people.tamper("UPDATE payments SET paid_at_ms = paid_at_ms - 60000 WHERE uid = 2")
+    assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
+    stage.wechat.late = {str(late)}
+    await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", at("20:00"))
+    assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
+
+
+async def test_a_payment_whose_payer_is_masked_is_asked_for(stage: Stage) -> None:
+    """The line alone would make nobody a member: its buyer is not the order's."""
+    people = stage.people
+    await people.join(3)
+    stage.billed(stage.wechat, stage.paid(3, number="T4"))
+    assert await stage.differences() == [("payment_unheard", "wechat: bill 100 fen", "unknown")]
+    assert await people.rows("SELECT reason FROM quarantine") == []
+
+    async def paid(number: str) -> OrderState:
+        return OrderState("paid", Payment(number, 100, "T4", "open-3", at("20:00"), b"asked"))
+
+    stage.wechat.order = paid
+    report = await stage.report()
+    assert (report.differences, report.mended) == ([], [f"order {people.orders[3]} transaction T4: paid"])
+    assert await people.rows("SELECT channel, raw FROM payments WHERE uid = 3") == [
+        {"channel": "wechat", "raw": "asked"}
+    ]
+    assert stage.wechat.calls.count(("query_order", people.orders[3])) == 2
+    assert [call for call in stage.platform.calls if call[0] == "query_order"] == []
+
+
+async def test_a_payment_whose_payer_is_named_is_taken_from_the_line(stage: Stage) -> None:
+    people = stage.people
+    await people.join(3)
+    stage.billed(stage.platform, stage.paid(3, "open-3", "T4"))
+    assert (await stage.report()).mended == [f"order {people.orders[3]} transaction T4: paid"]
+    assert [call for call in stage.platform.calls if call[0] == "query_order"] == []
+
+
+async def test_a_second_payment_that_the_provider_does_not_tell_of_stays_named(stage: Stage) -> None:
+    """It says of the order what the books have already."""
+
+    async def paid(number: str) -> OrderState:
+        return OrderState("paid", Payment(number, 100, "T2", "open-2", at("20:00"), b"asked"))
+
+    stage.wechat.order = paid
+    stage.billed(stage.wechat, stage.paid(2, number="T5"))
+    assert await stage.differences() == [("payment_unheard", "wechat: bill 100 fen", "already_paid")]
+
+
+async def test_providers_are_not_asked_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "ASK_SECONDS", -1.0)
+    await stage.people.join(3)
+    stage.billed(stage.wechat, stage.paid(3, number="T4"))
+    assert [other for *_, other in await stage.differences()] == ["unknown"]
+    assert [call for call in stage.wechat.calls if call[0] == "query_order"] == []
+
+
+@pytest.mark.parametrize("billed_on", ["2019-05-01", "2019-05-02", "2019-05-03"])
+async def test_a_refund_is_found_whatever_date_its_provider_gives_it(stage: Stage, billed_on: str) -> None:
+    """Taken up on one date, ended on another: a provider may bill it on either."""
+    number = await stage.refund("done", "2019-05-03 12:00+08")
+    assert await stage.differences() == [("refund_not_as_billed", "books 100 fen sent", "wechat: bill None fen")]
+    order = stage.people.orders[2]
+    stage.billed(stage.wechat, BillLine("refund", number, order, 100, 0), on=date.fromisoformat(billed_on))
+    assert await stage.differences() == []
+
+
+async def test_a_refund_that_ended_at_the_end_of_a_date_may_be_billed_on_the_next(stage: Stage) -> None:
+    """The provider's clock may be 5 s off."""
+    number = await stage.refund("done", "2019-05-03 23:59:58+08")
+    line = BillLine("refund", number, stage.people.orders[2], 100, 0)
+    stage.billed(stage.wechat, line, on=date(2019, 5, 4))
+    assert await stage.differences() == []
+
+
+async def test_of_a_refund_that_was_billed_and_has_failed_the_provider_has_the_last_word(stage: Stage) -> None:
+    """A bill may have it from when it was taken up, before it failed."""
+    number = await stage.refund("failed", "2019-05-03 12:00+08")
+    stage.billed(stage.wechat, BillLine("refund", number, stage.people.orders[2], 100, 0), on=date(2019, 5, 1))
+    assert await stage.differences() == [("refund_not_as_billed", "books None fen sent", "wechat: bill 100 fen")]
+
+    async def failed(action: str, no: str) -> Result:
+        return Result("failed" if (action, no) == ("query_refund", number) else "done")
+
+    stage.wechat.result = failed
+    assert await stage.differences() == []
+
+
+async def test_what_a_channels_bills_never_have_is_not_missed_in_them(stage: Stage) -> None:
+    """Transfers of wechat here. Of the platform they are missed."""
+    people = stage.people
+    await people.morning(winners=2)
+    await people.settle()
+    await people.claim(1, 2)
+    await people.drain()
+    await people.rows("UPDATE outgoing SET state = 'done', ended_at = '2019-05-03 12:00+08'")
+    await people.rows(
+        "INSERT INTO transfers SELECT day, 'payout_sent', no, uid, 'owed:payout',"
+        " CASE uid WHEN 1 THEN 'channel:platform' ELSE 'channel:wechat' END, amount_fen, 0 FROM outgoing"
+    )
+    assert await stage.differences() == [("payout_not_as_billed", "books 100 fen sent", "platform: bill None fen")]
+    stage.billed(stage.platform, BillLine("transfer", f"P{DAY:%Y%m%d}1", "", 100, 0))
+    assert await stage.differences() == []
+    stage.billed(stage.wechat, BillLine("transfer", f"P{DAY:%Y%m%d}2", "", 50, 0))
+    assert await stage.differences() == [("payout_not_as_billed", "books 100 fen sent", "wechat: bill 50 fen")]
+
+
+async def test_a_movement_through_another_channel_than_the_books_say_is_named(stage: Stage) -> None:
+    number = await stage.refund("done", "2019-05-03 12:00+08")
+    line: Any = BillLine("refund", number, stage.people.orders[2], 100, 0)
+    stage.billed(stage.platform, line, on=date(2019, 5, 2))
+    assert await stage.differences() == [
+        ("movement_not_as_billed", "books None fen sent", "platform: bill 100 fen"),
+        ("refund_not_as_billed", "books 100 fen sent", "wechat: bill None fen"),
+    ]
