@@ -12,7 +12,7 @@ import pytest
 from clock.audit import bill as comparing
 from clock.audit.reconcile import reconcile
 from clock.audit.report import Report
-from clock.channels import BillLine, Channel, NotYet, OrderState, Payment, Result
+from clock.channels import BillLine, Channel, NoBill, NotYet, OrderState, Payment, Result
 from clock.config import Settings
 from clock.domain import order_no
 from tests.conftest import DAY, at
@@ -33,11 +33,11 @@ class Wechat(Scripted):
 
     def __init__(self) -> None:
         super().__init__()
-        self.late: set[str] = set()
+        self.missing: dict[str, type[NoBill]] = {}
 
     async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
-        if day in self.late:
-            raise NotYet
+        if day in self.missing:
+            raise self.missing[day]
         async for page in super().bill(day):
             yield page
 
@@ -169,24 +169,32 @@ async def test_a_channel_is_asked_whose_orders_nobody_has_heard_paid(stage: Stag
     assert ("payment_unheard", f"order {stage.people.orders[2]}") in named(report)
 
 
-@pytest.mark.parametrize(("days_ago", "differs"), [(0, False), (1, False), (2, True)])
-async def test_a_bill_that_is_not_there_yet_is_waited_for(stage: Stage, days_ago: int, differs: bool) -> None:
-    """For a day: the bill of yesterday may come in the course of the morning. The payment is compared as soon as it
-    does, and what was before it meanwhile."""
+async def test_lines_of_a_channel_of_which_a_bill_is_missing_count_for_nothing(stage: Stage) -> None:
+    """Also those of the dates whose bills are there."""
+    stage.wechat.missing = {str(DAY + timedelta(days=1)): NoBill}
+    report = await stage.report()
+    assert (named(report), report.bill_lines) == ({("bill_missing", str(DAY))}, 1)
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "why", "rings"), [(0, NoBill, False), (1, NotYet, False), (1, NoBill, True), (2, NotYet, True)]
+)
+async def test_a_bill_that_is_not_there_yet_is_waited_for(
+    stage: Stage, days_ago: int, why: type[NoBill], rings: bool
+) -> None:
+    """For a day: the bill of yesterday may come in the course of the morning. A payment of that date is compared as
+    soon as it does, and one of an earlier date meanwhile."""
     late = today() - timedelta(days=days_ago)
-    stage.wechat.late = {str(late)}
-    await stage.people.tamper(
-        "UPDATE payments SET paid_at_ms = %s WHERE uid = 2", int((time.time() - days_ago * 86_400) * 1000) - 1
-    )
-    stage.wechat.lines = {}
-    found = await stage.differences()
-    assert [what for what, *_ in found] == (["bill_missing"] if differs else [])
-    stage.wechat.late = set()
-    await stage.people.tamper("UPDATE payments SET paid_at_ms = paid_at_ms - 60000 WHERE uid = 2")
-    assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
-    stage.wechat.late = {str(late)}
-    await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", at("20:00"))
-    assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
+    then_ms = int((time.time() - days_ago * 86_400) * 1000) - 1
+    stage.wechat.missing, stage.wechat.lines = {str(late): why}, {}
+    await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", then_ms)
+    assert [what for what, *_ in await stage.differences()] == (["bill_missing"] if rings else [])
+    if not rings:
+        await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", at("20:00"))
+        assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
+        stage.wechat.missing = {}
+        await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", then_ms - 60_000)
+        assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
 
 
 async def test_a_payment_whose_payer_is_masked_is_asked_for(stage: Stage) -> None:
