@@ -24,6 +24,7 @@ from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.paying import Paying
 from clock.payments.questions import Questions
+from clock.payments.withdrawals import Withdrawals
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
@@ -62,6 +63,7 @@ class Service:
         self.incoming = Incoming(self.asking, self.redis, self.opener)
         self.channels = channels_of(settings, Limits(self.redis).wait)
         self.paying = Paying(self.asking, self.incoming, self.channels)
+        self.withdrawals = Withdrawals(settings, self.store, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.announcing = Announcing(settings, self.store)

@@ -1,4 +1,4 @@
-"""Providers' bills against the payments, refunds and payouts in the books, each line with its channel.
+"""Providers' bills against the payments, refunds, payouts and withdrawals in the books, each line with its channel.
 
 The lines go into a table beside the books while they are read (:mod:`clock.audit.billed`): a million of them are never
 in memory together, and Postgres compares them.
@@ -57,6 +57,9 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
         for found in await rows(connection, "billed_otherwise", day=day, limit=MOST):
             said = f"books {found['books_fen']} fen", f"{found['channel']}: bill {found['billed_fen']} fen"
             report.differences.append(Difference("payment_amount", f"order {found['order_no']}", *said))
+        for found in await rows(connection, "withdrawn_unasked", **due):
+            said = "books none", f"{found['channel']}: bill {found['billed_fen']} fen"
+            report.differences.append(Difference("movement_not_as_billed", found["no"], *said))
         for found in await rows(connection, "moved_otherwise", asked_at=asked["at"], **due):
             if await _has_failed(service, found, asking_until):
                 continue
@@ -65,8 +68,8 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
 
 
 async def _channels(service: Service, day: date, report: Report) -> list[Channel]:
-    """The channels that can be asked, of those through which the round's money came and those of its orders; that of
-    new orders too: the books may have lost all of a round. One that is not configured is a difference."""
+    """The channels that can be asked, of those through which the round's money came or went and those of its orders;
+    that of new orders too: the books may have lost all of a round. One that is not configured is a difference."""
     named, default = set(), service.channels[service.settings.channel]
     for row in await service.store.all("channels_billing", day=day):
         place = order_no.place_of(row["order_no"] or "")

@@ -2,8 +2,11 @@
 -- limit Postgres would expect to find that many soon, and look rows up one by one. What must be in a bill is said by
 -- three arrays: a channel, a kind of movement that its bills have, and the first date whose bill is missing.
 
--- channels_billing: The channels of a round's payments, and one order for each channel and shard, whose number names it.
-SELECT DISTINCT channel, NULL AS order_no FROM payments WHERE day = %(day)s
+-- channels_billing: The channels of a round's payments and withdrawals, and one order for each channel and shard, whose
+-- number names it.
+SELECT channel, NULL AS order_no FROM payments WHERE day = %(day)s GROUP BY channel
+UNION ALL
+SELECT channel, NULL FROM outgoing WHERE day = %(day)s AND kind = 'withdrawal' GROUP BY channel
 UNION ALL
 SELECT NULL, min(order_no) FROM orders WHERE day = %(day)s GROUP BY left(right(order_no, 23), 2)
 
@@ -59,7 +62,7 @@ WITH found AS MATERIALIZED (
     WHERE p.day = %(day)s AND p.amount_fen <> b.amount_fen)
 SELECT * FROM found ORDER BY order_no, transaction_id, channel LIMIT %(limit)s
 
--- moved_otherwise: Refunds and payouts of which the bill says something else than the books. What was sent before the
+-- moved_otherwise: Refunds, payouts and withdrawals of which the bill says something else than the books. What was sent before the
 -- bill was asked for must be in it, on whatever date: a provider may date it when it took it up, and its clock may be 5 s
 -- off. What is moving meanwhile is compared the next time. A refund that only the bill has may be what an operator gave
 -- back at the provider for a dismissed payment.
@@ -68,10 +71,10 @@ WITH payers AS (
     FROM orders o JOIN payments p ON p.day = %(day)s AND p.order_no = o.order_no WHERE o.day = %(day)s GROUP BY o.uid),
 books AS (
     SELECT DISTINCT ON (coalesce(g.sent_as, g.no)) coalesce(g.sent_as, g.no) AS no, g.kind, g.order_no, g.state, g.ended_at,
-           coalesce(r.channel, u.channel) AS channel, CASE WHEN g.state = 'done' THEN g.amount_fen END AS sent_fen
+           coalesce(g.channel, r.channel, u.channel) AS channel, CASE WHEN g.state = 'done' THEN g.amount_fen END AS sent_fen
     FROM outgoing g
     LEFT JOIN payments r ON g.kind = 'refund' AND r.day = %(day)s AND r.order_no = g.order_no AND r.transaction_id = g.transaction_id
-    LEFT JOIN payers u ON g.kind <> 'refund' AND u.uid = g.uid
+    LEFT JOIN payers u ON g.kind = 'payout' AND u.uid = g.uid
     WHERE g.day = %(day)s ORDER BY coalesce(g.sent_as, g.no), g.again DESC),
 dismissed AS (
     SELECT DISTINCT r.order_no, r.amount_fen FROM releases r
@@ -92,6 +95,19 @@ found AS MATERIALIZED (
       AND CASE WHEN moved.no IS NULL THEN
               ended_at < %(asked_at)s AND ((ended_at + interval '5 s') AT TIME ZONE %(zone)s)::date < c.whole_until
           ELSE books.no IS NOT NULL OR NOT given_back END)
+SELECT * FROM found ORDER BY no, channel LIMIT %(limit)s
+
+-- withdrawn_unasked: Withdrawals that a bill has on a round's date, and whose number the books have not given out: they have
+-- lost it. The number does not say on which date it was asked for.
+WITH said AS (
+    SELECT channel, no, sum(amount_fen)::bigint AS billed_fen, regexp_match(no, '^W([0-9]{1,16})N([0-9]{1,9})$') AS parts FROM bill_lines
+    WHERE kind = 'transfer' AND no ^@ 'W' AND channel = ANY(%(channels)s::text[])
+      AND (to_timestamp(at_ms / 1000) AT TIME ZONE %(zone)s)::date = %(day)s
+    GROUP BY channel, no),
+found AS MATERIALIZED (
+    SELECT s.channel, s.no, s.billed_fen FROM said s
+    LEFT JOIN withdrawals w ON w.uid = s.parts[1]::bigint AND w.count >= s.parts[2]::int
+    WHERE s.parts IS NOT NULL AND w.uid IS NULL)
 SELECT * FROM found ORDER BY no, channel LIMIT %(limit)s
 
 -- money_dates: The dates on which a round's money may have moved.

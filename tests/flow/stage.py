@@ -170,7 +170,7 @@ class Scripted:
     name = "platform"
     pulls = False
     ready = True
-    least_transfer_fen, most_transfer_fen = 1, 10**12
+    least_transfer_fen, most_transfer_fen, transfers_known_days = 1, 10**12, 36_500
     hows: tuple[How, ...] = ()
     billed = MOVEMENTS
     notification: type[msgspec.Struct] | None = None
