@@ -61,7 +61,7 @@ class Service:
         self.verbs = Verbs(self.asking, profiles)
         self.home = Home(self.asking, self.flags, profiles)
         self.incoming = Incoming(self.asking, self.redis, self.opener)
-        self.channels = channels_of(settings, Limits(self.redis).wait)
+        self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
         self.paying = Paying(self.asking, self.incoming, self.channels)
         self.withdrawals = Withdrawals(settings, self.store, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)

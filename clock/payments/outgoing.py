@@ -94,6 +94,8 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
         known = await _known(channel, row)
         if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
+        if known.state == "processing" and row["kind"] == "withdrawal" and channel.pulls and not row["confirm"]:
+            return await _confirmation(channel, row, known)
         if known.state != "not_found":
             return known
         if row["kind"] != "refund" and row["age_days"] >= channel.transfers_known_days:
@@ -102,6 +104,13 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
         paid = row["order_no"], row["transaction_id"], row["amount_fen"], row["total_fen"]
         return await channel.refund(row["sent_as"], *paid)
     return await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
+
+
+async def _confirmation(channel: Channel, row: dict[str, Any], known: Result) -> Result:
+    """What the user needs to confirm was in a reply that did not arrive, and no query says it. The same number sent
+    again moves nothing, and may have it."""
+    said = await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
+    return said if said.state == "processing" else known
 
 
 async def _known(channel: Channel, row: dict[str, Any]) -> Result:

@@ -84,6 +84,7 @@ WHERE o.day = ANY(%(days)s::date[]) AND o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
     coalesce(o.open_id, (SELECT open_id FROM orders r WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid)) AS open_id,
     extract(epoch FROM now() - o.created_at) / 86400 AS age_days,
+    (SELECT w.confirm IS NOT NULL FROM withdrawals w WHERE w.uid = o.uid AND w.no = o.no) AS confirm,
     (SELECT p.amount_fen FROM payments p WHERE p.day = ANY(%(days)s::date[])
      AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id) AS total_fen,
     CASE o.kind WHEN 'withdrawal' THEN o.channel WHEN 'refund' THEN
