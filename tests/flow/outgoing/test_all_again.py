@@ -96,7 +96,7 @@ async def test_each_has_an_end_of_its_own(people: People, provider: Failing, mon
     assert (found.pop(payout(5)), found.pop(payout(5, "A1"))) == ("again", None)
     assert set(found.values()) == {None}
     [act] = await people.rows(
-        "SELECT who, act, about, reason, word, amount_fen FROM acts JOIN acts_ended ON acts_ended.act = acts.id"
+        "SELECT who, acts.act, about, reason, word, amount_fen FROM acts JOIN acts_ended ON acts_ended.act = acts.id"
     )
     assert act == {"who": "anna", "act": "again", "about": "payout", "reason": REASON, "word": "ok", "amount_fen": 600}
 
