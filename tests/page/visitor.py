@@ -182,6 +182,7 @@ async def visitor(
     language: Language = "zh",
     dark: bool = False,
     calm: bool = True,
+    agent: str | None = None,
 ) -> AsyncIterator[Visitor]:
     """A new person with a browser of their own; nothing must be left of which it complained."""
     context = await browser.new_context(
@@ -191,6 +192,7 @@ async def visitor(
         reduced_motion="reduce" if calm else "no-preference",
         has_touch=size == PHONE,
         device_scale_factor=1,
+        user_agent=agent,
     )
     context.set_default_timeout(10_000)
     someone = Visitor(house, context, await context.new_page())
