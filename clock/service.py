@@ -24,6 +24,7 @@ from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.paying import Paying
 from clock.payments.questions import Questions
+from clock.payments.withdrawals import Withdrawals
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
@@ -52,7 +53,7 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
-        self.channels = channels_of(settings, Limits(self.redis).wait)
+        self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
         self.planning = Planning(settings, self.store, self.channels.values())
         self.asking = Asking(settings, self.redis, self.time, self.opener)
         self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
@@ -62,6 +63,7 @@ class Service:
         self.home = Home(self.asking, self.flags, profiles)
         self.incoming = Incoming(self.asking, self.redis, self.opener)
         self.paying = Paying(self.asking, self.incoming, self.channels)
+        self.withdrawals = Withdrawals(settings, self.store, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.announcing = Announcing(settings, self.store)

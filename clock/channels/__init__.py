@@ -144,6 +144,11 @@ class TooManyCalls(Exception):
     """The endpoint's limit is used up for longer than a caller should wait; nothing was sent."""
 
 
+PULLING = ("wechat",)
+"""The channels that pull, as the books know them: what the rule of a claim depends on must not change with the settings
+of the process that writes it."""
+
+
 class Channel(Protocol):
     """A payment provider. Calls to it do not raise if it is down or fails: their result says so."""
 
@@ -155,6 +160,8 @@ class Channel(Protocol):
     most_transfer_fen: int
     ready: bool
     """Whether calls to it can be sent at all: a platform without a URL is only heard."""
+    transfers_known_days: int
+    """So long after a transfer the provider's *not found* can be believed. Later it is never sent again by itself."""
     notification: type[msgspec.Struct] | None
     """What the provider posts, where that is JSON with names: for the OpenAPI document."""
     hows: tuple[How, ...]

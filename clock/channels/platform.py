@@ -74,6 +74,7 @@ class Platform:
     name = "platform"
     pulls = False
     least_transfer_fen, most_transfer_fen = 1, 10**12
+    transfers_known_days = 36_500
     hows: tuple[How, ...] = ()
     notification: type[msgspec.Struct] | None = PaymentCallback
 

@@ -29,6 +29,8 @@ async def find_failed(store: Store, no: str) -> dict[str, Any] | None:
 async def send_again(store: Store, channels: dict[str, Channel], failed: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """``failed``: from :func:`find_failed`. Answers ``sent_again`` with the new row, also if that was done
     before; ``not_final`` or ``balance_short``, and nothing was done. Raises :class:`Unavailable`."""
+    if failed["handled"] == "withdrawn":
+        return "balance_short", {}
     if failed["handled"] != "again":
         said = await _said(channels.get(failed["channel"]), failed)
         if said not in CONFIRMED[failed["kind"]]:
@@ -38,8 +40,7 @@ async def send_again(store: Store, channels: dict[str, Channel], failed: dict[st
         except BalanceShort:
             return "balance_short", {}
     sent = await store.one("get_again", day=failed["day"], no=failed["no"])
-    assert sent is not None
-    return "sent_again", sent
+    return ("sent_again", sent) if sent else ("balance_short", {})  # its user has just withdrawn it
 
 
 async def _said(channel: Channel | None, failed: dict[str, Any]) -> str:
@@ -59,8 +60,9 @@ async def _queue(store: Store, failed: dict[str, Any]) -> None:
     """Whoever comes second waits for the row, and finds it handled."""
     key = {"day": failed["day"], "no": failed["no"]}
     async with store.transaction() as connection:
+        has_fen = await balance_fen(connection, failed["uid"])  # first of all, as a withdrawal does
         if await rows(connection, "handle_failed", handled="again", **key):
-            if await balance_fen(connection, failed["uid"]) < failed["amount_fen"]:
+            if has_fen < failed["amount_fen"]:
                 raise BalanceShort
             number = next_no(failed)
             await rows(connection, "queue_again", new=number, **key)

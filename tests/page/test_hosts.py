@@ -160,14 +160,9 @@ async def test_a_named_host_hands_over_the_token_and_takes_the_payment(
     await button_is(frame, "wait")
 
 
-PURSE: dict[str, Any] = {
-    "balance": 0,
-    "withdraw": {
-        "minimum_fen": 30,
-        "way": "pull",
-        "open": {"no": "W7x1", "amount": 137, "state": "processing", "confirm": {"mchId": "19", "package": "A+"}},
-        "reason": "",
-    },
+OPEN: dict[str, Any] = {
+    **{"no": "W7N1", "amount": 137, "state": "processing"},
+    "confirm": {"mchId": "19", "package": "A+"},
 }
 
 
@@ -177,7 +172,7 @@ async def waiting_for_the_user(page: Page) -> None:
     async def put(route: Route) -> None:
         reply = await route.fetch()
         body = await reply.json()
-        body["data"]["info"] |= PURSE
+        body["data"]["withdraw"] = {"minimum_fen": 30, "way": "pull", "open": OPEN, "reason": ""}
         await route.fulfill(response=reply, json=body)
 
     await page.route("**/api/me", put)
@@ -193,9 +188,9 @@ async def test_a_named_host_shows_what_the_user_has_to_confirm(
     await frame.locator("[data-to=me]").click()
     await frame.locator("#withdraw").click()
     asked = (await heard(page, "clock:confirm"))["detail"]
-    assert asked == {name: PURSE["withdraw"]["open"][name] for name in ("no", "amount", "confirm")}
+    assert asked == {name: OPEN[name] for name in ("no", "amount", "confirm")}
     async with page.expect_response("**/api/me"):
-        await page.evaluate("say('clock:confirmed', { no: 'W7x1' })")
+        await page.evaluate("say('clock:confirmed', { no: 'W7N1' })")
 
 
 async def test_the_host_hears_of_a_token_that_is_not_good_any_more(
@@ -323,7 +318,7 @@ async def test_a_mini_program_shows_what_the_user_has_to_confirm(
     await wechat.locator("#withdraw").click()
     (url,) = await soon(wechat, "window.asked")
     asked = dict(parse_qsl(url.partition("?")[2]))
-    assert asked == {"no": "W7x1", "amount": "137", "confirm": '{"mchId":"19","package":"A+"}'}
+    assert asked == {"no": "W7N1", "amount": "137", "confirm": '{"mchId":"19","package":"A+"}'}
 
 
 async def test_a_mini_program_whose_script_does_not_come_is_told_that_nobody_takes_payments(

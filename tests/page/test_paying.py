@@ -174,12 +174,12 @@ class Purse:
 
     async def of(self, page: Page) -> None:
         def put(data: dict[str, Any]) -> None:
-            data["info"] |= {"balance": self.balance, "withdraw": self.withdraw}
+            data["info"]["balance"], data["withdraw"] = self.balance, self.withdraw
 
         await patched(page, "/api/me", put)
 
     def leaves(self, **more: Any) -> dict[str, Any]:
-        self.withdraw["open"] = {"no": "W7x1", "amount": self.balance, "state": "processing", **more}
+        self.withdraw["open"] = {"no": "W7N1", "amount": self.balance, "state": "processing", **more}
         self.balance = 0
         return envelope("withdrawing", message="On its way to you", withdrawal=self.withdraw["open"])
 
@@ -237,7 +237,7 @@ async def test_a_withdrawal_waits_for_the_user_and_can_be_made_again_when_it_has
     assert len(await page.evaluate("asked")) == 2
     await visitor.accessible("confirm")
     await fits(visitor)
-    purse.comes_back(137, "lapsed")
+    purse.comes_back(137, "OVERDUE_CLOSE")
     await page.evaluate("dispatchEvent(new Event('clock:moved'))")  # while it is under way each poll looks
     await expect(button).to_have_text("Withdraw ¥1.37")
     await expect(page.locator("#withdraw-state")).to_contain_text("not confirmed in time")

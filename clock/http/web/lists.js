@@ -16,7 +16,7 @@ async function read(path) {
 
 const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
 
-/** Answers what was said of the caller, null where nothing was, and nothing where another user is here meanwhile. */
+/** Answers what was said of the caller; null where nothing was, nothing where another user is here meanwhile. */
 export async function showMe() {
   const who = session.caller;
   const data = who && (await read("/api/me"));
@@ -32,7 +32,7 @@ export async function showMe() {
     figure("best", price(info.max_money)),
   );
   put(find("my-number"), t("my_number", who.uid));
-  return info;
+  return data;
 }
 
 /** Another user, or none, is here: what was the last one's goes at once. */

@@ -5,7 +5,7 @@ import { find, put } from "/web/dom.js";
 import { confirmHere } from "/web/provider.js";
 import { has, price, t } from "/web/texts.js";
 
-/** `info` of `/api/me` as it was said last; null: nothing is known. */
+/** What `/api/me` has said last; null: nothing. */
 let known = null;
 let onChanged = () => {};
 let asking = false;
@@ -17,13 +17,13 @@ export function prepare(changed) {
 }
 
 /** Whether something is under way, of which `/api/me` will say more. */
-export const isMoving = () => Boolean(known?.withdraw?.open);
+export const isMoving = () => Boolean(known?.withdraw.open);
 
 /** `undefined`: what is known holds. */
-export function show(info) {
-  if (info === undefined) return;
-  if (info === null || info.withdraw?.open?.no !== known?.withdraw?.open?.no) say("");
-  known = info;
+export function show(me) {
+  if (me === undefined) return;
+  if (me?.withdraw.open?.no !== known?.withdraw.open?.no) say("");
+  known = me;
   render();
 }
 
@@ -33,15 +33,15 @@ function say(text, bad = false) {
 }
 
 function render() {
-  const { balance = 0, withdraw } = known ?? {};
-  const open = withdraw?.open;
-  find("balance-card").hidden = !withdraw || (balance === 0 && !open && !withdraw.reason);
-  if (!withdraw) return;
+  find("balance-card").hidden = !known || (known.info.balance === 0 && !known.withdraw.open);
+  if (!known) return;
+  const { balance } = known.info;
+  const { open, way, minimum_fen } = known.withdraw;
   put(find("balance"), price(balance));
-  put(find("balance-why"), `${t(`balance_${withdraw.way}`)} ${t("balance_kept", price(withdraw.minimum_fen))}`);
-  put(find("withdraw-state"), stateOf(balance, withdraw));
+  put(find("balance-why"), `${t(`balance_${way}`)} ${t("balance_kept", price(minimum_fen))}`);
+  put(find("withdraw-state"), stateOf(balance, known.withdraw));
   const button = find("withdraw");
-  button.hidden = open ? !open.confirm : balance < withdraw.minimum_fen || balance === 0;
+  button.hidden = open ? !open.confirm : balance < minimum_fen;
   button.setAttribute("aria-disabled", String(asking));
   put(button, asking ? t("sending") : open ? t("withdraw_confirm", price(open.amount)) : t("withdraw", price(balance)));
 }
@@ -51,12 +51,12 @@ function stateOf(balance, { open, minimum_fen, reason }) {
   if (open) return t(open.confirm ? "withdraw_waits" : "withdraw_open", price(open.amount), t(`state_${open.state}`));
   const lines = [];
   if (reason) lines.push(has(`reason_${reason}`) ? t(`reason_${reason}`) : t("withdraw_failed", reason));
-  if (0 < balance && balance < minimum_fen) lines.push(t("withdraw_below", price(minimum_fen), price(minimum_fen - balance)));
+  if (balance < minimum_fen) lines.push(t("withdraw_below", price(minimum_fen), price(minimum_fen - balance)));
   return lines.join(" ");
 }
 
 async function tap() {
-  if (asking || !known?.withdraw) return;
+  if (asking || !known) return;
   const who = session.caller;
   const { open } = known.withdraw;
   if (open?.confirm) return confirm(open);
