@@ -22,7 +22,8 @@ export const isMoving = () => Boolean(known?.withdraw.open);
 /** `undefined`: what is known holds. */
 export function show(me) {
   if (me === undefined) return;
-  if (me?.withdraw.open?.no !== known?.withdraw.open?.no) say("");
+  const was = known?.withdraw.open;
+  if (was && was.no !== me?.withdraw.open?.no) say("");
   known = me;
   render();
 }
