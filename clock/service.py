@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from clock.books.store import ANSWER_SECONDS, Store
 from clock.channels import Channel, Wait
 from clock.channels.platform import Platform
+from clock.channels.wechat import WeChat
 from clock.config import BadSetting, Settings
 from clock.game import keys
 from clock.game.asking import Asking
@@ -107,6 +108,8 @@ def channels_of(settings: Settings, wait: Wait) -> dict[str, Channel]:
     """The channels that the settings have. Raises :class:`BadSetting` for keys that do not fit."""
     platform = Platform(settings.platform_url, settings.webhook_secret, settings.timezone)
     channels: dict[str, Channel] = {"platform": platform}
+    if settings.wechat_mchid:
+        channels["wechat"] = WeChat(settings, wait)
     if settings.channel not in channels:
         raise BadSetting(f"CLOCK_CHANNEL={settings.channel} has no settings: CLOCK_{settings.channel.upper()}_…")
     return channels

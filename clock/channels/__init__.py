@@ -109,6 +109,10 @@ class BadSignature(Exception):
     """The signature is invalid or its timestamp is outside the tolerance."""
 
 
+class Probe(BadSignature):
+    """The provider sends a wrong signature on purpose, to see it refused. Nobody has to be alarmed."""
+
+
 class Unreadable(Exception):
     """A message with a valid signature cannot be read. ``kept``: what is kept of it."""
 
