@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from clock.books.store import ANSWER_SECONDS, Store
 from clock.channels import Channel, Wait
+from clock.channels.alipay import Alipay
 from clock.channels.platform import Platform
 from clock.channels.wechat import WeChat
 from clock.config import BadSetting, Settings
@@ -110,6 +111,8 @@ def channels_of(settings: Settings, wait: Wait) -> dict[str, Channel]:
     channels: dict[str, Channel] = {"platform": platform}
     if settings.wechat_mchid:
         channels["wechat"] = WeChat(settings, wait)
+    if settings.alipay_app_id:
+        channels["alipay"] = Alipay(settings, wait)
     if settings.channel not in channels:
         raise BadSetting(f"CLOCK_CHANNEL={settings.channel} has no settings: CLOCK_{settings.channel.upper()}_…")
     return channels
