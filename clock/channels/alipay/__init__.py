@@ -79,6 +79,7 @@ class Alipay:
     name = "alipay"
     pulls = False
     most_transfer_fen = MOST_FEN
+    transfers_known_days = 36_500
     ready = True
     notification: type[msgspec.Struct] | None = None
     hows: tuple[How, ...] = ("jsapi", "h5", "native", "app")
