@@ -237,7 +237,7 @@ async def test_a_withdrawal_waits_for_the_user_and_can_be_made_again_when_it_has
     assert len(await page.evaluate("asked")) == 2
     await visitor.accessible("confirm")
     await fits(visitor)
-    purse.comes_back(137, "OVERDUE_CLOSE")
+    purse.comes_back(137, "FAIL: OVERDUE_CLOSE")
     await page.evaluate("dispatchEvent(new Event('clock:moved'))")  # while it is under way each poll looks
     await expect(button).to_have_text("Withdraw ¥1.37")
     await expect(page.locator("#withdraw-state")).to_contain_text("not confirmed in time")

@@ -13,9 +13,9 @@ export function payHere(pay, done) {
     const { appId, timeStamp, nonceStr, signType, paySign } = pay;
     const given = { appId, timeStamp, nonceStr, package: pay.package, signType, paySign };
     WeixinJSBridge.invoke("getBrandWCPayRequest", given, ({ err_msg }) => err_msg === "get_brand_wcpay_request:ok" && done());
-  } else if (pay.h5_url) {
+  } else if (pay.h5_url || pay.url) {
     done(); // it outlives the page, which asks for the payment when it is opened again
-    visit(pay.h5_url);
+    visit(pay.h5_url || pay.url);
   } else if (pay.code_url) {
     showCode(pay.code_url, done);
   } else return false;

@@ -78,7 +78,7 @@ const ZH = {
   balance_kept: "满 {0} 可以提现。余额永远有效，不能用来支付。",
   withdraw: "提现 {0}", withdraw_confirm: "确认收款 {0}", withdraw_open: "提现 {0}：{1}", withdraw_waits: "提现 {0} 等你确认收款，24 小时内有效",
   withdraw_below: "满 {0} 可以提现，还差 {1}。", withdraw_failed: "上次没有送到（{0}），钱已回到余额，可以再提现。",
-  reason_OVERDUE_CLOSE: "上次提现没有及时确认，钱已回到余额，可以再提现。", no_confirmer: "请在收款的 App 里打开这个页面，再点确认",
+  withdraw_lapsed: "上次提现没有及时确认，钱已回到余额，可以再提现。", no_confirmer: "请在收款的 App 里打开这个页面，再点确认",
 };
 
 const EN = {
@@ -170,7 +170,7 @@ const EN = {
   balance_kept: "From {0} on you can withdraw it. It never expires, and pays for nothing.",
   withdraw: "Withdraw {0}", withdraw_confirm: "Confirm {0}", withdraw_open: "Withdrawal of {0}: {1}", withdraw_waits: "A withdrawal of {0} waits until you confirm it, for 24 hours",
   withdraw_below: "You can withdraw from {0} on: {1} to go.", withdraw_failed: "It did not arrive last time ({0}). It is back in your balance, and you can withdraw it again.",
-  reason_OVERDUE_CLOSE: "The last withdrawal was not confirmed in time. It is back in your balance, and you can withdraw it again.", no_confirmer: "Open this page in the app that receives it, and confirm there",
+  withdraw_lapsed: "The last withdrawal was not confirmed in time. It is back in your balance, and you can withdraw it again.", no_confirmer: "Open this page in the app that receives it, and confirm there",
 };
 
 const SAVED = "clock.language";

@@ -3,7 +3,10 @@
 import { Later, Lost, persist, session, verb } from "/web/api.js";
 import { find, put } from "/web/dom.js";
 import { confirmHere } from "/web/provider.js";
-import { has, price, t } from "/web/texts.js";
+import { price, t } from "/web/texts.js";
+
+/** A user who did not confirm in time, in a provider's words. */
+const LAPSED = /\bOVERDUE_CLOSE\b/;
 
 /** What `/api/me` has said last; null: nothing. */
 let known = null;
@@ -51,7 +54,7 @@ function render() {
 function stateOf(balance, { open, minimum_fen, reason }) {
   if (open) return t(open.confirm ? "withdraw_waits" : "withdraw_open", price(open.amount), t(`state_${open.state}`));
   const lines = [];
-  if (reason) lines.push(has(`reason_${reason}`) ? t(`reason_${reason}`) : t("withdraw_failed", reason));
+  if (reason) lines.push(LAPSED.test(reason) ? t("withdraw_lapsed") : t("withdraw_failed", reason));
   if (balance < minimum_fen) lines.push(t("withdraw_below", price(minimum_fen), price(minimum_fen - balance)));
   return lines.join(" ");
 }
