@@ -116,11 +116,12 @@ WHERE day = %(day)s GROUP BY kind, state ORDER BY kind, state
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM unsent
 GROUP BY kind, state ORDER BY kind, state
 
--- list_unsent: Rows in one state that is not done, newest round first; "stuck" means tried for a long time. Of failed ones
--- those that nobody has seen to, or all.
+-- list_unsent: Rows in one state that is not done, newest round first; "stuck" means tried for a long time; a
+-- withdrawal that waits for its user to confirm it may take two days. Of failed ones those that nobody has seen to, or all.
 SELECT day, no FROM unsent
 WHERE (%(day)s::date IS NULL OR day = %(day)s)
-  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state <> 'failed' AND attempts >= %(stuck)s))
+  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state <> 'failed' AND attempts >= %(stuck)s
+           AND (kind <> 'withdrawal' OR state <> 'processing' OR created_at < now() - interval '2 days')))
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
 
 -- list_done: Payouts and refunds of some rounds that are done, newest round first.
@@ -168,6 +169,15 @@ CROSS JOIN LATERAL (SELECT reason FROM outgoing WHERE day = u.day AND no = u.no)
 SELECT substr(t.from_account, 9) AS channel, o.open_id FROM transfers t JOIN orders o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid
 WHERE t.uid = %(uid)s AND t.day = ANY(%(days)s::date[]) AND t.kind IN ('stake', 'unwanted') AND o.open_id <> ''
 ORDER BY t.at_ms DESC LIMIT 1
+
+-- sum_failed: How many of a kind have failed and nobody has seen to, their sum, and when that was asked.
+SELECT count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen, clock_timestamp() AS at FROM unsent
+WHERE kind = %(kind)s AND state = 'failed' AND handled IS NULL
+
+-- failed_page: The next of them after a number, of those that were owed by then.
+SELECT day, no FROM unsent
+WHERE kind = %(kind)s AND state = 'failed' AND handled IS NULL AND created_at <= %(until)s AND (no, day) > (%(after_no)s, %(after_day)s)
+ORDER BY no, day LIMIT %(limit)s
 
 -- find_failed: The round of a failed payout or refund.
 SELECT day FROM unsent WHERE no = %(no)s AND state = 'failed' ORDER BY day DESC LIMIT 1
