@@ -211,6 +211,15 @@ async def without_bar(visitor: Visitor) -> None:
     await visitor.context.route(f"{visitor.house.url}/", lambda route: route.fulfill(body=html, headers=lines))
 
 
+async def enter(someone: Visitor) -> Page:
+    """The operators' page, as an operator does who has a token."""
+    await someone.page.goto(f"{someone.house.url}/ops")
+    await someone.page.fill("#token", await someone.house.token(99, "operator"))
+    await someone.page.press("#token", "Enter")
+    await expect(someone.page.locator("#figures dd").first).to_be_visible()
+    return someone.page
+
+
 async def button_is(page: Page, kind: str) -> None:
     await expect(page.locator("#act")).to_have_attribute("data-kind", kind)
 
