@@ -21,7 +21,7 @@ class JoinRequest(UserRequest, frozen=True):
     channel: Literal["platform", "wechat", "alipay"] | None = None
 
 
-class PayRequest(UserRequest, frozen=True):
+class PayOrderRequest(UserRequest, frozen=True):
     """``how``: where the user pays; none: within the provider's app."""
 
     order_no: Annotated[str, msgspec.Meta(max_length=64)]

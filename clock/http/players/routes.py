@@ -23,7 +23,7 @@ from clock.http.wire import (
     ClaimRequest,
     Envelope,
     JoinRequest,
-    PayRequest,
+    PayOrderRequest,
     RemindRequest,
     SummaryRequest,
     WithdrawRequest,
@@ -110,7 +110,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         return uid
 
     @post("/api/pay", status_code=200)
-    async def pay(request: Request[Any, Any, Any], data: JSONBody[PayRequest]) -> Response[Envelope]:
+    async def pay(request: Request[Any, Any, Any], data: JSONBody[PayOrderRequest]) -> Response[Envelope]:
         """The address is the payer's: some providers want to know it."""
         uid = whose(request, data.uid)
         address = request.client.host if request.client else ""
