@@ -19,7 +19,8 @@ from clock.books import outbox
 from clock.channels import BillLine, Channel, NoBill
 from clock.channels.platform import PaymentCallback, PaymentExtra, Platform
 from clock.config import Settings
-from clock.dev.sandbox import Provider, Trouble
+from clock.dev.providers.double import Trouble
+from clock.dev.providers.platform import PlatformDouble
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import Asking
@@ -168,7 +169,7 @@ async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settin
 class Sandbox(Platform):
     """The channel to a provider over real HTTP, and the provider's books; ``asked`` are the actions sent."""
 
-    def __init__(self, provider: Provider, port: int) -> None:
+    def __init__(self, provider: PlatformDouble, port: int) -> None:
         super().__init__(f"http://127.0.0.1:{port}", WEBHOOK_SECRET)
         self.provider = provider
         self.asked: list[str] = []
@@ -208,7 +209,7 @@ async def lines_of(channel: Channel, day: str) -> list[BillLine] | None:
 
 @asynccontextmanager
 async def sandbox(path: Path) -> AsyncIterator[Sandbox]:
-    provider = Provider(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
+    provider = PlatformDouble(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
     runner = web.AppRunner(provider.app(), access_log=None)
     await runner.setup()
     port = free_port()

@@ -48,7 +48,7 @@ HOMES = {
     "aiohttp": "channels rounds runtime dev",
     "arq": "runtime",
     "click": "cli",
-    "cryptography": "tokens channels dev",
+    "cryptography": "tokens channels runtime dev",
     "hiredis": "game",
     "httptools": "http",
     "jwt": "tokens",

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -15,6 +16,11 @@ SELLER = re.compile(r"2088\d{12}", re.A)
 
 RSA_SIGNATURES = "1.2.840.113549.1.1."
 """Object identifiers of signatures by RSA (RFC 8017, A.2). Of the root certificates only these count."""
+
+RSA_IN_DER = bytes.fromhex("2a864886f70d0101")
+"""The same, as a certificate has it."""
+
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]*-----END CERTIFICATE-----")
 
 CERTIFICATES = ("alipay_app_cert", "alipay_root_cert", "alipay_certs")
 
@@ -56,7 +62,7 @@ class Keys:
         ours = _certificates(settings.alipay_app_cert, "CLOCK_ALIPAY_APP_CERT")[0]
         if not rsa.belongs(_key(ours, "CLOCK_ALIPAY_APP_CERT"), self._private):
             raise BadSetting("CLOCK_ALIPAY_APP_CERT does not belong to CLOCK_ALIPAY_PRIVATE_KEY")
-        roots = _certificates(settings.alipay_root_cert, "CLOCK_ALIPAY_ROOT_CERT")
+        roots = _certificates(settings.alipay_root_cert, "CLOCK_ALIPAY_ROOT_CERT", foreign=True)
         serials = [serial(one) for one in roots if one.signature_algorithm_oid.dotted_string.startswith(RSA_SIGNATURES)]
         if not serials:
             raise BadSetting("CLOCK_ALIPAY_ROOT_CERT has no certificate that RSA has signed")
@@ -94,11 +100,27 @@ def _check_identity(settings: Settings) -> None:
         raise BadSetting("CLOCK_PUBLIC_URL must be https://<host> without a path: Alipay sends notifications there")
 
 
-def _certificates(pem: str, setting: str) -> list[x509.Certificate]:
+def _certificates(pem: str, setting: str, *, foreign: bool = False) -> list[x509.Certificate]:
+    """``foreign``: certificates of other kinds than RSA may be among them, such as SM2's, which the library cannot
+    read."""
+    found = []
+    for text in PEM.findall(pem):
+        try:
+            found.append(x509.load_pem_x509_certificate(text.encode()))
+        except ValueError as error:
+            if not foreign or RSA_IN_DER in _der(text):
+                raise BadSetting(f"{setting} has a certificate that cannot be read") from error
+    if not found:
+        raise BadSetting(f"{setting} is not a certificate in PEM")
+    return found
+
+
+def _der(pem: str) -> bytes:
+    """Where it is not even Base64, it may have been RSA's."""
     try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise BadSetting(f"{setting} is not a certificate in PEM") from error
+        return b64decode("".join(pem.splitlines()[1:-1]), validate=True)
+    except ValueError:
+        return RSA_IN_DER
 
 
 def _key(certificate: x509.Certificate, setting: str) -> RSAPublicKey:

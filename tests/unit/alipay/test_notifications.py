@@ -5,10 +5,12 @@ from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 import pytest
+from cryptography import x509
 
-from clock.channels import TAKEN, BadSignature, Ended, Payment, Reply, Unreadable
+from clock.channels import TAKEN, BadSignature, Ended, Payment, Reply, Unreadable, rsa
 from clock.channels.alipay import Alipay
 from clock.channels.alipay.keys import serial
+from clock.channels.alipay.signing import signed_content
 from clock.domain.outcomes import OUTCOMES
 from clock.domain.rounds import instant_ms, parse_day
 from tests.unit.alipay.stage import (
@@ -20,6 +22,7 @@ from tests.unit.alipay.stage import (
     certificate,
     certified,
     channel,
+    key,
     notification,
     posted,
     signed,
@@ -120,10 +123,6 @@ def test_what_is_signed_in_another_charset_is_kept() -> None:
 
 def signed_latin_1(text: dict[str, str]) -> dict[str, str]:
     """The signature is over the bytes, of whatever charset."""
-    from clock.channels import rsa
-    from clock.channels.alipay.signing import signed_content
-    from tests.unit.alipay.stage import key
-
     content = signed_content((name.encode("latin-1"), value.encode("latin-1")) for name, value in text.items())
     return {**text, "sign": rsa.sign(key("alipay"), content), "sign_type": "RSA2"}
 
@@ -219,8 +218,6 @@ def test_a_time_that_cannot_be_read_fails_no_payment(text: str | None) -> None:
 
 def test_each_certificate_verifies_what_names_it() -> None:
     alipay = channel(certified())
-    from cryptography import x509
-
     names = {
         name: serial(x509.load_pem_x509_certificate(certificate(name, number).encode()))
         for name, number in (("alipay", 8), ("newer", 9))
