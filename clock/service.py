@@ -55,7 +55,8 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
-        self.planning = Planning(settings, self.store)
+        self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
+        self.planning = Planning(settings, self.store, self.channels.values())
         self.asking = Asking(settings, self.redis, self.time, self.opener)
         self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
         self.flags = Flags(self.asking.batcher, self.opener)
@@ -63,7 +64,6 @@ class Service:
         self.verbs = Verbs(self.asking, profiles)
         self.home = Home(self.asking, self.flags, profiles)
         self.incoming = Incoming(self.asking, self.redis, self.opener)
-        self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
         self.paying = Paying(self.asking, self.incoming, self.channels)
         self.withdrawals = Withdrawals(settings, self.store, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)

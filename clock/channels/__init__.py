@@ -84,10 +84,15 @@ class Silent(Exception):
     """The provider does not answer, or not so that it can be verified. Nothing is known; asking again is safe."""
 
 
+Movement = Literal["payment", "refund", "transfer"]
+
+MOVEMENTS: frozenset[Movement] = frozenset(("payment", "refund", "transfer"))
+
+
 class BillLine(msgspec.Struct, frozen=True):
     """One movement of money in the provider's daily bill."""
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: Movement
     no: str
     """Number of the transaction, the refund or the transfer."""
     order_no: str
@@ -164,6 +169,8 @@ class Channel(Protocol):
     most_transfer_fen: int
     ready: bool
     """Whether calls to it can be sent at all: a platform without a URL is only heard."""
+    billed: frozenset[Movement]
+    """What its bills have lines of; anything else is not missed in them."""
     transfers_known_days: int
     """So long after a transfer the provider's *not found* can be believed. Later it is never sent again by itself."""
     notification: type[msgspec.Struct] | None

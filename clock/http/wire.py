@@ -65,6 +65,13 @@ class ReasonRequest(msgspec.Struct, frozen=True):
     reason: Reason
 
 
+class AllRequest(msgspec.Struct, frozen=True):
+    """What an operator does with everything of a kind that has failed, and why."""
+
+    kind: Literal["payout", "refund"]
+    reason: Reason
+
+
 class ExtendRequest(msgspec.Struct, frozen=True):
     minutes: Annotated[int, msgspec.Meta(ge=1, le=60)]
     reason: Reason

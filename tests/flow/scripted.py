@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from clock.channels import BillLine, How, NoBill, Notice, OrderState, Payment, Purchase, Reply, Result
+from clock.channels import MOVEMENTS, BillLine, How, NoBill, Notice, OrderState, Payment, Purchase, Reply, Result
 from clock.channels.platform import Platform
 from tests.conftest import WEBHOOK_SECRET
 
@@ -18,6 +18,7 @@ class Scripted:
     ready = True
     least_transfer_fen, most_transfer_fen, transfers_known_days = 1, 10**12, 36_500
     hows: tuple[How, ...] = ()
+    billed = MOVEMENTS
     notification: type[msgspec.Struct] | None = None
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from clock.channels import (
+    MOVEMENTS,
     TAKEN,
     BillLine,
     How,
@@ -80,6 +81,7 @@ class Alipay:
     pulls = False
     most_transfer_fen = MOST_FEN
     transfers_known_days = 36_500
+    billed = MOVEMENTS
     ready = True
     notification: type[msgspec.Struct] | None = None
     hows: tuple[How, ...] = ("jsapi", "h5", "native", "app")

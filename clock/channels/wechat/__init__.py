@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from clock.channels import (
+    MOVEMENTS,
     TAKEN,
     BillLine,
     Ended,
@@ -70,6 +71,7 @@ class WeChat:
     pulls = True
     least_transfer_fen = LEAST_TRANSFER_FEN
     transfers_known_days = TRANSFER_KNOWN_DAYS
+    billed = MOVEMENTS
     ready = True
     notification: type[msgspec.Struct] | None = None
     hows: tuple[How, ...] = ("jsapi", "h5", "native")

@@ -1,6 +1,6 @@
 """What WeChat Pay answers, and what it means: one table for each call of the channel. The first row that fits counts.
 
-docs/channels.md shows these tables, and tests play every row. Where the provider's documents leave a doubt, the row is
+docs/wechat.md shows these tables, and tests play every row. Where the provider's documents leave a doubt, the row is
 the one that pays nobody twice: whatever is not listed is unknown, and asked about again.
 """
 

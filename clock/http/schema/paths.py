@@ -3,7 +3,7 @@
 The home of *which words can a verb answer*; what a word means is in :data:`clock.domain.outcomes.OUTCOMES`.
 """
 
-from clock.http.schema import live, operators, persons, rulebook
+from clock.http.schema import live, operators, persons, players, rulebook
 from clock.http.schema.path import Path, Says
 from clock.http.schema.player_paths import CALLBACKS, PLAYERS, PUBLIC
 
@@ -83,7 +83,10 @@ OPERATORS = {
         (Says(("ok",), operators.LongWorks),),
     ),
     ("GET", "/ops/outgoing"): Path(
-        "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage), Says(("archived",)))
+        "outgoing",
+        "operators",
+        "Refunds, payouts and withdrawals",
+        (Says(("ok",), operators.OutgoingPage), Says(("archived",))),
     ),
     ("POST", "/ops/outgoing/{no}/again"): Path(
         "again",
@@ -103,6 +106,21 @@ OPERATORS = {
         "A failed refund or payout was seen to",
         (Says(("acknowledged",), persons.Acknowledged), Says(("not_failed",))),
         "It rings no longer. The money stays in the user's balance.",
+    ),
+    ("POST", "/ops/outgoing/again"): Path(
+        "all_again",
+        "operators",
+        "Send everything of a kind that has failed again",
+        (Says(("ok",), persons.AllSentAgain), _SECOND, _WORKING),
+        "Each as one alone; one that cannot be sent holds up no other. The sum of all decides about a second name. "
+        + _ASKED,
+    ),
+    ("POST", "/ops/outgoing/acknowledge"): Path(
+        "all_acknowledged",
+        "operators",
+        "Everything of a kind that has failed was seen to",
+        (Says(("ok",), persons.AllAcknowledged), _WORKING),
+        f"It rings no longer. The money stays in the users' balances. {_ASKED}",
     ),
     ("GET", "/ops/rules"): Path(
         "rules", "operators", "The book of rules, and what days will be like", (Says(("ok",), rulebook.Rulebook),)
@@ -134,6 +152,18 @@ OPERATORS = {
     ),
     ("GET", "/ops/people/{uid}"): Path(
         "story", "operators", "A user's story", (Says(("ok",), persons.Story), Says(("person_not_found",)))
+    ),
+    ("POST", "/ops/people/{uid}/withdraw"): Path(
+        "withdraw_for",
+        "operators",
+        "Send a user's whole balance",
+        (
+            Says(("withdrawing",), players.Withdrawing, {"withdrawal": {"no": "W7N1", "amount": 157, "state": "done"}}),
+            Says(("nothing_to_withdraw",)),
+            Says(("below_minimum",), players.BelowMinimum),
+            _SECOND,
+        ),
+        "As the user could. Where the channel wants it confirmed, only the user can do that.",
     ),
     ("GET", "/ops/lookalikes/{day}"): Path(
         "lookalikes",
