@@ -106,6 +106,11 @@ async def test_before_ten_o_clock_in_beijing_nobody_is_asked(
     await channel.close()
 
 
+async def test_in_development_the_double_says_whether_there_is_a_bill(channel: WeChat, double: Double) -> None:
+    changing(double, lambda _, reply: reply)
+    assert await lines_of(channel, "2099-01-01") == LINES
+
+
 def replaced(kind: str, **fields: str) -> Callable[[Asked, Reply], Reply]:
     return lambda asked, reply: (
         Reply(200, {**reply.body, **fields}) if asked.target.startswith(f"/v3/bill/{kind}") else reply
