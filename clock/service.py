@@ -11,6 +11,7 @@ from clock.books.store import ANSWER_SECONDS, Store
 from clock.channels import Channel, Wait
 from clock.channels.alipay import Alipay
 from clock.channels.platform import Platform
+from clock.channels.wechat import WeChat
 from clock.config import BadSetting, Settings
 from clock.game import keys
 from clock.game.asking import Asking
@@ -25,6 +26,7 @@ from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.paying import Paying
 from clock.payments.questions import Questions
+from clock.payments.withdrawals import Withdrawals
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
@@ -53,7 +55,8 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.opener = Opener(settings, self.store, self.redis, self.time)
-        self.planning = Planning(settings, self.store)
+        self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
+        self.planning = Planning(settings, self.store, self.channels.values())
         self.asking = Asking(settings, self.redis, self.time, self.opener)
         self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
         self.flags = Flags(self.asking.batcher, self.opener)
@@ -61,8 +64,8 @@ class Service:
         self.verbs = Verbs(self.asking, profiles)
         self.home = Home(self.asking, self.flags, profiles)
         self.incoming = Incoming(self.asking, self.redis, self.opener)
-        self.channels = channels_of(settings, Limits(self.redis).wait)
         self.paying = Paying(self.asking, self.incoming, self.channels)
+        self.withdrawals = Withdrawals(settings, self.store, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)
         self.reminders = Reminders(settings, self.store, self.redis, self.time)
         self.announcing = Announcing(settings, self.store)
@@ -106,6 +109,8 @@ def channels_of(settings: Settings, wait: Wait) -> dict[str, Channel]:
     """The channels that the settings have. Raises :class:`BadSetting` for keys that do not fit."""
     platform = Platform(settings.platform_url, settings.webhook_secret, settings.timezone)
     channels: dict[str, Channel] = {"platform": platform}
+    if settings.wechat_mchid:
+        channels["wechat"] = WeChat(settings, wait)
     if settings.alipay_app_id:
         channels["alipay"] = Alipay(settings, wait)
     if settings.channel not in channels:

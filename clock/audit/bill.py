@@ -1,4 +1,4 @@
-"""The provider's bill against the payments, refunds and payouts in the books.
+"""Providers' bills against the payments, refunds, payouts and withdrawals in the books, each line with its channel.
 
 The lines go into a table beside the books while they are read (:mod:`clock.audit.billed`): a million of them are never
 in memory together, and Postgres compares them.
@@ -16,7 +16,7 @@ from clock.audit.report import MOST, Difference, Report
 from clock.books import outbox
 from clock.books.owed import payout_prefix
 from clock.books.store import Connection, one, rows
-from clock.channels import BillLine, NoBill, Payment
+from clock.channels import BillLine, Channel, NoBill, NotYet, Payment
 from clock.domain import order_no, progress
 from clock.domain.rounds import following, previous
 from clock.rounds.recorded import Recorded
@@ -25,73 +25,98 @@ from clock.service import Service
 DRAIN_SECONDS = 10.0
 """How long a payment that was mended may take into the books."""
 
+ASK_SECONDS = 60.0
+"""How long providers are asked about lines of one bill; of the others nothing is known then."""
+
 
 async def compare_bill(service: Service, round_: Recorded, report: Report) -> None:
-    """Compare the round's lines of the bill with the books, where a platform is configured. A payment in the bill that
-    the books do not have is taken as if its callback had come. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    if not service.settings.platform_url:
+    """Compare the round's lines of all its channels' bills with the books. A payment in a bill that the books do not
+    have is taken as if its callback had come. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    day = round_.day
+    channels = await _channels(service, day, report)
+    if not channels:
         return
-    day, zone = round_.day, service.settings.timezone
     async with service.store.transaction() as connection:
         await rows(connection, "compare_all")
         await billed.begin(connection)
         asked = await one(connection, "clock_now")
-        whole_until = await _read(service, connection, round_)
-        if whole_until is None:
-            report.differences.append(Difference("bill_missing", str(day), "the provider has none to give", ""))
+        untils = await _read(service, connection, round_, channels, report)
+        if not untils:
             return
-        await rows(connection, "end_bill", day=day)
+        await rows(connection, "end_bill", day=day, channels=list(untils))
         await rows(connection, "measure_bill")
         report.bill_lines = (await one(connection, "count_billed"))["lines"]
-        due = {"day": day, "zone": zone, "whole_until": whole_until, "limit": MOST}
-        await _unheard(service, connection, day, report)
+        has = [(name, kind, until) for name, until in untils.items() for kind in service.channels[name].billed]
+        due: dict[str, Any] = {name: [one[i] for one in has] for i, name in enumerate(("channels", "kinds", "untils"))}
+        due |= {"day": day, "zone": service.settings.timezone, "limit": MOST}
+        asking_until = time.monotonic() + ASK_SECONDS
+        await _unheard(service, connection, day, report, asking_until)
         for found in await rows(connection, "not_billed", asked_ms=asked["ms"], **due):
-            report.differences.append(
-                Difference(
-                    "payment_not_billed",
-                    f"order {found['order_no']}",
-                    f"books {found['amount_fen']} fen",
-                    f"transaction {found['transaction_id']}",
-                )
-            )
+            said = f"books {found['amount_fen']} fen", f"{found['channel']}: transaction {found['transaction_id']}"
+            report.differences.append(Difference("payment_not_billed", f"order {found['order_no']}", *said))
         for found in await rows(connection, "billed_otherwise", day=day, limit=MOST):
-            said = f"books {found['books_fen']} fen", f"bill {found['billed_fen']} fen"
+            said = f"books {found['books_fen']} fen", f"{found['channel']}: bill {found['billed_fen']} fen"
             report.differences.append(Difference("payment_amount", f"order {found['order_no']}", *said))
+        for found in await rows(connection, "withdrawn_unasked", **due):
+            said = "books none", f"{found['channel']}: bill {found['billed_fen']} fen"
+            report.differences.append(Difference("movement_not_as_billed", found["no"], *said))
         for found in await rows(connection, "moved_otherwise", asked_at=asked["at"], **due):
-            said = f"books {found['sent_fen']} fen sent", f"bill {found['billed_fen']} fen"
+            if await _has_failed(service, found, asking_until):
+                continue
+            said = f"books {found['sent_fen']} fen sent", f"{found['channel']}: bill {found['billed_fen']} fen"
             report.differences.append(Difference(f"{found['kind']}_not_as_billed", found["no"], *said))
 
 
-async def _read(service: Service, connection: Connection, round_: Recorded) -> date | None:
-    """Read the bills of every date on which the round's money may have moved; the date from which on one is missing:
-    providers have the bill of a date when it is over. ``None`` where they do not have one of these either."""
+async def _channels(service: Service, day: date, report: Report) -> list[Channel]:
+    """The channels that can be asked, of those through which the round's money came or went and those of its orders;
+    that of new orders too: the books may have lost all of a round. One that is not configured is a difference."""
+    named, default = set(), service.channels[service.settings.channel]
+    for row in await service.store.all("channels_billing", day=day):
+        place = order_no.place_of(row["order_no"] or "")
+        named.add(place.channel if place else row["channel"])
+    named.discard(None)
+    for name in sorted(named - service.channels.keys()):
+        report.differences.append(Difference("bill_missing", str(day), f"{name}: not configured", ""))
+    return [one for name, one in sorted(service.channels.items()) if one.ready and (name in named or one is default)]
+
+
+async def _read(
+    service: Service, connection: Connection, round_: Recorded, channels: list[Channel], report: Report
+) -> dict[str, date]:
+    """Read the bills of every date on which the round's money may have moved; of each channel the date from which on
+    one is missing. A channel that has not even one of an earlier date is a difference, and not among them."""
     zone = service.settings.timezone
     today = datetime.now(ZoneInfo(zone)).date()
     moved = await rows(connection, "money_dates", day=round_.day, zone=zone)
     dates = {round_.day, following(round_.day), previous(today), today, *(found["date"] for found in moved)}
-    whole_until, reader = date.max, _Reader(service, round_)
-    for when in sorted(dates):
-        try:
-            await billed.put(connection, reader.pages(when))
-        except NoBill:
-            if when < today:
-                return None
-            whole_until = min(whole_until, when)
-    return whole_until
+    reader, untils = _Reader(round_), {}
+    for channel in channels:
+        until = date.max
+        for when in sorted(dates):
+            try:
+                await billed.put(connection, channel.name, reader.pages(channel, when))
+            except NoBill as error:
+                if when < today and not (isinstance(error, NotYet) and when == previous(today)):
+                    said = f"{channel.name}: none of {when} to be had"
+                    report.differences.append(Difference("bill_missing", str(round_.day), said, ""))
+                    break
+                until = min(until, when)
+        else:
+            untils[channel.name] = until
+    return untils
 
 
 class _Reader:
-    """Bills of several dates, one after the other."""
+    """Bills of several channels and dates, one after the other."""
 
-    def __init__(self, service: Service, round_: Recorded) -> None:
-        self._channel = service.channels[service.settings.channel]
+    def __init__(self, round_: Recorded) -> None:
         self._day = round_.day
         self._prefix = round_.rules.order_prefix
         self._payouts = payout_prefix(round_.day)
         self._read = 0
 
-    async def pages(self, when: date) -> AsyncIterator[billed.Page]:
-        async with aclosing(self._channel.bill(when.isoformat())) as pages:
+    async def pages(self, channel: Channel, when: date) -> AsyncIterator[billed.Page]:
+        async with aclosing(channel.bill(when.isoformat())) as pages:
             async for page in pages:
                 self._read += len(page)
                 progress.at("reconcile_bill", self._read)
@@ -104,10 +129,10 @@ class _Reader:
         return place is not None and place.day == self._day
 
 
-async def _unheard(service: Service, connection: Connection, day: date, report: Report) -> None:
-    """Take payments that only the bill has. The books' side of that is other transactions'."""
+async def _unheard(service: Service, connection: Connection, day: date, report: Report, asking_until: float) -> None:
+    """Take payments that only a bill has. The books' side of that is other transactions'."""
     for line in await rows(connection, "unheard", day=day, limit=MOST):
-        word = await _mend(service, line)
+        word = await _mend(service, line, asking_until)
         place = order_no.place_of(line["order_no"])
         if place is not None:
             until = time.monotonic() + DRAIN_SECONDS
@@ -115,14 +140,29 @@ async def _unheard(service: Service, connection: Connection, day: date, report: 
         if await rows(connection, "find_payment", day=day, order_no=line["order_no"], transaction_id=line["no"]):
             report.mended.append(f"order {line['order_no']} transaction {line['no']}: {word}")
         else:
-            report.differences.append(
-                Difference("payment_unheard", f"order {line['order_no']}", f"bill {line['amount_fen']} fen", word)
-            )
+            said = f"{line['channel']}: bill {line['amount_fen']} fen"
+            report.differences.append(Difference("payment_unheard", f"order {line['order_no']}", said, word))
 
 
-async def _mend(service: Service, line: dict[str, Any]) -> str:
-    """Take a payment from the bill as if its callback had come."""
-    channel = service.settings.channel
+async def _mend(service: Service, line: dict[str, Any], asking_until: float) -> str:
+    """Take a payment from the bill as if its callback had come; from the provider, where the bill does not say who has
+    paid. Answers its word, or the order's state at the provider."""
+    channel = line["channel"]
     kept = f"{channel} {line}".encode()
     paid = Payment(line["order_no"], line["amount_fen"], line["no"], line["payer"], line["at_ms"], kept)
+    if not line["payer"]:
+        if time.monotonic() > asking_until:
+            return "unknown"
+        said = await service.channels[channel].query_order(line["order_no"])
+        if said.payment is None:
+            return said.state
+        paid = said.payment
     return (await service.incoming.pay(paid, channel, time.monotonic())).word
+
+
+async def _has_failed(service: Service, found: dict[str, Any], asking_until: float) -> bool:
+    """Whether the provider says now that a refund of its bill has failed, as the books do: some bills have refunds from
+    when they were taken up."""
+    if (found["kind"], found["state"]) != ("refund", "failed") or time.monotonic() > asking_until:
+        return False
+    return (await service.channels[found["channel"]].query_refund(found["no"], found["order_no"])).state == "failed"

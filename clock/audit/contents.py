@@ -133,7 +133,7 @@ def looked_into(refused: Collection[dict[str, Any]]) -> dict[str, int]:
     bytes alone have one field."""
     found: dict[str, int] = {}
     for row in refused:
-        callback = f"{row['order_no'][-order_no.TAIL :]}:{body_sha1(row['raw'])}"
+        callback = f"{order_no.tail_of(row['order_no'])}:{body_sha1(row['raw'])}"
         found[callback] = max(int(row["waits"]), found.get(callback, 0))
     return found
 
@@ -150,7 +150,7 @@ def packed_rank(rank: int) -> bytes:
 
 def record_of(user: dict[str, Any], number: int) -> bytes:
     """A user's record, as the scripts' prelude describes it; ``number`` is the order's within its shard."""
-    tail, open_id, rank, late = user["order_no"][-order_no.TAIL :], user["open_id"], user["rank"], user["late"]
+    tail, open_id, rank, late = order_no.tail_of(user["order_no"]), user["open_id"], user["rank"], user["late"]
     claimed = user["packet_fen"] is not None
     if late is None:
         letter = b"O" if rank is None and not claimed else INCONSISTENT.encode()

@@ -127,7 +127,7 @@ class Checking:
     async def pages(self, store: Store) -> Pages:
         async with aclosing(store.pages("rebuild_checking", PAGE, day=self._day, uids=None)) as pages:
             async for page in pages:
-                self._uids = {row["order_no"][-order_no.TAIL :]: row["uid"] for row in page}
+                self._uids = {order_no.tail_of(row["order_no"]): row["uid"] for row in page}
                 yield page
 
     def first(self, shard: int, rows: Sequence[Row]) -> dict[str, bytes]:

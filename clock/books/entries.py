@@ -15,6 +15,7 @@ from psycopg import sql
 from clock.books import ledger, owed, telling
 from clock.books.payments import ACCEPTED_OUTCOMES, FIRST_QUESTION_MS, one_stake_each, open_orders, refund_row
 from clock.books.store import Connection, chained, rows, run_many, unless_there
+from clock.channels import PULLING
 from clock.domain.rounds import STEPS, day_of_number
 from clock.game import events
 from clock.game.keys import Day
@@ -85,6 +86,19 @@ NEEDS: dict[str, LiteralString] = {
 """Condition for writing a row. A split round changes no more, whatever a Redis says that has forgotten it: no members,
 no winners, and each packet is its winner's (docs/decisions/0060). No refund of a payment that the books have accepted
 (docs/decisions/0025)."""
+
+STAKE_BACK: LiteralString = (
+    " LEFT JOIN LATERAL (SELECT p.order_no, p.transaction_id FROM orders AS o"
+    " JOIN payments AS p ON p.day = {day} AND p.order_no = o.order_no"
+    " WHERE (SELECT r.pulled FROM rounds AS r WHERE r.day = {day}) AND o.day = {day} AND o.uid = source.uid"
+    " AND p.channel = ANY({pulling}) AND p.outcome IN ('paid', 'paid_late') LIMIT 1) AS stake ON true"
+)
+"""The payment that is refunded for a winner's stake, where its channel pulls. In other rounds nothing is looked up."""
+
+PULLED: LiteralString = (
+    "UPDATE rounds SET pulled = true WHERE day = {day} AND NOT pulled"
+    " AND EXISTS (SELECT FROM {source} AS s WHERE s.channel = ANY({pulling}) AND s.outcome IN ('paid', 'paid_late'))"
+)
 
 PROFILE: tuple[LiteralString, ...] = ("uid", "open_id", "mobile", "nickname", "at_ms")
 
@@ -255,12 +269,20 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     given = sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table, column)}[]") for column in COLUMNS[table])
     is_split = sql.SQL(IS_SPLIT).format(day=sql.Literal(day))
-    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS source ({}) WHERE {}").format(
+    target: list[sql.Composable] = [columns]
+    values: list[sql.Composable] = [sql.SQL(", ").join(sql.Identifier("source", one) for one in COLUMNS[table])]
+    beside: list[sql.Composable] = []
+    if table == "claims":
+        target.append(sql.SQL("stake_order_no, stake_transaction_id"))
+        values.append(sql.SQL("stake.order_no, stake.transaction_id"))
+        beside.append(sql.SQL(STAKE_BACK).format(day=sql.Literal(day), pulling=sql.Literal(list(PULLING))))
+    insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM unnest({}) AS source ({}){} WHERE {}").format(
         sql.Identifier(table),
-        columns,
-        columns,
+        sql.SQL(", ").join(target),
+        sql.SQL(", ").join(values),
         given,
         columns,
+        sql.Composed(beside),
         sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day), is_split=is_split),
     )
     follow = consequences(table, day)
@@ -275,7 +297,11 @@ def consequences(table: str, day: date) -> list[sql.Composed]:
     """What follows from the rows of a table that a statement has ``added``: transfers, what is queued to be sent, which
     orders are unpaid."""
     added = sql.Identifier("added")
-    return ledger.postings(table, added, day) + owed.owed(table, added, day) + open_orders(table, added, day)
+    follow = ledger.postings(table, added, day) + owed.owed(table, added, day) + open_orders(table, added, day)
+    if table == "payments":
+        pulling = sql.Literal(list(PULLING))
+        follow.append(sql.SQL(PULLED).format(day=sql.Literal(day), source=added, pulling=pulling))
+    return follow
 
 
 def _counted(added: sql.Composable, day: date, shard: int, step: str) -> sql.Composed:

@@ -1,10 +1,10 @@
 """The ledger: one table of rules says which rows move money from which account to which.
 
 Accounts: ``channel:<name>`` the provider (negative: it holds money of ours) · ``pool:<day>`` a round ·
-``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout`` on the way out · ``fee`` ·
-``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won) · ``made_good`` what it
-pays because Redis had forgotten something (negative). A transfer takes from one and gives to another, so every
-transaction sums to zero.
+``user:<uid>`` due to a user and not sent · ``owed:refund``, ``owed:payout``, ``owed:withdrawal`` on the way out ·
+``fee`` · ``carry`` between rounds · ``subsidy`` what the house adds to pots (negative: so much was won) ·
+``made_good`` what it pays because Redis had forgotten something (negative). A transfer takes from one and gives to
+another, so every transaction sums to zero.
 """
 
 from datetime import date
@@ -37,6 +37,7 @@ ACCEPTED: LiteralString = "outcome IN ('paid', 'paid_late')"
 BY_SETTLEMENT: LiteralString = "reason IN ('late_member', 'nobody', 'void')"
 SETTLED: LiteralString = "settled"
 NUMBERED: LiteralString = "uid || ':' || number"
+STAKE_REFUND: LiteralString = "refund_no(stake_order_no, stake_transaction_id)"
 
 RULES = (
     # table       kind             from             to               fen                       cause      when
@@ -44,7 +45,8 @@ RULES = (
     Rule("payments", "unwanted", CHANNEL, "'owed:refund'", "amount_fen", PAYMENT, f"NOT {ACCEPTED}"),
     Rule("claims", "stake_back", POOL, USER, "stake_fen", "uid::text"),
     Rule("claims", "packet", POOL, USER, "packet_fen", "uid::text"),
-    Rule("claims", "payout", USER, "'owed:payout'", "stake_fen + packet_fen", "uid::text"),
+    Rule("claims", "payout", USER, "'owed:payout'", "stake_fen + packet_fen", "uid::text", "stake_order_no IS NULL"),
+    Rule("claims", "stake_refund", USER, "'owed:refund'", "stake_fen", STAKE_REFUND, "stake_order_no IS NOT NULL"),
     Rule("made_good", "made_good", "'made_good'", USER, "amount_fen", NUMBERED),
     Rule("made_good", "made_good_sent", USER, "'owed:payout'", "amount_fen", NUMBERED),
     Rule("refunds", "refund", POOL, "'owed:refund'", "amount_fen", PAYMENT, BY_SETTLEMENT),
@@ -61,6 +63,25 @@ RULES = (
     Rule(
         "outgoing", "refund_failed", "'owed:refund'", USER, "amount_fen", "no", "kind = 'refund' AND state = 'failed'"
     ),
+    Rule("outgoing", "withdrawal", USER, "'owed:withdrawal'", "amount_fen", "no", "kind = 'withdrawal'"),
+    Rule(
+        "outgoing",
+        "withdrawal_sent",
+        "'owed:withdrawal'",
+        CHANNEL,
+        "amount_fen",
+        "no",
+        "kind = 'withdrawal' AND state = 'done'",
+    ),
+    Rule(
+        "outgoing",
+        "withdrawal_failed",
+        "'owed:withdrawal'",
+        USER,
+        "amount_fen",
+        "no",
+        "kind = 'withdrawal' AND state = 'failed'",
+    ),
     Rule("outgoing", "sent_again", USER, "'owed:' || kind", "amount_fen", "no", "again > 0"),
 )
 
@@ -74,12 +95,13 @@ ROUND = sql.SQL(
 
 
 WITH_CHANNEL = sql.SQL(
-    "(SELECT o.*, coalesce(r.channel, m.channel) AS channel FROM outgoing o"
+    "(SELECT o.day, o.no, o.kind, o.uid, o.amount_fen, o.state, o.again,"
+    " coalesce(o.channel, r.channel, m.channel) AS channel FROM outgoing o"
     " LEFT JOIN payments r ON o.kind = 'refund' AND r.day = {day} AND r.order_no = o.order_no"
     " AND r.transaction_id = o.transaction_id"
     " LEFT JOIN (SELECT j.uid, coalesce(min(p.channel) FILTER (WHERE p.outcome IN ('paid', 'paid_late')),"
     " min(p.channel)) AS channel FROM orders j JOIN payments p ON p.day = {day} AND p.order_no = j.order_no"
-    " WHERE j.day = {day} GROUP BY j.uid) m ON o.kind <> 'refund' AND m.uid = o.uid WHERE o.day = {day})"
+    " WHERE j.day = {day} GROUP BY j.uid) m ON o.kind = 'payout' AND m.uid = o.uid WHERE o.day = {day})"
 )
 """``outgoing`` of a day with the channel through which each goes, as a source of transfers. Joined, not looked up row
 by row: there are a million."""

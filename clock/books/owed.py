@@ -20,22 +20,33 @@ def payout_prefix(day: date) -> str:
     return f"P{day:%Y%m%d}"
 
 
-OWED: dict[str, LiteralString] = {
-    "claims": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
-    "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
-    "WHERE day = {day}",
-    "made_good": "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
-    "SELECT day, {prefix} || uid || 'G' || number, 'payout', uid, amount_fen FROM {source} "
-    "WHERE day = {day}",
-    "refunds": "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
-    "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
-    "WHERE day = {day}",
+OWED: dict[str, tuple[LiteralString, ...]] = {
+    "claims": (
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
+        "SELECT day, {prefix} || uid, 'payout', uid, stake_fen + packet_fen FROM {source} "
+        "WHERE day = {day} AND stake_order_no IS NULL",
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
+        "SELECT day, refund_no(stake_order_no, stake_transaction_id), 'refund', uid, stake_fen, stake_order_no, "
+        "stake_transaction_id FROM {source} WHERE day = {day} AND stake_order_no IS NOT NULL",
+    ),
+    "made_good": (
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen) "
+        "SELECT day, {prefix} || uid || 'G' || number, 'payout', uid, amount_fen FROM {source} "
+        "WHERE day = {day}",
+    ),
+    "refunds": (
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id) "
+        "SELECT day, refund_no, 'refund', uid, amount_fen, order_no, transaction_id FROM {source} "
+        "WHERE day = {day}",
+    ),
 }
-"""The rows of the books that owe money to a user, and the number of each."""
+"""The rows of the books that owe money to a user, and the number of each. A claim owes one payout, or the stake as a
+refund of the payment that made the member; then the packet stays in the balance."""
 
 
 def owed(table: str, source: sql.Composable, day: date) -> list[sql.Composed]:
     """The statements that queue what the rows of ``source`` owe; none of it is queued yet."""
     if table not in OWED:
         return []
-    return [sql.SQL(OWED[table]).format(prefix=sql.Literal(payout_prefix(day)), source=source, day=sql.Literal(day))]
+    prefix = sql.Literal(payout_prefix(day))
+    return [sql.SQL(one).format(prefix=prefix, source=source, day=sql.Literal(day)) for one in OWED[table]]

@@ -98,7 +98,7 @@ async def tell_ended(store: Store, connection: Connection, ended: list[tuple[dic
         failed = [
             FailedPayout(row["uid"], row["sent_as"], row["amount_fen"], reason)
             for row, state, reason in own
-            if (row["kind"], state) == ("payout", "failed")
+            if row["kind"] in ("payout", "withdrawal") and state == "failed"
         ]
         done = [
             Refund(row["uid"], row["sent_as"], row["order_no"], row["amount_fen"])

@@ -84,10 +84,15 @@ class Silent(Exception):
     """The provider does not answer, or not so that it can be verified. Nothing is known; asking again is safe."""
 
 
+Movement = Literal["payment", "refund", "transfer"]
+
+MOVEMENTS: frozenset[Movement] = frozenset(("payment", "refund", "transfer"))
+
+
 class BillLine(msgspec.Struct, frozen=True):
     """One movement of money in the provider's daily bill."""
 
-    kind: Literal["payment", "refund", "transfer"]
+    kind: Movement
     no: str
     """Number of the transaction, the refund or the transfer."""
     order_no: str
@@ -107,6 +112,10 @@ class NotYet(NoBill):
 
 class BadSignature(Exception):
     """The signature is invalid or its timestamp is outside the tolerance."""
+
+
+class Probe(BadSignature):
+    """The provider sends a wrong signature on purpose, to see it refused. Nobody has to be alarmed."""
 
 
 class Unreadable(Exception):
@@ -144,6 +153,11 @@ class TooManyCalls(Exception):
     """The endpoint's limit is used up for longer than a caller should wait; nothing was sent."""
 
 
+PULLING = ("wechat",)
+"""The channels that pull, as the books know them: what the rule of a claim depends on must not change with the settings
+of the process that writes it."""
+
+
 class Channel(Protocol):
     """A payment provider. Calls to it do not raise if it is down or fails: their result says so."""
 
@@ -155,6 +169,10 @@ class Channel(Protocol):
     most_transfer_fen: int
     ready: bool
     """Whether calls to it can be sent at all: a platform without a URL is only heard."""
+    billed: frozenset[Movement]
+    """What its bills have lines of; anything else is not missed in them."""
+    transfers_known_days: int
+    """So long after a transfer the provider's *not found* can be believed. Later it is never sent again by itself."""
     notification: type[msgspec.Struct] | None
     """What the provider posts, where that is JSON with names: for the OpenAPI document."""
     hows: tuple[How, ...]

@@ -14,7 +14,19 @@ from zoneinfo import ZoneInfo
 import msgspec
 import structlog
 
-from clock.channels import BillLine, How, NoBill, OrderState, Payment, Purchase, Reply, Result, Silent, Unreadable
+from clock.channels import (
+    MOVEMENTS,
+    BillLine,
+    How,
+    NoBill,
+    OrderState,
+    Payment,
+    Purchase,
+    Reply,
+    Result,
+    Silent,
+    Unreadable,
+)
 from clock.channels.calls import FAULTS, MOST_BILL, Calls, pieces
 from clock.channels.lines import UnreadableLines, pages_of
 from clock.channels.webhooks import Signatures
@@ -74,7 +86,9 @@ class Platform:
     name = "platform"
     pulls = False
     least_transfer_fen, most_transfer_fen = 1, 10**12
+    transfers_known_days = 36_500
     hows: tuple[How, ...] = ()
+    billed = MOVEMENTS
     notification: type[msgspec.Struct] | None = PaymentCallback
 
     def __init__(self, url: str, secrets: str, timezone: str = "Asia/Shanghai") -> None:

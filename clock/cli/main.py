@@ -7,7 +7,16 @@ import click
 from redis.exceptions import RedisError
 
 from clock import descriptors, logs
-from clock.cli import events, money, openapi, records, rounds, rules, running  # noqa: F401 - they register their commands
+from clock.cli import (  # noqa: F401 - they register their commands
+    channels,
+    events,
+    money,
+    openapi,
+    records,
+    rounds,
+    rules,
+    running,
+)
 from clock.cli.shell import cli
 from clock.config import BadSetting
 from clock.domain.outcomes import Unavailable

@@ -1,12 +1,15 @@
 """Commands about money that waits: quarantined callbacks, orders without an answer, payouts and refunds."""
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import click
 import msgspec
 
+from clock.cli.records import UID
 from clock.cli.shell import LIMIT, PAGE, Day, Entry, cli, show, with_service
+
+ALL = click.Choice(["payout", "refund"])
 
 
 @cli.group(invoke_without_command=True)
@@ -68,20 +71,51 @@ def outgoing(state: str, handled: bool, page: int, limit: int) -> None:
 
 
 @cli.command()
-@click.argument("no")
+@click.argument("no", required=False)
+@click.option("--all", "kind", type=ALL, help="Everything of this kind that nobody has seen to.")
 @click.option("--reason", required=True, help="Kept with the act.")
-def again(no: str, reason: str) -> None:
-    """Send the failed refund or payout NO again: a refund under its number, a payout under a new one."""
-    from clock.operators import acts, verbs
+def again(no: str | None, kind: Any, reason: str) -> None:
+    """Send the failed refund or payout NO again: a refund under its number, a payout under a new one. Or --all."""
+    from clock.operators import verbs
+    from clock.operators.work.asking import here
 
-    show(with_service(lambda service: verbs.again(service, acts.command_line(), no, reason)))
+    by = _one_or_all(no, kind)
+    if no:
+        show(with_service(lambda service: verbs.again(service, by, no, reason)))
+    else:
+        show(with_service(lambda service: verbs.all_again(service, by, kind, reason, here), f"every {kind}"))
 
 
 @cli.command()
-@click.argument("no")
+@click.argument("no", required=False)
+@click.option("--all", "kind", type=ALL, help="Everything of this kind that nobody has seen to.")
 @click.option("--reason", required=True, help="Kept with the act.")
-def acknowledge(no: str, reason: str) -> None:
-    """Say that the failed refund or payout NO was seen to: it rings no longer."""
+def acknowledge(no: str | None, kind: Any, reason: str) -> None:
+    """Say that the failed refund or payout NO was seen to: it rings no longer. Or --all."""
+    from clock.operators import verbs
+    from clock.operators.work.asking import here
+
+    by = _one_or_all(no, kind)
+    if no:
+        show(with_service(lambda service: verbs.acknowledge(service, by, no, reason)))
+    else:
+        show(with_service(lambda service: verbs.all_acknowledged(service, by, kind, reason, here), f"every {kind}"))
+
+
+@cli.command()
+@click.argument("uid", type=UID)
+@click.option("--reason", required=True, help="Kept with the act.")
+def withdraw(uid: int, reason: str) -> None:
+    """Send the whole balance of the user UID, as the user could."""
     from clock.operators import acts, verbs
 
-    show(with_service(lambda service: verbs.acknowledge(service, acts.command_line(), no, reason)))
+    show(with_service(lambda service: verbs.withdraw(service, acts.command_line(), uid, reason)))
+
+
+def _one_or_all(no: str | None, kind: str | None) -> Any:
+    """In whose name it is done; exactly one of both is given."""
+    from clock.operators import acts
+
+    if (no is None) == (kind is None):
+        raise click.UsageError("NO or --all is required, and not both")
+    return acts.command_line()

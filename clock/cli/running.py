@@ -76,11 +76,12 @@ def worker(check: bool) -> None:
 
 
 @cli.command()
-def sandbox() -> None:
-    """Play the payment provider (development)."""
-    from clock.dev.sandbox import serve
+@click.argument("provider", type=click.Choice(["platform", "wechat", "alipay"]), default="platform")
+def sandbox(provider: str) -> None:
+    """Play a payment provider (development): the platform, WeChat Pay or Alipay."""
+    from clock.dev.providers.serving import serve
 
-    uvloop.run(serve(ready_settings()))
+    uvloop.run(serve(ready_settings(), provider))
 
 
 @cli.command()

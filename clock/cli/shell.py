@@ -61,6 +61,10 @@ def settings_here() -> Settings:
             events_url=settings.events_url or running["events_url"],
             redis_url=settings.redis_url or running["redis_url"],
             database_url=settings.database_url or running["database_url"],
+            channel=running["channel"],
+            wechat_url=running["wechat_url"],
+            alipay_url=running["alipay_url"],
+            public_url=settings.public_url or running["public_url"],
         )
     return with_dev_secrets(settings)
 

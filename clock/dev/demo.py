@@ -22,6 +22,7 @@ from clock.config import Settings
 from clock.dev import demo_books, demo_client
 from clock.dev.demo_books import Player
 from clock.dev.demo_client import Act, Client, Crowd, DemoError, Look
+from clock.dev.demo_till import Till
 from clock.domain.rounds import Calendar, Rules, Windows, windows
 from clock.game.client.calls import connect
 from clock.runtime import embedded
@@ -73,7 +74,7 @@ class Day:
         self.client = client
         self.crowd = crowd
         self.urls = urls
-        self.provider = f"http://127.0.0.1:{settings.sandbox_port}/pay"
+        self.till = Till(client, urls)
         self.players = players
         self.zone = ZoneInfo(settings.timezone)
         self.day: date
@@ -119,6 +120,8 @@ class Day:
         await self.client.move_time(self.at.join_closes_ms - 3_600_000)
         await self.crowd.all("home page", self.players, self._look)
         await self.crowd.all("join", self.players, self._join)
+        if self.till.is_foreign:
+            await self.crowd.all("orders at the provider", self.players, self.till.order)
         await self.crowd.all("payments", paying, self._pay)
         await self.crowd.all("callbacks repeated", [p for p in paying if p.pays == "repeated"], self._call_back_again)
         await self.crowd.all("paid twice", [p for p in paying if p.pays == "twice"], self._pay_twice)
@@ -156,6 +159,13 @@ class Day:
         await self.client.move_time(self.at.claim_closes_ms)
         await self.crowd.until("forgotten ones credited", self._has_state("finished"))
         await self.crowd.until("payouts and refunds", self._money_sent, PROVIDER_SECONDS)
+        if self.till.pulls:
+            winners = [p for p in self.players if p.is_winner]
+            await self.crowd.all("withdrawals", winners, self.till.withdraw)
+            await self.crowd.until("withdrawals paid", self._withdrawn, PROVIDER_SECONDS)
+
+    async def _withdrawn(self) -> tuple[int, int]:
+        return await demo_books.count_withdrawn(self.urls["database_url"], self.day)
 
     async def _money_sent(self) -> tuple[int, int]:
         return await demo_books.count_sent(self.urls["database_url"], self.day)
@@ -190,37 +200,27 @@ class Day:
         player.order_no = reply.data["order_no"]
 
     async def _pay(self, player: Player) -> None:
-        """Pay at the sandbox provider. It sends its signed callback and returns the service's reply to it."""
+        """Pay at the provider, which sends its signed callback."""
+        strays = player.pays == "after_midnight"
         if player.pays == "dev":
             raw = msgspec.json.encode({"order_no": player.order_no})
-            reply = await self.client.send("POST", "/dev/pay", raw, {}, ("paid", "already_paid"))
+            await self.client.send("POST", "/dev/pay", raw, {}, ("paid", "already_paid"))
         else:
-            expected = ("refund_due",) if player.pays == "after_midnight" else ("paid", "already_paid")
-            reply = await self.client.send("POST", self.provider, self._payment(player), {}, expected)
-        player.is_member = reply.code != "refund_due"
-        player.refunds += reply.code == "refund_due"
+            at_ms = self.at.join_closes_ms + (60_000 if strays else -60_000)
+            expected = ("refund_due",) if strays else ("paid", "already_paid")
+            await self.till.pay(player, self.rules.stake_fen, at_ms, expected)
+        player.is_member = not strays
+        player.refunds += strays
 
     async def _pay_twice(self, player: Player) -> None:
-        await self.client.send("POST", self.provider, self._payment(player, again=True), {}, ("refund_due",))
+        at_ms = self.at.join_closes_ms - 60_000
+        await self.till.pay(player, self.rules.stake_fen, at_ms, ("refund_due",), again=True)
         player.refunds += 1
 
-    def _payment(self, player: Player, again: bool = False) -> bytes:
-        late_ms = 60_000 if player.pays == "after_midnight" else -60_000
-        body = {
-            "order_no": player.order_no,
-            "amount": self.rules.stake_fen,
-            "buyerId": f"open-{player.uid}",
-            "at_ms": self.at.join_closes_ms + late_ms,
-            "again": again,
-        }
-        return msgspec.json.encode(body)
-
     async def _call_back_again(self, player: Player) -> None:
-        """Repeat the provider's callback, with a new signature."""
-        transaction_id = f"S{player.order_no}0"
-        extra = {"amount": self.rules.stake_fen, "buyerId": f"open-{player.uid}", "transactionId": transaction_id}
-        raw = msgspec.json.encode({"order_no": player.order_no, "extra": extra})
-        await self.client.callback(raw, ("already_paid",))
+        """The provider repeats its callback, with a new signature."""
+        at_ms = self.at.join_closes_ms - 60_000
+        await self.till.pay(player, self.rules.stake_fen, at_ms, ("already_paid",))
 
     async def _check_in(self, player: Player) -> None:
         reply = await self.client.post("/api/check-in", player, ("checked_in", "already_checked_in"))
@@ -253,7 +253,7 @@ async def play(given: Settings, users: int) -> int:
     console = Console(width=None if sys.stdout.isatty() else 110)
     with _quiet_logs(), _data_dir(given) as data_dir:
         settings = msgspec.structs.replace(
-            given, env="dev", port=0, data_dir=data_dir, platform_url="", sandbox_port=free_port()
+            given, env="dev", port=0, data_dir=data_dir, platform_url="", sandbox_port=free_port(), public_url=""
         )
         try:
             _require_playground(given, users)
@@ -281,7 +281,7 @@ async def _played(settings: Settings, urls: Urls, users: int, console: Console) 
     began = monotonic()
     players = cast(users)
     async with demo_client.session() as session:
-        client = Client(session, urls["page"], settings.webhook_secret)
+        client = Client(session, urls["page"])
         with demo_client.progress_bars(console) as progress:
             day = Day(client, Crowd(progress), players, urls, settings)
             await day.play()
@@ -299,7 +299,7 @@ async def _audit(day: Day, urls: Urls, console: Console) -> bool:
         memory = await demo_books.read_memory(redis, day.day, day.rules.shards)
     finally:
         await redis.aclose()
-    books = await demo_books.read_books(urls["database_url"], day.day)
+    books = await demo_books.read_books(urls["database_url"], day.day, day.till.pulls)
     found = demo_books.differences(day.players, day.seed_hash, books, memory)
     if not books.waiting_fen:  # while money is moving, the provider's bill is incomplete
         found[SERVICE_AGREES] = await day.client.reconcile(day.day)

@@ -38,6 +38,9 @@ class Player(msgspec.Struct):
     forgets: bool = False
     authorization: str = ""
     order_no: str = ""
+    pay: dict[str, Any] = {}
+    """What the service gave to pay with, where the provider has to be asked for it."""
+    withdrawn_fen: int = 0
     is_member: bool = False
     refunds: int = 0
     """Payments that were answered with ``refund_due``, each transaction once."""
@@ -76,6 +79,10 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     sent_fen: Counter[str]
     """By ``payout`` and ``refund``: fen confirmed by the provider; ``waiting_fen``: fen still on the way."""
     waiting_fen: Counter[str]
+    withdrawn_fen: dict[int, int]
+    """By user, since the round: what the provider has paid out of balances."""
+    pulls: bool
+    """Whether the channel does: stakes go back as refunds then, and packets into balances."""
     pool_received_fen: int
     pool_left_fen: int
     """The sum of all credits of the round's pool account, and its balance."""
@@ -92,7 +99,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     outbox_depth: int
 
 
-async def read_books(database_url: str, day: date) -> Books:
+async def read_books(database_url: str, day: date, pulls: bool = False) -> Books:
     """Everything about the round in Postgres, in one snapshot."""
     async with await psycopg.AsyncConnection.connect(database_url, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
@@ -115,6 +122,10 @@ async def read_books(database_url: str, day: date) -> Books:
             "SELECT kind, state = 'done' AS done, sum(amount_fen)::bigint AS fen FROM outgoing"
             " WHERE day = %(day)s AND state <> 'failed' GROUP BY 1, 2"
         )
+        withdrawn = await rows(
+            "SELECT uid, sum(amount_fen)::bigint AS fen FROM outgoing"
+            " WHERE day >= %(day)s AND kind = 'withdrawal' AND state = 'done' GROUP BY uid"
+        )
         pool = await rows("SELECT amount_fen FROM postings WHERE day = %(day)s AND account = 'pool:' || %(day)s::date")
         (quarantine,) = await rows("SELECT count(*) AS kept FROM quarantine WHERE day = %(day)s")
     return Books(
@@ -130,6 +141,8 @@ async def read_books(database_url: str, day: date) -> Books:
         packets=[row["fen"] for row in packets],
         sent_fen=Counter({row["kind"]: row["fen"] for row in outgoing if row["done"]}),
         waiting_fen=Counter({row["kind"]: row["fen"] for row in outgoing if not row["done"]}),
+        pulls=pulls,
+        withdrawn_fen={row["uid"]: row["fen"] for row in withdrawn},
         pool_received_fen=sum(row["amount_fen"] for row in pool if row["amount_fen"] > 0),
         pool_left_fen=sum(row["amount_fen"] for row in pool),
         quarantined=quarantine["kept"],
@@ -144,6 +157,18 @@ async def count_sent(database_url: str, day: date) -> tuple[int, int]:
         )
         ended, all_of_them = await counted.fetchone() or (0, 0)
     return ended, all_of_them
+
+
+async def count_withdrawn(database_url: str, day: date) -> tuple[int, int]:
+    """How many withdrawals since the round have been paid, and how many there are."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        counted = await connection.execute(
+            "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FROM outgoing"
+            " WHERE day >= %s AND kind = 'withdrawal'",
+            [day],
+        )
+        paid, all_of_them = await counted.fetchone() or (0, 0)
+    return paid, all_of_them
 
 
 async def read_memory(redis: Commands, day: date, shards: int) -> Memory:
@@ -191,6 +216,8 @@ def _untold(players: Iterable[Player], books: Books) -> Iterator[str]:
         expected[uid] = player.refunds + (player.is_late and player.is_member and not player.is_winner)
         if books.orders.get(uid) != player.order_no:
             yield f"user {uid} has order {player.order_no}, the books have {books.orders.get(uid)}"
+        if player.withdrawn_fen != (sent_fen := books.withdrawn_fen.get(uid, 0)):
+            yield f"user {uid} has withdrawn {player.withdrawn_fen} fen, the books have {sent_fen}"
         if player.firsts > 1:
             yield f"user {uid} was told {player.firsts} times to be the first to check in"
         if player.packet_fen is not None:
@@ -280,8 +307,14 @@ def _unbalanced(books: Books) -> Iterator[str]:
             sum(books.packets) + row["carried_out_fen"] + row["bonus_back_fen"],
         ),
         "packets given = packets": (packets_fen, sum(books.packets)),
-        "payouts, sent or on their way = stakes returned + packets": (out_fen["payout"], stakes_fen + packets_fen),
-        "refunds, sent or on their way = refunds": (out_fen["refund"], books.refunds_fen),
+        "payouts, sent or on their way = stakes returned + packets": (
+            out_fen["payout"],
+            0 if books.pulls else stakes_fen + packets_fen,
+        ),
+        "refunds, sent or on their way = refunds, and stakes where they go back as such": (
+            out_fen["refund"],
+            books.refunds_fen + (stakes_fen if books.pulls else 0),
+        ),
         "ledger: into the pool = pool + carried in + bonus": (
             books.pool_received_fen,
             row["pool_fen"] + row["carried_in_fen"] + row["bonus_fen"],

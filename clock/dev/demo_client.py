@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from yarl import URL
 
 from clock import descriptors
-from clock.channels.webhooks import Signatures
 from clock.dev.demo_books import Player
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.http.wire import Envelope
@@ -51,12 +50,11 @@ def session() -> aiohttp.ClientSession:
 class Client:
     """Requests to the service. Retries a temporary refusal (429, 503) and a lost connection."""
 
-    def __init__(self, session: aiohttp.ClientSession, page: str, webhook_secret: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, page: str) -> None:
         self._session = session
         self._page = page.rstrip("/")
         self._urls: dict[str, URL] = {}
         self._decode = msgspec.json.Decoder(Envelope).decode
-        self._signatures = Signatures(webhook_secret)
         self.operator_headers: dict[str, str] = {}
         self.sent = self.repeated = 0
 
@@ -94,10 +92,6 @@ class Client:
     async def token(self, uid: int, role: str) -> str:
         raw = msgspec.json.encode({"uid": uid, "role": role})
         return "Bearer " + str((await self.send("POST", "/dev/token", raw, {}, ("ok",))).data["token"])
-
-    async def callback(self, raw: bytes, expected: Collection[str]) -> Envelope:
-        """Send a signed callback, as the provider does."""
-        return await self.send("POST", "/callbacks/platform", raw, self._signatures.sign(raw), expected)
 
     async def figures(self, day: date) -> dict[str, Any] | None:
         """The operator's view of a round, ``None`` if there is none."""

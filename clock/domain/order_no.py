@@ -113,6 +113,13 @@ def place_of(text: str) -> Place | None:
     return parse(text[:-LENGTH], text)
 
 
+def tail_of(number: str) -> str:
+    """The tail of a number that was given out, with the channel's mark."""
+    known = _day_shard_and_mark(number[-LENGTH : DAY + SHARD - LENGTH])
+    assert known is not None, number
+    return known[2] + number[-TAIL:]
+
+
 def first_order_id(day: date, shard: int) -> int:
     """The id before the first order of a shard's day."""
     return (day_number(day) << SHARD_BITS | shard) << ORDERS_BITS

@@ -161,6 +161,8 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("public_round", "not_found"): ("没有这一轮", "No such round"),
     ("public_round", "not_settled"): ("本轮还没结算", "This round is not settled yet"),
     ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
+    ("all_again", "ok"): ("已逐笔处理，结果见各项数目", "Each was dealt with; the counts say how"),
+    ("all_acknowledged", "ok"): ("已全部确认，不再提醒", "All noted; they ring no longer"),
     ("void", "ok"): ("本轮已取消，押金将退回", "Voided; every stake will be refunded"),
 }
 """Messages of a word that differ by verb: ``(verb, word)`` to Chinese and English."""

@@ -10,7 +10,8 @@ from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.client.commands import Commands
-from clock.game.scripts import load
+from clock.game.gametime import GameTime
+from clock.game.scripts import Value, load
 
 LIMIT = load("limit")
 
@@ -22,8 +23,9 @@ BURST_SECONDS = 0.1
 
 
 class Limits:
-    def __init__(self, redis: Commands) -> None:
+    def __init__(self, redis: Commands, time: GameTime) -> None:
         self._redis = redis
+        self._time = time
 
     async def wait(self, endpoint: str, per_second: float) -> None:
         """Return when one more call to the endpoint is within its limit. Raises :class:`TooManyCalls`, also where Redis
@@ -32,11 +34,10 @@ class Limits:
         names = keys.names(keys.USERS, shard, LIMIT.nouns)
         burst = max(1, int(per_second * BURST_SECONDS))
         try:
-            _, wait_ms = await call(
-                self._redis, LIMIT, names, [endpoint, int(1_000_000 / per_second), burst, MOST_WAIT_MS]
-            )
+            args: list[Value] = [self._time.setting, endpoint, f"{1000 / per_second:.3f}", burst, MOST_WAIT_MS]
+            _, word, wait_ms = await call(self._redis, LIMIT, names, args)
         except (RedisError, OSError, Unavailable) as error:
             raise TooManyCalls(f"{endpoint}: {type(error).__name__}") from error
-        if wait_ms < 0:
+        if word == b"too_many":
             raise TooManyCalls(endpoint)
         await asyncio.sleep(wait_ms / 1000)

@@ -13,7 +13,8 @@ from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.handlers import ASGIRouteHandler
 
 from clock.http.lane import Endpoint
-from clock.http.schema.paths import PATHS, TAGS, Path
+from clock.http.schema.path import TAGS, Path
+from clock.http.schema.paths import PATHS
 from clock.http.schema.responses import JSON, Schemas, responses, shapes, webhooks
 
 ABOUT = """The service of an early-rise check-in game: stake today, get up tomorrow, share what the sleepers left.

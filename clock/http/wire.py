@@ -21,7 +21,7 @@ class JoinRequest(UserRequest, frozen=True):
     channel: Literal["platform", "wechat", "alipay"] | None = None
 
 
-class PayRequest(UserRequest, frozen=True):
+class PayOrderRequest(UserRequest, frozen=True):
     """``how``: where the user pays; none: within the provider's app."""
 
     order_no: Annotated[str, msgspec.Meta(max_length=64)]
@@ -62,6 +62,13 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern="^[^\
 class ReasonRequest(msgspec.Struct, frozen=True):
     """What an operator does, and why."""
 
+    reason: Reason
+
+
+class AllRequest(msgspec.Struct, frozen=True):
+    """What an operator does with everything of a kind that has failed, and why."""
+
+    kind: Literal["payout", "refund"]
     reason: Reason
 
 

@@ -20,7 +20,8 @@ ROUNDS_A_PAGE = 30
 MOST_A_PAGE = 200
 """Payments, payouts, refunds and callbacks of a page of a story."""
 
-PAYOUT_NO = re.compile(r"P\d{8}(\d{1,16})(?:A\d+)?")
+SENT_NO = re.compile(r"P\d{8}(\d{1,16})(?:A\d+)?|W(\d{1,16})N\d+")
+"""A payout, or a withdrawal."""
 
 MEMBERS_AT_ONCE = 2_000
 MORNINGS, TIMES = 14, 7
@@ -30,8 +31,8 @@ MOST_OTHERS = 5
 
 
 async def find(service: Service, text: str, whole_mobile: bool) -> Answer:
-    """At most :data:`MOST_FOUND` users: by uid, mobile, openId, or the number of an order, a payout, a failed refund or
-    a transaction. ``archived``: the month in whose files an order of that number would be."""
+    """At most :data:`MOST_FOUND` users: by uid, mobile, openId, or the number of an order, a payout, a withdrawal, a
+    failed refund or a transaction. ``archived``: the month in whose files an order of that number would be."""
     store, uids = service.store, _named_in(text)
     place = order_no.place_of(text)
     archive = await archive_of(store, place.day) if place else None
@@ -61,9 +62,9 @@ async def _who_paid(store: Store, transaction_id: str) -> list[int]:
 
 
 def _named_in(text: str) -> list[int]:
-    """The uid that the text is, or that a payout's number has in it."""
-    payout = PAYOUT_NO.fullmatch(text)
-    number = payout[1] if payout else text
+    """The uid that the text is, or that the number of a payout or a withdrawal has in it."""
+    sent = SENT_NO.fullmatch(text)
+    number = sent[1] or sent[2] if sent else text
     return [int(number)] if number.isascii() and number.isdigit() and int(number) < 1 << 53 else []
 
 

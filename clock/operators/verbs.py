@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from clock.books.accounts import sums
 from clock.books.months import archive_of, has_left
 from clock.domain.outcomes import Answer
 from clock.game.totals import read
@@ -14,7 +15,7 @@ from clock.operators import events, promises, quarantine, rounds
 from clock.operators.acts import Act, By, perform
 from clock.operators.export import What, csv
 from clock.operators.work.asking import Piece, Run
-from clock.payments.again import find_failed, send_again
+from clock.payments.again import Kind, find_failed, send_again
 from clock.rounds.recorded import find
 from clock.service import Service
 
@@ -104,6 +105,27 @@ async def acknowledge(service: Service, by: By, no: str, reason: str) -> Answer:
         return Answer("acknowledged", {"no": no})
 
     return await perform(service, by, Act("acknowledge", no, _of(failed), reason), work)
+
+
+async def all_again(service: Service, by: By, kind: Kind, reason: str, run: Run) -> Answer:
+    """Send everything of a kind again that has failed and that nobody has seen to."""
+    failed = await service.store.one("sum_failed", kind=kind) or {}
+    act = Act("again", kind, {"all": True}, reason, failed["fen"])
+    return await perform(service, by, act, lambda number: run(service, by, Piece("again", kind), number))
+
+
+async def all_acknowledged(service: Service, by: By, kind: Kind, reason: str, run: Run) -> Answer:
+    """Say of all of them that they were seen to."""
+    act = Act("acknowledge", kind, {"all": True}, reason)
+    return await perform(service, by, act, lambda number: run(service, by, Piece("acknowledge", kind), number))
+
+
+async def withdraw(service: Service, by: By, uid: int, reason: str) -> Answer:
+    """Send a user's whole balance, as the user could."""
+    today = service.asking.calendar.day_at(service.time.now_ms())
+    balance_fen = (await sums(service.store, uid, today))["balance"]
+    act = Act("withdraw", str(uid), reason=reason, amount_fen=balance_fen)
+    return await perform(service, by, act, lambda _: service.withdrawals.withdraw(uid, today))
 
 
 async def make_good(service: Service, by: By, day: date, said: promises.Said | None, reason: str) -> Answer:

@@ -4,16 +4,36 @@ A payout goes under a new number, after the provider has confirmed that the old 
 its one number, under which the provider pays once, however often it is asked.
 """
 
-from typing import Any
+import asyncio
+from collections import Counter
+from datetime import date
+from typing import Any, Literal
+
+import structlog
 
 from clock.books import ledger
 from clock.books.accounts import balance_fen
+from clock.books.months import archive_of
 from clock.books.store import Store, rows
 from clock.channels import Channel
+from clock.domain import progress
 from clock.domain.outcomes import Unavailable
+
+log = structlog.get_logger()
+
+Kind = Literal["payout", "refund"]
+"""What an operator sees to when it has failed. What has failed of a withdrawal is its user's again."""
 
 CONFIRMED = {"payout": ("failed",), "refund": ("failed", "not_found")}
 """What the provider must say of the old number. Only a refund may be unknown: it goes under the same number again."""
+
+PAGE = 100
+AT_ONCE = 10
+MOST_SILENT = 20
+"""So often in succession a channel may not say what became of a number; then it is not asked about the others."""
+
+WORDS = ("sent_again", "not_final", "balance_short", "archived", "unavailable", "internal")
+"""What becomes of each of many; ``unavailable``: its provider does not say what became of it, so it stays as it is."""
 
 
 class BalanceShort(Exception):
@@ -29,6 +49,8 @@ async def find_failed(store: Store, no: str) -> dict[str, Any] | None:
 async def send_again(store: Store, channels: dict[str, Channel], failed: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """``failed``: from :func:`find_failed`. Answers ``sent_again`` with the new row, also if that was done
     before; ``not_final`` or ``balance_short``, and nothing was done. Raises :class:`Unavailable`."""
+    if failed["handled"] == "withdrawn":
+        return "balance_short", {}
     if failed["handled"] != "again":
         said = await _said(channels.get(failed["channel"]), failed)
         if said not in CONFIRMED[failed["kind"]]:
@@ -38,8 +60,51 @@ async def send_again(store: Store, channels: dict[str, Channel], failed: dict[st
         except BalanceShort:
             return "balance_short", {}
     sent = await store.one("get_again", day=failed["day"], no=failed["no"])
-    assert sent is not None
-    return "sent_again", sent
+    return ("sent_again", sent) if sent else ("balance_short", {})  # its user has just withdrawn it
+
+
+async def send_all_again(store: Store, channels: dict[str, Channel], kind: Kind) -> dict[str, int]:
+    """Everything of a kind that has failed and that nobody has seen to, each as :func:`send_again` does: how many ended
+    with which of :data:`WORDS`. What fails anew meanwhile is not among them, and one that cannot be sent holds up no
+    other. Raises :class:`Unavailable` where Postgres is away: what was done stays done, and is not done twice."""
+    counts = Counter(dict.fromkeys(WORDS, 0))
+    silent: Counter[str] = Counter()
+    waiting = await store.one("sum_failed", kind=kind)
+    assert waiting is not None
+    part: dict[str, Any] = {"kind": kind, "until": waiting["at"], "limit": PAGE, "after_no": "", "after_day": date.min}
+    while page := await store.page("failed_page", **part):
+        sealed = {day: bool(await archive_of(store, day)) for day in {row["day"] for row in page}}
+        for first in range(0, len(page), AT_ONCE):
+            some = page[first : first + AT_ONCE]
+            tried = (_tried(store, channels, row, sealed[row["day"]], silent) for row in some)
+            for word in await asyncio.gather(*tried, return_exceptions=True):
+                if isinstance(word, BaseException):
+                    raise word
+                counts[word] += 1
+            progress.at("sending_again", counts.total(), waiting["count"])
+        part |= {"after_no": page[-1]["no"], "after_day": page[-1]["day"]}
+    return dict(counts)
+
+
+async def _tried(
+    store: Store, channels: dict[str, Channel], row: dict[str, Any], sealed: bool, silent: Counter[str]
+) -> str:
+    failed = await store.one("get_failed", day=row["day"], no=row["no"])
+    if failed is None or sealed:
+        return "archived"
+    channel = failed["channel"] or ""
+    if silent[channel] >= MOST_SILENT:
+        return "unavailable"
+    try:
+        word, _ = await send_again(store, channels, failed)
+    except Unavailable:
+        silent[channel] += 1
+        return "unavailable"
+    except Exception as error:
+        log.error("again_broke", no=row["no"], kind=failed["kind"], exc_info=error)
+        return "internal"
+    silent[channel] = 0
+    return word
 
 
 async def _said(channel: Channel | None, failed: dict[str, Any]) -> str:
@@ -59,8 +124,9 @@ async def _queue(store: Store, failed: dict[str, Any]) -> None:
     """Whoever comes second waits for the row, and finds it handled."""
     key = {"day": failed["day"], "no": failed["no"]}
     async with store.transaction() as connection:
+        has_fen = await balance_fen(connection, failed["uid"])  # first of all, as a withdrawal does
         if await rows(connection, "handle_failed", handled="again", **key):
-            if await balance_fen(connection, failed["uid"]) < failed["amount_fen"]:
+            if has_fen < failed["amount_fen"]:
                 raise BalanceShort
             number = next_no(failed)
             await rows(connection, "queue_again", new=number, **key)

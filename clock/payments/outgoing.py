@@ -1,4 +1,4 @@
-"""Outgoing money: payouts and refunds, a durable queue in Postgres, each under one fixed number.
+"""Outgoing money: payouts, refunds and withdrawals, a durable queue in Postgres, each under one fixed number.
 
 A row is marked ``unknown`` before it is sent. So after a crash the channel is queried about that number before it is
 sent again, and it is sent again only under the same number.
@@ -10,11 +10,12 @@ from collections import defaultdict
 from datetime import date
 from typing import Any
 
+import msgspec
 import structlog
 
 from clock.books import ledger, telling
 from clock.books.store import Connection, Store, rows
-from clock.channels import Channel, Result
+from clock.channels import PULLING, Channel, Result
 
 log = structlog.get_logger()
 
@@ -32,7 +33,17 @@ STUCK_ATTEMPTS = 12
 
 async def send_some(store: Store, channels: dict[str, Channel]) -> int:
     """Send, or query, the rows that are due; returns their number."""
-    due = await take(store)
+    return await _send(store, channels, await take(store))
+
+
+async def send_one(store: Store, channels: dict[str, Channel], day: date, no: str) -> None:
+    """The same of one row now, for somebody who waits for it. Whoever is interrupted leaves it to the worker."""
+    async with store.transaction() as connection:
+        due = await lease(connection, await rows(connection, "lock_outgoing", day=day, no=no))
+    await _send(store, channels, due)
+
+
+async def _send(store: Store, channels: dict[str, Channel], due: list[dict[str, Any]]) -> int:
     results = await asyncio.gather(*(_tried(channels.get(row["channel"]), row) for row in due))
     await _record(store, list(zip(due, results, strict=True)))
     return len(due)
@@ -77,16 +88,29 @@ async def _attempt(channel: Channel | None, row: dict[str, Any]) -> Result:
     """Query the channel if the row may have been sent before; send it if it was not."""
     if channel is None:
         return Result("again", f"no channel {row['channel']}")
+    if row["kind"] == "payout" and channel.pulls:  # what the house makes good, and what an older version owes
+        return Result("failed", "the user withdraws it")
     if row["was"] != "owed":
         known = await _known(channel, row)
         if known.state == "again":  # the query was not delivered, so the outcome stays as it was
             return Result("processing" if row["was"] == "processing" else "unknown", known.reason)
+        if known.state == "processing" and row["kind"] == "withdrawal" and channel.pulls and not row["confirm"]:
+            return await _confirmation(channel, row, known)
         if known.state != "not_found":
             return known
+        if row["kind"] != "refund" and row["age_days"] >= channel.transfers_known_days:
+            return Result("unknown", "too old for the provider to know it: to be looked up by hand")
     if row["kind"] == "refund":
         paid = row["order_no"], row["transaction_id"], row["amount_fen"], row["total_fen"]
         return await channel.refund(row["sent_as"], *paid)
     return await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
+
+
+async def _confirmation(channel: Channel, row: dict[str, Any], known: Result) -> Result:
+    """What the user needs to confirm was in a reply that did not arrive, and no query says it. The same number sent
+    again moves nothing, and may have it."""
+    said = await channel.transfer(row["sent_as"], row["open_id"], row["amount_fen"])
+    return said if said.state == "processing" else known
 
 
 async def _known(channel: Channel, row: dict[str, Any]) -> Result:
@@ -103,14 +127,24 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
         for row, result in sorted(attempts, key=_place):  # whoever has some of them too locks them in this order
             if result.state in ("done", "failed"):
                 key = {"day": row["day"], "no": row["no"], "state": result.state, "reason": result.reason}
+                key["handled"] = "returned" if result.state == "failed" and _is_returned(row) else None
                 if await rows(connection, "end_outgoing", **key):
                     told.append((row, result.state, result.reason))
                 ended[row["day"], row["channel"] or "", result.state].append(row["no"])
             else:
                 await _delay(connection, row, result)
+                if result.confirm:
+                    confirm = msgspec.json.encode(result.confirm).decode()
+                    await rows(connection, "save_confirm", uid=row["uid"], no=row["no"], confirm=confirm)
         for (day, channel, state), numbers in ended.items():
             await ledger.post_outgoing(connection, day, channel, state, numbers)
         await telling.tell_ended(store, connection, told)
+
+
+def _is_returned(row: dict[str, Any]) -> bool:
+    """Whether the balance is where the money belongs now, so that no operator has to see to it: its user withdraws
+    it."""
+    return row["kind"] == "withdrawal" or (row["kind"] == "payout" and row["channel"] in PULLING)
 
 
 def _place(attempt: tuple[dict[str, Any], Result]) -> tuple[date, str]:

@@ -1,11 +1,14 @@
 """Planning other rules for days whose round does not exist yet, and taking a plan back until it does."""
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from clock.books import rulebook
 from clock.books.store import Connection, Store, rows
+from clock.channels import Channel
 from clock.config import Settings, rules_of
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import previous
@@ -23,7 +26,8 @@ class Planning:
     ``rules_misfit`` with ``why``, and the first ``day`` that could not be played; ``rules_full``; ``change_not_found``.
     Raises :class:`~clock.domain.outcomes.Unavailable`."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, channels: Iterable[Channel]) -> None:
+        self._channels = tuple(channels)
         self._environment = rules_of(settings)
         self._remind_at = settings.remind_at if settings.reminder_url else ""
         self._store = store
@@ -70,7 +74,7 @@ class Planning:
         planned = Book(book.first, (*book.changes, change))
         if late := await _too_late(connection, change, today):
             return Answer("rules_too_late", {"day": late.isoformat()}), book
-        if why := _flaw(change, today):
+        if why := _flaw(change, today) or stuck_stake(self._channels, change.changes.stake_fen):
             return Answer("rules_misfit", {"day": change.first_day.isoformat(), "why": why}), book
         if len(book.changes) >= MOST_CHANGES:
             return Answer("rules_full"), book
@@ -80,6 +84,18 @@ class Planning:
         """What of the book could not be played on the days of a change."""
         found = unplayable(book, change.first_day, change.last_day, self._remind_at)
         return Answer("rules_misfit", {"day": found[0].isoformat(), "why": found[1]}) if found else None
+
+
+def stuck_stake(channels: Iterable[Channel], stake_fen: int | UnsetType) -> str:
+    """Why such a stake could not go back to its winner; empty: it can. A channel that pays out by transfers has a
+    least amount, and a packet may be 0; one that pulls refunds the stake."""
+    for channel in channels:
+        if stake_fen is not UNSET and not channel.pulls and stake_fen < channel.least_transfer_fen:
+            return (
+                f"a stake of {stake_fen} fen could not be paid back by {channel.name}, which transfers nothing below "
+                f"{channel.least_transfer_fen} fen"
+            )
+    return ""
 
 
 async def _too_late(connection: Connection, change: Change, today: date) -> date | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from clock.config import Settings
+from clock.runtime.dev_keys import AlipayKeys, WechatKeys, new_alipay_keys, new_wechat_keys
 
 LEFTOVERS_S = 20.0
 """How long a start waits for processes that a killed owner left behind."""
@@ -176,7 +177,8 @@ def new_webhook_secret() -> str:
 
 
 def with_dev_secrets(settings: Settings) -> Settings:
-    """In development, fill in the token and the webhook secret where the settings name none.
+    """In development, fill in the token and the webhook secret where the settings name none, and for a double of a
+    provider (a URL on this host, and no merchant named) the keys of both sides.
 
     They are generated once and kept in the data directory. Outside development the settings are returned unchanged.
     """
@@ -189,4 +191,42 @@ def with_dev_secrets(settings: Settings) -> Settings:
     if not settings.webhook_secret:
         secret = keep(data_dir / "webhook.secret", new_webhook_secret)
         settings = msgspec.structs.replace(settings, webhook_secret=secret)
+    if is_here(settings.wechat_url) and not settings.wechat_mchid:
+        settings = _with_wechat(settings, wechat_keys(data_dir))
+    if is_here(settings.alipay_url) and not settings.alipay_app_id:
+        settings = _with_alipay(settings, alipay_keys(data_dir))
     return settings
+
+
+def is_here(url: str) -> bool:
+    return url.startswith("http://127.0.0.1:")
+
+
+def wechat_keys(data_dir: Path) -> WechatKeys:
+    return msgspec.json.decode(keep(data_dir / "wechat.keys", new_wechat_keys), type=WechatKeys)
+
+
+def alipay_keys(data_dir: Path) -> AlipayKeys:
+    return msgspec.json.decode(keep(data_dir / "alipay.keys", new_alipay_keys), type=AlipayKeys)
+
+
+def _with_wechat(settings: Settings, keys: WechatKeys) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        wechat_mchid=keys.mchid,
+        wechat_appid=keys.appid,
+        wechat_serial=keys.serial,
+        wechat_private_key=keys.merchant_private_key,
+        wechat_api_v3_key=keys.api_v3_key,
+        wechat_keys=f"{keys.key_id}\n{keys.provider_public_key}{keys.old_certificate}",
+    )
+
+
+def _with_alipay(settings: Settings, keys: AlipayKeys) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        alipay_app_id=keys.app_id,
+        alipay_seller_id=keys.seller_id,
+        alipay_private_key=keys.merchant_private_key,
+        alipay_public_key=keys.provider_public_key,
+    )

@@ -4,7 +4,7 @@ A server that the service cannot use is refused with a sentence that names the s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from time import monotonic
 from zoneinfo import ZoneInfo
@@ -23,12 +23,15 @@ from clock.books.postgres_check import (
     require_time,
 )
 from clock.books.store import Connection
+from clock.channels import Channel
 from clock.config import BadSetting, Settings, rules_of
 from clock.domain.outcomes import Unavailable
 from clock.game.client.calls import connect
 from clock.game.client.commands import Commands
 from clock.operators.redis_check import require_queue, require_redis
 from clock.operators.rulebook import differences
+from clock.rounds.planning import stuck_stake
+from clock.runtime.channel_check import channels_here, require_channels
 
 ANSWER_SECONDS = 5.0
 """How long a server is waited for. In development it is asked once."""
@@ -41,18 +44,32 @@ log = structlog.get_logger()
 async def start_check(
     settings: Settings, *, queue: bool = True, postgres_may_be_away: bool = False, migrated: bool = True
 ) -> None:
-    """Raises :class:`BadSetting` for a server that does not fit, and in production for one that does not answer.
+    """Raises :class:`BadSetting` for a server that does not fit, and in production for one that does not answer; for
+    a payment channel that a stake could not be paid back by, and in production for one whose provider refuses our keys.
 
     ``queue``: whether arq's own server is needed. ``postgres_may_be_away``: check-ins and payments do without it, so
     that the API starts. ``migrated``: false before ``clock migrate`` has run.
     """
+    async with channels_here(settings) as channels:
+        await _require_servers(settings, channels, queue, postgres_may_be_away, migrated)
+        if settings.env == "prod":
+            await require_channels(channels)
+
+
+async def _require_servers(
+    settings: Settings, channels: Mapping[str, Channel], queue: bool, postgres_may_be_away: bool, migrated: bool
+) -> None:
     checks: list[tuple[str, Callable[[], Awaitable[None]], bool]] = [
         (
             "Redis (CLOCK_REDIS_URL)",
             lambda: _with_redis(settings.redis_url, lambda one: require_redis(one, settings)),
             False,
         ),
-        ("Postgres (CLOCK_DATABASE_URL)", lambda: _require_postgres(settings, migrated), postgres_may_be_away),
+        (
+            "Postgres (CLOCK_DATABASE_URL)",
+            lambda: _require_postgres(settings, channels, migrated),
+            postgres_may_be_away,
+        ),
     ]
     if queue and not settings.queue_url and settings.clustered:
         raise BadSetting("a queue of jobs cannot live on a cluster: name a Redis of its own in CLOCK_QUEUE_URL")
@@ -92,7 +109,7 @@ async def _with_redis(url: str, check: Callable[[Commands], Awaitable[None]]) ->
         await redis.aclose()
 
 
-async def _require_postgres(settings: Settings, migrated: bool) -> None:
+async def _require_postgres(settings: Settings, channels: Mapping[str, Channel], migrated: bool) -> None:
     async with connected(settings.database_url) as connection:
         found = await facts(connection)
         require_server(found)
@@ -102,14 +119,20 @@ async def _require_postgres(settings: Settings, migrated: bool) -> None:
         if migrated:
             await require_schema(connection)
             await require_rights(connection, found, tables())
-            await _compare_rules(settings, connection)
+            await _compare_rules(settings, channels, connection)
 
 
-async def _compare_rules(settings: Settings, connection: Connection) -> None:
+async def _compare_rules(settings: Settings, channels: Mapping[str, Channel], connection: Connection) -> None:
     """Say where the environment's rules are not those of the book, which holds. Raises :class:`BadSetting` for another
-    time zone: this process would take another day for today."""
+    time zone, by which this process would take another day for today, and for a stake that a channel could not pay
+    back."""
     environment, today = rules_of(settings), datetime.now(ZoneInfo(settings.timezone)).date()
     book = await rulebook.read(connection, today)
+    default = environment if book is None else book.default(today)
+    stakes = [default.stake_fen, *(change.changes.stake_fen for change in (book.changes if book else ()))]
+    for stake_fen in stakes:
+        if why := stuck_stake(channels.values(), stake_fen):
+            raise BadSetting(f"{why}: the stake is {'CLOCK_STAKE_FEN' if book is None else 'in clock rules'}")
     if book is None:
         return
     if book.first.timezone != environment.timezone:
@@ -117,5 +140,5 @@ async def _compare_rules(settings: Settings, connection: Connection) -> None:
             f"CLOCK_TIMEZONE={environment.timezone} is not the time zone of this game's rounds, which stays "
             f"{book.first.timezone}"
         )
-    if other := differences(book.default(today), environment):
+    if other := differences(default, environment):
         log.warning("environment_differs", rules=other)

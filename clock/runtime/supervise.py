@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import aiohttp
 import msgspec
@@ -26,6 +26,7 @@ from clock.config import PREFIX, Settings, variables
 from clock.operators.older_keys import move_at
 from clock.runtime import directory, embedded, ports
 from clock.runtime.crew import Child, Crew, StartError, launcher
+from clock.runtime.dev_keys import APP_ID, MCHID
 from clock.runtime.directory import DataDirError
 from clock.runtime.processes import EmbeddedError
 from clock.runtime.start_check import start_check
@@ -55,6 +56,10 @@ class Urls(TypedDict):
     env: str
     platform_url: str
     events_url: str
+    channel: Literal["platform", "wechat", "alipay"]
+    wechat_url: str
+    alipay_url: str
+    public_url: str
     pid: int
 
 
@@ -63,10 +68,15 @@ def plan(settings: Settings) -> Plan:
     env, clock = environment(settings), [sys.executable, "-m", "clock"]
     healthy = f"{settings.platform_url}/healthz"
     sandbox = Child(name="sandbox", command=[*clock, "sandbox"], env=env, ready_url=healthy)
+    doubles = [
+        Child(name=name, command=[*clock, "sandbox", name], env=env, ready_url=f"{url}/healthz")
+        for name, url in double_urls(settings).items()
+    ]
     return Plan(
         migrate=Child(name="migrate", command=[*clock, "migrate"], env=env),
         children=[
             *([sandbox] if settings.sandbox_port else []),
+            *doubles,
             Child(name="api", command=[*clock, "api"], env=env, ready_url=f"{page(settings)}readyz"),
             Child(name="worker", command=[*clock, "worker"], env=env),
         ],
@@ -159,7 +169,7 @@ async def _stack(
         lock = await directory.lock(data_dir / "lock")
         cleanup.callback(os.close, lock)
         settings = msgspec.structs.replace(settings, data_dir=data_dir, port=free_port(settings.host, settings.port))
-        settings = _with_sandbox(directory.with_dev_secrets(settings))
+        settings = directory.with_dev_secrets(with_doubles(settings))
         cleanup.push_async_callback(crew.stop)
         others = bool(settings.redis_url or settings.database_url)  # our own fit
         settings = await _start_servers(settings, crew)
@@ -190,15 +200,38 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
     return settings
 
 
-def _with_sandbox(settings: Settings) -> Settings:
-    """In development without a platform URL, use the sandbox provider."""
-    if settings.env != "dev" or settings.platform_url:
+def with_doubles(settings: Settings) -> Settings:
+    """In development: the sandbox provider without a platform's URL, and the double of the channel's provider where no
+    merchant is named."""
+    if settings.env != "dev":
+        return settings
+    if settings.channel == "wechat" and not settings.wechat_mchid and not directory.is_here(settings.wechat_url):
+        settings = msgspec.structs.replace(settings, wechat_url=_own_url())
+    if settings.channel == "alipay" and not settings.alipay_app_id and not directory.is_here(settings.alipay_url):
+        settings = msgspec.structs.replace(settings, alipay_url=f"{_own_url()}/gateway.do")
+    if settings.channel != "platform" and not settings.public_url:
+        settings = msgspec.structs.replace(settings, public_url=page(settings).rstrip("/"))
+    if settings.platform_url:
         return settings
     port = settings.sandbox_port or free_port("127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}"
     return msgspec.structs.replace(
         settings, sandbox_port=port, platform_url=url, reminder_url=settings.reminder_url or f"{url}/reminders"
     )
+
+
+def _own_url() -> str:
+    return f"http://127.0.0.1:{free_port('127.0.0.1', 0)}"
+
+
+def double_urls(settings: Settings) -> dict[str, str]:
+    """Where the doubles listen that these settings have, by channel."""
+    urls = {}
+    if settings.env == "dev" and settings.wechat_mchid == MCHID and directory.is_here(settings.wechat_url):
+        urls["wechat"] = settings.wechat_url
+    if settings.env == "dev" and settings.alipay_app_id == APP_ID and directory.is_here(settings.alipay_url):
+        urls["alipay"] = settings.alipay_url.removesuffix("/gateway.do")
+    return urls
 
 
 def free_port(host: str, port: int) -> int:
@@ -227,6 +260,10 @@ def _urls(settings: Settings) -> Urls:
         env=settings.env,
         platform_url=settings.platform_url,
         events_url=settings.events_url,
+        channel=settings.channel,
+        wechat_url=settings.wechat_url,
+        alipay_url=settings.alipay_url,
+        public_url=settings.public_url,
         pid=os.getpid(),
     )
 

@@ -98,11 +98,11 @@ SELECT l.line, l.sign * t.amount_fen AS money, t.day, t.at_ms, o.state,
 FROM transfers t
 JOIN unnest(%(kinds)s::text[], %(lines)s::text[], %(signs)s::int[]) WITH ORDINALITY AS l (kind, line, sign, place) ON l.kind = t.kind
 LEFT JOIN outgoing o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid
-    AND (l.line = 'payout' AND o.no = 'P' || to_char(t.day, 'YYYYMMDD') || t.uid OR l.line = 'sent_again' AND o.no = t.cause
+    AND (l.line = 'payout' AND o.no = 'P' || to_char(t.day, 'YYYYMMDD') || t.uid OR l.line IN ('sent_again', 'stake_refund', 'withdrawal') AND o.no = t.cause
          OR l.line = 'made_good_sent' AND o.no = 'P' || to_char(t.day, 'YYYYMMDD') || replace(t.cause, ':', 'G')
          OR l.line = 'returned' AND o.kind = 'refund' AND o.again = 0 AND o.order_no || ':' || o.transaction_id = t.cause)
 WHERE t.uid = %(uid)s AND t.day = ANY(%(days)s::date[])
-ORDER BY t.at_ms DESC, t.day DESC, t.kind NOT IN ('payout', 'made_good_sent'), t.kind, t.cause, l.place LIMIT %(limit)s OFFSET %(offset)s
+ORDER BY t.at_ms DESC, t.day DESC, t.kind NOT IN ('payout', 'made_good_sent', 'stake_refund'), t.kind, t.cause, l.place LIMIT %(limit)s OFFSET %(offset)s
 
 -- differing_accounts: Some members of a round whose account counts another number of lines in the month of the round than
 -- their transfers have.

@@ -50,9 +50,9 @@ WHERE a.attrelid = %(table)s::regclass AND a.attnum > 0 AND NOT a.attisdropped A
 DELETE FROM unsent WHERE day BETWEEN %(first)s AND %(last)s
 
 -- keep_unsent: The same of a month that has come back.
-INSERT INTO unsent (no, day, kind, state, amount_fen, attempts, next_at, created_at, handled)
-SELECT no, day, kind, state, amount_fen, attempts, next_at, created_at, handled FROM outgoing
-WHERE day BETWEEN %(first)s AND %(last)s AND state <> 'done'
+INSERT INTO unsent (no, day, kind, uid, state, amount_fen, attempts, next_at, created_at, handled)
+SELECT no, day, kind, uid, state, amount_fen, attempts, next_at, created_at, handled FROM outgoing
+WHERE day BETWEEN %(first)s AND %(last)s AND state <> 'done' AND handled IS DISTINCT FROM 'returned'
 
 -- seal_month: The rows of a month change no more.
 INSERT INTO archives (month, by_whom) VALUES (%(month)s, %(by_whom)s) ON CONFLICT (month) DO NOTHING

@@ -70,7 +70,11 @@ SELECT * FROM found ORDER BY uid LIMIT %(limit)s
 
 -- unqueued: Payouts and refunds that are owed but not queued, and queued but not owed.
 SELECT coalesce(b.no, o.no) AS no, b.fen AS owed, o.amount_fen AS queued FROM (
-    SELECT 'P' || to_char(day, 'YYYYMMDD') || uid AS no, stake_fen + packet_fen AS fen FROM claims WHERE day = %(day)s
+    SELECT 'P' || to_char(day, 'YYYYMMDD') || uid AS no, stake_fen + packet_fen AS fen FROM claims
+        WHERE day = %(day)s AND stake_order_no IS NULL
+    UNION ALL SELECT refund_no(stake_order_no, stake_transaction_id), stake_fen FROM claims
+        WHERE day = %(day)s AND stake_order_no IS NOT NULL
+    UNION ALL SELECT cause, amount_fen FROM transfers WHERE day = %(day)s AND kind = 'withdrawal'
     UNION ALL SELECT refund_no, amount_fen FROM refunds WHERE day = %(day)s
     UNION ALL SELECT 'P' || to_char(day, 'YYYYMMDD') || uid || 'G' || number, amount_fen FROM made_good WHERE day = %(day)s
     UNION ALL SELECT a.no, f.amount_fen FROM outgoing a

@@ -82,10 +82,12 @@ UPDATE outgoing o SET attempts = attempts + 1, next_at = now() + make_interval(s
 FROM unnest(%(days)s::date[], %(nos)s::text[], %(states)s::text[]) AS due (day, no, was)
 WHERE o.day = ANY(%(days)s::date[]) AND o.day = due.day AND o.no = due.no
 RETURNING o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.transaction_id, o.attempts, due.was,
-    (SELECT open_id FROM orders r WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid) AS open_id,
+    coalesce(o.open_id, (SELECT open_id FROM orders r WHERE r.day = ANY(%(days)s::date[]) AND r.day = o.day AND r.uid = o.uid)) AS open_id,
+    extract(epoch FROM now() - o.created_at) / 86400 AS age_days,
+    (SELECT w.confirm IS NOT NULL FROM withdrawals w WHERE w.uid = o.uid AND w.no = o.no) AS confirm,
     (SELECT p.amount_fen FROM payments p WHERE p.day = ANY(%(days)s::date[])
      AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id) AS total_fen,
-    CASE o.kind WHEN 'refund' THEN
+    CASE o.kind WHEN 'withdrawal' THEN o.channel WHEN 'refund' THEN
         (SELECT p.channel FROM payments p WHERE p.day = ANY(%(days)s::date[])
          AND p.day = o.day AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
     ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = ANY(%(days)s::date[]) AND p.day = r.day AND p.order_no = r.order_no
@@ -99,7 +101,7 @@ SELECT day FROM unsent WHERE no = %(no)s AND state IN ('unknown', 'processing')
 UPDATE outgoing SET next_at = now() WHERE day = %(day)s AND no = %(no)s AND state IN ('unknown', 'processing') AND next_at > now()
 
 -- end_outgoing: Records a final state.
-UPDATE outgoing SET state = %(state)s, reason = %(reason)s, ended_at = now()
+UPDATE outgoing SET state = %(state)s, reason = %(reason)s, handled = %(handled)s, ended_at = now()
 WHERE day = %(day)s AND no = %(no)s AND state NOT IN ('done', 'failed') RETURNING no
 
 -- delay_outgoing: Records a state that is not final, and when to retry.
@@ -114,11 +116,12 @@ WHERE day = %(day)s GROUP BY kind, state ORDER BY kind, state
 SELECT kind, state, count(*) AS count, coalesce(sum(amount_fen), 0)::bigint AS fen FROM unsent
 GROUP BY kind, state ORDER BY kind, state
 
--- list_unsent: Rows in one state that is not done, newest round first; "stuck" means tried for a long time. Of failed ones
--- those that nobody has seen to, or all.
+-- list_unsent: Rows in one state that is not done, newest round first; "stuck" means tried for a long time; a
+-- withdrawal that waits for its user to confirm it may take two days. Of failed ones those that nobody has seen to, or all.
 SELECT day, no FROM unsent
 WHERE (%(day)s::date IS NULL OR day = %(day)s)
-  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state <> 'failed' AND attempts >= %(stuck)s))
+  AND ((state = %(state)s AND (%(handled)s OR handled IS NULL)) OR (%(state)s = 'stuck' AND state <> 'failed' AND attempts >= %(stuck)s
+           AND (kind <> 'withdrawal' OR state <> 'processing' OR created_at < now() - interval '2 days')))
 ORDER BY day DESC, no LIMIT %(limit)s OFFSET %(offset)s
 
 -- list_done: Payouts and refunds of some rounds that are done, newest round first.
@@ -130,29 +133,39 @@ SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state, 
 FROM outgoing WHERE day = ANY(%(days)s::date[]) AND (day, no) IN (SELECT * FROM unnest(%(days)s::date[], %(nos)s::text[]))
 ORDER BY day DESC, no
 
--- find_failed: The round of a failed payout or refund.
-SELECT day FROM unsent WHERE no = %(no)s AND state = 'failed' ORDER BY day DESC LIMIT 1
+-- lock_outgoing: One row that is not final, as lock_due_outgoing has it, whenever it is due.
+SELECT day, no, state AS was FROM outgoing
+WHERE day = %(day)s AND no = %(no)s AND state IN ('owed', 'unknown', 'processing') FOR UPDATE
 
--- get_failed: A failed payout or refund, with its number at the provider and its channel.
-SELECT o.day, o.no, coalesce(o.sent_as, o.no) AS sent_as, o.kind, o.uid, o.amount_fen, o.order_no, o.again, o.handled, o.reason,
-    CASE o.kind WHEN 'refund' THEN
-        (SELECT p.channel FROM payments p
-         WHERE p.day = %(day)s AND p.order_no = o.order_no AND p.transaction_id = o.transaction_id)
-    ELSE (SELECT p.channel FROM orders r JOIN payments p ON p.day = r.day AND p.order_no = r.order_no
-         WHERE r.day = %(day)s AND r.uid = o.uid ORDER BY p.outcome IN ('paid', 'paid_late') DESC LIMIT 1) END AS channel
-FROM outgoing o WHERE o.day = %(day)s AND o.no = %(no)s AND o.state = 'failed'
+-- last_withdrawal: A user's last withdrawal, locked, and how far it is.
+SELECT w.count, w.day, w.no, w.confirm, o.amount_fen, o.state, o.reason FROM withdrawals w
+LEFT JOIN LATERAL (SELECT amount_fen, state, reason FROM outgoing WHERE day = w.day AND no = w.no) AS o ON true
+WHERE w.uid = %(uid)s FOR UPDATE OF w
 
--- handle_failed: Marks a failed row as sent again, or as seen to; no row: it is so already.
-UPDATE outgoing SET handled = %(handled)s
-WHERE day = %(day)s AND no = %(no)s AND state = 'failed' AND (handled IS NULL OR (handled, %(handled)s) = ('acknowledged', 'again'))
-RETURNING no
+-- see_withdrawal: The same, as a user sees it.
+SELECT w.no, w.confirm, o.amount_fen, o.state, o.reason FROM withdrawals w
+LEFT JOIN LATERAL (SELECT amount_fen, state, reason FROM outgoing WHERE day = w.day AND no = w.no) AS o ON true
+WHERE w.uid = %(uid)s
 
--- queue_again: Queues a failed row once more. A payout has a new number at the provider, a refund keeps its own.
-INSERT INTO outgoing (day, no, kind, uid, amount_fen, order_no, transaction_id, again, again_of, sent_as)
-SELECT day, %(new)s, kind, uid, amount_fen, order_no, transaction_id, again + 1, no,
-       CASE kind WHEN 'refund' THEN coalesce(sent_as, no) END
-FROM outgoing WHERE day = %(day)s AND no = %(no)s
+-- save_withdrawal: A user's next withdrawal.
+INSERT INTO withdrawals (uid, count, day, no) VALUES (%(uid)s, %(count)s, %(day)s, %(no)s)
+ON CONFLICT (uid) DO UPDATE SET count = excluded.count, day = excluded.day, no = excluded.no, confirm = NULL
 
--- get_again: What is sent in place of a failed row.
-SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, uid, amount_fen, state FROM outgoing
-WHERE day = %(day)s AND again_of = %(no)s
+-- queue_withdrawal: It is owed.
+INSERT INTO outgoing (day, no, kind, uid, amount_fen, channel, open_id)
+VALUES (%(day)s, %(no)s, 'withdrawal', %(uid)s, %(amount_fen)s, %(channel)s, %(open_id)s)
+
+-- save_confirm: What the client needs to confirm a withdrawal.
+UPDATE withdrawals SET confirm = %(confirm)s::jsonb WHERE uid = %(uid)s AND no = %(no)s
+
+-- failed_of_user: A user's failed payouts and refunds that nobody has seen to.
+SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' AND handled IS NULL ORDER BY day, no LIMIT %(limit)s
+
+-- last_failure: Why the last of a user's failed payouts and refunds has failed.
+SELECT o.reason FROM (SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' ORDER BY created_at DESC LIMIT 1) AS u
+CROSS JOIN LATERAL (SELECT reason FROM outgoing WHERE day = u.day AND no = u.no) AS o
+
+-- last_paid: The last payment of a user in some rounds: its channel, and who paid.
+SELECT substr(t.from_account, 9) AS channel, o.open_id FROM transfers t JOIN orders o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid
+WHERE t.uid = %(uid)s AND t.day = ANY(%(days)s::date[]) AND t.kind IN ('stake', 'unwanted') AND o.open_id <> ''
+ORDER BY t.at_ms DESC LIMIT 1

@@ -3,12 +3,13 @@
 -- steps: How many users took which step of a round, minute by minute.
 SELECT minute_ms, step, sum(count)::bigint AS count FROM steps WHERE day = %(day)s GROUP BY 1, 2 ORDER BY 1, 2
 
--- watch: Figures for operators over all rounds; each reads a partial index or a few days.
+-- watch: Figures for operators over all rounds; each reads a partial index or a few days. What is stuck: list_unsent.
 SELECT
     (SELECT count(*) FROM quarantine) - (SELECT count(*) FROM releases) AS quarantine_waiting,
     (SELECT count(DISTINCT (day, uid)) FROM promises WHERE kept_at IS NULL) AS promises,
     (SELECT coalesce(min(day)::text, '') FROM promises WHERE kept_at IS NULL) AS promises_day,
-    (SELECT count(*) FROM unsent WHERE state <> 'failed' AND attempts >= %(stuck)s) AS outgoing_stuck,
+    (SELECT count(*) FROM unsent WHERE state <> 'failed' AND attempts >= %(stuck)s
+        AND (kind <> 'withdrawal' OR state <> 'processing' OR created_at < now() - interval '2 days')) AS outgoing_stuck,
     (SELECT count(*) FROM reminders WHERE state = 'due') AS reminders_due,
     (SELECT coalesce(sum(jsonb_array_length(differences)), 0)::bigint FROM (
         SELECT DISTINCT ON (day) day, differences FROM reconciliations

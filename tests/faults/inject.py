@@ -10,7 +10,7 @@ from collections.abc import Callable
 import aiohttp
 import msgspec
 
-from clock.dev.sandbox import Trouble
+from clock.dev.providers.double import Trouble
 from tests.faults.crowd import Client
 from tests.faults.schedule import Fault
 from tests.faults.stack import Stack

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +16,11 @@ import psycopg
 from aiohttp import web
 
 from clock.books import outbox
-from clock.channels import BillLine, Channel, How, NoBill, Notice, OrderState, Payment, Purchase, Reply, Result
+from clock.channels import BillLine, Channel, NoBill
 from clock.channels.platform import PaymentCallback, PaymentExtra, Platform
 from clock.config import Settings
-from clock.dev.sandbox import Provider, Trouble
+from clock.dev.providers.double import Trouble
+from clock.dev.providers.platform import PlatformDouble
 from clock.domain.shapes import Extra
 from clock.game import keys
 from clock.game.asking import Asking
@@ -34,6 +35,7 @@ from clock.runtime.supervise import environment
 from clock.runtime.worker import count
 from clock.service import Service
 from tests.conftest import DAY, WEBHOOK_SECRET, Servers, at, settings_over
+from tests.flow.scripted import Scripted as Scripted
 from tests.model.world import forgetful
 from tests.payments import paid
 
@@ -69,16 +71,16 @@ class People:
 
     def use(self, channel: Channel) -> None:
         """Money comes and goes through this channel."""
-        self.service.channels["platform"] = channel
+        self.service.channels[channel.name] = channel
 
     def it_is(self, time_of_day: str, days: int = 0) -> None:
         """A moment into the minute, on the round's day plus ``days``."""
         self.service.time.stop_at(at(time_of_day, (self.day - DAY).days + days, 10))
 
-    async def join(self, *uids: int) -> None:
+    async def join(self, *uids: int, channel: str = "platform") -> None:
         async def join(uid: int) -> None:
             extra = Extra(mobile=f"138{uid:08}", nickname=f"用户 {uid}", openId=f"open-{uid}")
-            answer = await self.service.verbs.join(uid, extra, time.monotonic())
+            answer = await self.service.verbs.join(uid, extra, time.monotonic(), channel)
             self.orders[uid] = answer.data["order_no"]
 
         await asyncio.gather(*(join(uid) for uid in uids))
@@ -97,9 +99,9 @@ class People:
             await self.service.incoming.pay(paid(callback, msgspec.json.encode(callback)), channel, time.monotonic())
         ).word
 
-    async def members(self, *uids: int) -> None:
-        await self.join(*uids)
-        assert set(await asyncio.gather(*(self.pay(uid) for uid in uids))) <= {"paid"}
+    async def members(self, *uids: int, channel: str = "platform") -> None:
+        await self.join(*uids, channel=channel)
+        assert set(await asyncio.gather(*(self.pay(uid, channel=channel) for uid in uids))) <= {"paid"}
 
     async def check_in(self, *uids: int) -> None:
         answers = await asyncio.gather(*(self.service.verbs.check_in(uid, time.monotonic()) for uid in uids))
@@ -152,87 +154,6 @@ class People:
         return await self.rows("SELECT * FROM transfers ORDER BY day, kind, cause")
 
 
-class Scripted:
-    """A provider that answers what the test says; what it was asked is in ``calls``. Down unless told otherwise."""
-
-    name = "platform"
-    pulls = False
-    ready = True
-    least_transfer_fen, most_transfer_fen = 1, 10**12
-    hows: tuple[How, ...] = ()
-    notification: type[msgspec.Struct] | None = None
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.order: Callable[[str], Awaitable[OrderState]] = self._unknown
-        self.result: Callable[[str, str], Awaitable[Result]] = self._down
-        self.lines: dict[str, list[BillLine]] | None = None
-
-    async def _unknown(self, _: str) -> OrderState:
-        return OrderState("unknown")
-
-    async def _down(self, _action: str, _no: str) -> Result:
-        return Result("again", "no connection")
-
-    def pay_at_once(self, order_no: str, amount_fen: int) -> dict[str, Any] | None:
-        return {}
-
-    async def pay(self, purchase: Purchase) -> dict[str, Any]:
-        self.calls.append(("pay", purchase.order_no))
-        return {}
-
-    def read(self, raw: bytes, headers: Mapping[str, str]) -> Notice:
-        return self.parse(raw)
-
-    def parse(self, kept: bytes) -> Payment:
-        return Platform("", WEBHOOK_SECRET).parse(kept)
-
-    def answer(self, word: str) -> Reply | None:
-        return None
-
-    async def check(self) -> list[str]:
-        return []
-
-    async def query_order(self, order_no: str) -> OrderState:
-        self.calls.append(("query_order", order_no))
-        return await self.order(order_no)
-
-    async def close_order(self, order_no: str) -> OrderState:
-        self.calls.append(("close_order", order_no))
-        return await self.order(order_no)
-
-    async def refund(
-        self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int, total_fen: int
-    ) -> Result:
-        self.calls.append(("refund", refund_no, order_no, transaction_id, amount_fen))
-        return await self.result("refund", refund_no)
-
-    async def query_refund(self, refund_no: str, order_no: str) -> Result:
-        self.calls.append(("query_refund", refund_no))
-        return await self.result("query_refund", refund_no)
-
-    async def transfer(self, transfer_no: str, open_id: str, amount_fen: int) -> Result:
-        self.calls.append(("transfer", transfer_no, open_id, amount_fen))
-        return await self.result("transfer", transfer_no)
-
-    def silent_seconds(self) -> float:
-        return 0.0
-
-    async def query_transfer(self, transfer_no: str) -> Result:
-        self.calls.append(("query_transfer", transfer_no))
-        return await self.result("query_transfer", transfer_no)
-
-    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
-        self.calls.append(("bill", day))
-        if self.lines is None:
-            raise NoBill
-        for line in self.lines.get(day, []):
-            yield [line]
-
-    async def close(self) -> None:
-        return
-
-
 @asynccontextmanager
 async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settings]:
     """Settings over one database for the tests of a file: each begins with ``new_world``, which empties it."""
@@ -248,7 +169,7 @@ async def one_database(servers: Servers, data_dir: Path) -> AsyncIterator[Settin
 class Sandbox(Platform):
     """The channel to a provider over real HTTP, and the provider's books; ``asked`` are the actions sent."""
 
-    def __init__(self, provider: Provider, port: int) -> None:
+    def __init__(self, provider: PlatformDouble, port: int) -> None:
         super().__init__(f"http://127.0.0.1:{port}", WEBHOOK_SECRET)
         self.provider = provider
         self.asked: list[str] = []
@@ -288,7 +209,7 @@ async def lines_of(channel: Channel, day: str) -> list[BillLine] | None:
 
 @asynccontextmanager
 async def sandbox(path: Path) -> AsyncIterator[Sandbox]:
-    provider = Provider(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
+    provider = PlatformDouble(path, f"http://127.0.0.1:{free_port()}/", WEBHOOK_SECRET, "Asia/Shanghai")
     runner = web.AppRunner(provider.app(), access_log=None)
     await runner.setup()
     port = free_port()

@@ -34,7 +34,7 @@ def people(api: Api) -> People:
 
 async def info(api: Api, uid: int) -> dict[str, Any]:
     status, reply = await api.send("GET", "/api/me", headers=api.token(uid))
-    assert (status, reply["code"], set(reply["data"])) == (200, "ok", {"info"}), reply
+    assert (status, reply["code"], set(reply["data"])) == (200, "ok", {"info", "withdraw"}), reply
     assert set(reply["data"]["info"]) == INFO
     assert all(type(value) is int for value in reply["data"]["info"].values())
     found: dict[str, Any] = reply["data"]["info"]

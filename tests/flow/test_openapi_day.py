@@ -114,6 +114,14 @@ async def evening(played: Played) -> None:
     await api.pay(member, LIN, transactionId="T2")
     order_no = (await api.join(SUN))["data"]["order_no"]
     await api.join(SUN)
+    for number in (order_no, member, "nothing"):  # to be paid; paid; another's or none
+        await played.send("POST", "/api/pay", {"uid": SUN, "order_no": number}, api.token(SUN))
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setattr(api.service.channels["platform"], "hows", ("h5",))
+        await played.send("POST", "/api/pay", {"uid": SUN, "order_no": order_no, "how": "app"}, api.token(SUN))
+    api.service.time.stop_at(at("24:00"))
+    await played.send("POST", "/api/pay", {"uid": SUN, "order_no": order_no}, api.token(SUN))
+    api.service.time.stop_at(at("20:00"))
     for changes in ({"amount": 99}, {"buyerId": "else"}, {"transactionId": ""}):
         await api.pay(order_no, SUN, **changes)
     await api.pay("TTCnobody", SUN)
@@ -179,9 +187,24 @@ async def payouts_that_fail(played: Played) -> None:
     provider.result = says("failed")
     await played.operates(f"{paths[0]}/again", reason="it has an account now")
     await played.operates(f"{paths[0]}/acknowledge", reason="seen")
+    with pytest.MonkeyPatch.context() as strict:
+        strict.setattr(
+            service.withdrawals, "_settings", msgspec.structs.replace(service.settings, withdraw_min_fen=10**9)
+        )
+        for uid in (LIN, ZHAO):
+            await played.send("POST", "/api/withdraw", {"uid": uid}, played.api.token(uid))
+    for uid in (LIN, ZHAO, 12345):
+        for _ in range(2):
+            await played.send("POST", "/api/withdraw", {"uid": uid}, played.api.token(uid))
+        await played.asks(uid, "/api/me")
     for verb in ("again", "acknowledge"):
         await played.operates(f"/ops/outgoing/nothing/{verb}", reason="none")
     await played.drain()
+    for kind in ("payout", "refund"):
+        for verb in ("again", "acknowledge"):
+            await played.operates(f"/ops/outgoing/{verb}", kind=kind, reason="the provider was away")
+    for uid in (LIN, MEI, ZHAO):
+        await played.operates(f"/ops/people/{uid}/withdraw", reason="the user wrote to us")
     await everything_can_be_read(played)
 
 

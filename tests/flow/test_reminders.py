@@ -15,7 +15,7 @@ from aiohttp import web
 from clock import config
 from clock.channels.webhooks import Signatures
 from clock.config import BadSetting, Settings
-from clock.dev.sandbox import Provider
+from clock.dev.providers.platform import PlatformDouble
 from clock.runtime.ports import free_port
 from clock.runtime.sending import remind
 from tests.conftest import DAY, WEBHOOK_SECRET
@@ -232,7 +232,7 @@ async def test_a_receiver_that_is_down_costs_nothing_but_time(shared: Settings) 
 
 async def test_the_sandbox_takes_them_and_knows_them_again(shared: Settings, tmp_path: Path) -> None:
     port = free_port()
-    provider = Provider(tmp_path / "sandbox.sqlite", "http://127.0.0.1:9/", WEBHOOK_SECRET, "Asia/Shanghai")
+    provider = PlatformDouble(tmp_path / "sandbox.sqlite", "http://127.0.0.1:9/", WEBHOOK_SECRET, "Asia/Shanghai")
     url = f"http://127.0.0.1:{port}/reminders"
     async with listening(provider.app(), port), new_world(shared, reminder_url=url) as service:
         people = People(service)

@@ -45,6 +45,7 @@ SINGLE = (
     "release",
     "decided",
     "drained",
+    "limit",
 )
 """Scripts with one word for the whole call."""
 

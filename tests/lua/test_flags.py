@@ -93,7 +93,7 @@ async def test_full_vectors_of_the_largest_uids(users: Users) -> None:
 
 async def test_users_and_their_outbox_are_in_one_slot(redis: Client) -> None:
     assert keys.names(keys.USERS, 0, keys.USER_NOUNS) == [
-        f"clock:{{{keys.tag(0)}}}:users:{noun}" for noun in ("flags", "outbox", "position")
+        f"clock:{{{keys.tag(0)}}}:users:{noun}" for noun in ("flags", "outbox", "position", "limits")
     ]
 
 

@@ -200,7 +200,7 @@ async def test_texts_that_look_like_numbers_stay_texts(stage: Stage) -> None:
     assert await stage.call("join", wish) == [["order_pending", FIRST_ID + 1, "000000000012"]]
     row = row_of(1, 1, tail="000000000012", open_id="007", mobile="1e5", nickname="0x10")
     assert await stage.new_events() == [Ordered(EVENING, [row])]
-    assert await stage.call("order", uid=1, tail="000000000012") == ["found", 100, "007", "O"]
+    assert await stage.call("order", uid=1, tail="000000000012") == ["found", 100, "007", "O", 0]
 
 
 async def test_the_amount_is_the_stake_of_the_round(empty_stage: Stage) -> None:

@@ -10,8 +10,9 @@ from tests.lua.stage import MAX_UID, Stage, tail_of
 )
 async def test_the_stake_the_buyer_and_the_state_of_the_order(stage: Stage, user: str, round_: str) -> None:
     await stage.bring(user, round_)
+    found = ["found", 100, "open-1", user, int(round_ == "void")]
     async with stage.nothing_changes():
-        assert await stage.call("order", uid=1, tail=tail_of(1)) == ["found", 100, "open-1", user]
+        assert await stage.call("order", uid=1, tail=tail_of(1)) == found
 
 
 async def test_another_number_of_the_same_user_is_no_order(stage: Stage) -> None:
@@ -31,4 +32,4 @@ async def test_the_largest_stake_and_uid(empty_stage: Stage) -> None:
     await empty_stage.open(stake_fen=2**53 - 1)
     await empty_stage.join(MAX_UID)
     answer = await empty_stage.call("order", uid=MAX_UID, tail=tail_of(MAX_UID))
-    assert answer == ["found", 2**53 - 1, f"open-{MAX_UID}", "O"]
+    assert answer == ["found", 2**53 - 1, f"open-{MAX_UID}", "O", 0]

@@ -118,6 +118,7 @@ async def test_a_forgotten_script_runs_all_the_same_and_is_known_afterwards(stag
     fixed: dict[str, Any] = {"by": "user", "why": "settle", "how": "open", "grace_ms": 0, "keep_ms": 1}
     fixed |= {**payment(1), "first_index": 0, "fens": "1", "packets": 0, "packets_fen": 0, "day_number": 1}
     fixed |= {"number": 1, "by_ms": 60_000, "reason": "", "by_whom": "an operator"}
+    fixed |= {"endpoint": "refund", "interval_ms": 1, "burst": 1, "most_wait_ms": 1}
     fixed |= {"before": "", "last_id": "1-1", "entries": 1, "last_number": 0}
     row: dict[str, Value] = {**payment(1), "field": "stake_fen", "value": 1, "raw_base64": "", "reason": ""}
     row |= {"on": 1, "body_sha1": "00", "found": b"", "right": b"O", "late": 0, "packet_fen": 0, "found_fen": 0}

@@ -30,6 +30,8 @@ class AuditedRound:
     carries: bool
     """Whether, where nobody wakes, the pot goes into the next round."""
     cap_fen: int
+    channel: str = "platform"
+    """One whose transfers have to be confirmed gives stakes back as refunds, and packets into the balance."""
     bonus_fen: int = 0
     """What the house adds where somebody wins."""
     stakes: dict[int, Stake] = field(default_factory=dict)
@@ -77,8 +79,10 @@ class Audit:
 
     def __init__(self) -> None:
         self.rounds: dict[str, AuditedRound] = {}
-        self.sent: Counter[str] = Counter()
-        """Fen that have left, by ``payout`` and ``refund``."""
+        self.sent: Counter[tuple[str, str]] = Counter()
+        """Fen that have left, by channel and by ``payout`` and ``refund``."""
+        self.withdrawn: Counter[tuple[str, int]] = Counter()
+        """Fen that users have taken out of their balance, by channel and user."""
         self.came_back: Counter[tuple[str, int]] = Counter()
         """Fen that could not be given to a user, by kind and user."""
 
@@ -115,13 +119,17 @@ class Audit:
     def voided(self, day: str) -> None:
         self.rounds[day].state = "void"
 
-    def left(self, kind: str, fen: int) -> None:
+    def left(self, channel: str, kind: str, uid: int, fen: int) -> None:
         """The provider has given money to a user."""
-        self.sent[kind] += fen
+        if kind == "withdrawal":
+            self.withdrawn[channel, uid] += fen
+        else:
+            self.sent[channel, kind] += fen
 
     def failed(self, kind: str, uid: int, fen: int) -> None:
-        """It could not; the user keeps it with us."""
-        self.came_back[kind, uid] += fen
+        """It could not; the user keeps it with us. What was to be withdrawn was there before."""
+        if kind != "withdrawal":
+            self.came_back[kind, uid] += fen
 
     def balances(self) -> dict[str, int]:
         accounts: Counter[str] = Counter()
@@ -132,12 +140,20 @@ class Audit:
             accounts["carry"] += round_.left_over - round_.carried_in if round_.state == "settled" else 0
             accounts["owed:refund"] += sum(round_.refunded().values())
             accounts["owed:refund"] += sum(fen for _, fen in round_.unwanted.values())
-            accounts["owed:payout"] += sum(round_.stakes[uid].fen + fen for uid, fen in round_.claimed.items())
-            accounts["channel:platform"] -= sum(stake.fen for stake in round_.stakes.values())
-            accounts["channel:platform"] -= sum(fen for _, fen in round_.unwanted.values())
-        for kind, fen in self.sent.items():
+            for uid, fen in round_.claimed.items():
+                if round_.channel == "wechat":
+                    accounts["owed:refund"] += round_.stakes[uid].fen
+                    accounts[f"user:{uid}"] += fen
+                else:
+                    accounts["owed:payout"] += round_.stakes[uid].fen + fen
+            accounts[f"channel:{round_.channel}"] -= sum(stake.fen for stake in round_.stakes.values())
+            accounts[f"channel:{round_.channel}"] -= sum(fen for _, fen in round_.unwanted.values())
+        for (channel, kind), fen in self.sent.items():
             accounts[f"owed:{kind}"] -= fen
-            accounts["channel:platform"] += fen
+            accounts[f"channel:{channel}"] += fen
+        for (channel, uid), fen in self.withdrawn.items():
+            accounts[f"user:{uid}"] -= fen
+            accounts[f"channel:{channel}"] += fen
         for (kind, uid), fen in self.came_back.items():
             accounts[f"owed:{kind}"] -= fen
             accounts[f"user:{uid}"] += fen

@@ -43,6 +43,9 @@ class Day:
     ends: str
     """``finished``, ``settled`` (winners are not credited yet), ``void``, or ``open``."""
     sends: bool
+    channel: str
+    withdraws: bool
+    """Everybody takes what is in the balance."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ DAYS = st.builds(
     people=st.lists(PEOPLE, max_size=6).map(tuple),
     ends=st.sampled_from(["finished", "finished", "finished", "settled", "void", "open"]),
     sends=st.booleans(),
+    channel=st.sampled_from(["platform", "wechat"]),
+    withdraws=st.booleans(),
 )
 GAMES = st.builds(
     Game,
@@ -85,11 +90,13 @@ GAMES = st.builds(
 class Provider(Scripted):
     """Gives to everybody but those to whom it cannot, and keeps books of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, books: dict[str, tuple[str, str, int, int, bool]], cannot: set[int]) -> None:
+        """``books``: number to channel, kind, user, fen, and whether it was given."""
         super().__init__()
-        self.cannot: set[int] = set()
-        self.books: dict[str, tuple[str, int, int, bool]] = {}
-        """Number to kind, user, fen, and whether it was given."""
+        self.name = name
+        self.pulls = name == "wechat"
+        self.books = books
+        self.cannot = cannot
 
     async def refund(
         self, refund_no: str, order_no: str, transaction_id: str, amount_fen: int, total_fen: int
@@ -99,11 +106,12 @@ class Provider(Scripted):
         return self._give(refund_no, "refund", place.uid, amount_fen)
 
     async def transfer(self, transfer_no: str, open_id: str, amount_fen: int) -> Result:
-        return self._give(transfer_no, "payout", int(open_id.removeprefix("open-")), amount_fen)
+        kind = "withdrawal" if transfer_no.startswith("W") else "payout"
+        return self._give(transfer_no, kind, int(open_id.removeprefix("open-")), amount_fen)
 
     def _give(self, no: str, kind: str, uid: int, fen: int) -> Result:
         assert no not in self.books, f"{no} was sent twice"
-        self.books[no] = (kind, uid, fen, uid not in self.cannot)
+        self.books[no] = (self.name, kind, uid, fen, uid not in self.cannot)
         return Result("done") if uid not in self.cannot else Result("failed", "lapsed")
 
 
@@ -130,19 +138,20 @@ async def play(people: People, audit: Audit, provider: Provider, day: Day) -> No
     people.orders = {}
     people.it_is("20:00")
     await people.service.opener.open_round(on)
-    await people.join(*who)
+    channel = day.channel
+    await people.join(*who, channel=channel)
     for uid, person in who.items():
         if person.pays in ("once", "twice"):
-            await people.pay(uid, paid_at=paid_at)
-            await people.pay(uid, paid_at=paid_at)  # the same callback again
+            await people.pay(uid, paid_at=paid_at, channel=channel)
+            await people.pay(uid, paid_at=paid_at, channel=channel)  # the same callback again
         if person.pays == "twice":
-            await people.pay(uid, "second", paid_at)
+            await people.pay(uid, "second", paid_at, channel=channel)
     people.it_is("06:00", 1)
     for uid, person in who.items():
         if person.pays == "morning":
-            await people.pay(uid, paid_at=paid_at)
+            await people.pay(uid, paid_at=paid_at, channel=channel)
         if person.pays == "night":
-            await people.pay(uid, paid_at=f"{on + timedelta(days=1)} 00:00:01")
+            await people.pay(uid, paid_at=f"{on + timedelta(days=1)} 00:00:01", channel=channel)
     awake = [uid for uid, person in who.items() if person.wakes and person.pays in ("once", "twice", "morning")]
     await people.check_in(*awake)
     await listen(people, audit, on)
@@ -156,7 +165,7 @@ async def play(people: People, audit: Audit, provider: Provider, day: Day) -> No
         await people.claim(*(uid for uid in awake if who[uid].claims))
     for uid, person in who.items():
         if person.pays == "after" and day.ends != "open":
-            await people.pay(uid, paid_at=paid_at)
+            await people.pay(uid, paid_at=paid_at, channel=channel)
     await listen(people, audit, on)
     if day.ends == "finished":
         await people.drain()
@@ -180,9 +189,10 @@ async def compare(people: People, audit: Audit, provider: Provider) -> None:
     await people.drain()
     audit.sent.clear()
     audit.came_back.clear()
-    for kind, uid, fen, given_ in provider.books.values():
+    audit.withdrawn.clear()
+    for channel, kind, uid, fen, given_ in provider.books.values():
         if given_:
-            audit.left(kind, fen)
+            audit.left(channel, kind, uid, fen)
         else:
             audit.failed(kind, uid, fen)
     assert await people.balances() == audit.balances()
@@ -193,8 +203,9 @@ async def examine(shared: Settings, game: Game) -> None:
     bonus_fen = rules.pop("bonus_fen")
     async with new_world(shared, **rules) as service:
         await plan_bonus(service, DAY, bonus_fen)
-        people, audit, provider = People(service), Audit(), Provider()
+        people, audit, provider = People(service), Audit(), Provider("platform", {}, set())
         people.use(provider)
+        people.use(Provider("wechat", provider.books, provider.cannot))
         for number, day in enumerate(game.days):
             people.day = DAY + timedelta(days=number)
             audit.rounds[people.day.isoformat()] = AuditedRound(
@@ -202,11 +213,16 @@ async def examine(shared: Settings, game: Game) -> None:
                 carries=game.rules["nobody"] == "carry",
                 cap_fen=game.rules["packet_cap_fen"],
                 bonus_fen=bonus_fen,
+                channel=day.channel,
             )
             await play(people, audit, provider, day)
             await compare(people, audit, provider)
             if day.sends:
                 await outgoing.send_some(service.store, service.channels)
+                await compare(people, audit, provider)
+            if day.withdraws:
+                for uid in range(1, len(day.people) + 1):
+                    await service.withdrawals.withdraw(uid, people.day)
                 await compare(people, audit, provider)
         balances = await people.balances()
         for number, day in enumerate(game.days):

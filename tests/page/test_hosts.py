@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -159,6 +160,39 @@ async def test_a_named_host_hands_over_the_token_and_takes_the_payment(
     await button_is(frame, "wait")
 
 
+OPEN: dict[str, Any] = {
+    **{"no": "W7N1", "amount": 137, "state": "processing"},
+    "confirm": {"mchId": "19", "package": "A+"},
+}
+
+
+async def waiting_for_the_user(page: Page) -> None:
+    """A withdrawal that the user has to confirm."""
+
+    async def put(route: Route) -> None:
+        reply = await route.fetch()
+        body = await reply.json()
+        body["data"]["withdraw"] = {"minimum_fen": 30, "way": "pull", "open": OPEN, "reason": ""}
+        await route.fulfill(response=reply, json=body)
+
+    await page.route("**/api/me", put)
+
+
+async def test_a_named_host_shows_what_the_user_has_to_confirm(
+    page: Page, hosts: Hosts, game: House, day: date, uid: int
+) -> None:
+    await game.it_is(day, "20:00:00")
+    await waiting_for_the_user(page)
+    frame = await framed(page, hosts, game)
+    await signs_in(page, game, uid)
+    await frame.locator("[data-to=me]").click()
+    await frame.locator("#withdraw").click()
+    asked = (await heard(page, "clock:confirm"))["detail"]
+    assert asked == {name: OPEN[name] for name in ("no", "amount", "confirm")}
+    async with page.expect_response("**/api/me"):
+        await page.evaluate("say('clock:confirmed', { no: 'W7N1' })")
+
+
 async def test_the_host_hears_of_a_token_that_is_not_good_any_more(
     page: Page, hosts: Hosts, game: House, day: date, uid: int
 ) -> None:
@@ -271,6 +305,20 @@ async def test_a_mini_program_takes_the_payment_on_a_page_of_its_own(
     else:
         await wechat.evaluate("onPageStateChange({ active: 'true' })")
     await button_is(wechat, "wait")
+
+
+async def test_a_mini_program_shows_what_the_user_has_to_confirm(
+    wechat: Page, game: House, day: date, uid: int
+) -> None:
+    await wechat.route(WECHAT_SDK, lambda route: route.fulfill(body=WX, content_type="text/javascript"))
+    await game.it_is(day, "20:00:00")
+    await waiting_for_the_user(wechat)
+    await opens(wechat, game, uid)
+    await soon(wechat, "Boolean(window.wx)")
+    await wechat.locator("#withdraw").click()
+    (url,) = await soon(wechat, "window.asked")
+    asked = dict(parse_qsl(url.partition("?")[2]))
+    assert asked == {"no": "W7N1", "amount": "137", "confirm": '{"mchId":"19","package":"A+"}'}
 
 
 async def test_a_mini_program_whose_script_does_not_come_is_told_that_nobody_takes_payments(

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Route, expect
 
 from clock.audit.counts import Lag
 from clock.game.gametime import Verdict
@@ -23,7 +23,7 @@ from clock.operators.watch.seen import Watched
 from clock.runtime import embedded
 from clock.runtime.supervise import running_urls
 from tests.conftest import in_memory
-from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, fits, person
+from tests.page.visitor import DESKTOP, PHONE, House, Visitor, call_back, enter, fits, person
 from tests.page.visitor import house as started
 
 DAY = date(2031, 3, 3)
@@ -85,15 +85,6 @@ async def house(place: Path) -> AsyncIterator[House]:
         for uid in (1, 2, 3):
             await house.does(uid, "/api/check-in")
         yield house
-
-
-async def enter(someone: Visitor) -> Page:
-    """As an operator does who has a token."""
-    await someone.page.goto(f"{someone.house.url}/ops")
-    await someone.page.fill("#token", await someone.house.token(99, "operator"))
-    await someone.page.press("#token", "Enter")
-    await expect(someone.page.locator("#figures dd").first).to_be_visible()
-    return someone.page
 
 
 Visits = Callable[..., Any]

@@ -186,7 +186,7 @@ async def test_rules_are_those_of_the_shown_round_and_tomorrows_are_said_before(
         await expect(page.locator("#next-campaign")).to_have_text("New Year")
         await expect(page.locator("#next-rules li").first).to_contain_text("for a stake of ¥2")
         await page.locator(".rules summary").click()
-        await expect(page.locator("#rules li")).to_have_count(8)
+        await expect(page.locator("#rules li")).to_have_count(9)
         await expect(page.locator("#rules li").first).to_have_text(
             "Join between 00:00 and 24:00 for a stake of ¥1. "
             "If you were in yesterday's round, you can join again after it is settled at 08:05."

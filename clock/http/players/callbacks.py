@@ -7,7 +7,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
 from clock import metrics
-from clock.channels import BadSignature, Channel, Ended, Payment, Reply, Unreadable
+from clock.channels import BadSignature, Channel, Ended, Payment, Probe, Reply, Unreadable
 from clock.domain.outcomes import Answer
 from clock.http.lane import Call, Endpoint, inside, joined, read_body, route
 from clock.http.refusals import Refused, refusal
@@ -35,6 +35,8 @@ async def _taken(service: Service, channel: Channel, call: Call) -> Answer:
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in call.headers.items()}
     try:
         notice = channel.read(call.raw, headers)
+    except Probe:
+        raise Refused("unauthenticated") from None
     except BadSignature:
         raise Refused("bad_signature") from None
     except Unreadable as error:
@@ -78,7 +80,9 @@ async def _word(service: Service, channel: Channel, scope: Any, receive: Receive
 
 
 async def _send(send: Send, reply: Reply) -> None:
-    headers = [(b"content-length", b"%d" % len(reply.body)), (b"cache-control", b"no-store")]
+    headers = [(b"cache-control", b"no-store")]
+    if reply.status != 204:  # RFC 9110, 8.6
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     if reply.media_type:
         headers.append((b"content-type", reply.media_type.encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

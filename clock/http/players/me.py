@@ -20,6 +20,9 @@ LINES: dict[str, tuple[tuple[str, int], ...]] = {
     "payout_failed": (("payout_failed", 1),),
     "refund_failed": (("refund_failed", 1),),
     "sent_again": (("sent_again", -1),),
+    "stake_refund": (("stake_refund", -1),),
+    "withdrawal": (("withdrawal", -1),),
+    "withdrawal_failed": (("withdrawal_failed", 1),),
     "made_good": (("made_good", 1),),
     "made_good_sent": (("made_good_sent", -1),),
 }
@@ -39,6 +42,9 @@ TITLES = {
     "payout_failed": ("提现失败，退回余额", "Payout failed, back in your balance"),
     "refund_failed": ("退款失败，退回余额", "Refund failed, now in your balance"),
     "sent_again": ("余额重新转出", "Sent again from your balance"),
+    "stake_refund": ("押金退回原支付账户", "Stake, back to where you paid from"),
+    "withdrawal": ("余额提现", "Withdrawn"),
+    "withdrawal_failed": ("提现未到账，退回余额", "Withdrawal failed, back in your balance"),
     "made_good": ("系统差错补偿", "Made good by the house"),
     "made_good_sent": ("补偿转出", "Paid out"),
 }
@@ -47,7 +53,8 @@ TITLES = {
 
 async def info(service: Service, uid: int) -> Answer:
     today = service.asking.calendar.day_at(service.time.now_ms())
-    return Answer("ok", {"info": await accounts.sums(service.store, uid, today)})
+    info = await accounts.sums(service.store, uid, today)
+    return Answer("ok", {"info": info, "withdraw": await service.withdrawals.seen(uid)})
 
 
 async def place(service: Service, uid: int, day: date) -> Answer:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
 from litestar.handlers import ASGIRouteHandler
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from clock.domain import order_no
@@ -23,9 +23,10 @@ from clock.http.wire import (
     ClaimRequest,
     Envelope,
     JoinRequest,
-    PayRequest,
+    PayOrderRequest,
     RemindRequest,
     SummaryRequest,
+    WithdrawRequest,
 )
 from clock.service import Service
 
@@ -46,11 +47,13 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         return answer
 
     page = pages.document(service.settings).version
+    way = "pull" if service.channels[service.settings.channel].pulls else "push"
 
     async def summary(uid: int | None, extra: Extra | None, call: Call) -> Answer:
-        """With the version of the players' page, by which an open one learns that there is another."""
+        """With the version of the players' page, by which an open one learns that there is another; and how winnings
+        leave, which is said before joining."""
         answer = await home.summary(uid, extra, call.arrived)
-        answer.data["summary"]["page"] = page
+        answer.data["summary"] |= {"page": page, "way": way}
         return answer
 
     def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], **more: Endpoint) -> ASGIRouteHandler:
@@ -107,11 +110,16 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         return uid
 
     @post("/api/pay", status_code=200)
-    async def pay(request: Request[Any, Any, Any], data: PayRequest) -> Response[Envelope]:
+    async def pay(request: Request[Any, Any, Any], data: JSONBody[PayOrderRequest]) -> Response[Envelope]:
         """The address is the payer's: some providers want to know it."""
         uid = whose(request, data.uid)
         address = request.client.host if request.client else ""
         return reply(request, "pay", await service.paying.pay(uid, data.order_no, data.how, address))
+
+    @post("/api/withdraw", status_code=200)
+    async def withdraw(request: Request[Any, Any, Any], data: JSONBody[WithdrawRequest]) -> Response[Envelope]:
+        uid, today = whose(request, data.uid), service.asking.calendar.day_at(service.time.now_ms())
+        return reply(request, "withdraw", await service.withdrawals.withdraw(uid, today))
 
     @get("/api/me")
     async def my_info(request: Request[Any, Any, Any], uid: AskedUid = None) -> Response[Envelope]:
@@ -135,7 +143,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         of = day_of(day)
         return reply(request, "public_round", await me.place(service, whose(request, uid), of))
 
-    return signed_in(service.tokens, pay, my_info, my_history, my_yesterday, my_place)
+    return signed_in(service.tokens, pay, withdraw, my_info, my_history, my_yesterday, my_place)
 
 
 def public_routes(service: Service) -> list[ControllerRouterHandler]:

@@ -82,7 +82,7 @@ class Room(Struct):
 class OnItsWay(Struct):
     """Money that has not arrived."""
 
-    kind: Literal["payout", "refund"]
+    kind: Literal["payout", "refund", "withdrawal"]
     state: str
     count: int
     fen: int

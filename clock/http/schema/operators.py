@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from clock.domain.rounds import Phase, State, Windows
+from clock.http.schema.persons import HANDLED, Handled, MovementKind, MovementState
 from clock.http.schema.players import RoundRules
 
 
@@ -23,7 +24,7 @@ class Working(Struct):
     """Work that a worker does, or will do: asking again joins it."""
 
     kind: Annotated[str, Meta(examples=["settle", "void", "reconcile"])]
-    about: Annotated[str, Meta(description="A day, a month, or nothing")]
+    about: Annotated[str, Meta(description="A day, a month, a kind of money, or nothing")]
     state: Literal["waiting", "running", "ended"]
     step: Annotated[str, Meta(description="A word; empty before the first")]
     done: Annotated[int | None, Meta(description="How much of the step is done")]
@@ -157,27 +158,27 @@ class LastReports(Struct):
 
 
 class OutgoingCount(Struct):
-    kind: Literal["payout", "refund"]
+    kind: MovementKind
     state: str
     count: int
     fen: int
 
 
 class OutgoingItem(Struct):
-    """A refund or a payout."""
+    """A refund, a payout or a withdrawal."""
 
     day: str
     no: str
     sent_as: Annotated[str, Meta(description="The number that the provider knows")]
-    kind: Literal["payout", "refund"]
+    kind: MovementKind
     uid: int
     amount_fen: int
-    state: Literal["owed", "unknown", "processing", "done", "failed"]
+    state: MovementState
     attempts: int
     reason: Annotated[str | None, Meta(description="What the provider said last")]
     order_no: str | None
     again: Annotated[int, Meta(description="How often it had failed before")]
-    handled: Annotated[Literal["again", "acknowledged"] | None, Meta(description="Of a failed one: it was seen to")]
+    handled: Annotated[Handled | None, Meta(description=HANDLED)]
 
 
 class OutgoingPage(Struct):

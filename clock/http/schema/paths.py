@@ -3,59 +3,9 @@
 The home of *which words can a verb answer*; what a word means is in :data:`clock.domain.outcomes.OUTCOMES`.
 """
 
-from typing import Any, Literal
-
-from msgspec import Struct
-
 from clock.http.schema import live, operators, persons, players, rulebook
-from clock.http.schema.players import Nothing
-
-Tag = Literal["players", "public", "callbacks", "operators", "health", "development"]
-
-TAGS: dict[Tag, str] = {
-    "players": "A user's verbs and reads. The token is the user's, or a service's, which may act for any uid.",
-    "public": "Reads without a token. Their answers say how long they may be kept.",
-    "callbacks": "Payments, as the provider reports them.",
-    "operators": "For tokens with the role operator.",
-    "health": "For load balancers and Prometheus.",
-    "development": "Only where `CLOCK_ENV=dev`; elsewhere these paths do not exist.",
-}
-
-_BUSY = ("busy", "unavailable", "internal")
-REFUSALS: dict[Tag, tuple[str, ...]] = {
-    "players": ("bad_request", "unauthenticated", "forbidden", "too_large", "slow_down", *_BUSY),
-    "public": ("bad_request", "too_large", "slow_down", *_BUSY),
-    "callbacks": ("bad_request", "bad_signature", "too_large", *_BUSY),
-    "operators": ("bad_request", "unauthenticated", "forbidden", "too_large", "slow_down", *_BUSY),
-    "health": (),
-    "development": ("bad_request", "too_large", "slow_down", *_BUSY),
-}
-"""What any path of a kind may answer besides its own words."""
-
-
-class Says(Struct, frozen=True):
-    """Words that come with the same data. ``example``: such data."""
-
-    words: tuple[str, ...]
-    data: type[Struct] = Nothing
-    example: dict[str, Any] | None = None
-
-
-class Path(Struct, frozen=True):
-    """A method of a path. ``bare``: by HTTP status, what it answers without the envelope: data, or another type of
-    content."""
-
-    name: str
-    tag: Tag
-    summary: str
-    says: tuple[Says, ...] = ()
-    description: str = ""
-    bare: dict[int, type[Struct] | str] = {}
-
-    @property
-    def words(self) -> set[str]:
-        return {word for one in self.says for word in one.words} | set(REFUSALS[self.tag])
-
+from clock.http.schema.path import Path, Says
+from clock.http.schema.player_paths import CALLBACKS, PLAYERS, PUBLIC
 
 _OF_ROUND = Says(("round_not_found",), operators.OfRound)
 _UNKNOWN_ROUND = Says(("round_not_found",))
@@ -66,129 +16,6 @@ _ASKED = (
     "A worker does it. `working` after 10 s: it goes on, and `GET /ops/work` shows how far it is and how it ends. "
     "`unavailable` with data: no worker lives, or a server is away; it is kept, and done as soon as a worker can."
 )
-
-PLAYERS = {
-    ("POST", "/api/summary"): Path(
-        "summary",
-        "players",
-        "The home page as the user sees it",
-        (Says(("ok",), players.Summary),),
-        "`extra` is kept as the user's profile.",
-    ),
-    ("POST", "/api/join"): Path(
-        "join",
-        "players",
-        "Order a place in today's round",
-        (
-            Says(
-                ("ordered", "order_pending"),
-                players.Ordered,
-                {
-                    "order_id": 2507014340608001,
-                    "order_no": "TTC0eb00000000001yUTrR3KipTq7",
-                    "amount": 100,
-                    "pay": {"channel": "platform", "order_no": "TTC0eb00000000001yUTrR3KipTq7", "amount": 100},
-                },
-            ),
-            Says(("already_joined", "settle_first", "profile_required", "join_closed", "voided")),
-        ),
-        "The payment makes the user a member. Joining again before paying answers the same order. `mobile`, `nickname` "
-        "and `openId` are required.",
-    ),
-    ("POST", "/api/check-in/status"): Path(
-        "check_in_status",
-        "players",
-        "Whether the user has checked in today",
-        (Says(("ok",), players.CheckInStatus, {"is_check_in": 1}),),
-    ),
-    ("POST", "/api/check-in"): Path(
-        "check_in",
-        "players",
-        "Check in to the round whose check-in day is today",
-        (
-            Says(("checked_in", "already_checked_in"), players.Pool, {"money": 12300}),
-            Says(("too_early", "too_late", "not_joined", "voided")),
-        ),
-    ),
-    ("POST", "/api/claim"): Path(
-        "claim",
-        "players",
-        "Claim the red packet of the round whose check-in day is today",
-        (
-            Says(
-                ("claimed", "already_claimed"),
-                players.Claimed,
-                {"assign": {"money": 57, "stake": 100, "total": 157}},
-            ),
-            Says(("too_early", "not_settled", "not_joined", "not_checked_in", "voided")),
-        ),
-        "`not_settled` is worth retrying.",
-    ),
-    ("POST", "/api/remind"): Path(
-        "remind",
-        "players",
-        "Switch the reminder",
-        (Says(("ok",), players.Remind, {"is_remind": 1}),),
-    ),
-    ("POST", "/api/alert/ack"): Path(
-        "ack_alert",
-        "players",
-        "The result has been seen",
-        (Says(("ok",), players.Alert, {"is_alert": 0}),),
-    ),
-    ("GET", "/api/me"): Path("me", "players", "The user's sums", (Says(("ok",), players.Me),)),
-    ("GET", "/api/me/history"): Path(
-        "history", "players", "The user's movements of money", (Says(("ok",), players.History),)
-    ),
-    ("GET", "/api/me/yesterday"): Path(
-        "yesterday",
-        "players",
-        "The user in the round whose check-in day is today",
-        (Says(("ok",), players.Yesterday),),
-    ),
-    ("GET", "/api/me/place/{day}"): Path(
-        "place",
-        "players",
-        "Which packet of a round's list is the user's",
-        (Says(("ok",), players.Place), Says(("not_found", "not_settled", "archived"))),
-    ),
-}
-
-PUBLIC = {
-    ("GET", "/api/summary"): Path(
-        "guests_summary", "public", "The home page as a guest sees it", (Says(("ok",), players.Summary),)
-    ),
-    ("GET", "/api/talents"): Path(
-        "talents", "public", "The best of the last settled round", (Says(("ok",), players.Talents),)
-    ),
-    ("GET", "/api/board"): Path("board", "public", "Users by total income", (Says(("ok",), players.Board),)),
-    ("GET", "/api/rounds/{day}"): Path(
-        "public_round",
-        "public",
-        "A round's figures",
-        (Says(("ok",), players.PublicRound), Says(("not_found",))),
-    ),
-    ("GET", "/api/rounds/{day}/packets"): Path(
-        "packets",
-        "public",
-        "A settled round's packets",
-        (Says(("ok",), players.Packets), Says(("not_found", "not_settled", "archived"))),
-    ),
-}
-
-CALLBACKS = {
-    ("POST", "/callbacks/platform"): Path(
-        "pay_platform",
-        "callbacks",
-        "A payment of an order",
-        (
-            Says(("paid", "already_paid", "refund_due")),
-            Says(("amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
-        ),
-        "Signed as Standard Webhooks say. Retry with the same body and a fresh signature until the answer is 2xx. What "
-        "is refused after the signature is kept for an operator (docs/platform.md).",
-    ),
-}
 
 _WORKING = Says(
     ("working", "unavailable"),
@@ -256,7 +83,10 @@ OPERATORS = {
         (Says(("ok",), operators.LongWorks),),
     ),
     ("GET", "/ops/outgoing"): Path(
-        "outgoing", "operators", "Refunds and payouts", (Says(("ok",), operators.OutgoingPage), Says(("archived",)))
+        "outgoing",
+        "operators",
+        "Refunds, payouts and withdrawals",
+        (Says(("ok",), operators.OutgoingPage), Says(("archived",))),
     ),
     ("POST", "/ops/outgoing/{no}/again"): Path(
         "again",
@@ -276,6 +106,21 @@ OPERATORS = {
         "A failed refund or payout was seen to",
         (Says(("acknowledged",), persons.Acknowledged), Says(("not_failed",))),
         "It rings no longer. The money stays in the user's balance.",
+    ),
+    ("POST", "/ops/outgoing/again"): Path(
+        "all_again",
+        "operators",
+        "Send everything of a kind that has failed again",
+        (Says(("ok",), persons.AllSentAgain), _SECOND, _WORKING),
+        "Each as one alone; one that cannot be sent holds up no other. The sum of all decides about a second name. "
+        + _ASKED,
+    ),
+    ("POST", "/ops/outgoing/acknowledge"): Path(
+        "all_acknowledged",
+        "operators",
+        "Everything of a kind that has failed was seen to",
+        (Says(("ok",), persons.AllAcknowledged), _WORKING),
+        f"It rings no longer. The money stays in the users' balances. {_ASKED}",
     ),
     ("GET", "/ops/rules"): Path(
         "rules", "operators", "The book of rules, and what days will be like", (Says(("ok",), rulebook.Rulebook),)
@@ -307,6 +152,18 @@ OPERATORS = {
     ),
     ("GET", "/ops/people/{uid}"): Path(
         "story", "operators", "A user's story", (Says(("ok",), persons.Story), Says(("person_not_found",)))
+    ),
+    ("POST", "/ops/people/{uid}/withdraw"): Path(
+        "withdraw_for",
+        "operators",
+        "Send a user's whole balance",
+        (
+            Says(("withdrawing",), players.Withdrawing, {"withdrawal": {"no": "W7N1", "amount": 157, "state": "done"}}),
+            Says(("nothing_to_withdraw",)),
+            Says(("below_minimum",), players.BelowMinimum),
+            _SECOND,
+        ),
+        "As the user could. Where the channel wants it confirmed, only the user can do that.",
     ),
     ("GET", "/ops/lookalikes/{day}"): Path(
         "lookalikes",
@@ -385,10 +242,10 @@ OTHERS = {
     ("POST", "/dev/pay"): Path(
         "dev_pay",
         "development",
-        "Let the sandbox provider pay an order",
+        "Let the provider's double take an order's payment",
         (
             Says(("paid", "already_paid", "refund_due")),
-            Says(("amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
+            Says(("order_closed", "amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
         ),
     ),
 }

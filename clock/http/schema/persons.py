@@ -7,7 +7,10 @@ from msgspec import Meta, Struct
 from clock.game.events import PaymentOutcome
 from clock.http.schema.players import Info
 
+MovementKind = Literal["payout", "refund", "withdrawal"]
 MovementState = Literal["owed", "unknown", "processing", "done", "failed"]
+Handled = Literal["again", "acknowledged", "withdrawn", "returned"]
+HANDLED = "Of a failed one: sent again, seen to, withdrawn by its user since, or in the balance as it should be"
 
 
 class Person(Struct):
@@ -53,19 +56,19 @@ class PersonsPayment(Struct):
 
 
 class PersonsOutgoing(Struct):
-    """A payout or a refund."""
+    """A payout, a refund or a withdrawal."""
 
     day: str
     no: str
     sent_as: Annotated[str, Meta(description="The number that the provider knows")]
-    kind: Literal["payout", "refund"]
+    kind: MovementKind
     amount_fen: int
     state: MovementState
     attempts: int
     reason: str | None
     order_no: str | None
     again: Annotated[int, Meta(description="How often it had failed before")]
-    handled: Literal["again", "acknowledged"] | None
+    handled: Annotated[Handled | None, Meta(description=HANDLED)]
     at_ms: int
     ended_ms: int | None
 
@@ -159,6 +162,23 @@ class SentAgain(Struct):
     uid: int
     amount_fen: int
     state: MovementState
+
+
+class AllSentAgain(Struct):
+    """How many ended with which word."""
+
+    kind: Literal["payout", "refund"]
+    sent_again: int
+    not_final: Annotated[int, Meta(description="The provider does not say that the number has failed")]
+    balance_short: Annotated[int, Meta(description="The money is not in the user's balance any more")]
+    archived: Annotated[int, Meta(description="Their month is being archived")]
+    unavailable: Annotated[int, Meta(description="The provider does not say what became of them")]
+    internal: Annotated[int, Meta(description="A bug: the worker's log has the reason")]
+
+
+class AllAcknowledged(Struct):
+    kind: Literal["payout", "refund"]
+    acknowledged: int
 
 
 class NotFinal(Struct):

@@ -1,6 +1,6 @@
 """The data of answers to players, to payment channels, and to anybody."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -106,6 +106,12 @@ class Home(Struct):
     server_time: Annotated[int, Meta(description="The service's clock, ms since the epoch, for countdowns")]
     rules: SummaryRules
     page: Annotated[str, Meta(description="The version of the players' page that the service has now")]
+    way: Annotated[
+        Literal["push", "pull"],
+        Meta(
+            description="How winnings leave: all by a transfer; or the stake as a refund, the packet into the balance"
+        ),
+    ]
     order: OpenOrder | None
     yesterday: SummaryYesterday | None
     result: Result | None
@@ -117,11 +123,14 @@ class Summary(Struct):
 
 
 class PayWith(Struct):
-    """What the client hands to whoever can pay."""
+    """What the client hands to whoever can pay; or the path where it gets that."""
 
     channel: Annotated[str, Meta(description="The payment channel of the order")]
     order_no: str | UnsetType = UNSET
     amount: Annotated[int | UnsetType, Meta(description="To pay, in fen")] = UNSET
+    call: Annotated[
+        Literal["/api/pay"] | UnsetType, Meta(description="Where the channel has to be asked what the client needs")
+    ] = UNSET
 
 
 class Ordered(Struct):
@@ -163,6 +172,40 @@ class Alert(Struct):
     is_alert: Annotated[Switch, Meta(description="0: no result waits to be seen")]
 
 
+class PaymentData(Struct):
+    """What the client hands to the provider: docs/channels.md has it for each channel."""
+
+    channel: str
+    pay: dict[str, Any]
+
+
+class WhyRefused(Struct):
+    why: Annotated[str, Meta(description="What the provider says, for people")]
+
+
+class Withdrawal(Struct):
+    """A balance on its way to its user."""
+
+    no: Annotated[str, Meta(description="`W`, uid, `N` and a count")]
+    amount: Annotated[int, Meta(description="In fen")]
+    state: Annotated[
+        Literal["owed", "unknown", "processing", "done", "failed"],
+        Meta(description="How far the provider is; what has failed is in the balance again"),
+    ]
+    confirm: Annotated[
+        dict[str, Any] | UnsetType, Meta(description="What the client needs where the user has to confirm")
+    ] = UNSET
+
+
+class Withdrawing(Struct):
+    withdrawal: Withdrawal
+
+
+class BelowMinimum(Struct):
+    balance: Annotated[int, Meta(description="In fen")]
+    minimum: Annotated[int, Meta(description="In fen")]
+
+
 class Info(Struct):
     """A user's sums, from the ledger."""
 
@@ -176,8 +219,18 @@ class Info(Struct):
     balance: Annotated[int, Meta(description="What could not be delivered and is kept for the user, in fen")]
 
 
+class WayOut(Struct):
+    """How the balance leaves."""
+
+    minimum_fen: Annotated[int, Meta(description="It can be withdrawn from here on")]
+    way: Annotated[Literal["push", "pull"], Meta(description="As in the summary")]
+    open: Annotated[Withdrawal | None, Meta(description="The withdrawal that is on its way")]
+    reason: Annotated[str, Meta(description="Why money could not be delivered last; mostly empty")]
+
+
 class Me(Struct):
     info: Info
+    withdraw: WayOut
 
 
 MoneyKind = Literal[
@@ -192,6 +245,9 @@ MoneyKind = Literal[
     "payout_failed",
     "refund_failed",
     "sent_again",
+    "stake_refund",
+    "withdrawal",
+    "withdrawal_failed",
     "made_good",
     "made_good_sent",
 ]

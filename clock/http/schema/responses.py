@@ -6,7 +6,8 @@ import msgspec
 
 from clock.domain.outcomes import OUTCOMES, message
 from clock.http.schema.outgoing import ACTIONS, EVENTS, UnknownNumber
-from clock.http.schema.paths import PATHS, REFUSALS, Path, Says
+from clock.http.schema.path import REFUSALS, Path, Says
+from clock.http.schema.paths import PATHS
 from clock.http.schema.players import Nothing
 
 JSON = "application/json"

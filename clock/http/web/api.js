@@ -24,7 +24,7 @@ const KEPT = "clock.caller";
 /** What the document's first lines have found out and asked already. */
 const first = globalThis.clockFirst;
 
-/** `caller` is `{token, uid, openId, mobile, nickname}`, or null for a guest. Lives as long as the tab. */
+/** `caller` is `{token, uid, openId, mobile, nickname, how}`, or null for a guest. Lives as long as the tab. */
 export const session = { caller: first.caller };
 
 export function signIn(who) {
@@ -37,7 +37,7 @@ export function signIn(who) {
  *  no connection, a service that cannot answer, and an answer. */
 export const events = new EventTarget();
 
-/** The host app opens the page with `#token=…&openId=…&mobile=…&nickname=…`; none of it stays in the address. */
+/** The host app opens the page with `#token=…&openId=…&mobile=…&nickname=…&how=…`; none of it stays in the address. */
 export function takeFromAddress() {
   const who = first.callerInAddress();
   if (who === undefined) return;

@@ -7,13 +7,13 @@
   var first = (window.clockFirst = { caller: null, early: null, renewed: false });
   var other = "";
 
-  /** Who the address says is here: `{token, uid, openId, mobile, nickname}`; null for a token that cannot be read;
+  /** Who the address says is here: `{token, uid, openId, mobile, nickname, how}`; null for a token that cannot be read;
    *  undefined where the address says nothing. */
   first.callerInAddress = function () {
     var given = new URLSearchParams(location.hash.slice(1));
     if (!given.has("token")) return undefined;
     var who = {};
-    ["token", "openId", "mobile", "nickname"].forEach(function (name) {
+    ["token", "openId", "mobile", "nickname", "how"].forEach(function (name) {
       who[name] = given.get(name) || "";
     });
     try {

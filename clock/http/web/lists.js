@@ -16,12 +16,13 @@ async function read(path) {
 
 const figure = (name, text) => make("div", "", make("dt", "", t(name)), make("dd", "", text));
 
+/** Answers what was said of the caller; null where nothing was, nothing where another user is here meanwhile. */
 export async function showMe() {
   const who = session.caller;
   const data = who && (await read("/api/me"));
-  if (who !== session.caller) return;
+  if (who !== session.caller) return undefined;
   find("info-card").hidden = !data;
-  if (!data) return;
+  if (!data) return null;
   const { info } = data;
   const mornings = [["streak", "streak_day_num"], ["long_days", "long_day_num"], ["clock_days", "clock_day_num"]];
   find("info").replaceChildren(
@@ -29,9 +30,9 @@ export async function showMe() {
     figure("joined", number(info.join_num)),
     figure("income", price(info.income_money)),
     figure("best", price(info.max_money)),
-    ...(info.balance > 0 ? [figure("balance", price(info.balance))] : []),
   );
   put(find("my-number"), t("my_number", who.uid));
+  return data;
 }
 
 /** Another user, or none, is here: what was the last one's goes at once. */
@@ -137,11 +138,11 @@ function showRound(round) {
   put(find("seed"), round.seed ?? "–");
 }
 
-/** The rules of the shown round, and below them what will be different in `next`, the next round that is known. */
-export function showRules(rules, next) {
-  const lines = linesOf(rules);
+/** The rules of the shown round, with the way that winnings leave (`push` or `pull`), and below them what will be different in `next`, the next round that is known. */
+export function showRules(rules, next, way) {
+  const lines = linesOf(rules, way);
   show("rules", lines);
-  const other = next ? linesOf(next.rules).filter((line) => !lines.includes(line)) : [];
+  const other = next ? linesOf(next.rules, way).filter((line) => !lines.includes(line)) : [];
   const campaign = next?.campaign?.[tongue.language] ?? "";
   find("next").hidden = other.length === 0 && !campaign;
   put(find("next-title"), next ? t("next_title", next.round) : "");
@@ -155,7 +156,7 @@ function show(list, lines) {
   find(list).replaceChildren(...lines.map((line) => make("li", "", line)));
 }
 
-function linesOf(rules) {
+function linesOf(rules, way) {
   const at = (name) => servertime.timeOf(rules[name]).slice(0, 5);
   const until = (name) => at(name).replace("00:00", "24:00");
   return [
@@ -166,6 +167,7 @@ function linesOf(rules) {
     ...(rules.lucky_count ? [t("rule_lucky", number(rules.lucky_count), percent(rules.lucky_bps))] : []),
     ...(rules.packet_cap_fen ? [t("rule_cap", price(rules.packet_cap_fen))] : []),
     t("rule_4", until("claim_closes_ms")),
+    t(`rule_${way}`),
     t("rule_5"),
     t(rules.nobody === "carry" ? "rule_6_carry" : "rule_6"),
     rules.fee_bps ? t("rule_7_fee", percent(rules.fee_bps)) : t("rule_7"),

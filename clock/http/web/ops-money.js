@@ -10,17 +10,35 @@ const MOST = 20;
 
 let told = "";
 
-/** Refunds and payouts that failed or have no outcome after hours, by number and user, as the provider is asked about. */
+/** Refunds, payouts and withdrawals that failed or have no outcome after hours, by number and user, as the provider is asked about. */
 export async function showUnsent(live) {
   const states = [["failed", live.outgoing.some((one) => one.state === "failed")], ["stuck", live.outgoing_stuck > 0]];
   const asked = states.filter(([, any]) => any).map(([state]) => read(`/ops/outgoing?state=${state}&limit=${MOST}`));
   const answers = await Promise.all(asked);
   if (answers.includes(null)) return;
   const items = answers.flatMap((answer) => answer.items);
-  const text = JSON.stringify([items, t("no")]);
+  const several = live.outgoing.filter((one) => one.state === "failed" && one.kind !== "withdrawal" && one.count > 1);
+  const text = JSON.stringify([items, several.map((one) => [one.kind, one.count]), t("no")]);
   if (text === told) return; // a number that is being copied stays selected
   told = text;
+  find("unsent-all").replaceChildren(...several.flatMap(buttonsOfAll));
   find("unsent").replaceChildren(...items.map(item));
+}
+
+/** Both verbs for all of a kind that has failed; a worker does it. */
+function buttonsOfAll({ kind, count, fen }) {
+  const [again, acknowledge] = ["again", "acknowledge"].map((name) => make("button", "plain small", t(`do_all_${name}`, t(kind), number(count))));
+  again.type = acknowledge.type = "button";
+  again.addEventListener("click", () => confirm({
+    title: t("ask_all_again", t(kind), number(count), price(fen)), action: t("do_again"), danger: true, reason: true,
+    lines: [t(`ask_again_${kind}`), t("ask_again_2")],
+    yes: (reason) => act("/ops/outgoing/again", { kind, reason }),
+  }));
+  acknowledge.addEventListener("click", () => confirm({
+    title: t("ask_all_acknowledge", t(kind), number(count), price(fen)), action: t("do_acknowledge"), reason: true,
+    lines: [t("ask_acknowledge_1")], yes: (reason) => act("/ops/outgoing/acknowledge", { kind, reason }),
+  }));
+  return [again, acknowledge];
 }
 
 function item(one) {
@@ -39,17 +57,17 @@ function buttons(one) {
   again.addEventListener("click", () => confirm({
     title: t("ask_again", price(one.amount_fen)), action: t("do_again"), danger: true, reason: true,
     lines: [t(`ask_again_${one.kind}`), t("ask_again_2")],
-    yes: (reason) => act(one, "again", reason),
+    yes: (reason) => act(`/ops/outgoing/${one.no}/again`, { reason }),
   }));
   acknowledge.addEventListener("click", () => confirm({
     title: t("ask_acknowledge"), action: t("do_acknowledge"), reason: true, lines: [t("ask_acknowledge_1")],
-    yes: (reason) => act(one, "acknowledge", reason),
+    yes: (reason) => act(`/ops/outgoing/${one.no}/acknowledge`, { reason }),
   }));
   return make("div", "buttons", again, acknowledge);
 }
 
-async function act(one, verb, reason) {
-  const reply = await ask("POST", `/ops/outgoing/${one.no}/${verb}`, { reason });
+async function act(path, body) {
+  const reply = await ask("POST", path, body);
   if (!reply) return t("lost");
   if (reply.status !== 1) return reply.message;
   told = "";

@@ -1,7 +1,8 @@
 /** Finding a user by any number that users can tell, and a user's whole story. */
 
 import { find, make, put } from "/web/dom.js";
-import { read } from "/web/ops-api.js";
+import { ask, read } from "/web/ops-api.js";
+import { confirm } from "/web/ops-ask.js";
 import { has, t } from "/web/ops-texts.js";
 import * as servertime from "/web/servertime.js";
 import { number, price } from "/web/texts.js";
@@ -59,9 +60,26 @@ function tell() {
   const sums = t("story_sums", price(info.spend_money), price(info.income_money), price(info.balance), number(info.join_num), number(info.clock_day_num));
   find("story").replaceChildren(
     head, make("p", "soft", [person.mobile, person.open_id].filter(Boolean).join(" · ")), make("p", "note", sums),
+    ...(info.balance > 0 ? [withdraw(person.uid, info.balance)] : []),
     ...list("story_rounds", story.rounds, round), ...list("story_payments", story.payments, payment),
     ...list("story_outgoing", story.outgoing, sent), ...list("story_quarantine", story.quarantine, kept),
   );
+}
+
+/** Sends the whole balance, as the user could. */
+function withdraw(uid, balance) {
+  const button = make("button", "plain small", t("do_withdraw", price(balance)));
+  button.type = "button";
+  button.addEventListener("click", () => confirm({
+    title: t("ask_withdraw", price(balance), uid), action: t("do_withdraw", price(balance)), danger: true, reason: true,
+    lines: [t("ask_withdraw_1"), t("ask_withdraw_2")],
+    yes: async (reason) => {
+      const reply = await ask("POST", `/ops/people/${uid}/withdraw`, { reason });
+      if (reply?.status === 1) await open(uid);
+      return reply ? (reply.status === 1 ? "" : reply.message) : t("lost");
+    },
+  }));
+  return button;
 }
 
 function list(name, rows, write) {

@@ -135,13 +135,13 @@ function showHours(rows, names) {
   ));
 }
 
-/** Payouts and refunds of the round by state, and what did not arrive of any round. */
+/** Payouts, refunds and withdrawals of the round by state, and what did not arrive of any round. */
 export async function showOutgoing() {
   const asked = day;
   const data = await read(`/ops/outgoing?day=${asked}&limit=1`);
   if (!data || asked !== day) return;
   const states = ["owed", "unknown", "processing", "done", "failed"];
-  const kinds = ["payout", "refund"];
+  const kinds = ["payout", "refund", "withdrawal"];
   const head = make("tr", "", ...["state", ...kinds].map((name) => make("th", "", t(name))));
   for (const cell of head.children) cell.scope = "col";
   const rows = states.map((state) => {

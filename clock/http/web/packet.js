@@ -11,11 +11,13 @@ const LONGEST_WAIT_MS = 15_000;
 
 let onClaimed = () => {};
 let onClosed = () => {};
+let wayOut = () => "push";
 let asking = false;
 
-/** `claimed(assign)` hears of an acknowledged claim at once, `closed(opened)` when the dialog goes. */
-export function prepare(claimed, closed) {
-  [onClaimed, onClosed] = [claimed, closed];
+/** `claimed(assign)` hears of an acknowledged claim at once, `closed(opened)` when the dialog goes. `way()`: how it
+ *  leaves, `push` or `pull`. */
+export function prepare(claimed, closed, way) {
+  [onClaimed, onClosed, wayOut] = [claimed, closed, way];
   find("packet-open").addEventListener("click", open);
   for (const id of ["packet-done", "packet-close"]) find(id).addEventListener("click", close);
   find("packet").addEventListener("close", () => onClosed(find("packet").dataset.step === "open"));
@@ -79,7 +81,7 @@ function reveal(assign) {
   find("packet-open").hidden = true;
   find("packet-sum").hidden = find("packet-done").hidden = false;
   put(find("packet-text"), assign.money ? t("packet_got") : noPacket(null));
-  put(find("packet-parts"), t("packet_parts", price(assign.money), price(assign.stake), price(assign.total)));
+  put(find("packet-parts"), t(`packet_parts_${wayOut()}`, price(assign.money), price(assign.stake), price(assign.total)));
   roll(find("packet-money"), 0, yuan);
   roll(find("packet-money"), assign.money, yuan);
   if (assign.money && !calm()) sparkle();

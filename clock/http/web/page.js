@@ -13,6 +13,7 @@ import * as servertime from "/web/servertime.js";
 import { instants, stateOf } from "/web/state.js";
 import { switchLanguage, t, translate } from "/web/texts.js";
 import { showFigures, showState, tappable } from "/web/today.js";
+import * as wayout from "/web/wayout.js";
 
 const POLL_MS = 10_000;
 const HIDDEN_POLL_MS = 60_000;
@@ -76,6 +77,7 @@ function take(summary) {
   put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
   showSummary();
   if (news) lastRoundShown = showLastRound();
+  if (wayout.isMoving() && isVisible("me") && !document.hidden) showMe();
   render();
 }
 
@@ -90,7 +92,7 @@ function showSummary() {
   showFigures(summary);
   showResult(summary, claimed, past);
   packet.explain(claimed, summary.result);
-  lists.showRules(summary.rules, summary.next);
+  lists.showRules(summary.rules, summary.next, summary.way);
   showRemind(summary);
 }
 
@@ -129,9 +131,9 @@ async function join() {
     view.summary.order = { order_no: given.order_no, amount: given.amount, state: "open" };
     render();
   };
-  const { reply, taken } = await paying.order(waitLine, ordered, confirm);
+  const { reply, missing } = await paying.order(waitLine, ordered, confirm);
   if (reply.status !== 1) say(reply.message, true);
-  else if (!taken) say(t("no_payer"), true);
+  else if (missing) say(t(missing), true);
   if (reply.status !== 1) await poll();
 }
 
@@ -267,11 +269,13 @@ function openNewDocument(kind) {
   if (renewed && idle && !doing && SAFE.has(kind) && !document.querySelector("dialog[open]")) reopen();
 }
 
+const showMe = async () => wayout.show(await lists.showMe());
+
 const isVisible = (id) => find(id).getClientRects().length > 0;
 
 /** Only what can be seen is asked for: when everybody gets up, a phone that shows the button asks for no board. */
 async function showVisible() {
-  const mine = isVisible("me") ? [lists.showMe(), lists.showHistory()] : [];
+  const mine = isVisible("me") ? [showMe(), lists.showHistory()] : [];
   await Promise.all([...mine, isVisible("board") && lists.showBoard()]);
 }
 
@@ -311,6 +315,7 @@ function another() {
   last = "";
   packet.close();
   lists.forgetMe();
+  wayout.show(null);
   const kept = paying.underWay();
   return Promise.all([kept ? confirm(kept, kept.round) : poll(), showVisible()]);
 }
@@ -355,10 +360,10 @@ find("tongue").addEventListener("click", () => {
 for (const button of document.querySelectorAll(".tabs button")) {
   button.addEventListener("click", () => go(button.dataset.to));
 }
-packet.prepare(claimed, async (opened) => {
-  if (opened) await acknowledge();
-  else poll();
-});
+const closed = async (opened) => (opened ? acknowledge() : poll());
+packet.prepare(claimed, closed, () => view.summary.way);
+
+wayout.prepare(showLists);
 
 find("tongue").dataset.t = "other";
 takeFromAddress();

@@ -61,7 +61,7 @@ function hint(state, view, now) {
   const rules = view.summary?.rules;
   const at = (name) => servertime.timeOf(rules[name]).slice(0, 5);
   switch (state.kind) {
-    case "join": return t("join_hint", at("check_in_opens_ms"), at("check_in_closes_ms"));
+    case "join": return t(`join_hint_${view.summary.way}`, at("check_in_opens_ms"), at("check_in_closes_ms"));
     case "wait": return t("wait_hint", at("check_in_opens_ms"));
     case "check_in": return rules.extended_s
       ? t("extended_hint", at("check_in_closes_ms"), span(state.until - now))

@@ -8,7 +8,7 @@ from clock.domain.rounds import STEPS
 from clock.operators.watch.alarms import behind
 from clock.operators.watch.seen import Watched
 
-KINDS, STATES = ("payout", "refund"), ("owed", "unknown", "processing", "failed")
+KINDS, STATES = ("payout", "refund", "withdrawal"), ("owed", "unknown", "processing", "failed")
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -12,10 +12,11 @@ from clock.domain import progress
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import parse_day
 from clock.game import keys
-from clock.operators import rounds
+from clock.operators import money, rounds
 from clock.operators.acts import By
 from clock.operators.work import table
 from clock.operators.work.table import Row, Running, Seen, Taken
+from clock.payments.again import Kind
 from clock.service import Service
 
 WAIT_SECONDS = 10.0
@@ -28,7 +29,8 @@ LOOK_SECONDS = 0.1
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """What is to be done: a kind of :data:`DOING`, what it is about (a day, or nothing), and what else decides it."""
+    """What is to be done: a kind of :data:`DOING`, what it is about (a day, a kind of money, or nothing), and what else
+    decides it."""
 
     kind: str
     about: str
@@ -42,6 +44,8 @@ DOING: dict[str, Doing] = {
     "void": lambda service, about, given: rounds.void(service.voiding, parse_day(about), given.get("reason", "")),
     "reconcile": lambda service, about, _: rounds.reconcile_rounds(service, parse_day(about) if about else None),
     "rebuild": lambda service, about, _: rounds.rebuild(service, parse_day(about) if about else None),
+    "again": lambda service, about, _: money.all_again(service, msgspec.convert(about, Kind)),
+    "acknowledge": lambda service, about, _: money.all_acknowledged(service, msgspec.convert(about, Kind)),
 }
 """How work of a kind is done. Each may be killed anywhere, and done again."""
 

@@ -55,7 +55,7 @@ async def test_who_takes_a_row_and_who_ends_it_do_not_wait_for_each_other(people
     """An answer that took longer than the lease comes while another sender takes the row."""
     await owe_a_payout(people)
     store = people.service.store
-    ended = {"day": DAY, "no": PAYOUT, "state": "done", "reason": ""}
+    ended = {"day": DAY, "no": PAYOUT, "state": "done", "reason": "", "handled": None}
 
     async def end() -> int:
         async with store.transaction() as connection:

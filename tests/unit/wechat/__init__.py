@@ -1,0 +1,1 @@
+"""The channel ``wechat`` against a double in the test's own process."""
