@@ -152,6 +152,10 @@ def _a_lost_payout(books: Books, _: Memory) -> None:
     books.sent_fen["payout"] -= 100
 
 
+def _a_withdrawal_of_which_nobody_was_told(books: Books, _: Memory) -> None:
+    books.withdrawn_fen[demo.FIRST_UID] = 100
+
+
 def _a_stake_left_in_the_pool(books: Books, memory: Memory) -> tuple[Books, Memory]:
     return msgspec.structs.replace(books, pool_left_fen=100), memory
 
@@ -173,6 +177,7 @@ CHANGES: list[tuple[str, Change]] = [
     (BALANCED, _a_fen_too_much),
     (BALANCED, _an_unrecorded_payment),
     (BALANCED, _a_lost_payout),
+    (TOLD, _a_withdrawal_of_which_nobody_was_told),
     (BALANCED, _a_stake_left_in_the_pool),
     (ALIKE, _an_event_on_its_way),
 ]
