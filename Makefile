@@ -23,17 +23,20 @@ INSTALL_BROWSER := (test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt
 NO_BROWSER := They need Chromium or Chrome on PATH (Debian: apt install chromium).
 LEFT_OUT := *** The tests of the pages are left out. $(NO_BROWSER) ***
 
+# CHANNEL=wechat or alipay plays that provider beside the service: nothing leaves this machine, and no money moves.
+ON_CHANNEL = $(if $(CHANNEL),CLOCK_CHANNEL=$(CHANNEL))
+
 .DEFAULT_GOAL := help
 .PHONY: help run-env dev-env run test test-short test-newest lint types unit lua flow model page chromium screenshots \
   faults demo bench scale lock clean-venv clean-data
 
 help:
-	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment)"
+	@echo "make run         everything, until Ctrl-C (settings: CLOCK_* in the environment; CHANNEL=wechat or alipay: on a double of it)"
 	@echo "make test        lint, types and all tests, as in CI (PAGES=no: without those that need a browser)"
 	@echo "make lint, types, unit, lua, flow, model, page   a part of it; ARGS='-x --lf -k claim' is for pytest"
 	@echo "make test-short  all tests but the long ones and those of the pages"
 	@echo "make test-newest the same with the newest versions of all dependencies that pyproject.toml allows"
-	@echo "make demo        one whole day with 10,000 simulated users"
+	@echo "make demo        one whole day with 10,000 simulated users (USERS=500, CHANNEL=wechat or alipay)"
 	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one; TOPOLOGY=cluster: on six nodes)"
 	@echo "make bench       the benchmarks"
 	@echo "make scale       what has to stay the same at any age and size of the game, measured (QUICK=yes: in small)"
@@ -50,10 +53,10 @@ dev-env:
 	$(INSTALL) dev
 
 run: run-env
-	@CLOCK_ENV="$${CLOCK_ENV:-dev}" exec $(VENV)/bin/python -m clock up
+	@$(ON_CHANNEL) CLOCK_ENV="$${CLOCK_ENV:-dev}" exec $(VENV)/bin/python -m clock up
 
 demo: run-env
-	@exec $(VENV)/bin/python -m clock demo
+	@$(ON_CHANNEL) exec $(VENV)/bin/python -m clock demo $(if $(USERS),--users $(USERS))
 
 bench: dev-env
 	@exec $(VENV)/bin/python -m bench

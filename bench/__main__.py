@@ -17,6 +17,7 @@ QUESTIONS = (
     "cluster",
     "verbs",
     "inside_redis",
+    "notifications",
     "herd",
     "summary",
     "overload",

@@ -200,6 +200,11 @@ async def payouts_that_fail(played: Played) -> None:
     for verb in ("again", "acknowledge"):
         await played.operates(f"/ops/outgoing/nothing/{verb}", reason="none")
     await played.drain()
+    for kind in ("payout", "refund"):
+        for verb in ("again", "acknowledge"):
+            await played.operates(f"/ops/outgoing/{verb}", kind=kind, reason="the provider was away")
+    for uid in (LIN, MEI, ZHAO):
+        await played.operates(f"/ops/people/{uid}/withdraw", reason="the user wrote to us")
     await everything_can_be_read(played)
 
 

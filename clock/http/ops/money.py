@@ -68,6 +68,12 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         by = named(request, "money")
         return reply(request, "acknowledge", await verbs.acknowledge(service, by, no, data.reason))
 
+    return [outgoing, unanswered, again, acknowledge]
+
+
+def failed_routes(service: Service) -> list[ControllerRouterHandler]:
+    """About everything of a kind that has failed."""
+
     @post(
         "/ops/outgoing/again",
         status_code=200,
@@ -87,4 +93,4 @@ def money_routes(service: Service) -> list[ControllerRouterHandler]:
         answer = await verbs.all_acknowledged(service, by, data.kind, data.reason, asked)
         return replied(request, "all_acknowledged", answer)
 
-    return [outgoing, unanswered, again, acknowledge, all_again, all_acknowledged]
+    return [all_again, all_acknowledged]

@@ -7,7 +7,7 @@ from litestar.types import ControllerRouterHandler
 
 from clock.http.ops.events import event_routes
 from clock.http.ops.export import export_routes
-from clock.http.ops.money import money_routes
+from clock.http.ops.money import failed_routes, money_routes
 from clock.http.ops.people import people_routes
 from clock.http.ops.quarantine import quarantine_routes
 from clock.http.ops.records import record_routes
@@ -28,6 +28,6 @@ def operator_routes(service: Service, watch: Watch) -> list[ControllerRouterHand
         require_operator(request)
         return reply(request, "live", await watch.live())
 
-    of_rounds = (round_routes, money_routes, quarantine_routes, export_routes, rules_routes)
+    of_rounds = (round_routes, money_routes, failed_routes, quarantine_routes, export_routes, rules_routes)
     subjects = (*of_rounds, people_routes, record_routes, event_routes)
     return signed_in(service.tokens, live, *(route for routes in subjects for route in routes(service)))
