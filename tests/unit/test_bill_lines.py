@@ -85,3 +85,16 @@ async def test_what_is_not_a_bill_to_its_end_is_unreadable(monkeypatch: pytest.M
     monkeypatch.setattr(lines, "MOST_PIECE", 10_000)
     with pytest.raises(UnreadableLines):
         await read(raw)
+
+
+def test_a_payment_that_only_a_bill_had_can_be_read_again_years_later() -> None:
+    """It waits in the quarantine among notifications, which their channels read."""
+    line = BillLine("payment", "T1", "TTC1", 100, 7, "open-1")
+    paid = lines.payment_of(line)
+    assert (paid.order_no, paid.amount_fen, paid.transaction_id, paid.buyer, paid.paid_at_ms) == (
+        *("TTC1", 100, "T1"),
+        *("open-1", 7),
+    )
+    assert lines.kept_payment(paid.kept) == paid
+    for raw in (b"", b"{}", paid.kept.removeprefix(lines.KEPT), paid.kept[:-1], lines.KEPT):
+        assert lines.kept_payment(raw) is None, raw
