@@ -16,6 +16,7 @@ QUESTIONS = (
     "check_in",
     "cluster",
     "verbs",
+    "callbacks",
     "inside_redis",
     "notifications",
     "herd",

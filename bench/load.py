@@ -189,8 +189,7 @@ class Generator:
         if fd in self._partial:
             data = self._partial.pop(fd) + data
         head = data.find(b"\r\n\r\n")
-        length = data.find(b"content-length: ")
-        if head < 0 or len(data) < head + 4 + int(data[length + 16 : data.index(b"\r", length)]):
+        if head < 0 or len(data) < head + 4 + _length(data):
             self._partial[fd] = data
             return False
         now = monotonic()
@@ -199,7 +198,7 @@ class Generator:
         self._ends.append(now)
         self._numbers.append(self._number[fd])
         code = data.find(b'"code":"', head) + 8
-        word = data[9:13] + data[code : data.find(b'"', code)]
+        word = data[9:13] + data[code : data.find(b'"', code)] if code > head else data[9:12] + b" " + data[head + 4 :]
         self._words.append(self._same.setdefault(word, word))
         if b"retry-after" in data[:head]:
             self._retry_after += 1
@@ -246,6 +245,12 @@ class Generator:
             finished=[finished[number] for number in range(max(finished, default=0) + 1)],
             cpu_s=cpu_s,
         )
+
+
+def _length(data: bytes) -> int:
+    """Of the body; a 204 has none."""
+    found = data.find(b"content-length: ")
+    return int(data[found + 16 : data.index(b"\r", found)]) if found >= 0 else 0
 
 
 def main() -> None:

@@ -180,10 +180,10 @@ class Scene:
         clock: list[Value] = [f"={now_ms}", *((now_ms, SKEW_MS) if "expected_ms" in script.fixed else ())]
         return (await call(self.redis, script, names, [*clock, *fixed, *of_users(script, rows)]))[1:]
 
-    async def join(self, day: date, uids: Sequence[int]) -> list[str]:
+    async def join(self, day: date, uids: Sequence[int], channel: str = "platform") -> list[str]:
         """Users with an open order; the order numbers."""
         now_ms = self.at(day).join_opens_ms + 60_000
-        tails = [order_no.new_tail() for _ in uids]
+        tails = [order_no.new_tail(channel) for _ in uids]
         shards = self.settings.shards
         places = [order_no.Place(day, keys.shard_of(u, shards), u, t) for u, t in zip(uids, tails, strict=True)]
         numbers = [order_no.make("TTC", place) for place in places]

@@ -80,7 +80,9 @@ async def _word(service: Service, channel: Channel, scope: Any, receive: Receive
 
 
 async def _send(send: Send, reply: Reply) -> None:
-    headers = [(b"content-length", b"%d" % len(reply.body)), (b"cache-control", b"no-store")]
+    headers = [(b"cache-control", b"no-store")]
+    if reply.status != 204:  # RFC 9110, 8.6
+        headers.append((b"content-length", b"%d" % len(reply.body)))
     if reply.media_type:
         headers.append((b"content-type", reply.media_type.encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
