@@ -16,8 +16,7 @@ from clock.audit.report import MOST, Difference, Report
 from clock.books import outbox
 from clock.books.owed import payout_prefix
 from clock.books.store import Connection, one, rows
-from clock.channels import BillLine, Channel, NoBill, NotYet
-from clock.channels.lines import payment_of
+from clock.channels import BillLine, Channel, NoBill, NotYet, payment_billed
 from clock.domain import order_no, progress
 from clock.domain.rounds import following, previous
 from clock.rounds.recorded import Recorded
@@ -151,7 +150,7 @@ async def _mend(service: Service, line: dict[str, Any], asking_until: float) -> 
     """Take a payment from the bill as if its callback had come; from the provider, where the bill does not say who has
     paid. Answers its word, or the order's state at the provider."""
     channel = line["channel"]
-    paid = payment_of(BillLine("payment", **{name: line[name] for name in LINE}))
+    paid = payment_billed(BillLine("payment", **{name: line[name] for name in LINE}))
     if not line["payer"]:
         if time.monotonic() > asking_until:
             return "unknown"

@@ -11,7 +11,7 @@ from itertools import islice
 
 import msgspec
 
-from clock.channels import BillLine, Payment
+from clock.channels import BillLine
 from clock.domain.shapes import signed_decoder
 
 PIECE = 1 << 18
@@ -38,25 +38,7 @@ class _Bill(msgspec.Struct, frozen=True):
     lines: list[BillLine]
 
 
-KEPT = b"bill "
-"""Before a line that is kept in the place of a notification that never came: no provider's begins with it."""
-
-_line = msgspec.json.Decoder(BillLine).decode
 _bill, _lines = signed_decoder(_Bill), signed_decoder(list[BillLine])
-
-
-def payment_of(line: BillLine) -> Payment:
-    """As the callback would have it that was never heard of."""
-    kept = KEPT + msgspec.json.encode(line)
-    return Payment(line.order_no, line.amount_fen, line.no, line.payer, line.at_ms, kept)
-
-
-def kept_payment(kept: bytes) -> Payment | None:
-    """What :func:`payment_of` had kept; ``None``: it is a notification, which its channel can read."""
-    try:
-        return payment_of(_line(kept.removeprefix(KEPT))) if kept.startswith(KEPT) else None
-    except FAULTS:
-        return None
 
 
 async def pages_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[list[BillLine]]:

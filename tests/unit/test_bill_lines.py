@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock.channels import BillLine, lines
+from clock.channels import BILLED, BillLine, lines, payment_billed, payment_kept
 from clock.channels.lines import UnreadableLines, pages_of
 
 NESTED = [{"a": "},{"}, {"b": [{"c": 1}, {"c": 2}]}]
@@ -90,11 +90,11 @@ async def test_what_is_not_a_bill_to_its_end_is_unreadable(monkeypatch: pytest.M
 def test_a_payment_that_only_a_bill_had_can_be_read_again_years_later() -> None:
     """It waits in the quarantine among notifications, which their channels read."""
     line = BillLine("payment", "T1", "TTC1", 100, 7, "open-1")
-    paid = lines.payment_of(line)
+    paid = payment_billed(line)
     assert (paid.order_no, paid.amount_fen, paid.transaction_id, paid.buyer, paid.paid_at_ms) == (
         *("TTC1", 100, "T1"),
         *("open-1", 7),
     )
-    assert lines.kept_payment(paid.kept) == paid
-    for raw in (b"", b"{}", paid.kept.removeprefix(lines.KEPT), paid.kept[:-1], lines.KEPT):
-        assert lines.kept_payment(raw) is None, raw
+    assert payment_kept(paid.kept) == paid
+    for raw in (b"", b"{}", paid.kept.removeprefix(BILLED), paid.kept[:-1], BILLED):
+        assert payment_kept(raw) is None, raw
