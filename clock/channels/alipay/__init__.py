@@ -4,7 +4,6 @@ What the provider does, with sources, is in ``docs/alipay.md``; every answer and
 :mod:`clock.channels.alipay.answers`.
 """
 
-import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -34,7 +33,7 @@ from clock.channels import (
 from clock.channels.alipay.answers import METHODS, NOT_SENT, Call, row_of
 from clock.channels.alipay.bills import pages_of
 from clock.channels.alipay.gateway import Gateway, Heard
-from clock.channels.alipay.keys import Keys
+from clock.channels.alipay.keys import NUMBER, Keys
 from clock.channels.alipay.notices import BUYER_ID, Notices, queried
 from clock.channels.alipay.signing import node_of
 from clock.channels.alipay.texts import beijing, yuan
@@ -42,9 +41,6 @@ from clock.config import BadSetting, Settings
 from clock.domain.outcomes import OUTCOMES
 
 log = structlog.get_logger()
-
-NUMBER = re.compile(r"2088\d{12}", re.A)
-"""An Alipay user's number; any other ``openId`` is an open id."""
 
 SUBJECT = "早起打卡"
 """Of an order; without ``/ = &``, which Alipay does not take."""
@@ -112,7 +108,7 @@ class Alipay:
             "subject": SUBJECT,
             "time_expire": beijing(purchase.expires_ms),
         }
-        by_number = NUMBER.fullmatch(purchase.open_id) is not None
+        by_number = NUMBER.fullmatch(purchase.open_id) is not None  # else an open id
         if by_number:
             business["passback_params"] = BUYER_ID
         if purchase.how == "jsapi":

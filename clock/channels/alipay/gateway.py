@@ -49,7 +49,8 @@ class Gateway:
         self.calls = Calls()
 
     def form(self, method: str, business: Mapping[str, Any], **more: str) -> str:
-        """The signed parameters, form-encoded. Everything is ASCII: no charset can change what was signed."""
+        """The signed parameters, form-encoded. Everything is ASCII: no charset can change what was signed. None is
+        empty: Alipay leaves such out of what it verifies."""
         parameters = {
             "app_id": self._app_id,
             "method": method,
@@ -62,9 +63,8 @@ class Gateway:
             **self._keys.certified,
             **more,
         }
-        given = {name: value for name, value in parameters.items() if value}
-        given["sign"] = self._keys.sign(signed_content((name.encode(), given[name].encode()) for name in given))
-        return urlencode(given)
+        content = signed_content((name.encode(), value.encode()) for name, value in parameters.items())
+        return urlencode({**parameters, "sign": self._keys.sign(content)})
 
     async def ask(self, method: str, business: Mapping[str, str | Mapping[str, str]], **more: str) -> Heard:
         """Raises :class:`~clock.channels.TooManyCalls` before anything is sent. A reply about other numbers than those

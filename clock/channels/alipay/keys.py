@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from clock.channels import rsa
 from clock.config import BadSetting, Settings
 
-SELLER = re.compile(r"2088\d{12}", re.A)
+NUMBER = re.compile(r"2088\d{12}", re.A)
+"""Alipay's number of a merchant or a user."""
 
 RSA_SIGNATURES = "1.2.840.113549.1.1."
 """Object identifiers of signatures by RSA (RFC 8017, A.2). Of the root certificates only these count."""
@@ -92,7 +93,7 @@ def serial(certificate: x509.Certificate) -> str:
 
 
 def _check_identity(settings: Settings) -> None:
-    if not SELLER.fullmatch(settings.alipay_seller_id):
+    if not NUMBER.fullmatch(settings.alipay_seller_id):
         raise BadSetting("CLOCK_ALIPAY_SELLER_ID is not a merchant's number: 2088 and 12 digits")
     url = urlsplit(settings.public_url)
     schemes = ("https", "http") if settings.env == "dev" else ("https",)

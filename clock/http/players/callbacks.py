@@ -71,7 +71,10 @@ async def _word(service: Service, channel: Channel, scope: Any, receive: Receive
     try:
         if scope["method"] != "POST":
             raise Refused("method_not_allowed")
-        call.raw = await read_body(receive)
+        try:
+            call.raw = await read_body(receive)
+        except Refused as refused:  # a body that ended early was not kept: it must come again
+            return "unavailable" if refused.word == "bad_request" else refused.word
         return (await _taken(service, channel, call)).word
     except Exception as error:  # noqa: BLE001 - everything is answered, in the provider's form
         return refusal(error, verb=f"pay_{channel.name}")[0]

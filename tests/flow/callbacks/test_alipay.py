@@ -1,9 +1,12 @@
 """Alipay's notifications through the service: its own form of a body in, its own form of an answer out."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from clock.config import Settings
+from clock.http.players.callbacks import callback_routes
 from tests.conftest import Api, at
 from tests.flow.callbacks.stage import UID, order, quarantine, totals
 from tests.raw import Redis
@@ -68,3 +71,18 @@ async def test_what_is_signed_and_not_credited_is_kept_and_not_sent_again(api: A
     assert await totals(redis) == (0, 0)
     kept = {(one["channel"], one["reason"]) for one in await quarantine(api)}
     assert kept == {("alipay", "amount_mismatch"), ("alipay", "buyer_mismatch"), ("alipay", "malformed")}
+
+
+async def test_a_body_that_ends_early_was_not_kept_and_has_to_come_again(api: Api) -> None:
+    [handler] = [one for one in callback_routes(api.service) if "/callbacks/alipay" in one.paths]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"method": "POST", "headers": []}
+    await handler.fn(scope, receive, send)
+    assert (sent[0]["status"], sent[1]["body"]) == (503, b"fail")

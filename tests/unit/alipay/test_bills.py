@@ -10,6 +10,7 @@ import pytest
 
 from clock.channels import BillLine, NoBill, NotYet, TooManyCalls
 from clock.channels.alipay import Alipay
+from clock.channels.alipay.bills import MOST_LINE
 from clock.channels.alipay.texts import instant_ms
 from tests.unit.alipay.stage import ORDER, TRADE, Double, channel, reply, settings
 
@@ -201,7 +202,6 @@ DAMAGED: dict[str, bytes] = {
     "parts of a fen": zipped(table(TRADE_NAMES, [traded("交易", "1.005")])),
     "a time that is none": zipped(table(TRADE_NAMES, [traded("交易", "1.00", at="yesterday")])),
     "half a line": zipped(table(TRADE_NAMES, [traded("交易", "1.00")[:40]])),
-    "a line without end": zipped(table(TRADE_NAMES, ["x" * 70_000])),
 }
 
 
@@ -209,6 +209,13 @@ DAMAGED: dict[str, bytes] = {
 async def test_a_damaged_bill_is_none(file: bytes, alipay: Alipay, gateway: Double) -> None:
     asked(gateway)
     gateway.files["trade"] = file
+    with pytest.raises(NoBill):
+        await read(alipay)
+
+
+async def test_a_line_that_is_too_long_is_not_read_as_two(alipay: Alipay, gateway: Double) -> None:
+    asked(gateway)
+    gateway.files["signcustomer"] = zipped(table(SENT_NAMES, ["x" * MOST_LINE + moved("P9", "-1.00")]))
     with pytest.raises(NoBill):
         await read(alipay)
 

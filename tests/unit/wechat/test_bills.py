@@ -106,6 +106,11 @@ async def test_before_ten_o_clock_in_beijing_nobody_is_asked(
     await channel.close()
 
 
+async def test_in_development_the_double_says_whether_there_is_a_bill(channel: WeChat, double: Double) -> None:
+    changing(double, lambda _, reply: reply)
+    assert await lines_of(channel, "2099-01-01") == LINES
+
+
 def replaced(kind: str, **fields: str) -> Callable[[Asked, Reply], Reply]:
     return lambda asked, reply: (
         Reply(200, {**reply.body, **fields}) if asked.target.startswith(f"/v3/bill/{kind}") else reply
@@ -168,6 +173,8 @@ def broken(text: bytes) -> dict[str, bytes]:
         "with a time that is none": text.replace(b"2026-11-26 07", b"2026-11-26 27"),
         "with a day without a time": text.replace(b"2026-11-26 07:00:00", b"2026-11-26"),
         "with another amount": text.replace(b"`1.00,", b"`1.01,"),
+        "with another count": text.replace(b"`5.0,", b"`6.0,"),
+        "with another total of refunds": text.replace(b"`2.61\r\n", b"`2.62\r\n"),
         "with a total that is none": text.replace(b"`13.3,", b"`,"),
         "with a line without end": text.replace(b"oUpF8", b"o" * (1 << 17)),
         "empty": b"",
@@ -188,6 +195,7 @@ async def test_a_bill_that_does_not_add_up_counts_for_nothing(channel: WeChat, d
 FUNDS_WRONG = {
     "another way": paper.funds([paper.movement("W1N1", "1.00", "冻结")], "0.00", "1.00"),
     "another total": paper.funds([paper.movement("W1N1", "1.00")], "0.00", "1.01"),
+    "another count": paper.funds([paper.movement("W1N1", "1.00")], "0.00", "1.00").replace(b"`1,`0,", b"`2,`0,"),
     "another total of what came": paper.funds([paper.movement("W1N1", "1.00", "收入")], "2.00", "0.00"),
 }
 
