@@ -37,7 +37,7 @@ help:
 	@echo "make test-short  all tests but the long ones and those of the pages"
 	@echo "make test-newest the same with the newest versions of all dependencies that pyproject.toml allows"
 	@echo "make demo        one whole day with 10,000 simulated users (USERS=500, CHANNEL=wechat or alipay)"
-	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one; TOPOLOGY=cluster: on six nodes)"
+	@echo "make faults      rounds under killed processes, about a quarter of an hour (SEED=… replays one; TOPOLOGY=cluster: on six nodes; CHANNEL=wechat or alipay)"
 	@echo "make bench       the benchmarks"
 	@echo "make scale       what has to stay the same at any age and size of the game, measured (QUICK=yes: in small)"
 	@echo "make screenshots plays a day in the browser and keeps its pictures in docs/screenshots"
@@ -103,7 +103,7 @@ screenshots: dev-env chromium
 	@exec $(VENV)/bin/python -m tests.page.screenshots
 
 faults: dev-env
-	@exec $(VENV)/bin/python -m tests.faults --topology $(or $(TOPOLOGY),one) $(if $(SEED),--seed $(SEED))
+	@exec $(VENV)/bin/python -m tests.faults --channel $(or $(CHANNEL),platform) --topology $(or $(TOPOLOGY),one) $(if $(SEED),--seed $(SEED))
 
 # dev has everything; the others take its versions. One file is good for every Python and system.
 COMPILE = $(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

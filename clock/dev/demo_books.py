@@ -99,7 +99,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     outbox_depth: int
 
 
-async def read_books(database_url: str, day: date, pulls: bool = False) -> Books:
+async def read_books(database_url: str, day: date, pulls: bool) -> Books:
     """Everything about the round in Postgres, in one snapshot."""
     async with await psycopg.AsyncConnection.connect(database_url, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)

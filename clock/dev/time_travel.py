@@ -69,6 +69,8 @@ async def pay(service: Service, number: str) -> Answer:
         return Answer(reply.code, reply.data)
     if not order.paid:
         asked = await service.paying.pay(place.uid, number, None, "127.0.0.1")
+        if asked.word == "pay_refused":
+            raise Unavailable(f"{place.channel}: {asked.data['why']}")
         if asked.word != "ok":
             return asked
         payment["pay"] = asked.data["pay"]

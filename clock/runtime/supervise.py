@@ -202,14 +202,17 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
 
 def with_doubles(settings: Settings) -> Settings:
     """In development: the sandbox provider without a platform's URL, and the double of the channel's provider where no
-    merchant is named."""
+    merchant is named. A double that was here before comes again: what is owed through it has to arrive."""
     if settings.env != "dev":
         return settings
-    if settings.channel == "wechat" and not settings.wechat_mchid and not directory.is_here(settings.wechat_url):
+    wechat, alipay = (
+        settings.channel == name or (settings.data_dir / f"{name}.keys").exists() for name in ("wechat", "alipay")
+    )
+    if wechat and not settings.wechat_mchid and not directory.is_here(settings.wechat_url):
         settings = msgspec.structs.replace(settings, wechat_url=_own_url())
-    if settings.channel == "alipay" and not settings.alipay_app_id and not directory.is_here(settings.alipay_url):
+    if alipay and not settings.alipay_app_id and not directory.is_here(settings.alipay_url):
         settings = msgspec.structs.replace(settings, alipay_url=f"{_own_url()}/gateway.do")
-    if settings.channel != "platform" and not settings.public_url:
+    if (wechat or alipay) and not settings.public_url:
         settings = msgspec.structs.replace(settings, public_url=page(settings).rstrip("/"))
     if settings.platform_url:
         return settings

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 
+from clock.channels import PULLING
 from clock.domain.rounds import Rules, extended, windows
 from tests.faults.books import Books, Provider, read_books, read_provider, read_states
 from tests.faults.crowd import STAKE_FEN
@@ -50,11 +51,12 @@ async def compare(stack: Stack, journal: Journal, day: date) -> str:
     states = await read_states(stack, day, msgspec.convert(books.round["rules"], Rules).shards)
     told = journal.told[day]
     journal.lost += [f"round {day} {problem}" for problem in _lost(told, books)]
-    for kind, problem in _money(told, books, provider):
+    pulls = stack.direct.channel in PULLING
+    for kind, problem in _money(told, books, provider, pulls):
         {"lost": journal.lost, "twice": journal.paid_twice, "fen": journal.differing}[kind].append(
             f"round {day} {problem}"
         )
-    journal.differing += [f"round {day} {problem}" for problem in _sums(books, provider)]
+    journal.differing += [f"round {day} {problem}" for problem in _sums(books, provider, stack.direct.channel)]
     journal.broken += [f"round {day} {problem}" for problem in (*_unlike(books, states), *_windows(books))]
     return (
         f"round {day}: {len(books.members)} members, {len(books.check_ins)} winners, {len(books.claims)} claims, "
@@ -121,13 +123,16 @@ def _lost(told: dict[int, Told], books: Books) -> Iterator[str]:
 # -- every fen went to one place, once
 
 
-def _money(told: dict[int, Told], books: Books, provider: Provider) -> Iterator[tuple[str, str]]:
+def _money(told: dict[int, Told], books: Books, provider: Provider, pulls: bool) -> Iterator[tuple[str, str]]:
+    """``pulls``: winners' stakes go back as refunds, and their packets stay in balances."""
     for uid, one in told.items():
-        yield from _payout(uid, one, books, provider)
+        yield from _payout(uid, one, books, provider, pulls)
     keeps = {
         transaction
         for transaction, payment in books.payments.items()
-        if payment["outcome"] in ("paid", "paid_late") and transaction not in books.refunds
+        if payment["outcome"] in ("paid", "paid_late")
+        and transaction not in books.refunds
+        and not (pulls and payment["uid"] in books.claims)
     }
     for transaction, payment in provider.payments.items():
         times = len(payment.refunds_fen)
@@ -147,10 +152,10 @@ def _money(told: dict[int, Told], books: Books, provider: Provider) -> Iterator[
             yield "twice", f"member {uid} has {len(stakes)} stakes"
 
 
-def _payout(uid: int, one: Told, books: Books, provider: Provider) -> Iterator[tuple[str, str]]:
+def _payout(uid: int, one: Told, books: Books, provider: Provider, pulls: bool) -> Iterator[tuple[str, str]]:
     claim = books.claims.get(uid)
     paid, lapsed = provider.transfers.get(one.open_id, []), provider.lapsed.get(one.open_id, [])
-    owed = [claim["packet_fen"] + claim["stake_fen"]] if claim else []
+    owed = [claim["packet_fen"] + claim["stake_fen"]] if claim and not pulls else []
     if (uid in books.check_ins) != (claim is not None):
         yield "lost", f"user {uid}: check-in {uid in books.check_ins}, claim {claim is not None}"
     if len(paid) + len(lapsed) > len(owed):
@@ -168,7 +173,7 @@ def _payout(uid: int, one: Told, books: Books, provider: Provider) -> Iterator[t
 # -- the sums
 
 
-def _sums(books: Books, provider: Provider) -> Iterator[str]:
+def _sums(books: Books, provider: Provider, channel: str) -> Iterator[str]:
     day, accounts, row = books.round["day"], books.accounts, books.round
     came = sum(payment.amount_fen for payment in provider.payments.values())
     went = sum(sum(payment.refunds_fen) for payment in provider.payments.values())
@@ -176,12 +181,13 @@ def _sums(books: Books, provider: Provider) -> Iterator[str]:
     lapsed = sum(sum(fens) for fens in provider.lapsed.values())
     users = sum(fen for account, fen in accounts.items() if account.startswith("user:"))
     packets = sum(claim["packet_fen"] for claim in books.claims.values())
+    lapsed += packets if channel in PULLING else 0
     equal = {
         "the ledger's sum is zero": (sum(accounts.values()), 0),
         "the pool is empty": (accounts.get(f"pool:{day}", 0), 0),
         "nothing is owed": (accounts.get("owed:refund", 0) or accounts.get("owed:payout", 0), 0),
-        "the provider holds what the ledger says": (-accounts.get("channel:platform", 0), came - went),
-        "what lapsed is the users'": (users, lapsed),
+        "the provider holds what the ledger says": (-accounts.get(f"channel:{channel}", 0), came - went),
+        "what lapsed, or was not sent, is the users'": (users, lapsed),
         "in = out + fee + carried + bonus that nobody won": (
             came + row["carried_in_fen"] + row["bonus_fen"],
             went + lapsed + row["fee_fen"] + row["carried_out_fen"] + row["bonus_back_fen"],

@@ -32,6 +32,8 @@ class Client:
         self.chance = chance
         self.page = stack.page
         self.provider = stack.direct.platform_url
+        self.is_foreign = stack.direct.channel != "platform"
+        """Orders have to be made at the provider, and its answers have no word of ours."""
         self.open = asyncio.Event()
         """Cleared while nobody may send."""
         self.open.set()
@@ -89,17 +91,19 @@ class Client:
         url = f"{self.page}/callbacks/platform"
         return await self.send("callback", "POST", url, raw, self._signatures.sign(raw), PATIENCE_S)
 
-    async def pay(self, order_no: str, open_id: str, at_ms: int, again: bool) -> tuple[bool, Envelope | None]:
+    async def pay(self, told: Told, at_ms: int, again: bool) -> tuple[bool, Envelope | None]:
         """The user pays at the provider. Whether it has the money for certain, and the answer to its callback, if
         it got one."""
-        payment = {"order_no": order_no, "amount": STAKE_FEN, "buyerId": open_id, "at_ms": at_ms, "again": again}
-        raw = msgspec.json.encode(payment)
+        payment = {"order_no": told.order_no, "amount": STAKE_FEN, "buyerId": told.open_id, "at_ms": at_ms}
+        raw = msgspec.json.encode({**payment, "again": again, "pay": told.pay})
         for _ in range(20):
             await self.open.wait()
             self.in_flight += 1
             try:
                 async with self._session.post(f"{self.provider}/pay", data=raw) as reply:
                     text = await reply.read()
+                    if reply.status == 409:  # the order could not be made in time
+                        return False, None
             except (aiohttp.ClientError, TimeoutError, OSError):
                 self.journal.retried["pay"] += 1
                 await asyncio.sleep(self.chance.uniform(0.1, 0.6))
@@ -155,7 +159,24 @@ class Crowd:
                 told.is_member = True
             elif reply and was_member and reply.code in ("ordered", "order_pending"):
                 self.journal.lost.append(f"round {told.day} member {told.uid} was told {reply.code} by join")
+        if self.client.is_foreign and word in ("ordered", "order_pending"):
+            await self._make(told)
         return word
+
+    async def _make(self, told: Told) -> None:
+        """The order, at the provider."""
+        reply = await self.client.post("/api/pay", told, order_no=told.order_no)
+        if reply and reply.code == "ok":
+            told.pay = reply.data["pay"]
+        elif reply and reply.code == "order_not_found":
+            self.journal.lost.append(f"round {told.day} user {told.uid}: order {told.order_no} cannot be paid")
+
+    async def _learn(self, told: Told) -> None:
+        """Whether the user is a member: the provider's answer does not say it."""
+        reply = await self.client.post("/api/summary", told)
+        if reply and reply.code == "ok":
+            summary = reply.data["summary"]
+            told.is_member |= summary["round"] == str(told.day) and summary["clock_status"] > 0
 
     @staticmethod
     def _is_of(told: Told, number: str) -> bool:
@@ -169,11 +190,13 @@ class Crowd:
             return
         transaction, taken = f"S{told.order_no}{int(again)}", False
         for _ in range(2):
-            taken, reply = await self.client.pay(told.order_no, told.open_id, at_ms, again)
+            taken, reply = await self.client.pay(told, at_ms, again)
             self._payment(told, transaction, reply)
             if again or self.chance.random() < 0.6:
                 break
-        if taken and self.chance.random() < 0.3:
+        if self.client.is_foreign:
+            await self._learn(told)
+        elif taken and self.chance.random() < 0.3:
             extra = {"amount": STAKE_FEN, "buyerId": told.open_id, "transactionId": transaction}
             zone = timezone(timedelta(hours=8))
             extra["notify_time"] = datetime.fromtimestamp(at_ms // 1000, zone).isoformat()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,8 @@ class Told(msgspec.Struct):
     edge: str = ""
     """Acts at this boundary, while the clock crosses it: ``midnight``, ``opening`` or ``closing``."""
     order_no: str = ""
+    pay: dict[str, Any] = {}
+    """What the client was given to pay with, where the provider had to be asked for it."""
     is_member: bool = False
     staked: set[str] = msgspec.field(default_factory=set)
     """Transactions answered ``paid`` or ``already_paid``."""

@@ -26,15 +26,20 @@ SETTINGS = Settings(
     lucky_bps=1000,
 )
 
+Channel = Literal["platform", "wechat", "alipay"]
+
 CLUSTER = msgspec.structs.replace(SETTINGS, shards=6, durability="replica")
 """A failover may lose what no replica has confirmed."""
 
 
-async def play(seed: int, size: Literal["small", "long"], topology: Topology = "one") -> Play:
+async def play(
+    seed: int, size: Literal["small", "long"], topology: Topology = "one", channel: Channel = "platform"
+) -> Play:
     """A stack of its own, all rounds, all comparisons."""
+    settings = msgspec.structs.replace(CLUSTER if topology == "cluster" else SETTINGS, channel=channel)
     plan = schedule(seed, SIZES[size, topology])
     async with (
-        started(CLUSTER if topology == "cluster" else SETTINGS, random.Random(f"stack {seed}"), topology) as stack,
+        started(settings, random.Random(f"stack {seed}"), topology) as stack,
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=128), timeout=aiohttp.ClientTimeout(total=15)
         ) as session,
@@ -65,7 +70,10 @@ def text_of(played: Play) -> str:
     lines += [f"  {count:6} {name}" for name, count in sorted(played.injector.injected.items())]
     lines += ["", "acknowledged answers"]
     lines += [f"  {count:6} {name}" for name, count in sorted(journal.acknowledged.items())]
-    lines += ["", f"requests sent again after no answer or 503: {journal.retried.total()}"]
+    lines += [
+        "",
+        f"requests sent again after no answer or 503: {journal.retried.total()} {dict(journal.retried) or ''}",
+    ]
     lines += [f"requests never answered: {journal.unanswered.total()} {dict(journal.unanswered) or ''}", ""]
     lines += [*played.compared, ""]
     problems = [*journal.broken, *played.injector.failed]

@@ -20,6 +20,7 @@ from clock.game import keys
 from clock.game.client.calls import connect
 from clock.runtime import embedded, processes
 from clock.runtime.crew import Child
+from clock.runtime.directory import with_dev_secrets
 from clock.runtime.ports import free_port
 from clock.runtime.processes import Process, Program
 from clock.runtime.supervise import environment, plan
@@ -41,7 +42,7 @@ READY_S = 60.0
 
 
 class Stack:
-    """Valkey or a cluster, Postgres, the sandbox provider, the API with two processes, and a worker.
+    """Valkey or a cluster, Postgres, a double of the provider, the API with two processes, and a worker.
 
     API and worker reach their servers through the proxies; the test itself goes there directly.
     """
@@ -69,7 +70,9 @@ class Stack:
     @property
     def sqlite(self) -> Path:
         """The provider's own books."""
-        return self.data_dir / "sandbox.sqlite"
+        return self.data_dir / (
+            "sandbox.sqlite" if self.direct.channel == "platform" else f"{self.direct.channel}.sqlite"
+        )
 
     async def start(self) -> None:
         await self.valkeys.start()
@@ -77,16 +80,11 @@ class Stack:
             self.processes[name] = await embedded.start(server)
         self.postgres_proxy = PostgresProxy(self.armed, self.postgres.port, self._chance)
         await self.postgres_proxy.start()
-        port = free_port()
         self.direct = msgspec.structs.replace(
-            self.direct,
-            port=free_port(),
-            data_dir=self.data_dir,
+            _with_provider(msgspec.structs.replace(self.direct, port=free_port(), data_dir=self.data_dir)),
             redis_url=self.valkeys.url,
             queue_url=self.servers[QUEUE].url if QUEUE in self.servers else "",
             database_url=self.postgres.url,
-            sandbox_port=port,
-            platform_url=f"http://127.0.0.1:{port}",
         )
         self.page = f"http://127.0.0.1:{self.direct.port}"
         await self.command("migrate")
@@ -95,7 +93,8 @@ class Stack:
             redis_url=self.valkeys.proxied_url,
             database_url=self.postgres.url.replace(f":{self.postgres.port}/", f":{self.postgres_proxy.port}/"),
         )
-        self._children = {child.name: child for child in plan(proxied).children}
+        names: dict[str, str] = {self.direct.channel: "sandbox"}
+        self._children = {names.get(child.name, child.name): child for child in plan(proxied).children}
         for name in ("sandbox", "api", "worker"):
             self._spawn(name)
         for name in self.names:
@@ -219,6 +218,22 @@ class Stack:
             await process.wait()
             raise
         return process.returncode or 0, out.decode()
+
+
+def _with_provider(settings: Settings) -> Settings:
+    """The sandbox provider, or the double of the channel's: the platform's URL is the one that listens, so that it is
+    asked for its health and set its troubles there."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    here = {"platform_url": url, "public_url": f"http://127.0.0.1:{settings.port}"}
+    match settings.channel:
+        case "wechat":
+            here |= {"wechat_url": url}
+        case "alipay":
+            here |= {"alipay_url": f"{url}/gateway.do"}
+        case _:
+            return msgspec.structs.replace(settings, sandbox_port=port, platform_url=url)
+    return with_dev_secrets(msgspec.structs.replace(settings, **here))
 
 
 def names_of(topology: Topology) -> tuple[str, ...]:

@@ -65,12 +65,12 @@ async def test_a_tampered_book_is_found(
 
     read_books = demo_books.read_books
 
-    async def tampered(database_url: str, day: date) -> Books:
+    async def tampered(database_url: str, day: date, pulls: bool) -> Books:
         days.append(day)
         async with await psycopg.AsyncConnection.connect(database_url) as connection:
             one = "DELETE FROM claims WHERE day = %(day)s AND uid = (SELECT min(uid) FROM claims WHERE day = %(day)s)"
             assert (await connection.execute(one, {"day": day})).rowcount == 1
-        return await read_books(database_url, day)
+        return await read_books(database_url, day, pulls)
 
     first = witnesses[2].round["day"]
     monkeypatch.setattr(demo_books, "read_books", tampered)

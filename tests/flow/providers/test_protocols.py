@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,62 +16,13 @@ import pytest
 from aiohttp import web
 from wechatpayv3 import WeChatPay, WeChatPayType
 
-from clock.channels import rsa
 from clock.config import Settings
 from clock.dev.providers import wechat_seal
-from clock.runtime.directory import wechat_keys
+from clock.runtime.directory import with_dev_secrets
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import double_urls, environment, plan, with_doubles
 from tests.conftest import at, settings_over
-from tests.flow.providers.stage import answering, double_of, with_double
-
-ORDERS = "/v3/pay/transactions/jsapi"
-
-
-class Merchant:
-    """Requests to the double of WeChat Pay, signed here."""
-
-    def __init__(self, session: aiohttp.ClientSession, url: str, keys: Path, notify_url: str) -> None:
-        self.session, self.url, self.notify_url = session, url, notify_url
-        self.keys = wechat_keys(keys)
-        self._private = rsa.private_key(self.keys.merchant_private_key, "key")
-
-    def order(self, number: str, **changes: Any) -> dict[str, Any]:
-        body = {"appid": self.keys.appid, "mchid": self.keys.mchid, "description": "早起", "out_trade_no": number}
-        body |= {"notify_url": self.notify_url, "time_expire": "2026-11-23T00:00:00+08:00"}
-        return body | {"amount": {"total": 100, "currency": "CNY"}, "payer": {"openid": "open-1"}} | changes
-
-    def authorization(self, method: str, path: str, raw: bytes, at_s: int) -> str:
-        signed = rsa.sign(self._private, f"{method}\n{path}\n{at_s}\nN\n".encode() + raw + b"\n")
-        named = f'mchid="{self.keys.mchid}",nonce_str="N",timestamp="{at_s}",serial_no="{self.keys.serial}"'
-        return f'WECHATPAY2-SHA256-RSA2048 {named},signature="{signed}"'
-
-    async def asks(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        sent: bytes | None = None,
-        old_s: int = 0,
-        signed: bool = True,
-    ) -> tuple[int, dict[str, Any]]:
-        raw = b"" if body is None else msgspec.json.encode(body)
-        authorization = self.authorization(method, path, raw, int(time.time()) - old_s)
-        headers = {"Authorization": authorization} if signed else {}
-        headers["Wechatpay-Serial"] = self.keys.key_id
-        async with self.session.request(method, self.url + path, data=sent or raw, headers=headers) as reply:
-            text = await reply.read()
-            key = rsa.public_key(self.keys.provider_public_key, "key")
-            stamp = [reply.headers[f"Wechatpay-{name}"] for name in ("Timestamp", "Nonce")]
-            said = "".join(f"{one}\n" for one in stamp).encode() + text + b"\n"
-            assert rsa.verifies(key, reply.headers["Wechatpay-Signature"], said)
-            return reply.status, msgspec.json.decode(text or b"{}")
-
-    async def pays(self, number: str, **changes: Any) -> int:
-        body = {"order_no": number, "amount": 100, "buyerId": "open-1", "at_ms": at("20:00"), **changes}
-        async with self.session.post(f"{self.url}/pay", json=body) as reply:
-            return reply.status
+from tests.flow.providers.merchants import ORDERS, Merchant
 
 
 class Ear:
@@ -103,20 +53,6 @@ async def listening(ear: Ear, port: int) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
-
-
-@pytest.fixture
-def apart(tmp_path: Path, keys: Path) -> Settings:
-    """Settings of a double whose service is not there."""
-    nowhere = settings_over("redis://127.0.0.1:9", "postgresql://127.0.0.1:9/none", tmp_path)
-    return with_double(nowhere, "wechat", keys)
-
-
-@pytest.fixture
-async def merchant(apart: Settings, keys: Path) -> AsyncIterator[Merchant]:
-    double, url = double_of(apart, keys)
-    async with answering(double, url), aiohttp.ClientSession() as session:
-        yield Merchant(session, url, keys, f"{apart.public_url}/callbacks/wechat")
 
 
 async def test_what_is_not_signed_well_is_refused_and_does_nothing(merchant: Merchant) -> None:
@@ -191,6 +127,15 @@ def test_in_development_the_channel_has_a_double_unless_a_merchant_is_named(tmp_
     assert (untouched.wechat_url, untouched.alipay_url) == (real.wechat_url, real.alipay_url)
     assert double_urls(untouched) == {}
     assert [child.name for child in plan(untouched).children] == ["sandbox", "api", "worker"]
+
+
+def test_a_double_that_was_here_comes_again(tmp_path: Path) -> None:
+    nowhere = settings_over("redis://127.0.0.1:9", "postgresql://127.0.0.1:9/none", tmp_path)
+    assert double_urls(with_dev_secrets(with_doubles(nowhere))) == {}
+    before = with_dev_secrets(with_doubles(msgspec.structs.replace(nowhere, channel="wechat")))
+    after = with_dev_secrets(with_doubles(nowhere))
+    assert list(double_urls(before)) == list(double_urls(after)) == ["wechat"]
+    assert after.wechat_private_key == before.wechat_private_key
 
 
 def test_the_plan_has_the_double_beside_the_others(apart: Settings) -> None:
