@@ -104,7 +104,9 @@ async def write_day(service: Service, connection: Connection, day: date, members
         for debt in owed.owed(table, sql.Identifier(table), day):
             await connection.execute(debt)
     await connection.execute(SENT.encode(), given)
-    source = sql.SQL("(SELECT *, 'platform' AS channel, 0::bigint AS at_ms FROM outgoing)")
+    source = sql.SQL(
+        "(SELECT day, no, kind, uid, amount_fen, state, again, 'platform' AS channel, 0::bigint AS at_ms FROM outgoing)"
+    )
     for table in ("payments", "claims", "refunds"):
         await ledger.post(connection, table, day)
     await ledger.post(connection, "outgoing", day, source)

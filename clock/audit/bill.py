@@ -16,7 +16,7 @@ from clock.audit.report import MOST, Difference, Report
 from clock.books import outbox
 from clock.books.owed import payout_prefix
 from clock.books.store import Connection, one, rows
-from clock.channels import BillLine, Channel, NoBill, NotYet, Payment
+from clock.channels import BillLine, Channel, NoBill, NotYet, payment_billed
 from clock.domain import order_no, progress
 from clock.domain.rounds import following, previous
 from clock.rounds.recorded import Recorded
@@ -24,6 +24,8 @@ from clock.service import Service
 
 DRAIN_SECONDS = 10.0
 """How long a payment that was mended may take into the books."""
+
+LINE = ("no", "order_no", "amount_fen", "at_ms", "payer")
 
 ASK_SECONDS = 60.0
 """How long providers are asked about lines of one bill; of the others nothing is known then."""
@@ -148,8 +150,7 @@ async def _mend(service: Service, line: dict[str, Any], asking_until: float) -> 
     """Take a payment from the bill as if its callback had come; from the provider, where the bill does not say who has
     paid. Answers its word, or the order's state at the provider."""
     channel = line["channel"]
-    kept = f"{channel} {line}".encode()
-    paid = Payment(line["order_no"], line["amount_fen"], line["no"], line["payer"], line["at_ms"], kept)
+    paid = payment_billed(BillLine("payment", **{name: line[name] for name in LINE}))
     if not line["payer"]:
         if time.monotonic() > asking_until:
             return "unknown"

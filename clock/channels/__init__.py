@@ -102,6 +102,26 @@ class BillLine(msgspec.Struct, frozen=True):
     """Empty where the bill does not say: a payment that is mended from it is looked up first."""
 
 
+BILLED = b"bill "
+"""Before a line that is kept in the place of a notification that never came: no provider's begins with it."""
+
+
+def payment_billed(line: BillLine) -> Payment:
+    """A payment of a bill, as the callback would have it that was never heard of."""
+    kept = BILLED + msgspec.json.encode(line)
+    return Payment(line.order_no, line.amount_fen, line.no, line.payer, line.at_ms, kept)
+
+
+def payment_kept(kept: bytes) -> Payment | None:
+    """What :func:`payment_billed` had kept; ``None``: it is a notification, which its channel reads."""
+    if not kept.startswith(BILLED):
+        return None
+    try:
+        return payment_billed(msgspec.json.decode(kept.removeprefix(BILLED), type=BillLine))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 class NoBill(Exception):
     """There is no bill of the day, or it cannot be read to its end."""
 

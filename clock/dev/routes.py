@@ -32,6 +32,12 @@ class PayRequest(msgspec.Struct, frozen=True):
     order_no: Annotated[str, msgspec.Meta(max_length=64)]
 
 
+class ConfirmRequest(msgspec.Struct, frozen=True):
+    """``no``: of a withdrawal."""
+
+    no: Annotated[str, msgspec.Meta(max_length=64)]
+
+
 def dev_routes(service: Service) -> list[ControllerRouterHandler]:
     async def move(request: MoveTime, _: Call) -> Answer:
         return await time_travel.move_time(service, request.now)
@@ -48,8 +54,12 @@ def dev_routes(service: Service) -> list[ControllerRouterHandler]:
     async def pay(request: PayRequest, _: Call) -> Answer:
         return await time_travel.pay(service, request.order_no)
 
+    async def confirm(request: ConfirmRequest, _: Call) -> Answer:
+        return await time_travel.confirm(service, request.no)
+
     return [
         route("/dev/time", "dev_time", PUT=for_anyone(MoveTime, move), DELETE=Endpoint(come_back)),
         route("/dev/token", "dev_token", POST=for_anyone(TokenRequest, token)),
         route("/dev/pay", "dev_pay", POST=for_anyone(PayRequest, pay)),
+        route("/dev/confirm", "dev_confirm", POST=for_anyone(ConfirmRequest, confirm)),
     ]

@@ -1,4 +1,4 @@
-"""Development only: moving the clock, and paying through the provider's double."""
+"""Development only: moving the clock, paying and confirming through the provider's double."""
 
 import asyncio
 from datetime import datetime
@@ -65,7 +65,7 @@ async def pay(service: Service, number: str) -> Answer:
     }
     url = double_urls(service.settings).get(place.channel)
     if url is None:
-        reply = await _paid(service.settings.platform_url, payment)
+        reply = await _asked(f"{service.settings.platform_url}/pay", payment)
         return Answer(reply.code, reply.data)
     if not order.paid:
         asked = await service.paying.pay(place.uid, number, None, "127.0.0.1")
@@ -74,7 +74,7 @@ async def pay(service: Service, number: str) -> Answer:
         if asked.word != "ok":
             return asked
         payment["pay"] = asked.data["pay"]
-    if (await _paid(url, payment)).code != "told":
+    if (await _asked(f"{url}/pay", payment)).code != "told":
         raise Unavailable(f"the notification of {place.channel} was not taken")
     paid = await service.incoming.order(place)
     if paid is None or not paid.paid:
@@ -82,11 +82,20 @@ async def pay(service: Service, number: str) -> Answer:
     return Answer("already_paid" if order.paid else "paid")
 
 
-async def _paid(url: str, payment: dict[str, Any]) -> Envelope:
+async def confirm(service: Service, number: str) -> Answer:
+    """Let its user confirm a withdrawal at the double of WeChat Pay."""
+    url = double_urls(service.settings).get("wechat")
+    if url is None:
+        raise Unavailable("there is no double of WeChat Pay")
+    await _asked(f"{url}/confirm", {"out_bill_no": number})
+    return Answer("ok")
+
+
+async def _asked(url: str, body: dict[str, Any]) -> Envelope:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PAY_SECONDS)) as session,
-            session.post(f"{url}/pay", data=msgspec.json.encode(payment)) as response,
+            session.post(url, data=msgspec.json.encode(body)) as response,
         ):
             return msgspec.json.decode(await response.read(), type=Envelope)
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:

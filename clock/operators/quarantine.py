@@ -16,7 +16,7 @@ from clock.books.leases import held
 from clock.books.owed import refund_no
 from clock.books.partitions import months_played, only
 from clock.books.store import RELEASE_LOCK, Connection, Store, rows, unhurried
-from clock.channels import Channel, Unreadable
+from clock.channels import Channel, Unreadable, payment_kept
 from clock.domain import order_no
 from clock.domain.order_no import Place
 from clock.domain.outcomes import Answer, Unavailable
@@ -65,7 +65,7 @@ def payment_of(channels: Channels, channel: str, raw: bytes) -> Payment:
     if channel not in channels:
         return Payment(why_not="channel_missing")
     try:
-        paid = channels[channel].parse(raw)
+        paid = payment_kept(raw) or channels[channel].parse(raw)
     except Unreadable:
         return Payment(why_not="unreadable")
     amount_fen = paid.amount_fen if paid.amount_fen is not None and 0 < paid.amount_fen <= MOST_FEN else None

@@ -64,8 +64,9 @@ SELECT * FROM found ORDER BY order_no, transaction_id, channel LIMIT %(limit)s
 
 -- moved_otherwise: Refunds, payouts and withdrawals of which the bill says something else than the books. What was sent before the
 -- bill was asked for must be in it, on whatever date: a provider may date it when it took it up, and its clock may be 5 s
--- off. What is moving meanwhile is compared the next time. A refund that only the bill has may be what an operator gave
--- back at the provider for a dismissed payment.
+-- off. What is moving meanwhile is compared the next time. What failed may have left on one date and come back, with a
+-- minus, on a later one. A refund that only the bill has may be what an operator gave back at the provider for a
+-- dismissed payment.
 WITH payers AS (
     SELECT o.uid, coalesce(min(p.channel) FILTER (WHERE p.outcome IN ('paid', 'paid_late')), min(p.channel)) AS channel
     FROM orders o JOIN payments p ON p.day = %(day)s AND p.order_no = o.order_no WHERE o.day = %(day)s GROUP BY o.uid),
@@ -82,7 +83,7 @@ dismissed AS (
     LEFT JOIN payments p ON p.day = %(day)s AND p.order_no = r.order_no AND p.transaction_id = r.transaction_id
     WHERE r.action = 'dismiss' AND p.order_no IS NULL),
 moved AS (
-    SELECT b.channel, b.no, sum(b.amount_fen)::bigint AS billed_fen, bool_and(d.order_no IS NOT NULL) AS given_back
+    SELECT b.channel, b.no, nullif(sum(b.amount_fen), 0)::bigint AS billed_fen, bool_and(d.order_no IS NOT NULL) AS given_back
     FROM billed b LEFT JOIN dismissed d ON b.kind = 'refund' AND d.order_no = b.order_no AND d.amount_fen = b.amount_fen
     WHERE b.kind <> 'payment' GROUP BY b.channel, b.no),
 found AS MATERIALIZED (
@@ -92,7 +93,7 @@ found AS MATERIALIZED (
     LEFT JOIN unnest(%(channels)s::text[], %(kinds)s::text[], %(untils)s::date[]) AS c (channel, kind, whole_until)
            ON c.channel = books.channel AND c.kind = CASE books.kind WHEN 'refund' THEN 'refund' ELSE 'transfer' END
     WHERE sent_fen IS DISTINCT FROM billed_fen AND state IS DISTINCT FROM 'unknown' AND state IS DISTINCT FROM 'processing'
-      AND CASE WHEN moved.no IS NULL THEN
+      AND CASE WHEN moved.no IS NULL OR state = 'failed' THEN
               ended_at < %(asked_at)s AND ((ended_at + interval '5 s') AT TIME ZONE %(zone)s)::date < c.whole_until
           ELSE books.no IS NOT NULL OR NOT given_back END)
 SELECT * FROM found ORDER BY no, channel LIMIT %(limit)s
@@ -103,7 +104,7 @@ WITH said AS (
     SELECT channel, no, sum(amount_fen)::bigint AS billed_fen, regexp_match(no, '^W([0-9]{1,16})N([0-9]{1,9})$') AS parts FROM bill_lines
     WHERE kind = 'transfer' AND no ^@ 'W' AND channel = ANY(%(channels)s::text[])
       AND (to_timestamp(at_ms / 1000) AT TIME ZONE %(zone)s)::date = %(day)s
-    GROUP BY channel, no),
+    GROUP BY channel, no HAVING sum(amount_fen) <> 0),
 found AS MATERIALIZED (
     SELECT s.channel, s.no, s.billed_fen FROM said s
     LEFT JOIN withdrawals w ON w.uid = s.parts[1]::bigint AND w.count >= s.parts[2]::int

@@ -43,6 +43,7 @@ CONTRACT = {
         "/ops/rounds/{day}/settle",
         "/ops/rounds/{day}/void",
         "/dev/token",
+        "/dev/confirm",
         "/dev/pay",
     ],
     "GET": [

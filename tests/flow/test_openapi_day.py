@@ -267,6 +267,7 @@ async def called_off(played: Played) -> None:
 async def development(played: Played) -> None:
     await played.send("POST", "/dev/token", {"uid": LIN})
     await played.send("POST", "/dev/pay", {"order_no": "TTCnobody"})
+    await played.send("POST", "/dev/confirm", {"no": "W1N1"})
     await played.send("PUT", "/dev/time", {"now": "2026-11-25T10:00:00+08:00"})
     await played.send("PUT", "/dev/time", {"now": "10:00"})
     await played.send("DELETE", "/dev/time")

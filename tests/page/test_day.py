@@ -133,7 +133,7 @@ async def the_rules_the_board_and_ones_own_account(visitor: Visitor) -> None:
     page = visitor.page
     # The rules, the board and one's own account.
     await page.locator(".rules summary").click()
-    await expect(page.locator("#rules li")).to_have_count(7)
+    await expect(page.locator("#rules li")).to_have_count(8)
     await visitor.accessible("rules")
     await page.locator("[data-to=board]").click()
     await expect(page.locator("#board-card")).to_be_visible()

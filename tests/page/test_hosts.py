@@ -189,7 +189,7 @@ async def test_a_named_host_shows_what_the_user_has_to_confirm(
     await frame.locator("#withdraw").click()
     asked = (await heard(page, "clock:confirm"))["detail"]
     assert asked == {name: OPEN[name] for name in ("no", "amount", "confirm")}
-    async with page.expect_response("**/api/me"):
+    async with page.expect_response("**/api/me", timeout=5_000):  # sooner than a poll
         await page.evaluate("say('clock:confirmed', { no: 'W7N1' })")
 
 

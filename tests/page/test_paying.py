@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Browser, Page, Route, expect
 
-from tests.page.visitor import House, Visitor, button_is, fits, without_bar
+from clock.runtime import embedded
+from tests.conftest import in_memory
+from tests.page.visitor import House, Visitor, button_is, fits, visitor, without_bar
+from tests.page.visitor import house as started
 
 Visits = Callable[..., Any]
 
@@ -165,6 +168,15 @@ async def test_another_device_gets_a_link_and_finds_the_payment(
 # -- the way out
 
 
+NOTHING = dict.fromkeys(
+    (
+        *("spend_money", "income_money", "max_money", "join_num"),
+        *("clock_day_num", "long_day_num", "streak_day_num"),
+    ),
+    0,
+)
+
+
 class Purse:
     """What ``/api/me`` says of the balance."""
 
@@ -173,10 +185,11 @@ class Purse:
         self.withdraw = {"minimum_fen": 30, "way": way, "open": None, "reason": reason}
 
     async def of(self, page: Page) -> None:
-        def put(data: dict[str, Any]) -> None:
-            data["info"]["balance"], data["withdraw"] = self.balance, self.withdraw
+        async def put(route: Route) -> None:
+            info = {**NOTHING, "balance": self.balance}
+            await route.fulfill(json=envelope("ok", info=info, withdraw=self.withdraw))
 
-        await patched(page, "/api/me", put)
+        await page.route("**/api/me", put)
 
     def leaves(self, **more: Any) -> dict[str, Any]:
         self.withdraw["open"] = {"no": "W7N1", "amount": self.balance, "state": "processing", **more}
@@ -219,6 +232,7 @@ async def test_a_withdrawal_waits_for_the_user_and_can_be_made_again_when_it_has
     visitor: Visitor = await visits(language="en", agent=WECHAT)
     page = visitor.page
     await page.add_init_script(BRIDGE)
+    await without_bar(visitor)
     purse, confirm = Purse(137), {"mchId": "1900000001", "appId": "wx1", "package": "ABBQ+"}
     await purse.of(page)
 
@@ -265,3 +279,36 @@ async def test_a_withdrawal_that_is_pushed_needs_no_confirmation_and_a_refusal_i
     await page.locator("#withdraw").click()
     await expect(page.locator("#withdraw-state")).to_have_text("Withdrawal of ¥2.50: being sent")
     await expect(page.locator("#withdraw")).to_be_hidden()
+
+
+# -- with the double of a provider
+
+
+@pytest.mark.long
+async def test_a_round_is_paid_won_and_withdrawn_with_wechat(browser: Browser, day: date, uid: int) -> None:
+    """Everything that the page is told here comes from the service, and what moves, at the provider's double."""
+    with embedded.scratch(in_memory()) as data_dir:
+        async with started(data_dir, channel="wechat") as house, visitor(browser, house, language="en") as someone:
+            page = someone.page
+            await house.it_is(day, "20:00:00")
+            await house.joins(uid + 1)
+            await someone.opens(uid)
+            await expect(page.locator("#hint")).to_contain_text("Your stake goes back by itself")
+            await page.locator("#act").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Pay ¥1").click()
+            await button_is(page, "wait")
+            await someone.travels(day + timedelta(1), "05:00:01")
+            await page.locator("#act[data-kind=check_in][aria-disabled=false]").click()
+            await button_is(page, "counting")
+            await someone.travels(day + timedelta(1), "08:05:01")
+            await house.settled(day)
+            await page.locator("#act[data-kind=packet][aria-disabled=false]").click()
+            await page.locator("#packet-open").click()
+            await expect(page.locator("#packet-parts")).to_contain_text("in your balance")
+            await page.locator("#packet-done").click()
+            await page.locator("[data-to=me]").click()
+            await page.get_by_role("button", name="Withdraw ¥1").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Confirm ¥1").click()
+            await expect(page.locator("#balance-card")).to_be_hidden(timeout=20_000)
+            titles = await page.locator("#events strong").all_inner_texts()
+            assert {"Withdrawn", "Stake, back to where you paid from"} <= set(titles)

@@ -197,6 +197,8 @@ async def visitor(
     context.set_default_timeout(10_000)
     someone = Visitor(house, context, await context.new_page())
     yield someone
+    if not someone.page.is_closed():
+        await someone.page.unroute_all(behavior="ignoreErrors")  # a page may ask to its last moment
     await context.close()
     assert not someone.problems, "\n".join(someone.problems)
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clock.channels import BillLine, lines
+from clock.channels import BILLED, BillLine, lines, payment_billed, payment_kept
 from clock.channels.lines import UnreadableLines, pages_of
 
 NESTED = [{"a": "},{"}, {"b": [{"c": 1}, {"c": 2}]}]
@@ -85,3 +85,16 @@ async def test_what_is_not_a_bill_to_its_end_is_unreadable(monkeypatch: pytest.M
     monkeypatch.setattr(lines, "MOST_PIECE", 10_000)
     with pytest.raises(UnreadableLines):
         await read(raw)
+
+
+def test_a_payment_that_only_a_bill_had_can_be_read_again_years_later() -> None:
+    """It waits in the quarantine among notifications, which their channels read."""
+    line = BillLine("payment", "T1", "TTC1", 100, 7, "open-1")
+    paid = payment_billed(line)
+    assert (paid.order_no, paid.amount_fen, paid.transaction_id, paid.buyer, paid.paid_at_ms) == (
+        *("TTC1", 100, "T1"),
+        *("open-1", 7),
+    )
+    assert payment_kept(paid.kept) == paid
+    for raw in (b"", b"{}", paid.kept.removeprefix(BILLED), paid.kept[:-1], BILLED):
+        assert payment_kept(raw) is None, raw

@@ -239,6 +239,9 @@ OTHERS = {
     ("PUT", "/dev/time"): Path("move_time", "development", "Move the game's clock", (Says(("ok",), live.Moved),)),
     ("DELETE", "/dev/time"): Path("real_time", "development", "Back to the real time", (Says(("ok",), live.Moved),)),
     ("POST", "/dev/token"): Path("dev_token", "development", "A token", (Says(("ok",), live.Token),)),
+    ("POST", "/dev/confirm"): Path(
+        "dev_confirm", "development", "Let its user confirm a withdrawal at the provider's double", (Says(("ok",)),)
+    ),
     ("POST", "/dev/pay"): Path(
         "dev_pay",
         "development",

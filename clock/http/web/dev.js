@@ -77,21 +77,35 @@ const till = make("dialog", "till");
 till.setAttribute("aria-labelledby", "till-title");
 document.body.append(till);
 
+/** What the provider would ask its user: a number, a sum, and a button that says what a tap does. */
+function offer(number, amount, text, yes) {
+  const title = make("h2", "", "Sandbox");
+  title.id = "till-title";
+  const [agree, no] = [make("button", "till-yes", text), make("button", "plain", t("close"))];
+  agree.addEventListener("click", () => {
+    closeDialog(till);
+    yes();
+  });
+  no.addEventListener("click", () => closeDialog(till));
+  till.replaceChildren(title, make("p", "soft", number), make("p", "till-sum", price(amount)), agree, no);
+  openDialog(till);
+}
+
 addEventListener("clock:pay", (event) => {
   if (event.defaultPrevented) return; // a host takes it
   event.preventDefault();
   const { order_no, amount, done } = event.detail;
-  const title = make("h2", "", "Sandbox");
-  title.id = "till-title";
-  const [yes, no] = [make("button", "till-yes", t("pay", price(amount))), make("button", "plain", t("close"))];
-  yes.addEventListener("click", async () => {
-    closeDialog(till);
+  offer(order_no, amount, t("pay", price(amount)), () => {
     ask("POST", "/dev/pay", { order_no });
     done();
   });
-  no.addEventListener("click", () => closeDialog(till));
-  till.replaceChildren(title, make("p", "soft", order_no), make("p", "till-sum", price(amount)), yes, no);
-  openDialog(till);
+});
+
+addEventListener("clock:confirm", (event) => {
+  if (event.defaultPrevented) return;
+  event.preventDefault();
+  const { no, amount, done } = event.detail;
+  offer(no, amount, t("withdraw_confirm", price(amount)), () => ask("POST", "/dev/confirm", { no }).then(done));
 });
 
 // -- the bar
@@ -116,7 +130,9 @@ const bar = make("aside", "dev", make("strong", "", "dev"), ...users, ...times, 
 bar.setAttribute("aria-label", "Development");
 document.body.prepend(bar);
 
+/** Whose button is pressed; and they pay as `/dev/pay` does, because an order has one way. */
 function mark() {
+  if (session.caller) session.caller.how ||= "jsapi";
   for (const [i, uid] of USERS.entries()) users[i].setAttribute("aria-pressed", String(session.caller?.uid === uid));
 }
 events.addEventListener("caller", mark);

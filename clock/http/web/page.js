@@ -363,7 +363,7 @@ for (const button of document.querySelectorAll(".tabs button")) {
 const closed = async (opened) => (opened ? acknowledge() : poll());
 packet.prepare(claimed, closed, () => view.summary.way);
 
-wayout.prepare(showLists);
+wayout.prepare(showMe, showLists);
 
 find("tongue").dataset.t = "other";
 takeFromAddress();

@@ -1,6 +1,6 @@
 /** The way out of the balance: what is in it and why, withdrawing it, and confirming where the user has to. */
 
-import { Later, Lost, persist, session, verb } from "/web/api.js";
+import { Later, Lost, persist, session, sleep, verb } from "/web/api.js";
 import { find, put } from "/web/dom.js";
 import { confirmHere } from "/web/provider.js";
 import { price, t } from "/web/texts.js";
@@ -10,12 +10,16 @@ const LAPSED = /\bOVERDUE_CLOSE\b/;
 
 /** What `/api/me` has said last; null: nothing. */
 let known = null;
+const LOOK_MS = 1_000;
+const LOOKS = 10;
+
+let look = () => {};
 let onChanged = () => {};
 let asking = false;
 
-/** `changed` looks again at what `/api/me` says. */
-export function prepare(changed) {
-  onChanged = changed;
+/** `again` asks what `/api/me` says; `changed` hears that money has moved. */
+export function prepare(again, changed) {
+  [look, onChanged] = [again, changed];
   find("withdraw").addEventListener("click", tap);
 }
 
@@ -71,6 +75,7 @@ async function tap() {
     const { withdrawal } = reply.data;
     say(reply.message, reply.status !== 1);
     if (withdrawal?.confirm) confirm(withdrawal);
+    else if (withdrawal) follow(withdrawal.no);
   } catch (error) {
     if (!(error instanceof Lost || error instanceof Later)) throw error;
     if (who === session.caller) say(t("gave_up"), true);
@@ -81,9 +86,20 @@ async function tap() {
   }
 }
 
+/** Looks again for a while: until it has ended, or its user has to confirm it. `confirmed`: that has been done. */
+async function follow(no, confirmed = false) {
+  const who = session.caller;
+  const moves = (open) => who === session.caller && open?.no === no && (confirmed || !open.confirm);
+  for (let looks = 0; looks < LOOKS && (looks === 0 || moves(known?.withdraw.open)); looks++) {
+    await look();
+    await sleep(LOOK_MS * (0.8 + 0.4 * Math.random()));
+  }
+  if (who === session.caller) onChanged();
+}
+
 /** The provider asks the user itself: the host shows it, or WeChat's browser. */
 function confirm({ no, amount, confirm }) {
-  const detail = { no, amount, confirm, done: () => void onChanged() };
+  const detail = { no, amount, confirm, done: () => void follow(no, true) };
   const taken = !dispatchEvent(new CustomEvent("clock:confirm", { detail, cancelable: true })) || confirmHere(confirm, detail.done);
   if (!taken) say(t("no_confirmer"), true);
 }

@@ -30,7 +30,7 @@ COMMANDS = (
         "token",
         "demo",
     ),
-    *("again", "acknowledge", "actions", "export", "events"),
+    *("again", "acknowledge", "withdraw", "actions", "export", "events"),
 )
 
 
@@ -40,6 +40,30 @@ def test_every_command_says_what_it_does(command: str) -> None:
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 4
     assert command in CliRunner().invoke(cli, ["--help"]).output
+
+
+@pytest.mark.parametrize("command", ["again", "acknowledge"])
+@pytest.mark.parametrize("given", [(), ("P1", "--all", "payout"), ("--all", "withdrawal")])
+def test_one_or_all_of_a_kind_must_be_named(command: str, given: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [command, *given, "--reason", "x"])
+    assert (result.exit_code, "Usage:" in result.output) == (2, True)
+
+
+async def test_all_that_failed_and_a_users_balance_from_the_command_line(api: Api, settings: Settings) -> None:
+    (again, all_sent), (seen, all_seen), (drawn, withdrawn) = await asyncio.gather(
+        clock(settings, "again", "--all", "payout", "--reason", "the provider was away"),
+        clock(settings, "acknowledge", "--all", "refund", "--reason", "paid in cash"),
+        clock(settings, "withdraw", "7", "--reason", "the user wrote to us"),
+    )
+    assert (again, '"code": "ok"' in all_sent, '"sent_again": 0' in all_sent) == (0, True, True), all_sent
+    assert (seen, '"acknowledged": 0' in all_seen) == (0, True), all_seen
+    assert (drawn, "nothing_to_withdraw" in withdrawn) == (1, True), withdrawn
+    _, reply = await api.send("GET", "/ops/actions", None, api.token(BOSS, "operator"))
+    assert sorted((one["act"], one["about"], one["word"]) for one in reply["data"]["items"]) == [
+        ("acknowledge", "refund", "ok"),
+        ("again", "payout", "ok"),
+        ("withdraw", "7", "nothing_to_withdraw"),
+    ]
 
 
 @pytest.mark.long

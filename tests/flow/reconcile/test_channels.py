@@ -25,11 +25,8 @@ class Platform(Scripted):
     """Its bills say who has paid, and have every date."""
 
 
-class Alipay(Scripted):
-    """Its bills do not say who has paid, have no transfers, and come late."""
-
-    name = "alipay"
-    billed = frozenset(("payment", "refund"))
+class Late(Scripted):
+    """Some of its bills are missing, or come late."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +37,13 @@ class Alipay(Scripted):
             raise self.missing[day]
         async for page in super().bill(day):
             yield page
+
+
+class Alipay(Late):
+    """Its bills do not say who has paid, and have no transfers."""
+
+    name = "alipay"
+    billed = frozenset(("payment", "refund"))
 
 
 class Stage:
@@ -307,7 +311,7 @@ async def test_a_movement_through_another_channel_than_the_books_say_is_named(st
 
 async def withdrawn(stage: Stage, billed_fen: int, on: date, state: str = "done") -> str:
     """User 1, who paid through the platform, has withdrawn 100 fen through wechat on the round's date. Its number."""
-    wechat = Scripted()
+    wechat = Late()
     wechat.name, wechat.lines = "wechat", {}
     stage.people.service.channels["wechat"] = wechat
     stage.billed(wechat, BillLine("transfer", "W1N1", "", billed_fen, at("12:00", (on - DAY).days)), on=on)
@@ -344,6 +348,20 @@ async def test_a_withdrawal_that_the_bill_knows_otherwise_is_named(
     assert [(one.what, one.subject, one.one, one.other) for one in report.differences] == [
         ("withdrawal_not_as_billed", number, f"books {sent} fen sent", f"wechat: bill {billed_fen} fen")
     ]
+
+
+async def test_what_a_withdrawal_took_and_gave_back_is_nothing(stage: Stage) -> None:
+    """It failed, and came back on a later date. Until that date's bill is there nothing is said of it."""
+    await withdrawn(stage, 100, date(2019, 5, 2), "failed")
+    await stage.people.tamper("UPDATE outgoing SET ended_at = now() WHERE no = 'W1N1'")
+    wechat: Any = stage.people.service.channels["wechat"]
+    for late in (today(), today() - timedelta(days=1)):
+        wechat.missing = {str(late): NotYet}
+        assert await stage.differences() == []
+    wechat.missing = {}
+    assert await stage.differences() == [("withdrawal_not_as_billed", "books None fen sent", "wechat: bill 100 fen")]
+    stage.billed(wechat, BillLine("transfer", "W1N1", "", -100, at("12:00")), on=today())
+    assert await stage.differences() == []
 
 
 async def test_a_withdrawal_that_no_bill_has_is_named(stage: Stage) -> None:
