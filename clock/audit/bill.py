@@ -11,6 +11,8 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from clock.audit import billed
 from clock.audit.report import MOST, Difference, Report
 from clock.books import outbox
@@ -26,6 +28,9 @@ DRAIN_SECONDS = 10.0
 """How long a payment that was mended may take into the books."""
 
 LINE = ("no", "order_no", "amount_fen", "at_ms", "payer")
+
+TAKEN_ONCE = ("paid", "already_paid", "refund_due")
+"""Of an order's first payment: another one can only be refunded then."""
 
 ASK_SECONDS = 60.0
 """How long providers are asked about lines of one bill; of the others nothing is known then."""
@@ -157,7 +162,11 @@ async def _mend(service: Service, line: dict[str, Any], asking_until: float) -> 
         said = await service.channels[channel].query_order(line["order_no"])
         if said.payment is None:
             return said.state
-        paid = said.payment
+        word = (await service.incoming.pay(said.payment, channel, time.monotonic())).word
+        if said.payment.transaction_id == paid.transaction_id or word not in TAKEN_ONCE:
+            return word
+        # Somebody has paid the order once more. Whoever it was, it goes back to where it came from.
+        paid = msgspec.structs.replace(paid, buyer=said.payment.buyer)
     return (await service.incoming.pay(paid, channel, time.monotonic())).word
 
 
