@@ -152,8 +152,6 @@ class Injector:
         """``name=value,…`` to the provider's knobs; nothing turns them all off."""
         values = dict(pair.split("=") for pair in knobs.split(",") if pair)
         channel = self._stack.direct.channel
-        if channel == "alipay":  # its bill hides payers, and a query knows one payment of an order
-            values.pop("callback_lost", None)
         if channel != "platform":
             values |= OF_A_CHANNEL[channel] if values else {}
         trouble = msgspec.convert(values, TROUBLES[channel], strict=False)
