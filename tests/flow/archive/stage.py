@@ -78,7 +78,9 @@ def nameless(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, 
     """As the archive keeps them: nobody is named."""
     names = {"orders": "open_id", "payments": "raw", "outgoing": "open_id"}
     return {
-        table: [row if (name := names.get(table)) is None or row[name] is None else row | {name: ""} for row in of_table]
+        table: [
+            row if (name := names.get(table)) is None or row[name] is None else row | {name: ""} for row in of_table
+        ]
         for table, of_table in rows.items()
     }
 
