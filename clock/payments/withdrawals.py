@@ -50,6 +50,8 @@ class Withdrawals:
                 return Answer("nothing_to_withdraw")
             elif balance_fen < (least_fen := self.least_fen(channel)):
                 return Answer("below_minimum", {"balance": balance_fen, "minimum": least_fen})
+            elif not channel.ready:  # on its way for ever, it would hold up the next one
+                raise Unavailable(f"nothing can be sent through the channel {name}")
             elif not open_id:
                 raise Unavailable(f"nobody knows where to send the balance of user {uid}")
             else:

@@ -21,7 +21,7 @@ from clock.operators import money, people, quarantine
 from clock.payments import outgoing
 from clock.service import Service
 from tests.conftest import DAY, Servers
-from tests.flow.stage import People, one_database
+from tests.flow.stage import People, Scripted, one_database
 from tests.model.world import service_with
 from tests.raw import Redis
 from tests.scale.days import make_rows
@@ -126,6 +126,7 @@ async def test_a_payment_and_a_new_round_lock_a_handful_of_tables(at_work: Servi
 async def test_a_withdrawal_locks_a_handful_of_tables(at_work: Service, locks: list[int]) -> None:
     """Out of the balance, on its way, and shown to its user."""
     day = People(at_work)
+    day.use(Scripted())
     posted = "INSERT INTO transfers VALUES (%s, 'made_good', '3:9', 3, 'made_good', 'user:3', 5000, 0)"
     await day.rows(posted, DAY)
     for word in ("withdrawing", "withdrawing"):

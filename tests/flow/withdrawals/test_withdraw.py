@@ -133,6 +133,15 @@ async def test_without_its_channel_nothing_moves(people: People, puller: Puller)
     assert await people.balance("user:1") == 200
 
 
+async def test_through_a_channel_that_is_only_heard_nothing_leaves_the_balance(people: People, puller: Puller) -> None:
+    """It would be on its way for ever, and the next one would wait for it."""
+    await won(people)
+    puller.ready = False
+    with pytest.raises(Unavailable):
+        await withdraw(people)
+    assert await people.balance("user:1") == 200
+
+
 async def failed_payout(people: People) -> Scripted:
     channel = Scripted()
     people.use(channel)
