@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import psycopg
 import pytest
 
 from clock.channels import Result
@@ -56,6 +57,25 @@ async def test_many_at_once_are_one(people: People, puller: Puller) -> None:
     answers = await asyncio.gather(*(withdraw(people) for _ in range(8)))
     assert {answer.data["withdrawal"]["no"] for answer in answers} == {"W1N1"}
     assert list(puller.transfers) == ["W1N1"]
+
+
+async def test_whoever_records_what_became_of_money_does_not_wait_for_whoever_waits_for_them(
+    people: People, puller: Puller
+) -> None:
+    """The account first, as a withdrawal does: a batch may have a user's failed refund and their confirmation."""
+    await won(people)
+    puller.down = True
+    await withdraw(people)
+    puller.down, puller.refuses = False, True
+    async with await psycopg.AsyncConnection.connect(people.service.settings.database_url) as connection:
+        await connection.execute("SELECT FROM accounts WHERE uid = 1 FOR UPDATE")
+        recording = asyncio.create_task(due(people))
+        while not await people.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not recording.done()
+        await connection.execute("SELECT FROM withdrawals WHERE uid = 1 FOR UPDATE NOWAIT")
+    await recording
+    assert (await withdraw(people)).data["withdrawal"]["confirm"] == CONFIRM
+    assert await people.balance("user:1") == 100
 
 
 async def test_a_provider_that_is_away_keeps_it_on_its_way(people: People, puller: Puller) -> None:
