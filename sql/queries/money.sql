@@ -156,8 +156,8 @@ VALUES (%(day)s, %(no)s, 'withdrawal', %(uid)s, %(amount_fen)s, %(channel)s, %(o
 -- save_confirm: What the client needs to confirm a withdrawal.
 UPDATE withdrawals SET confirm = %(confirm)s::jsonb WHERE uid = %(uid)s AND no = %(no)s
 
--- failed_of_user: A user's failed payouts and refunds that nobody has seen to.
-SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' AND handled IS NULL ORDER BY day, no LIMIT %(limit)s
+-- failed_of_user: A user's failed payouts and refunds that nobody has seen to, in the order of failed_page: both are locked so.
+SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' AND handled IS NULL ORDER BY no, day LIMIT %(limit)s
 
 -- last_paid: The last payment of a user in some rounds: its channel, and who paid.
 SELECT substr(t.from_account, 9) AS channel, o.open_id FROM transfers t JOIN orders o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid

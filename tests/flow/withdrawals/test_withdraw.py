@@ -78,6 +78,27 @@ async def test_whoever_records_what_became_of_money_does_not_wait_for_whoever_wa
     assert await people.balance("user:1") == 100
 
 
+async def test_what_had_failed_is_settled_in_the_order_in_which_operators_acknowledge_all(
+    people: People, puller: Puller
+) -> None:
+    """Or the two would wait for each other."""
+    await won(people)
+    await people.rows(
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen, state)"
+        " VALUES ('2026-11-22', 'R9', 'refund', 1, 1, 'failed'), ('2026-11-23', 'R1', 'refund', 1, 1, 'failed')"
+    )
+    lock = "SELECT FROM outgoing WHERE day BETWEEN '2026-11-22' AND '2026-11-23' AND no = %s FOR UPDATE NOWAIT"
+    async with await psycopg.AsyncConnection.connect(people.service.settings.database_url) as connection:
+        await connection.execute(lock, ["R1"])
+        withdrawing = asyncio.create_task(withdraw(people))
+        while not await people.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not withdrawing.done()
+        await connection.execute(lock, ["R9"])
+    assert (await withdrawing).word == "withdrawing"
+    found = await people.rows("SELECT DISTINCT handled FROM outgoing WHERE no IN ('R1', 'R9')")
+    assert found == [{"handled": "withdrawn"}]
+
+
 async def test_a_provider_that_is_away_keeps_it_on_its_way(people: People, puller: Puller) -> None:
     """Nothing is final without the provider's word; the confirmation comes when it is back."""
     await won(people)
