@@ -34,8 +34,13 @@ LOCK_PAUSE_SECONDS = 0.5
 LOCK_MS = 300
 """How long others may wait behind us for a table."""
 
-NAMES: dict[str, frozenset[str]] = {"orders": frozenset({"open_id"}), "payments": frozenset({"raw"})}
-"""Columns that say who a user is, by table. They leave as an empty text: nobody is paid from an archive."""
+NAMES: dict[str, frozenset[str]] = {
+    "orders": frozenset({"open_id"}),
+    "payments": frozenset({"raw"}),
+    "outgoing": frozenset({"open_id"}),
+}
+"""Columns that say who a user is, by table. They leave as an empty text, unless they are NULL: nobody is paid from an
+archive."""
 
 
 class Month(NamedTuple):
@@ -104,8 +109,9 @@ async def read(store: Store, table: str, month: Month) -> AsyncIterator[bytes]:
 
 
 def _reading(table: str, columns: Sequence[Column], day: date, *, head: bool) -> sql.Composed:
+    emptied = "left({0}, 0) AS {0}"
     shown = [
-        sql.SQL("'' AS {}" if column.name in NAMES.get(table, ()) else "{}").format(sql.Identifier(column.name))
+        sql.SQL(emptied if column.name in NAMES.get(table, ()) else "{0}").format(sql.Identifier(column.name))
         for column in columns
     ]
     key = sorted((column.place, column.name, column.is_text) for column in columns if column.place is not None)

@@ -35,7 +35,7 @@ class Limits:
         burst = max(1, int(per_second * BURST_SECONDS))
         try:
             args: list[Value] = [self._time.setting, endpoint, f"{1000 / per_second:.3f}", burst, MOST_WAIT_MS]
-            _, word, wait_ms = await call(self._redis, LIMIT, names, args)
+            _, word, wait_ms = await call(self._redis, LIMIT, names, args, may_be_lost=True)
         except (RedisError, OSError, Unavailable) as error:
             raise TooManyCalls(f"{endpoint}: {type(error).__name__}") from error
         if word == b"too_many":

@@ -133,11 +133,12 @@ async def _record(store: Store, attempts: list[tuple[dict[str, Any], Result]]) -
                 ended[row["day"], row["channel"] or "", result.state].append(row["no"])
             else:
                 await _delay(connection, row, result)
-                if result.confirm:
-                    confirm = msgspec.json.encode(result.confirm).decode()
-                    await rows(connection, "save_confirm", uid=row["uid"], no=row["no"], confirm=confirm)
         for (day, channel, state), numbers in ended.items():
             await ledger.post_outgoing(connection, day, channel, state, numbers)
+        for row, result in sorted(attempts, key=_place):  # after the accounts, as whoever withdraws locks them
+            if result.confirm:
+                confirm = msgspec.json.encode(result.confirm).decode()
+                await rows(connection, "save_confirm", uid=row["uid"], no=row["no"], confirm=confirm)
         await telling.tell_ended(store, connection, told)
 
 

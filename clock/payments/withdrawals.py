@@ -6,6 +6,7 @@ balance again, what is not final is not.
 """
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import date
 from typing import Any
@@ -42,12 +43,15 @@ class Withdrawals:
         async with self._store.transaction() as connection:
             balance_fen = await accounts.balance_fen(connection, uid)  # nobody else changes it until we commit
             last = await rows(connection, "last_withdrawal", uid=uid)
-            if last and last[0]["state"] not in (*FINAL, None):
-                day, no = last[0]["day"], last[0]["no"]
+            sent = await rows(connection, "list_outgoing", **_named(last)) if last else []
+            if sent and sent[0]["state"] not in FINAL:
+                day, no = sent[0]["day"], sent[0]["no"]
             elif balance_fen <= 0:
                 return Answer("nothing_to_withdraw")
             elif balance_fen < (least_fen := self.least_fen(channel)):
                 return Answer("below_minimum", {"balance": balance_fen, "minimum": least_fen})
+            elif not channel.ready:  # on its way for ever, it would hold up the next one
+                raise Unavailable(f"nothing can be sent through the channel {name}")
             elif not open_id:
                 raise Unavailable(f"nobody knows where to send the balance of user {uid}")
             else:
@@ -69,20 +73,27 @@ class Withdrawals:
         """Sent now, if that is quick; how far it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(SEND_SECONDS):
-                seen = await self._store.one("see_withdrawal", uid=uid)
-                if seen and seen["no"] == no and seen["state"] == "owed":
+                seen = (await self._way_out(uid))["withdrawal"]
+                if seen["no"] == no and seen["state"] == "owed":
                     await outgoing.send_one(self._store, self._channels, day, no)
-        seen = await self._store.one("see_withdrawal", uid=uid)
-        assert seen is not None
-        return Answer("withdrawing", {"withdrawal": shown(seen)})
+        return Answer("withdrawing", {"withdrawal": shown((await self._way_out(uid))["withdrawal"])})
+
+    async def _way_out(self, uid: int) -> dict[str, dict[str, Any]]:
+        """The user's last ``withdrawal`` and the last ``failure``, with what became of them; without those whose month
+        has left for files. Their days are named, so that no other month is looked into."""
+        kept = {(row["day"], row["no"]): row for row in await self._store.all("way_out", uid=uid)}
+        sent = await self._store.all("list_outgoing", **_named(kept.values())) if kept else []
+        return {row["what"]: row | one for one in sent for row in [kept[one["day"], one["no"]]]}
 
     async def seen(self, uid: int) -> dict[str, Any]:
         """What ``/api/me`` says of the way out: from when on, how, the open withdrawal, and why the money is here."""
         channel = self._channels[self._settings.channel]
-        last = await self._store.one("see_withdrawal", uid=uid)
-        is_open = last is not None and last["state"] not in (*FINAL, None)
-        failure = None if is_open else await self._store.one("last_failure", uid=uid)
-        reason = last["reason"] if last and last["state"] == "failed" else failure["reason"] if failure else None
+        found = await self._way_out(uid)
+        last, failure = found.get("withdrawal"), found.get("failure")
+        is_open = last is not None and last["state"] not in FINAL
+        if last and last["state"] == "failed":
+            failure = last
+        reason = failure["reason"] if failure and not is_open else None
         return {
             "minimum_fen": self.least_fen(channel),
             "way": "pull" if channel.pulls else "push",
@@ -104,6 +115,10 @@ class Withdrawals:
 def number(uid: int, count: int) -> str:
     """``W7N1``: the first withdrawal of user 7. The letter keeps 7 and 11 apart from 71 and 1."""
     return f"W{uid}N{count}"
+
+
+def _named(found: Collection[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {"days": [row["day"] for row in found], "nos": [row["no"] for row in found]}
 
 
 def shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -40,10 +40,17 @@ BEGIN
     SELECT no, day, kind, uid, state, amount_fen, attempts, next_at, created_at, handled FROM changed
     WHERE state <> 'done' AND handled IS DISTINCT FROM 'returned' ORDER BY no
     ON CONFLICT (no, day) DO UPDATE SET state = excluded.state, amount_fen = excluded.amount_fen,
-        attempts = excluded.attempts, next_at = excluded.next_at, handled = excluded.handled;
+        attempts = excluded.attempts, next_at = excluded.next_at, handled = excluded.handled, uid = excluded.uid;
     RETURN NULL;
 END $$;
-UPDATE unsent u SET uid = o.uid FROM outgoing o WHERE o.day = u.day AND o.no = u.no;
+
+-- Each is looked up by its number: all others wait for this transaction, and outgoing may have a billion rows. What is
+-- not final gets its user when it changes.
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off;
+UPDATE unsent u SET uid = o.uid FROM outgoing o WHERE o.day = u.day AND o.no = u.no AND u.state = 'failed';
+SET LOCAL enable_hashjoin TO DEFAULT;
+SET LOCAL enable_mergejoin TO DEFAULT;
 CREATE INDEX unsent_failed_of_user ON unsent (uid) WHERE state = 'failed';
 
 CREATE OR REPLACE FUNCTION lines_of(kind text) RETURNS int

@@ -137,15 +137,13 @@ ORDER BY day DESC, no
 SELECT day, no, state AS was FROM outgoing
 WHERE day = %(day)s AND no = %(no)s AND state IN ('owed', 'unknown', 'processing') FOR UPDATE
 
--- last_withdrawal: A user's last withdrawal, locked, and how far it is.
-SELECT w.count, w.day, w.no, w.confirm, o.amount_fen, o.state, o.reason FROM withdrawals w
-LEFT JOIN LATERAL (SELECT amount_fen, state, reason FROM outgoing WHERE day = w.day AND no = w.no) AS o ON true
-WHERE w.uid = %(uid)s FOR UPDATE OF w
+-- last_withdrawal: A user's last withdrawal, locked. How far it is: list_outgoing, of its day alone.
+SELECT count, day, no FROM withdrawals WHERE uid = %(uid)s FOR UPDATE
 
--- see_withdrawal: The same, as a user sees it.
-SELECT w.no, w.confirm, o.amount_fen, o.state, o.reason FROM withdrawals w
-LEFT JOIN LATERAL (SELECT amount_fen, state, reason FROM outgoing WHERE day = w.day AND no = w.no) AS o ON true
-WHERE w.uid = %(uid)s
+-- way_out: A user's last withdrawal, and the last of their payouts and refunds that have failed.
+SELECT 'withdrawal' AS what, day, no, confirm FROM withdrawals WHERE uid = %(uid)s
+UNION ALL
+(SELECT 'failure', day, no, NULL FROM unsent WHERE uid = %(uid)s AND state = 'failed' ORDER BY created_at DESC LIMIT 1)
 
 -- save_withdrawal: A user's next withdrawal.
 INSERT INTO withdrawals (uid, count, day, no) VALUES (%(uid)s, %(count)s, %(day)s, %(no)s)
@@ -158,12 +156,8 @@ VALUES (%(day)s, %(no)s, 'withdrawal', %(uid)s, %(amount_fen)s, %(channel)s, %(o
 -- save_confirm: What the client needs to confirm a withdrawal.
 UPDATE withdrawals SET confirm = %(confirm)s::jsonb WHERE uid = %(uid)s AND no = %(no)s
 
--- failed_of_user: A user's failed payouts and refunds that nobody has seen to.
-SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' AND handled IS NULL ORDER BY day, no LIMIT %(limit)s
-
--- last_failure: Why the last of a user's failed payouts and refunds has failed.
-SELECT o.reason FROM (SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' ORDER BY created_at DESC LIMIT 1) AS u
-CROSS JOIN LATERAL (SELECT reason FROM outgoing WHERE day = u.day AND no = u.no) AS o
+-- failed_of_user: A user's failed payouts and refunds that nobody has seen to, in the order of failed_page: both are locked so.
+SELECT day, no FROM unsent WHERE uid = %(uid)s AND state = 'failed' AND handled IS NULL ORDER BY no, day LIMIT %(limit)s
 
 -- last_paid: The last payment of a user in some rounds: its channel, and who paid.
 SELECT substr(t.from_account, 9) AS channel, o.open_id FROM transfers t JOIN orders o ON o.day = t.day AND o.day = ANY(%(days)s::date[]) AND o.uid = t.uid

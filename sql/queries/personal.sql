@@ -10,11 +10,22 @@ WHERE uid = %(uid)s AND (open_id, mobile, nickname) <> ('', '', '') RETURNING ui
 -- own_orders: A user's orders in some rounds: whether they name the user, whether the round is over, how much money is open.
 SELECT o.day, o.order_no, o.open_id <> '' AS named, r.finished_at IS NOT NULL AS over,
        (SELECT count(*) FROM outgoing x WHERE x.day = ANY(%(days)s::date[]) AND x.day = o.day AND x.uid = %(uid)s
-            AND x.state <> 'done' AND (x.state <> 'failed' OR x.handled IS NULL)) AS open
+            AND x.kind <> 'withdrawal' AND x.state <> 'done' AND (x.state <> 'failed' OR x.handled IS NULL)) AS open
 FROM orders o JOIN rounds r ON r.day = o.day WHERE o.day = ANY(%(days)s::date[]) AND o.uid = %(uid)s ORDER BY o.day
 
 -- forget_orders: The orders of a user in some rounds name nobody.
 UPDATE orders SET open_id = '' WHERE day = ANY(%(days)s::date[]) AND uid = %(uid)s AND open_id <> '' RETURNING day
+
+-- own_sent: A user's withdrawals in some rounds that say to whom they go, and whether they are over.
+SELECT day, state IN ('done', 'failed') AS over FROM outgoing
+WHERE day = ANY(%(days)s::date[]) AND uid = %(uid)s AND open_id <> '' ORDER BY day, no
+
+-- forget_sent: A user's withdrawals in some rounds that are over say to nobody.
+UPDATE outgoing SET open_id = '' WHERE day = ANY(%(days)s::date[]) AND uid = %(uid)s AND open_id <> ''
+  AND state IN ('done', 'failed') RETURNING day
+
+-- forget_confirm: Nobody has to confirm a user's last withdrawal any more.
+UPDATE withdrawals SET confirm = NULL WHERE uid = %(uid)s AND confirm IS NOT NULL RETURNING uid
 
 -- forget_payments: A user's payments in some rounds lose the callback's text; order, transaction, amount and time are columns.
 UPDATE payments p SET raw = '' FROM transfers t
@@ -72,7 +83,7 @@ FROM acts a LEFT JOIN acts_ended e ON e.act = a.id WHERE a.about = ANY(%(about)s
 -- archived_months: Months that are in files alone.
 SELECT to_char(month, 'YYYY-MM') AS month FROM archives WHERE left_at IS NOT NULL ORDER BY month
 
--- own_outgoing: A user's payouts and refunds in some rounds.
-SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, amount_fen, order_no, transaction_id, state, reason, handled, again_of,
+-- own_outgoing: A user's payouts, refunds and withdrawals in some rounds.
+SELECT day, no, coalesce(sent_as, no) AS sent_as, kind, amount_fen, order_no, transaction_id, state, reason, handled, again_of, channel, open_id,
        (extract(epoch FROM created_at) * 1000)::bigint AS at_ms, (extract(epoch FROM ended_at) * 1000)::bigint AS ended_ms
 FROM outgoing WHERE day = ANY(%(days)s::date[]) AND uid = %(uid)s ORDER BY day, created_at, no

@@ -6,6 +6,7 @@ import pytest
 from clock.books.migrations import BadMigration, migrate, migrations
 from clock.domain.outcomes import Unavailable
 from clock.runtime.ports import free_port
+from tests.conftest import Servers
 
 
 async def change(url: str, statement: str) -> None:
@@ -62,3 +63,41 @@ async def test_unpaid_orders_of_rounds_that_have_not_ended_keep_when_they_were_a
             ("2026-11-22", 3, "N223", 3, 5000, "unknown"),
             ("2026-11-22", 4, "N224", 0, 121_000, None),
         ]
+
+
+MONEY_BEFORE_WITHDRAWALS = (
+    "CREATE TABLE outgoing_202611 (LIKE outgoing INCLUDING ALL)",
+    "ALTER TABLE outgoing ATTACH PARTITION outgoing_202611 FOR VALUES IN ('2026-11-20', '2026-11-21')",
+    "INSERT INTO outgoing (day, no, kind, uid, amount_fen, state)"
+    " SELECT '2026-11-20', 'P' || uid, 'payout', uid, 100, CASE WHEN uid <= 10000 THEN 'failed' ELSE 'done' END"
+    " FROM generate_series(1, 20000) AS uid",
+    "INSERT INTO outgoing (day, no, kind, uid, amount_fen) VALUES ('2026-11-21', 'P7', 'payout', 7, 100)",
+    "ANALYZE",
+)
+
+
+async def test_failed_money_gets_its_user_without_reading_all_that_was_ever_sent(servers: Servers) -> None:
+    """Everybody waits for the migration."""
+    name = "before_withdrawals"
+    url = servers.database_url(name)
+    await servers.admin(f"CREATE DATABASE {name}")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute("CREATE TABLE migrations (name text PRIMARY KEY, checksum text NOT NULL)")
+        for one in migrations()[:14]:
+            await connection.execute(one.text.encode())
+            await connection.execute("INSERT INTO migrations VALUES (%s, %s)", [one.name, one.checksum])
+        for statement in MONEY_BEFORE_WITHDRAWALS:
+            await connection.execute(statement.encode())
+        read = "SELECT coalesce(sum(seq_tup_read), 0)::int FROM pg_stat_user_tables WHERE relname = 'outgoing_202611'"
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        [before] = await (await connection.execute(read)).fetchone() or []
+        assert await migrate(url) == ["0015_ways_out"]
+        others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        while (await connection.execute(f"{others} AND pid <> pg_backend_pid()".encode())).rowcount:
+            pass  # it reports what it has read when it ends
+        [after] = await (await connection.execute(read)).fetchone() or []
+        assert after == before
+        await connection.execute("UPDATE outgoing SET state = 'failed' WHERE day = '2026-11-21' AND no = 'P7'")
+        found = await connection.execute("SELECT count(*), count(uid) FROM unsent WHERE state = 'failed'")
+        assert await found.fetchone() == (10001, 10001)
+    await servers.admin(f"DROP DATABASE {name} WITH (FORCE)")

@@ -17,6 +17,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.game.client.pool import NotReplicated
+from clock.game.limits import Limits
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service
@@ -154,6 +155,16 @@ async def test_without_a_replica_nothing_is_acknowledged_and_the_retry_says_that
     reply_ = await api.post("/api/check-in", 1)
     assert (reply_["code"], reply_["data"]) == ("already_checked_in", {"money": 100})
     assert await letter(two.copy, 1) == "C"
+
+
+async def test_without_a_replica_money_goes_on_within_a_providers_limits(service: Service, two: Pair) -> None:
+    """How many calls there were is nothing to be kept."""
+    await two.lose()
+    started = time.monotonic()
+    for _ in range(10):
+        await Limits(service.redis, service.time).wait("double.refund", 100)
+    assert time.monotonic() - started < 5
+    await two.follow()
 
 
 async def test_readiness_says_the_durability_in_force_and_needs_a_replica(api: Api, two: Pair) -> None:

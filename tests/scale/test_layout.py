@@ -21,7 +21,7 @@ from clock.operators import money, people, quarantine
 from clock.payments import outgoing
 from clock.service import Service
 from tests.conftest import DAY, Servers
-from tests.flow.stage import People, one_database
+from tests.flow.stage import People, Scripted, one_database
 from tests.model.world import service_with
 from tests.raw import Redis
 from tests.scale.days import make_rows
@@ -76,7 +76,7 @@ def locks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 REQUESTS: dict[str, tuple[int, Callable[[Service], Awaitable[Any]]]] = {
-    "me": (2, lambda service: me.info(service, 2)),
+    "me": (4, lambda service: me.info(service, 2)),
     "history": (4, lambda service: me.history(service, 2, 1, 20, "zh")),
     "a late page of history": (5, lambda service: me.history(service, 2, 15, 100, "zh")),
     "place": (3, lambda service: me.place(service, 2, DAY - timedelta(100))),
@@ -123,6 +123,21 @@ async def test_a_payment_and_a_new_round_lock_a_handful_of_tables(at_work: Servi
     assert row["name"] == partition_of("members", DAY)
 
 
+async def test_a_withdrawal_locks_a_handful_of_tables(at_work: Service, locks: list[int]) -> None:
+    """Out of the balance, on its way, and shown to its user."""
+    day = People(at_work)
+    day.use(Scripted())
+    posted = "INSERT INTO transfers VALUES (%s, 'made_good', '3:9', 3, 'made_good', 'user:3', 5000, 0)"
+    await day.rows(posted, DAY)
+    for word in ("withdrawing", "withdrawing"):
+        locks.clear()
+        assert (await at_work.withdrawals.withdraw(3, DAY)).word == word
+        assert max(locks) <= 2 * MOST_LOCKS, locks
+    locks.clear()
+    assert (await me.info(at_work, 3)).data["withdraw"]["open"]["no"] == "W3N1"
+    assert max(locks) <= MOST_LOCKS, locks
+
+
 async def test_a_refund_locks_a_handful_of_tables(at_work: Service, locks: list[int]) -> None:
     """It is written where the books have its payment."""
     day = People(at_work)
@@ -141,7 +156,7 @@ async def test_money_that_is_due_is_taken_whatever_its_round(at_work: Service, l
     await tested.rows(f"UPDATE outgoing SET state = 'owed' WHERE {of}", days)
     locks.clear()
     taken = await outgoing.take(at_work.store)
-    assert max(locks) <= 3 * MOST_LOCKS, locks
+    assert max(locks) <= 3 * MOST_LOCKS + 5, locks  # unsent and withdrawals are in it, too
     assert sorted((row["day"], row["was"], row["open_id"], row["channel"]) for row in taken if row["uid"] == 1) == [
         (day, "owed", "open-1", "platform") for day in days
     ]

@@ -28,14 +28,16 @@ def connect(url: str, *, replicated: bool = False) -> Commands:
     return cast(Commands, Node(Pool.of(url), replicated=replicated))
 
 
-async def call(redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value]) -> list[Any]:
+async def call(
+    redis: Commands, script: Script, names: Sequence[str], args: Sequence[Value], *, may_be_lost: bool = False
+) -> list[Any]:
     """Run a script on its keys. A server that does not know it (restart, failover, SCRIPT FLUSH) is given its text.
 
     Where ``redis`` is replicated, the answer counts only when this server and a replica have it, and all that it may
     speak of, in their append-only files; :class:`NotReplicated` where they did not say so in time: done here, but
-    not safe yet. A script that only reads waits for nobody.
+    not safe yet. A script that only reads waits for nobody, nor does one whose writes ``may_be_lost``.
     """
-    if redis.replicated and not script.only_reads:
+    if redis.replicated and not script.only_reads and not may_be_lost:
         return await _call_replicated(redis, script, names, args)
     try:
         reply = await redis.execute_command("EVALSHA", script.sha, len(names), *names, *args)

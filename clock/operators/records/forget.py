@@ -66,6 +66,8 @@ async def _forget(service: Service, uid: int) -> Answer:
     for number, row in enumerate(kept):
         progress.at("forget", number, len(kept))
         await _month(store, uid, Month.of(row["month"]), row["sealed"], found)
+    if not any(one.place == "outgoing" and one.why == "money_open" for one in found.kept):
+        found.replaced["withdrawals"] = len(await store.all("forget_confirm", uid=uid))
     await _callbacks(store, found)
     today = service.asking.calendar.day_at(service.time.now_ms())
     reminded = [today - timedelta(days) for days in range(-1, REMINDERS_DAYS + 1)]
@@ -98,14 +100,20 @@ async def _drain(service: Service, live: list[Recorded]) -> None:
 
 
 async def _month(store: Store, uid: int, month: Month, sealed: bool, found: Found) -> None:
-    """The user's orders and payments in a month's rounds."""
+    """The user's orders, payments and withdrawals in a month's rounds."""
     async with store.transaction() as connection:
         orders = await rows(connection, "own_orders", days=month.days, uid=uid)
+        sent = await rows(connection, "own_sent", days=month.days, uid=uid)
         found.order_nos += [row["order_no"] for row in orders]
         if sealed:  # the names go when it leaves
-            named = sum(row["named"] for row in orders)
-            found.kept += [Kept("orders", "archiving", named, until=f"clock archive {month}")] if named else []
+            counts = {"orders": sum(row["named"] for row in orders), "outgoing": len(sent)}
+            until = f"clock archive {month}"
+            found.kept += [Kept(place, "archiving", named, until=until) for place, named in counts.items() if named]
             return
+        for row in sent:
+            if not row["over"]:
+                found.kept.append(Kept("outgoing", "money_open", 1, str(row["day"]), "the money has arrived"))
+        found.replaced["outgoing"] += len(await rows(connection, "forget_sent", days=month.days, uid=uid))
         for row in orders:
             if row["named"] and not row["over"]:
                 found.kept.append(Kept("orders", "round_open", 1, str(row["day"]), "the round has ended"))

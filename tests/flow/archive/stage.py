@@ -39,7 +39,10 @@ claim AS (INSERT INTO claims SELECT day, uid, 0, (uid - 1) / 2, uid, 100, 'user'
 refund AS (INSERT INTO refunds SELECT day, no, 'T' || uid, 'R' || no, uid, 100, 'void', ms FROM u WHERE uid = 2),
 staked AS (INSERT INTO transfers
     SELECT day, 'stake', no || ':T', uid, 'channel:platform', 'pool:' || day, 100, ms FROM u),
-fee AS (INSERT INTO transfers SELECT day, 'fee', 'settlement', NULL, 'pool:' || day, 'fee', 7, 7 FROM d)
+fee AS (INSERT INTO transfers SELECT day, 'fee', 'settlement', NULL, 'pool:' || day, 'fee', 7, 7 FROM d),
+withdrawn AS (INSERT INTO outgoing (day, no, kind, uid, amount_fen, state, handled, channel, open_id)
+    SELECT day, 'W' || no, 'withdrawal', uid, uid, CASE uid WHEN 3 THEN 'failed' ELSE 'done' END,
+           CASE uid WHEN 3 THEN 'returned' END, 'wechat', 'open-' || uid FROM u WHERE uid IN (3, 5))
 INSERT INTO outgoing (day, no, kind, uid, amount_fen, state, handled, reason)
     SELECT day, 'P' || no, 'payout', uid, 100 + uid, CASE uid WHEN 1 THEN 'failed' ELSE 'done' END,
            CASE uid WHEN 1 THEN 'acknowledged' END, CASE uid WHEN 1 THEN '' END FROM u WHERE uid % 2 = 1
@@ -73,8 +76,13 @@ async def contents(service: Service, month: Month) -> dict[str, list[dict[str, A
 
 def nameless(rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """As the archive keeps them: nobody is named."""
-    empty = {"orders": {"open_id": ""}, "payments": {"raw": ""}}
-    return {table: [{**row, **empty.get(table, {})} for row in of_table] for table, of_table in rows.items()}
+    names = {"orders": "open_id", "payments": "raw", "outgoing": "open_id"}
+    return {
+        table: [
+            row if (name := names.get(table)) is None or row[name] is None else row | {name: ""} for row in of_table
+        ]
+        for table, of_table in rows.items()
+    }
 
 
 async def take(service: Service, month: Month) -> Answer:

@@ -111,7 +111,7 @@ async def test_an_act_on_a_month_that_is_being_archived_is_refused(api: Api, mon
     monkeypatch.setattr(files, "write_manifest", full)
     month = Month.parse("2022-10")
     assert (await take(api.service, month)).word == "disk_full"
-    [failed] = await run(api.service, "SELECT no FROM outgoing WHERE day = '2022-10-05' AND state = 'failed'")
+    [failed] = await run(api.service, "SELECT no FROM outgoing WHERE day = '2022-10-05' AND handled = 'acknowledged'")
     status, reply = await operate(api, "POST", f"/ops/outgoing/{failed['no']}/again", {"reason": "asked"})
     assert (status, reply["code"]) == (200, "archived")
     assert (await api.send("GET", "/api/rounds/2022-10-07/packets"))[1]["data"]["total"] == USERS // 2

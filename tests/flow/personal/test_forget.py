@@ -22,6 +22,7 @@ from tests.flow.personal.stage import (
     wrong_callback,
 )
 from tests.flow.stage import People
+from tests.flow.withdrawals.stage import Puller, due, withdraw, won
 
 BOOKS = {("books", "accounting"), ("acts", "accountability")}
 """By law, for as long as there are books."""
@@ -75,6 +76,28 @@ async def test_a_winner_is_forgotten_step_by_step(people: People) -> None:
     assert sum((await people.balances()).values()) == 0
     [info] = await people.rows("SELECT stakes, income_fen FROM accounts WHERE uid = 71")
     assert info["stakes"] == 1
+
+
+async def test_a_withdrawal_says_to_whom_until_it_is_over(people: People) -> None:
+    puller = Puller()
+    people.use(puller)
+    await won(people)
+    await withdraw(people)
+    await people.finish()
+    await people.drain()
+    await due(people)
+    answer = await forgotten(people, 1)
+    assert ("outgoing", "money_open") in kept(answer), "it may have to be sent again"
+    assert await named_in_postgres(people, 1) == {"outgoing"}
+    assert await people.rows("SELECT uid FROM withdrawals WHERE confirm IS NOT NULL")
+
+    puller.confirm("W1N1")
+    await due(people)
+    answer = await forgotten(people, 1)
+    assert (answer.data["replaced"], kept(answer)) == ({"outgoing": 1, "withdrawals": 1}, BOOKS | {MEMORY})
+    assert await named_in_postgres(people, 1) == set()
+    assert await people.rows("SELECT uid FROM withdrawals WHERE confirm IS NOT NULL") == []
+    assert puller.paid_fen() == 200
 
 
 async def test_what_postgres_reads_again_names_nobody_anew(people: People) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from clock.audit.rebuild import rebuild_lost
 from clock.audit.reconcile import reconcile
 from tests.conftest import DAY
-from tests.flow.stage import People
+from tests.flow.rebuild.stage import lose, memory
+from tests.flow.stage import People, forget
 from tests.flow.withdrawals.stage import Puller, due, lines, withdraw, won
 
 
@@ -84,3 +86,41 @@ async def test_a_round_that_is_void_gives_stakes_back_once(people: People, pulle
     assert sorted(fen for fen, _ in puller.refunds.values()) == [100, 100]
     assert await people.balances() == {}
     assert (await withdraw(people)).word == "nothing_to_withdraw"
+
+
+async def test_a_redis_that_is_lost_forgets_nobodys_way(people: People, puller: Puller) -> None:
+    """Orders of each channel, paid or not, and one that was paid through both."""
+    await people.service.opener.open_round(people.day)
+    people.orders = {}
+    people.it_is("20:00")
+    await people.members(1, 2, 3, channel="wechat")
+    await people.members(4)
+    await people.join(5, channel="wechat")
+    assert await people.pay(4, "another", channel="wechat") == "refund_due"
+    people.it_is("06:00", 1)
+    await people.check_in(1, 4)
+    await people.settle()
+    await people.claim(1)
+    await people.drain()
+    before = await memory(people)
+    await lose(people)
+    forget(people)
+    await rebuild_lost(people.service)
+    assert await memory(people) == before
+    assert await people.pay(4, "another", channel="wechat") == "refund_due"
+    assert await people.pay(5, "late", channel="wechat") == "refund_due"
+    await people.claim(4)
+    await people.drain()
+    await due(people)
+    found = await people.rows(
+        "SELECT o.uid, o.kind, p.channel FROM outgoing o LEFT JOIN payments p USING (day, order_no, transaction_id)"
+        " ORDER BY 1, 2"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (1, "refund", "wechat"),
+        (4, "payout", None),
+        (4, "refund", "wechat"),
+        (5, "refund", "wechat"),
+    ]
+    assert {uid: await people.balance(f"user:{uid}") for uid in (1, 4)} == {1: await packet(people, 1), 4: 0}
+    await agree(people)

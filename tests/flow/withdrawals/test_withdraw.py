@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import psycopg
 import pytest
 
 from clock.channels import Result
@@ -56,6 +57,46 @@ async def test_many_at_once_are_one(people: People, puller: Puller) -> None:
     answers = await asyncio.gather(*(withdraw(people) for _ in range(8)))
     assert {answer.data["withdrawal"]["no"] for answer in answers} == {"W1N1"}
     assert list(puller.transfers) == ["W1N1"]
+
+
+async def test_whoever_records_what_became_of_money_does_not_wait_for_whoever_waits_for_them(
+    people: People, puller: Puller
+) -> None:
+    """The account first, as a withdrawal does: a batch may have a user's failed refund and their confirmation."""
+    await won(people)
+    puller.down = True
+    await withdraw(people)
+    puller.down, puller.refuses = False, True
+    async with await psycopg.AsyncConnection.connect(people.service.settings.database_url) as connection:
+        await connection.execute("SELECT FROM accounts WHERE uid = 1 FOR UPDATE")
+        recording = asyncio.create_task(due(people))
+        while not await people.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not recording.done()
+        await connection.execute("SELECT FROM withdrawals WHERE uid = 1 FOR UPDATE NOWAIT")
+    await recording
+    assert (await withdraw(people)).data["withdrawal"]["confirm"] == CONFIRM
+    assert await people.balance("user:1") == 100
+
+
+async def test_what_had_failed_is_settled_in_the_order_in_which_operators_acknowledge_all(
+    people: People, puller: Puller
+) -> None:
+    """Or the two would wait for each other."""
+    await won(people)
+    await people.rows(
+        "INSERT INTO outgoing (day, no, kind, uid, amount_fen, state)"
+        " VALUES ('2026-11-22', 'R9', 'refund', 1, 1, 'failed'), ('2026-11-23', 'R1', 'refund', 1, 1, 'failed')"
+    )
+    lock = "SELECT FROM outgoing WHERE day BETWEEN '2026-11-22' AND '2026-11-23' AND no = %s FOR UPDATE NOWAIT"
+    async with await psycopg.AsyncConnection.connect(people.service.settings.database_url) as connection:
+        await connection.execute(lock, ["R1"])
+        withdrawing = asyncio.create_task(withdraw(people))
+        while not await people.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not withdrawing.done()
+        await connection.execute(lock, ["R9"])
+    assert (await withdrawing).word == "withdrawing"
+    found = await people.rows("SELECT DISTINCT handled FROM outgoing WHERE no IN ('R1', 'R9')")
+    assert found == [{"handled": "withdrawn"}]
 
 
 async def test_a_provider_that_is_away_keeps_it_on_its_way(people: People, puller: Puller) -> None:
@@ -128,6 +169,15 @@ async def test_a_transfer_that_the_provider_has_forgotten_is_not_sent_again(peop
 async def test_without_its_channel_nothing_moves(people: People, puller: Puller) -> None:
     await won(people)
     del people.service.channels["wechat"]
+    with pytest.raises(Unavailable):
+        await withdraw(people)
+    assert await people.balance("user:1") == 200
+
+
+async def test_through_a_channel_that_is_only_heard_nothing_leaves_the_balance(people: People, puller: Puller) -> None:
+    """It would be on its way for ever, and the next one would wait for it."""
+    await won(people)
+    puller.ready = False
     with pytest.raises(Unavailable):
         await withdraw(people)
     assert await people.balance("user:1") == 200
