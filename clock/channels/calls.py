@@ -57,9 +57,8 @@ class Calls:
         url: str,
         body: bytes = b"",
         headers: Mapping[str, str] = {},
-        seconds: float = TIMEOUT_SECONDS,
     ) -> Said:
-        said = await self._sent(method, url, body, headers, aiohttp.ClientTimeout(total=seconds))
+        said = await self._sent(method, url, body, headers, aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
         self.note(said.status)
         return said
 

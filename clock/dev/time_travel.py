@@ -86,9 +86,9 @@ async def confirm(service: Service, number: str) -> Answer:
     """Let its user confirm a withdrawal at the double of WeChat Pay."""
     url = double_urls(service.settings).get("wechat")
     if url is None:
-        raise Unavailable("there is no double of WeChat Pay")
-    await _asked(f"{url}/confirm", {"out_bill_no": number})
-    return Answer("ok")
+        return Answer("order_not_found")
+    said = await _asked(f"{url}/confirm", {"out_bill_no": number})
+    return Answer("ok" if said.code == "confirmed" else "order_not_found")
 
 
 async def _asked(url: str, body: dict[str, Any]) -> Envelope:

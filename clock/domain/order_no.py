@@ -113,6 +113,12 @@ def place_of(text: str) -> Place | None:
     return parse(text[:-LENGTH], text)
 
 
+def channel_of(text: str) -> str:
+    """The channel of an order, by its number; what none has marked is ``platform``'s."""
+    place = place_of(text)
+    return place.channel if place else CHANNELS[0]
+
+
 def tail_of(number: str) -> str:
     """The tail of a number that was given out, with the channel's mark."""
     known = _day_shard_and_mark(number[-LENGTH : DAY + SHARD - LENGTH])

@@ -118,8 +118,7 @@ class Questions:
             return "unknown"
 
     async def _answer(self, number: str) -> str:
-        place = order_no.place_of(number)
-        channel = self._channels.get(place.channel) if place else None
+        channel = self._channels.get(order_no.channel_of(number))
         if channel is None:
             return "unknown"
         async with self._in_flight:

@@ -244,10 +244,10 @@ class WechatTransfers(WechatRefunds):
         number = json.loads(await request.read())["out_bill_no"]
         try:
             found = self._found_transfer(number)
-        except Refusal as refusal:
-            return web.json_response({"error": refusal.message}, status=404)
+        except Refusal:
+            return web.Response(body=word("unknown"), status=404)
         if found["state"] != "waiting":
-            return web.json_response({"error": f"it is {found['state']}"}, status=409)
+            return web.Response(body=word(found["state"]), status=409)
         self._change(number, "done", "done")
         return web.Response(body=word("confirmed"))
 

@@ -240,7 +240,13 @@ OTHERS = {
     ("DELETE", "/dev/time"): Path("real_time", "development", "Back to the real time", (Says(("ok",), live.Moved),)),
     ("POST", "/dev/token"): Path("dev_token", "development", "A token", (Says(("ok",), live.Token),)),
     ("POST", "/dev/confirm"): Path(
-        "dev_confirm", "development", "Let its user confirm a withdrawal at the provider's double", (Says(("ok",)),)
+        "dev_confirm",
+        "development",
+        "Let its user confirm a withdrawal at the provider's double",
+        (
+            Says(("ok",)),
+            Says(("order_not_found",)),
+        ),
     ),
     ("POST", "/dev/pay"): Path(
         "dev_pay",

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from arq.worker import Worker
 
-from clock.channels import platform
+from clock.channels import calls
 from clock.channels.platform import Platform
 from clock.channels.webhooks import Signatures
 from clock.game import keys
@@ -102,7 +102,7 @@ async def test_users_do_not_notice_the_queue_and_the_worker_comes_back(
 
 @pytest.mark.parametrize("how", ["swallowed", "reset", "forgotten"])
 async def test_a_silent_provider_holds_nobody_up(api: Api, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(calls, "TIMEOUT_SECONDS", 0.5)
     api.service.time.stop_at(at("20:00"))
     async with Address(api.settings.port).serving() as address:  # answers 404 to everything
         channel = Platform(f"http://127.0.0.1:{address.port}", WEBHOOK_SECRET)
