@@ -86,7 +86,7 @@ async def confirm(service: Service, number: str) -> Answer:
     """Let its user confirm a withdrawal at the double of WeChat Pay."""
     url = double_urls(service.settings).get("wechat")
     if url is None:
-        raise Unavailable("there is no double of WeChat Pay")
+        raise Refused("bad_request", "there is no double of WeChat Pay here")
     await _asked(f"{url}/confirm", {"out_bill_no": number})
     return Answer("ok")
 
