@@ -234,7 +234,9 @@ async def test_a_failed_payout_is_withdrawn_and_rings_no_longer(people: People) 
         return Result("done")
 
     channel.result = done
+    assert (await people.service.withdrawals.seen(1))["reason"]
     answer = await withdraw(people)
+    assert (await people.service.withdrawals.seen(1))["reason"] == "", "that is not why any money is here"
     assert answer.data["withdrawal"] == {"no": "W1N1", "amount": 200, "state": "done"}
     [payout] = [row for row in await queue(people) if row["no"] == PAYOUT]
     assert payout["handled"] == "withdrawn"
