@@ -6,10 +6,12 @@ balance again, what is not final is not.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import date
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from clock.books import accounts, ledger
 from clock.books.partitions import days_of, only
@@ -29,10 +31,15 @@ FINAL = ("done", "failed")
 
 
 class Withdrawals:
-    def __init__(self, settings: Settings, store: Store, channels: dict[str, Channel]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, channels: dict[str, Channel], agreed: Callable[[], Awaitable[int]]
+    ) -> None:
+        """``agreed`` raises :class:`Unavailable` where clocks differ, and a ``RedisError``: then the worker sends it
+        (docs/rules.md, *Clocks*)."""
         self._settings = settings
         self._store = store
         self._channels = channels
+        self._agreed = agreed
 
     async def withdraw(self, uid: int, today: date) -> Answer:
         """``today``: the game's date, in whose books it is. Raises :class:`Unavailable`."""
@@ -70,11 +77,12 @@ class Withdrawals:
         return max(channel.least_transfer_fen, self._settings.withdraw_min_fen)
 
     async def _sent(self, uid: int, day: date, no: str) -> Answer:
-        """Sent now, if that is quick; how far it is."""
-        with suppress(TimeoutError):
+        """Sent now, if that is quick and may be; how far it is."""
+        with suppress(Unavailable, RedisError, OSError):  # a TimeoutError is one
             async with asyncio.timeout(SEND_SECONDS):
                 seen = (await self._way_out(uid))["withdrawal"]
                 if seen["no"] == no and seen["state"] == "owed":
+                    await self._agreed()
                     await outgoing.send_one(self._store, self._channels, day, no)
         return Answer("withdrawing", {"withdrawal": shown((await self._way_out(uid))["withdrawal"])})
 

@@ -140,10 +140,11 @@ WHERE day = %(day)s AND no = %(no)s AND state IN ('owed', 'unknown', 'processing
 -- last_withdrawal: A user's last withdrawal, locked. How far it is: list_outgoing, of its day alone.
 SELECT count, day, no FROM withdrawals WHERE uid = %(uid)s FOR UPDATE
 
--- way_out: A user's last withdrawal, and the last of their payouts and refunds that have failed.
+-- way_out: A user's last withdrawal, and the last of their payouts and refunds that have failed and not left since.
 SELECT 'withdrawal' AS what, day, no, confirm FROM withdrawals WHERE uid = %(uid)s
 UNION ALL
-(SELECT 'failure', day, no, NULL FROM unsent WHERE uid = %(uid)s AND state = 'failed' ORDER BY created_at DESC LIMIT 1)
+(SELECT 'failure', day, no, NULL FROM unsent WHERE uid = %(uid)s AND state = 'failed'
+ AND handled IS DISTINCT FROM 'withdrawn' AND handled IS DISTINCT FROM 'again' ORDER BY created_at DESC LIMIT 1)
 
 -- save_withdrawal: A user's next withdrawal.
 INSERT INTO withdrawals (uid, count, day, no) VALUES (%(uid)s, %(count)s, %(day)s, %(no)s)

@@ -1,6 +1,7 @@
 """A balance leaves when its user asks for it: once, whatever happens on the way."""
 
 import asyncio
+import time
 
 import msgspec
 import psycopg
@@ -8,8 +9,10 @@ import pytest
 
 from clock.channels import Result
 from clock.domain.outcomes import Unavailable
+from clock.game.client.calls import connect
 from clock.operators import verbs
 from clock.operators.acts import By
+from clock.rounds import clocks
 from tests.flow.outgoing.stage import PAYOUT, owe_a_payout, queue
 from tests.flow.stage import People, Scripted, send
 from tests.flow.withdrawals.stage import CONFIRM, Puller, due, lines, withdraw, won
@@ -174,6 +177,33 @@ async def test_without_its_channel_nothing_moves(people: People, puller: Puller)
     assert await people.balance("user:1") == 200
 
 
+async def test_while_clocks_differ_it_is_owed_and_not_sent(
+    people: People, puller: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that cannot be taken back is done on one clock's word."""
+    await won(people)
+    with monkeypatch.context() as patch:
+        patch.setattr(clocks, "time", lambda: time.time() + 3600)
+        answer = await withdraw(people)
+    assert (answer.word, answer.data["withdrawal"]["state"]) == ("withdrawing", "owed")
+    assert puller.transfers == {}
+    await due(people)
+    assert puller.transfers == {"W1N1": (200, "processing")}
+
+
+async def test_without_redis_it_is_owed_and_not_sent(
+    people: People, puller: Puller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await won(people)
+    away = connect("redis://127.0.0.1:1")
+    with monkeypatch.context() as patch:
+        patch.setattr(people.service.clocks, "_redis", away)
+        assert (await withdraw(people)).data["withdrawal"]["state"] == "owed"
+    await away.aclose()
+    await due(people)
+    assert puller.transfers == {"W1N1": (200, "processing")}
+
+
 async def test_through_a_channel_that_is_only_heard_nothing_leaves_the_balance(people: People, puller: Puller) -> None:
     """It would be on its way for ever, and the next one would wait for it."""
     await won(people)
@@ -204,7 +234,9 @@ async def test_a_failed_payout_is_withdrawn_and_rings_no_longer(people: People) 
         return Result("done")
 
     channel.result = done
+    assert (await people.service.withdrawals.seen(1))["reason"]
     answer = await withdraw(people)
+    assert (await people.service.withdrawals.seen(1))["reason"] == "", "that is not why any money is here"
     assert answer.data["withdrawal"] == {"no": "W1N1", "amount": 200, "state": "done"}
     [payout] = [row for row in await queue(people) if row["no"] == PAYOUT]
     assert payout["handled"] == "withdrawn"
