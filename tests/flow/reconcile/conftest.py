@@ -6,6 +6,7 @@ import pytest
 
 from clock.config import Settings
 from clock.payments import outgoing
+from tests.flow.reconcile.channels import Stage, staged
 from tests.flow.reconcile.stage import Ended, play
 from tests.flow.stage import People, sandbox
 from tests.model.world import new_world
@@ -33,3 +34,9 @@ async def played(shared: Settings, tmp_path_factory: pytest.TempPathFactory) -> 
 async def ended(played: Ended) -> AsyncIterator[Ended]:
     await played.restore()
     yield played
+
+
+@pytest.fixture
+async def stage(shared: Settings) -> AsyncIterator[Stage]:
+    async with staged(shared) as stage:
+        yield stage

@@ -1,121 +1,17 @@
 """Several channels: each line is compared with its own channel's bills, which come late, and do not say everything."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from clock.audit import bill as comparing
-from clock.audit.reconcile import reconcile
-from clock.audit.report import Report
-from clock.channels import BillLine, Channel, NoBill, NotYet, OrderState, Payment, Result
-from clock.config import Settings
+from clock.channels import BillLine, NoBill, NotYet, Result
 from clock.domain import order_no
 from tests.conftest import DAY, at
+from tests.flow.reconcile.channels import Late, Stage
 from tests.flow.reconcile.stage import named
-from tests.flow.stage import IN_TIME, People, Scripted
-from tests.model.world import new_world
-
-
-class Platform(Scripted):
-    """Its bills say who has paid, and have every date."""
-
-
-class Late(Scripted):
-    """Some of its bills are missing, or come late."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.missing: dict[str, type[NoBill]] = {}
-
-    async def bill(self, day: str) -> AsyncGenerator[list[BillLine], None]:
-        if day in self.missing:
-            raise self.missing[day]
-        async for page in super().bill(day):
-            yield page
-
-
-class Alipay(Late):
-    """Its bills do not say who has paid, and have no transfers."""
-
-    name = "alipay"
-    billed = frozenset(("payment", "refund"))
-
-
-class Stage:
-    """User 1 has paid through the platform, user 2 through alipay. Both bills are right."""
-
-    def __init__(self, people: People, platform: Platform, alipay: Alipay) -> None:
-        self.people, self.platform, self.alipay = people, platform, alipay
-
-    async def order(self, uid: int, channel: str) -> str:
-        """An order of another user, made through a channel, that the books know as unpaid."""
-        await self.people.join(uid)
-        await self.people.drain()
-        place = order_no.place_of(self.people.orders[uid])
-        assert place is not None
-        tail = order_no.new_tail(channel)
-        return order_no.make("TTC", order_no.Place(place.day, place.shard, uid, tail))
-
-    async def report(self) -> Report:
-        report = await reconcile(self.people.service, DAY)
-        assert report is not None
-        return report
-
-    async def differences(self) -> list[tuple[str, str, str]]:
-        return [(one.what, one.one, one.other) for one in (await self.report()).differences]
-
-    def billed(self, channel: Scripted, *lines: BillLine, on: date = DAY) -> None:
-        assert channel.lines is not None
-        channel.lines[str(on)] = [*channel.lines.get(str(on), []), *lines]
-
-    def paid(self, uid: int, payer: str = "", number: str = "T2") -> BillLine:
-        return BillLine("payment", number, self.people.orders[uid], 100, at("20:00"), payer)
-
-    async def refund(self, state: str, ended: str) -> str:
-        """User 2 has paid twice through alipay; what became of the refund. Its number."""
-        assert await self.people.pay(2, "T3", IN_TIME, channel="alipay") == "refund_due"
-        await self.people.drain()
-        self.billed(self.alipay, self.paid(2, number="T3"))
-        [row] = await self.people.rows(
-            "UPDATE outgoing SET state = %s, created_at = '2019-05-01 12:00+08', ended_at = %s RETURNING no",
-            state,
-            ended,
-        )
-        account = "channel:alipay" if state == "done" else "user:2"
-        await self.people.rows(
-            "INSERT INTO transfers SELECT day, %s, no, uid, 'owed:refund', %s, amount_fen, 0 FROM outgoing",
-            "refund_sent" if state == "done" else "refund_failed",
-            account,
-        )
-        return str(row["no"])
-
-
-@pytest.fixture
-async def stage(shared: Settings) -> AsyncIterator[Stage]:
-    async with staged(shared) as stage:
-        yield stage
-
-
-@asynccontextmanager
-async def staged(shared: Settings) -> AsyncIterator[Stage]:
-    async with new_world(shared) as service:
-        people, platform, alipay = People(service), Platform(), Alipay()
-        channels: dict[str, Channel] = {"platform": platform, "alipay": alipay}
-        service.channels.update(channels)
-        stage = Stage(people, platform, alipay)
-        await people.join(1, 2)
-        assert await people.pay(1, "T1", IN_TIME) == "paid"
-        assert await people.pay(2, "T2", IN_TIME, channel="alipay") == "paid"
-        await people.drain()
-        platform.lines, alipay.lines = {}, {}
-        stage.billed(platform, stage.paid(1, "open-1", "T1"))
-        stage.billed(alipay, stage.paid(2))
-        yield stage
 
 
 def today() -> date:
@@ -199,75 +95,6 @@ async def test_a_bill_that_is_not_there_yet_is_waited_for(
         stage.alipay.missing = {}
         await stage.people.tamper("UPDATE payments SET paid_at_ms = %s WHERE uid = 2", then_ms - 60_000)
         assert [what for what, *_ in await stage.differences()] == ["payment_not_billed"]
-
-
-async def test_a_payment_whose_payer_is_masked_is_asked_for(stage: Stage) -> None:
-    """The line alone would make nobody a member: its buyer is not the order's."""
-    people = stage.people
-    await people.join(3)
-    stage.billed(stage.alipay, stage.paid(3, number="T4"))
-    assert await stage.differences() == [("payment_unheard", "alipay: bill 100 fen", "unknown")]
-    assert await people.rows("SELECT reason FROM quarantine") == []
-
-    async def paid(number: str) -> OrderState:
-        return OrderState("paid", Payment(number, 100, "T4", "open-3", at("20:00"), b"asked"))
-
-    stage.alipay.order = paid
-    report = await stage.report()
-    assert (report.differences, report.mended) == ([], [f"order {people.orders[3]} transaction T4: paid"])
-    assert await people.rows("SELECT channel, raw FROM payments WHERE uid = 3") == [
-        {"channel": "alipay", "raw": "asked"}
-    ]
-    assert stage.alipay.calls.count(("query_order", people.orders[3])) == 2
-    assert [call for call in stage.platform.calls if call[0] == "query_order"] == []
-
-
-async def test_a_payment_whose_payer_is_named_is_taken_from_the_line(stage: Stage) -> None:
-    people = stage.people
-    await people.join(3)
-    stage.billed(stage.platform, stage.paid(3, "open-3", "T4"))
-    assert (await stage.report()).mended == [f"order {people.orders[3]} transaction T4: paid"]
-    assert [call for call in stage.platform.calls if call[0] == "query_order"] == []
-
-
-async def test_a_second_payment_that_the_provider_does_not_tell_of_goes_back_whoever_has_paid_it(stage: Stage) -> None:
-    """The provider says of the order what the books have already, and the bill does not say who has paid again."""
-    people = stage.people
-
-    async def paid(number: str) -> OrderState:
-        return OrderState("paid", Payment(number, 100, "T2", "open-2", at("20:00"), b"asked"))
-
-    stage.alipay.order = paid
-    stage.billed(stage.alipay, stage.paid(2, number="T5"))
-    report = await stage.report()
-    assert (report.differences, report.mended) == ([], [f"order {people.orders[2]} transaction T5: refund_due"])
-    assert await people.rows("SELECT outcome, transaction_id FROM payments WHERE uid = 2 ORDER BY transaction_id") == [
-        {"outcome": "paid", "transaction_id": "T2"},
-        {"outcome": "refund_second", "transaction_id": "T5"},
-    ]
-    assert [(row["kind"], row["transaction_id"]) for row in await people.rows("SELECT * FROM outgoing")] == [
-        ("refund", "T5")
-    ]
-
-
-async def test_a_second_payment_makes_nobody_a_member_whose_first_one_was_refused(stage: Stage) -> None:
-    await stage.people.join(3)
-
-    async def paid(number: str) -> OrderState:
-        return OrderState("paid", Payment(number, 99, "T4", "open-3", at("20:00"), b"asked"))
-
-    stage.alipay.order = paid
-    stage.billed(stage.alipay, stage.paid(3, number="T5"))
-    assert [other for *_, other in await stage.differences()] == ["amount_mismatch"]
-    assert await stage.people.rows("SELECT uid FROM members WHERE uid = 3") == []
-
-
-async def test_providers_are_not_asked_for_ever(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing, "ASK_SECONDS", -1.0)
-    await stage.people.join(3)
-    stage.billed(stage.alipay, stage.paid(3, number="T4"))
-    assert [other for *_, other in await stage.differences()] == ["unknown"]
-    assert [call for call in stage.alipay.calls if call[0] == "query_order"] == []
 
 
 @pytest.mark.parametrize("billed_on", ["2019-05-01", "2019-05-02", "2019-05-03"])
