@@ -1,8 +1,9 @@
 """Check-in over HTTP: each user once, with a token that is not cached; every answer is fsynced."""
 
 from bench.load import Job, Report
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, Cpu, Scene, fire, staged
+from clock.load.plots import Line, Plot
 
 SERVERS = ("bare", "ordinary", "service")
 PATH = "/api/check-in"

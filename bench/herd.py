@@ -7,8 +7,9 @@ from time import monotonic
 from bench.check_in import CONNECTIONS as STEADY
 from bench.check_in import herd, once, script_calls
 from bench.load import SAMPLE_S, Job, Report
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, Scene, fire, staged
+from clock.load.plots import Line, Plot
 
 USERS, QUICK_USERS = 50_000, 15_000
 CONNECTIONS = 2_000

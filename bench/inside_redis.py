@@ -10,12 +10,13 @@ from time import monotonic
 import hiredis
 
 from bench.check_in import ratios
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, VECTOR, Cpu, Scene, staged
 from clock.game import keys
 from clock.game.client.pipe import packed as command
 from clock.game.gametime import SKEW_MS
 from clock.game.scripts import load, of_users
+from clock.load.plots import Line, Plot
 
 IN_FLIGHT = 4
 """Script calls, or vectors of SETs, in flight."""

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 import psutil
 
+from clock.load.plots import Plot
+
 
 class Spread(msgspec.Struct, frozen=True):
     """Repetitions of one measurement."""
@@ -43,25 +45,6 @@ def target(
     measured = spread(values)
     met = measured.median >= wanted if way == ">=" else measured.median <= wanted
     return Target(question=question, against=against, measured=measured, wanted=wanted, way=way, unit=unit, met=met)
-
-
-class Line(msgspec.Struct, frozen=True):
-    name: str
-    points: list[tuple[float, float]]
-
-
-class Plot(msgspec.Struct, frozen=True, kw_only=True):
-    """``name`` is the file's name. ``percentiles``: x is a percentile, drawn with its tail stretched."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    lines: list[Line]
-    log_x: bool = False
-    log_y: bool = False
-    percentiles: bool = False
-    bars: bool = False
 
 
 class Result(msgspec.Struct, kw_only=True):

@@ -6,8 +6,9 @@ After each step the stream is emptied; what its entries take is a separate figur
 
 from collections.abc import AsyncIterator
 
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import SETTLED, Scene, staged
+from clock.load.plots import Line, Plot
 
 STEPS = ("ordered", "paid", "checked in", "published", "claimed")
 

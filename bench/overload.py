@@ -8,8 +8,9 @@ import asyncio
 
 from bench.check_in import herd, once
 from bench.load import Job, Report, side
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, Cpu, Scene, fire, rss_mib, staged
+from clock.load.plots import Line, Plot
 
 USERS = 40_000
 CONNECTIONS = 6_000

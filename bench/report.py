@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from bench.measure import Result, Scale, Spread, machine, versions
-from bench.plots import svg
+from clock.load.plots import svg
 
 FOLDER = Path(__file__).parents[1] / "docs" / "bench"
 

@@ -1,8 +1,9 @@
 """The home page while everybody checks in: ``/api/summary`` and ``/api/check-in`` in turns on the same connections."""
 
 from bench.load import Job
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, Scene, fire, staged
+from clock.load.plots import Line, Plot
 
 CONNECTIONS = 128
 KINDS = ("summary", "check-in")

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from bench.check_in import CONNECTIONS, SERVERS, ratios
 from bench.load import Job
-from bench.measure import Line, Plot, Result, Scale, spread, target
+from bench.measure import Result, Scale, spread, target
 from bench.scene import MORNING, SETTLED, Cpu, Scene, extra, fire, staged
+from clock.load.plots import Line, Plot
 
 Prepare = Callable[[Scene, int], Awaitable[list[bytes]]]
 

@@ -31,7 +31,7 @@ ORDER = [
     "operators",
     "runtime",
     "http",
-    "dev",
+    "dev load",
     "cli __main__",
 ]
 """Packages and top-level files, lowest first: each imports only from its own line and those before it."""
@@ -50,8 +50,8 @@ HOMES = {
     "click": "cli",
     "cryptography": "tokens channels runtime dev",
     "hiredis": "game",
-    "httptools": "http",
-    "jwt": "tokens",
+    "httptools": "http load",
+    "jwt": "tokens load",
     "litestar": "http dev",
     "litestar_offline_docs": "http",
     "prometheus_client": "metrics operators http",

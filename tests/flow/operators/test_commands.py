@@ -29,6 +29,7 @@ COMMANDS = (
         "events",
         "token",
         "demo",
+        "load",
     ),
     *("again", "acknowledge", "withdraw", "actions", "export", "events"),
 )

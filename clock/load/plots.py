@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from math import floor, log10
 
-from bench.measure import Plot
+import msgspec
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 74, 20, 44, 52
@@ -12,6 +12,25 @@ COLOURS = ("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#efb118", "#9c6b4e")
 TAIL = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 
 Axis = Callable[[float], float]
+
+
+class Line(msgspec.Struct, frozen=True):
+    name: str
+    points: list[tuple[float, float]]
+
+
+class Plot(msgspec.Struct, frozen=True, kw_only=True):
+    """``name`` is the file's name. ``percentiles``: x is a percentile, drawn with its tail stretched."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    lines: list[Line]
+    log_x: bool = False
+    log_y: bool = False
+    percentiles: bool = False
+    bars: bool = False
 
 
 def svg(plot: Plot) -> str:
@@ -87,12 +106,13 @@ def _legend(names: list[str]) -> list[str]:
 
 def _axis(values: list[float], logarithmic: bool) -> tuple[Axis, list[float]]:
     """Value to 0…1, and where the marks are."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
+    high = max(values, default=1.0)
     if logarithmic:
-        first, last = floor(log10(low)), -floor(-log10(high))
+        first, last = floor(log10(min(values, default=1.0))), -floor(-log10(high))
         last = max(last, first + 1)
         return lambda v: (log10(v) - first) / (last - first), [10.0**n for n in range(first, last + 1)]
-    step = _step(max(high, 1e-9))
+    high = high or 1.0
+    step = _step(high)
     top = step * -floor(-high / step)
     return lambda v: v / top, [step * n for n in range(round(top / step) + 1)]
 
