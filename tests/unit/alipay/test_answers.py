@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from clock.channels import PayRefused, Purchase, Silent, TooManyCalls
 from clock.channels.alipay import Alipay
@@ -214,12 +215,11 @@ async def test_a_paid_order_without_its_number_says_too_little(alipay: Alipay, g
     assert asked.payment is None
 
 
-async def test_a_refusal_of_our_settings_is_never_a_failure_and_is_logged(
-    alipay: Alipay, gateway: Double, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_refusal_of_our_settings_is_never_a_failure_and_is_logged(alipay: Alipay, gateway: Double) -> None:
     gateway.answers(METHODS["transfer"], {"code": "40006", "sub_code": "isv.insufficient-isv-permissions"})
-    assert (await alipay.transfer("P1", "open-1", 123)).state == "again"
-    assert "alipay_refuses" in capsys.readouterr().out
+    with capture_logs() as logged:
+        assert (await alipay.transfer("P1", "open-1", 123)).state == "again"
+    assert "alipay_refuses" in [line["event"] for line in logged]
 
 
 def test_the_paper_has_the_table() -> None:
