@@ -23,7 +23,7 @@ from tests.flow.stage import STAKE, People, Scripted, one_database
 from tests.model.audit import Audit, AuditedRound
 from tests.model.world import new_world, plan_bonus
 
-EXAMPLES = 20
+EXAMPLES = 14
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ async def examine(shared: Settings, steps: list[str]) -> None:
 
 @pytest.mark.long
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -31,7 +31,8 @@ async def test_a_person_is_found_by_whatever_a_user_can_tell(api: Api) -> None:
         assert await found(text) == seven, text
     assert await found("7", "read") == [(7, "138****0007")]
     assert await found("138") == [(138, "13800000138")]
-    for text in ("8", "nobody", orders[7][:-1] + "x", "open", "%25", "9" * 30, "' OR true --"):
+    another = orders[7][:-1] + ("y" if orders[7].endswith("x") else "x")
+    for text in ("8", "nobody", another, "open", "%25", "9" * 30, "' OR true --"):
         assert await found(text) == [], text
     for query in ("", "?q=", f"?q={'x' * 129}", "?q=a%00b", "?q=%0A"):
         status, reply = await operate(api, "GET", f"/ops/find{query}")
