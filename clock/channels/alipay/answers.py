@@ -42,6 +42,14 @@ NOT_SENT = "the gateway refused it before anybody acted on it: a wrong setting, 
 
 _BUSY = ("code=40005", "again", "too many calls")
 _SETTINGS = [(f"code={code}", "again", NOT_SENT) for code in ("20001", "40001", "40002", "40003", "40006")]
+_TRANSFER_STATES = [
+    ("code=10000 status=SUCCESS", "done", ""),
+    ("code=10000 status=DEALING", "processing", ""),
+    ("code=10000 status=WAIT_PAY", "processing", ""),
+    ("code=10000 status=FAIL", "failed", ""),
+    ("code=10000 status=CLOSED", "failed", ""),
+    ("code=10000 status=REFUND", "failed", "it came back"),
+]
 _REST = ("", "unknown", "not listed: asked about before anything is sent again")
 
 ANSWERS: list[Row] = [
@@ -103,12 +111,7 @@ ANSWERS: list[Row] = [
     ),
     *_rows(
         "transfer",
-        ("code=10000 status=SUCCESS", "done", ""),
-        ("code=10000 status=DEALING", "processing", ""),
-        ("code=10000 status=WAIT_PAY", "processing", ""),
-        ("code=10000 status=FAIL", "failed", ""),
-        ("code=10000 status=CLOSED", "failed", ""),
-        ("code=10000 status=REFUND", "failed", "it came back"),
+        *_TRANSFER_STATES,
         ("code=20000", "unknown", ""),
         _BUSY,
         *_SETTINGS,
@@ -122,12 +125,7 @@ ANSWERS: list[Row] = [
     ),
     *_rows(
         "query_transfer",
-        ("code=10000 status=SUCCESS", "done", ""),
-        ("code=10000 status=DEALING", "processing", ""),
-        ("code=10000 status=WAIT_PAY", "processing", ""),
-        ("code=10000 status=FAIL", "failed", ""),
-        ("code=10000 status=CLOSED", "failed", ""),
-        ("code=10000 status=REFUND", "failed", "it came back"),
+        *_TRANSFER_STATES,
         ("code=40004 sub_code=ORDER_NOT_EXIST", "not_found", "sent again, unchanged"),
         _BUSY,
         *_SETTINGS,
