@@ -48,7 +48,7 @@ REFUSED: dict[str, Callable[[], tuple[bytes, Headers]]] = {
     "signed with the other key": lambda: (BODY, signed(BODY, "certificate", serial=PUBLIC_KEY_ID)),
     "an unknown key's id": lambda: (BODY, signed(BODY, serial="PUB_KEY_ID_0000000000000000000000000000000000")),
     "the merchant's own serial": lambda: (BODY, signed(BODY, serial="5157F09EFDC096DE15EBE81A47057A7232F1B8E1")),
-    "under another timestamp": changed("timestamp", str(int(time.time()) - 7)),
+    "under another timestamp": lambda: changed("timestamp", str(int(time.time()) - 7))(),
     "under another nonce": changed("nonce", "another"),
     "too old": lambda: (BODY, signed(BODY, at=int(time.time()) - 302)),
     "too new": lambda: (BODY, signed(BODY, at=int(time.time()) + 302)),
