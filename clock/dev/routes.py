@@ -42,7 +42,7 @@ def dev_routes(service: Service) -> list[ControllerRouterHandler]:
     async def move(request: MoveTime, _: Call) -> Answer:
         return await time_travel.move_time(service, request.now)
 
-    async def come_back(_: Call) -> Answer:
+    async def come_back(_: None, __: Call) -> Answer:
         return await time_travel.move_time(service, None)
 
     async def token(request: TokenRequest, _: Call) -> Answer:
@@ -58,8 +58,8 @@ def dev_routes(service: Service) -> list[ControllerRouterHandler]:
         return await time_travel.confirm(service, request.no)
 
     return [
-        route("/dev/time", "dev_time", PUT=for_anyone(MoveTime, move), DELETE=Endpoint(come_back)),
-        route("/dev/token", "dev_token", POST=for_anyone(TokenRequest, token)),
-        route("/dev/pay", "dev_pay", POST=for_anyone(PayRequest, pay)),
-        route("/dev/confirm", "dev_confirm", POST=for_anyone(ConfirmRequest, confirm)),
+        route("/dev/time", "dev_time", {"PUT": for_anyone(MoveTime, move), "DELETE": Endpoint(come_back)}),
+        route("/dev/token", "dev_token", {"POST": for_anyone(TokenRequest, token)}),
+        route("/dev/pay", "dev_pay", {"POST": for_anyone(PayRequest, pay)}),
+        route("/dev/confirm", "dev_confirm", {"POST": for_anyone(ConfirmRequest, confirm)}),
     ]

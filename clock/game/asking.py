@@ -16,7 +16,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import Calendar, Rules, Windows, following, instant_ms, previous, windows
 from clock.game import keys
-from clock.game.batch import Asked, Batcher
+from clock.game.batch import Asked, Batcher, Waiter
 from clock.game.client.calls import call
 from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
@@ -27,6 +27,9 @@ ASK_AGAIN = 3
 """How often a verb may be sent to the wrong round's keys; twice can happen around midnight."""
 
 ROUNDS_REMEMBERED = 64
+
+ASK_ANOTHER = (b"no_round", b"wrong_round", b"clock_moved")
+"""Results that are no verb's answer: a round is opened, another one is asked, or the caller is told to come back."""
 
 MISSED_SECONDS = 1.0
 """How long a round that does not exist yet is not looked for again."""
@@ -216,6 +219,15 @@ class Asking:
         shard = keys.shard_of(uid, round_.rules.shards)
         now_ms, result = await self.ask(script, round_, shard, (uid,), arrived)
         return now_ms, result, round_
+
+    def known_morning(self, arrived: float) -> Round | None:
+        """The round whose check-in day is today by this process' calendar, where it is cached."""
+        return self.rounds.get(previous(self.calendar.day_at(self.time.at_ms(arrived))))
+
+    def tell(self, waiter: Waiter, script: Script, round_: Round, uid: int, arrived: float) -> None:
+        """Ask once about a user; whatever the result is goes to ``waiter``."""
+        shard = keys.shard_of(uid, round_.rules.shards)
+        self.batcher.tell(waiter, script, round_.day, shard, (uid,), arrived)
 
     async def ask_today(self, script: Script, uid: int, arrived: float) -> tuple[Any, Round]:
         """One user's result in the round whose check-in day is today by the script's clock."""

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from redis.exceptions import RedisError
@@ -37,6 +37,20 @@ Asked = asyncio.Future[Any]
 """``(now_ms, result)`` of a query on its way."""
 
 
+class Waiter(Protocol):
+    """Who is told the result: a future, or something smaller that acts at once."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None:
+        """``(now_ms, result)``. Raises nothing."""
+        ...
+
+    def set_exception(self, error: Exception, /) -> None:
+        """Raises nothing."""
+        ...
+
+
 def leave(asked: Asked) -> None:
     """Mark the exception as retrieved, now or when it comes: the caller has failed on another query."""
     asked.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -49,13 +63,13 @@ Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 class _Waiting:
     """One place in a queue: the first request, and identical ones that have arrived since."""
 
-    __slots__ = ("again", "args", "arrived", "future")
+    __slots__ = ("again", "args", "arrived", "waiter")
 
-    def __init__(self, args: tuple[Value, ...], arrived: float, future: asyncio.Future[Any]) -> None:
+    def __init__(self, args: tuple[Value, ...], arrived: float, waiter: Waiter) -> None:
         self.args = args
         self.arrived = arrived
-        self.future = future
-        self.again: list[asyncio.Future[Any]] | None = None
+        self.waiter = waiter
+        self.again: list[Waiter] | None = None
 
 
 Queue = dict[tuple[Value, ...], _Waiting]
@@ -88,32 +102,41 @@ class Batcher:
     def submit(
         self, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float
     ) -> asyncio.Future[Any]:
+        """As :meth:`tell`; the future resolves to ``(now_ms, result)`` or raises :class:`Unavailable`."""
+        future = self._running_loop().create_future()
+        self.tell(future, script, day, shard, args, arrived)
+        return future
+
+    def tell(
+        self, waiter: Waiter, script: Script, day: Day, shard: int, args: tuple[Value, ...], arrived: float
+    ) -> None:
         """Queue one user's ``args``: the uid, then the words per user of the script's header, without ``waited_ms``.
 
-        ``arrived`` is ``time.monotonic()`` at which the request reached the process. The future resolves to
-        ``(now_ms, result)`` or raises :class:`Unavailable`. Raises :class:`Busy` when the queue is full.
+        ``arrived`` is ``time.monotonic()`` at which the request reached the process. Raises :class:`Busy` when the
+        queue is full; then ``waiter`` is told nothing.
         """
         if self.waiting >= self._max_waiting:
             raise Busy
-        if self._loop is None:  # cached: before Python 3.12 each look-up is a system call
-            self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = self._loop.create_future()
         lane = (script, day, shard)
         queue = self._lanes.get(lane)
         if queue is None:
             queue = self._lanes[lane] = {}
-            task = self._loop.create_task(self._run(lane, queue))
+            task = self._running_loop().create_task(self._run(lane, queue))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
         place = queue.get(args)
         if place is None:
-            queue[args] = _Waiting(args, arrived, future)
+            queue[args] = _Waiting(args, arrived, waiter)
         elif place.again is None:
-            place.again = [future]
+            place.again = [waiter]
         else:
-            place.again.append(future)
+            place.again.append(waiter)
         self.waiting += 1
-        return future
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:  # cached: before Python 3.12 each look-up is a system call
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     async def _run(self, lane: Lane, queue: Queue) -> None:
         """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
@@ -160,26 +183,26 @@ class Batcher:
             raise
         self.waiting -= len(batch)
         for one, result in zip(batch, results, strict=True):
-            if not one.future.done():
-                one.future.set_result((now_ms, result))
+            if not one.waiter.done():
+                one.waiter.set_result((now_ms, result))
             if one.again is not None:
                 self._answer_again(one.again, now_ms, _replayed(result))
 
-    def _answer_again(self, futures: list[asyncio.Future[Any]], now_ms: int, result: Any) -> None:
-        self.waiting -= len(futures)
-        for future in futures:
-            if not future.done():
-                future.set_result((now_ms, result))
+    def _answer_again(self, waiters: list[Waiter], now_ms: int, result: Any) -> None:
+        self.waiting -= len(waiters)
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result((now_ms, result))
 
     def _fail(self, batch: list[_Waiting], error: BaseException) -> None:
         for one in batch:
-            futures = [one.future, *(one.again or ())]
-            self.waiting -= len(futures)
-            for future in futures:
-                if not future.done():
+            waiters = [one.waiter, *(one.again or ())]
+            self.waiting -= len(waiters)
+            for waiter in waiters:
+                if not waiter.done():
                     failure = Unavailable(str(error))
                     failure.__cause__ = error
-                    future.set_exception(failure)
+                    waiter.set_exception(failure)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -5,7 +5,9 @@ returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain
 :class:`~clock.domain.outcomes.Unavailable`; a retry is safe.
 """
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, Unavailable
@@ -13,11 +15,18 @@ from clock.domain.records import CHECKED_IN_STATES, MEMBER_STATES, clock_status,
 from clock.domain.rounds import previous
 from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.game.asking import ASK_AGAIN, Asking
+from clock.game.asking import ASK_AGAIN, ASK_ANOTHER, Asking
+from clock.game.batch import Waiter
 from clock.game.profiles import Profiles
 from clock.game.scripts import load
+from clock.game.totals import Totals
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
+
+CHECKED_IN = (b"checked_in", b"already_checked_in")
+
+Finish = Callable[[Any], Answer | None]
+"""The first result of a verb's script to its answer; ``None`` where the verb has to ask again."""
 
 UNSETTLED_MS = 60_000
 """How long after a settlement is due its members are still checked: the process' clock is an estimate."""
@@ -70,10 +79,9 @@ class Verbs:
     async def check_in(self, uid: int, arrived: float) -> Answer:
         asking = self._asking
         word, round_ = await asking.ask_today(CHECK_IN, uid, arrived)
-        if word in (b"checked_in", b"already_checked_in"):
-            totals = asking.totals.known(round_.day) or await asking.totals_of(round_)
-            return Answer(word.decode(), {"money": totals.pool_fen})
-        return Answer(word.decode())
+        if word not in CHECKED_IN:
+            return Answer(word.decode())
+        return _checked_in(word, asking.totals.known(round_.day) or await asking.totals_of(round_))
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:
         day = await self._asking.morning(arrived)
@@ -89,7 +97,34 @@ class Verbs:
 
     async def claim(self, uid: int, arrived: float) -> Answer:
         result, _ = await self._asking.ask_today(CLAIM, uid, arrived)
-        if isinstance(result, list):
-            word, packet, stake = result
-            return Answer(word.decode(), {"assign": {"money": packet, "stake": stake, "total": packet + stake}})
-        return Answer(result.decode())
+        return _claimed(result)
+
+    def check_in_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
+        """Ask what :meth:`check_in` asks first; the result goes to ``waiter``, and what this returns makes the answer
+        of it. ``None``, and nothing is asked, where this process does not have round and figures at hand."""
+        asking = self._asking
+        round_ = asking.known_morning(arrived)
+        totals = asking.totals.known(round_.day) if round_ else None
+        if round_ is None or totals is None:
+            return None
+        asking.tell(waiter, CHECK_IN, round_, uid, arrived)
+        return lambda word: None if word in ASK_ANOTHER else _checked_in(word, totals)
+
+    def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
+        """As :meth:`check_in_at_once`, for :meth:`claim`."""
+        round_ = self._asking.known_morning(arrived)
+        if round_ is None:
+            return None
+        self._asking.tell(waiter, CLAIM, round_, uid, arrived)
+        return lambda result: None if result in ASK_ANOTHER else _claimed(result)
+
+
+def _checked_in(word: bytes, totals: Totals) -> Answer:
+    return Answer(word.decode(), {"money": totals.pool_fen} if word in CHECKED_IN else {})
+
+
+def _claimed(result: Any) -> Answer:
+    if isinstance(result, list):
+        word, packet, stake = result
+        return Answer(word.decode(), {"assign": {"money": packet, "stake": stake, "total": packet + stake}})
+    return Answer(result.decode())

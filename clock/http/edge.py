@@ -13,7 +13,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from clock import metrics
 from clock.config import Settings
 from clock.domain.outcomes import Answer, envelope
-from clock.http.lane import Inside, LeanPath, Rate, answer, joined, spoken
+from clock.http.forms import answer
+from clock.http.lane import Inside, LeanPath, Rate, joined, spoken
 from clock.http.origins import allowed, answer_preflight, is_preflight, sharing
 from clock.http.refusals import Refused
 

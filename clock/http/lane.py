@@ -14,7 +14,10 @@ from litestar.types import Receive, Scope, Send
 
 from clock import metrics
 from clock.domain import shapes
-from clock.domain.outcomes import OUTCOMES, RETRY_AFTER_SECONDS, Answer, Language, envelope, language
+from clock.domain.outcomes import OUTCOMES, Answer, Language, language
+from clock.game.batch import Waiter
+from clock.game.verbs import Finish
+from clock.http.forms import ENVELOPE, Form, answer
 from clock.http.refusals import Refused, refusal
 from clock.http.wire import UserRequest
 from clock.tokens import Tokens, Unauthenticated
@@ -26,11 +29,6 @@ memory is bounded. A refusal is not cheap, so the bound is high (docs/decisions/
 MOST_LANGUAGES = 256
 """Bytes of ``Accept-Language`` that are parsed and cached."""
 
-Lines = list[tuple[bytes, bytes]]
-"""Header lines."""
-
-ANY_METHOD = b"GET, HEAD, POST, PUT, DELETE"
-
 Request = TypeVar("Request", bound=msgspec.Struct)
 OfUser = TypeVar("OfUser", bound=UserRequest)
 
@@ -38,9 +36,13 @@ OfUser = TypeVar("OfUser", bound=UserRequest)
 class Call(msgspec.Struct):
     """What a verb gets of its request besides the parsed body."""
 
-    arrived: float
     headers: dict[bytes, bytes]
-    raw: bytes
+    raw: bytes = b""
+    arrived: float = msgspec.field(default_factory=monotonic)
+    language: Language = "zh"
+
+    def __post_init__(self) -> None:
+        self.language = spoken(self.headers)
 
 
 Run = Callable[[Request, Call], Awaitable[Answer]]
@@ -87,6 +89,10 @@ class Rate:
         self._counts[who] = count
 
 
+class EndedEarly(Refused):
+    """The client has ended its side in the middle of a body."""
+
+
 class Lane:
     """State shared by all verbs of the lane."""
 
@@ -102,7 +108,7 @@ async def read_body(receive: Receive) -> bytes:
     while more:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused("bad_request", "the body ended early")
+            raise EndedEarly("bad_request", "the body ended early")
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= MAX_BODY:
@@ -122,10 +128,17 @@ def spoken(headers: dict[bytes, bytes]) -> Language:
     return _language(headers.get(b"accept-language", b"")[:MOST_LANGUAGES])
 
 
-class Endpoint(msgspec.Struct, frozen=True):
-    """One method of a path, and its data for the OpenAPI document. ``kept_s``: how long anybody may keep its answer."""
+AtOnce = Callable[[Waiter, int, float], Finish | None]
+"""A user's verb as one question, without a task: see :meth:`clock.game.verbs.Verbs.check_in_at_once`."""
 
-    run: Callable[[Call], Awaitable[Answer]]
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One method of a path, and its data for the OpenAPI document. ``admit`` refuses a request or parses it for ``run``
+    and ``at_once``. ``kept_s``: how long anybody may keep its answer."""
+
+    run: Run[Any]
+    admit: Callable[[Call], Any] = lambda _: None
+    at_once: AtOnce | None = None
     request_type: type[msgspec.Struct] | None = None
     secured: bool = False
     kept_s: int = 0
@@ -135,9 +148,10 @@ class LeanPath:
     """A path of the lane. Plain requests come directly from the server's protocol (:mod:`clock.http.server`), all
     others through ASGI; both get the same answers."""
 
-    def __init__(self, verb: str, endpoints: dict[str, Endpoint]) -> None:
+    def __init__(self, verb: str, endpoints: dict[str, Endpoint], form: Form) -> None:
         self.verb = verb
         self.endpoints = endpoints
+        self.form = form
         self.allow = ", ".join([*endpoints, *(["HEAD"] if "GET" in endpoints else [])]).encode()
 
     async def read_and_reply(self, method: str, call: Call, receive: Receive) -> tuple[str, bytes]:
@@ -148,47 +162,35 @@ class LeanPath:
             try:
                 call.raw = await read_body(receive)
             except Refused as error:
-                return self._said(Answer(error.word), call, error.detail)
+                word = self.form.early if isinstance(error, EndedEarly) else error.word
+                return self.refused(Refused(word, error.detail), call)
         return await self.reply(method, call) if inside.let_in() else self.busy(call)
 
     async def reply(self, method: str, call: Call) -> tuple[str, bytes]:
         """Word and body of the answer. The caller has let the request in; this ends its stay :data:`inside`."""
-        detail = ""
         try:
             endpoint = self.endpoints.get(method)
             if endpoint is None:
                 raise Refused("method_not_allowed")
-            answer = await endpoint.run(call)
+            answer = await endpoint.run(endpoint.admit(call), call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
-            word, detail = refusal(error, verb=self.verb)
-            answer = Answer(word)
+            return self.refused(error, call)
         finally:
             inside.count -= 1
-        return self._said(answer, call, detail)
+        return self.said(answer, call)
+
+    def refused(self, error: Exception, call: Call) -> tuple[str, bytes]:
+        word, detail = refusal(error, verb=self.verb)
+        return self.said(Answer(word), call, detail)
 
     def busy(self, call: Call) -> tuple[str, bytes]:
         """Word and body for a request that is refused without being parsed."""
-        return self._said(Answer("busy"), call)
+        return self.said(Answer("busy"), call)
 
-    def _said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
-        body = envelope(answer, self.verb, spoken(call.headers), detail)
+    def said(self, answer: Answer, call: Call, detail: str = "") -> tuple[str, bytes]:
+        body = self.form.body(answer, self.verb, call.language, detail)
         metrics.answered(self.verb, answer.word, monotonic() - call.arrived)
         return answer.word, body
-
-
-def route(path: str, verb: str, **endpoints: Endpoint) -> ASGIRouteHandler:
-    """A bare route handler that answers in the envelope. ``endpoints`` by method, ``POST=…``."""
-    lean = LeanPath(verb, endpoints)
-
-    @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
-    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(monotonic(), joined(scope["headers"]), b"")
-        method: str = scope["method"]  # type: ignore[typeddict-item]
-        word, body = await lean.read_and_reply(method, call, receive)
-        kept_s = endpoints[method].kept_s if OUTCOMES[word].status else 0
-        await answer(send, word, body, allow=lean.allow, kept_s=kept_s)
-
-    return handle
 
 
 def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -199,27 +201,19 @@ def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
-def head_lines(word: str, allow: bytes = ANY_METHOD, kept_s: int = 0) -> tuple[int, Lines]:
-    """Status and headers of an answer in the envelope, except ``content-length``."""
-    keep = b"public, max-age=%d" % kept_s if kept_s else b"no-store"
-    lines = [(b"content-type", b"application/json"), (b"cache-control", keep)]
-    if kept_s:
-        lines.append((b"vary", b"accept-language"))
-    if word in RETRY_AFTER_SECONDS:
-        lines.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS[word]))
-    if word == "unauthenticated":
-        lines.append((b"www-authenticate", b"Bearer"))
-    if word == "method_not_allowed":
-        lines.append((b"allow", allow))
-    return OUTCOMES[word].http, lines
+def route(path: str, verb: str, endpoints: dict[str, Endpoint], form: Form = ENVELOPE) -> ASGIRouteHandler:
+    """A bare route handler. ``endpoints`` by method; ``form``: of its answers."""
+    lean = LeanPath(verb, endpoints, form)
 
+    @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(joined(scope["headers"]))
+        method: str = scope["method"]  # type: ignore[typeddict-item]
+        word, body = await lean.read_and_reply(method, call, receive)
+        kept_s = endpoints[method].kept_s if OUTCOMES[word].status else 0
+        await answer(send, word, body, lean.form, allow=lean.allow, kept_s=kept_s)
 
-async def answer(send: Send, word: str, body: bytes, allow: bytes = ANY_METHOD, kept_s: int = 0) -> None:
-    """Send a whole answer over ASGI."""
-    status, lines = head_lines(word, allow, kept_s)
-    headers = [*lines, (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    return handle
 
 
 def decoder(request_type: type[Request]) -> Callable[[bytes], Request]:
@@ -239,11 +233,12 @@ def for_caller(
     lane: Lane,
     request_type: type[OfUser],
     run: Run[OfUser],
+    at_once: AtOnce | None = None,
 ) -> Endpoint:
     """Needs a token: a user's, for that user; or a service's, for any user."""
     decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate
 
-    def checked(call: Call) -> Awaitable[Answer]:
+    def admit(call: Call) -> OfUser:
         try:
             caller = tokens.caller(call.headers.get(b"authorization", b""))
         except Unauthenticated as error:
@@ -252,16 +247,12 @@ def for_caller(
         if not caller.may_act_for(request.uid):
             raise Refused("forbidden", "the token is another user's")
         rate.check(request.uid, call.arrived)
-        return run(request, call)
+        return request
 
-    return Endpoint(checked, request_type, True)
+    return Endpoint(run, admit, at_once, request_type, secured=True)
 
 
 def for_anyone(request_type: type[Request], run: Run[Request]) -> Endpoint:
     """Needs no token."""
     decode = decoder(request_type)
-
-    def checked(call: Call) -> Awaitable[Answer]:
-        return run(decode(call.raw), call)
-
-    return Endpoint(checked, request_type)
+    return Endpoint(run, lambda call: decode(call.raw), request_type=request_type)

@@ -15,7 +15,8 @@ from clock import metrics
 from clock.domain.outcomes import OUTCOMES, Answer, language, message
 from clock.domain.rounds import parse_day
 from clock.hs256 import Right
-from clock.http.lane import head_lines, joined, read_body
+from clock.http.forms import head_lines
+from clock.http.lane import joined, read_body
 from clock.http.refusals import Refused
 from clock.http.wire import Envelope
 from clock.operators.acts import By

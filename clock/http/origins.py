@@ -9,7 +9,7 @@ import msgspec
 from litestar.types import Message, Send
 
 from clock.config import Settings
-from clock.http.lane import ANY_METHOD, Lines
+from clock.http.forms import ANY_METHOD, Lines
 
 KEPT_S = 7200
 """How long a browser may remember the answer to a preflight; none does for longer."""

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from clock import metrics
 from clock.descriptors import clients
 from clock.domain.outcomes import Answer, envelope
-from clock.http.lane import head_lines
+from clock.http.forms import ANY_METHOD, ENVELOPE, Form, length_line
 
 MAX_HEAD = 64 * 1024
 """Limit of a request's line and headers in bytes, give or take one read."""
@@ -54,11 +54,11 @@ class Unacceptable(Exception):
 
 
 @lru_cache(maxsize=512)
-def _head(word: str, date: bytes) -> bytes:
-    """An answer's head up to the number after ``content-length``."""
-    status, lines = head_lines(word)
-    text = b"".join(b"%b: %b\r\n" % line for line in lines)
-    return b"%bdate: %b\r\n%bcontent-length: " % (STATUS_LINE[status], date, text)
+def _head(form: Form, word: str, date: bytes, size: int) -> bytes:
+    """An answer's head, without its last line break."""
+    status, lines = form.head(word, ANY_METHOD, 0)
+    lines = [(b"date", date), *lines, *length_line(status, size)]
+    return STATUS_LINE[status] + b"\r\n".join(b"%b: %b" % line for line in lines)
 
 
 class Protocol(HttpToolsProtocol):
@@ -310,8 +310,8 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
-    def say(self, word: str, body: bytes, keep_alive: bool, more: bytes = b"") -> None:
+    def say(self, word: str, body: bytes, keep_alive: bool, more: bytes = b"", form: Form = ENVELOPE) -> None:
         """Write a whole answer. ``more``: header lines, each after a line break."""
         date = self.server_state.default_headers[0][1]
         end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
-        self.transport.write(b"%b%d%b%b%b" % (_head(word, date), len(body), more, end, body))
+        self.transport.write(b"%b%b%b%b" % (_head(form, word, date, len(body)), more, end, body))

@@ -10,16 +10,19 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
+import structlog
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from clock.config import Settings
+from clock.game.verbs import Finish
 from clock.http.lane import MAX_BODY, Call, LeanPath, inside
 from clock.http.origins import allowed, shared
 from clock.http.protocol import BETWEEN, IDLE_SECONDS, Protocol
+
+log = structlog.get_logger()
 
 BACKLOG = 16_384
 STOP_SECONDS = 10
@@ -27,6 +30,8 @@ STOP_SECONDS = 10
 
 HUNG_SECONDS = 15
 """A process that has not answered its parent for so long is replaced. On a busy host it takes five to load."""
+
+NO_HEADERS: dict[bytes, bytes] = {}
 
 REFUSE_SECONDS = 0.03
 """Refusals are sent together, this long after the first. A client that is refused at once retries at once, and its
@@ -41,18 +46,100 @@ class _NobodyWaits:
 
 
 class Turn:
-    """A plain request in progress. For uvicorn's protocol it takes the place of a call of the ASGI application."""
+    """A plain request in progress. For uvicorn's protocol it takes the place of a call of the ASGI application, and for
+    the batcher that of a future: a request that waits for one result of a script is this object and no more. A task
+    and its coroutines are some kilobytes; with hundreds of them a processor's cache is too small (docs/decisions/0070).
+    """
 
-    __slots__ = ("body", "call", "disconnected", "keep_alive", "more_body", "path", "response_complete")
+    __slots__ = (
+        "_finish",
+        "_more",
+        "_path",
+        "_protocol",
+        "_request",
+        "call",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
 
     message_event = _NobodyWaits()
 
-    def __init__(self, path: LeanPath, headers: dict[bytes, bytes]) -> None:
-        self.path = path
-        self.call = Call(monotonic(), headers, b"")
-        self.body = b""
+    def __init__(self, protocol: "LeanProtocol", path: LeanPath, headers: dict[bytes, bytes], more: bytes) -> None:
+        """``more``: lines of the answer's head."""
+        self._protocol = protocol
+        self._path = path
+        self._more = more
+        self._finish: Finish | None = None
+        self._request: Any = None
+        self.call = Call(headers)
         self.more_body = self.keep_alive = True
         self.response_complete = self.disconnected = False
+
+    def start(self) -> None:
+        """Do what is asked. The caller has let the request in; its answer ends its stay :data:`inside`."""
+        endpoint, call = self._path.endpoints["POST"], self.call
+        try:
+            self._request = endpoint.admit(call)
+            if endpoint.at_once is not None:
+                self._finish = endpoint.at_once(self, self._request.uid, call.arrived)
+        except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
+            self.set_exception(error)
+            return
+        if self._finish is None:
+            self._protocol.loop.create_task(self._run())
+        else:
+            call.headers, call.raw = NO_HEADERS, b""
+            self._protocol.headers.clear()
+
+    async def _run(self) -> None:
+        try:
+            answer = await self._path.endpoints["POST"].run(self._request, self.call)
+        except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
+            self.set_exception(error)
+        else:
+            self._end(*self._path.said(answer, self.call))
+
+    def done(self) -> bool:
+        return self.response_complete
+
+    def set_result(self, result: Any) -> None:
+        """The batcher's answer. A verb that has to ask again does so from the beginning: scripts may be repeated."""
+        assert self._finish is not None
+        try:
+            answer = self._finish(result[1])
+        except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
+            self.set_exception(error)
+            return
+        if answer is None:
+            self._protocol.loop.create_task(self._run())
+        else:
+            self._end(*self._path.said(answer, self.call))
+
+    def set_exception(self, error: Exception) -> None:
+        self._end(*self._path.refused(error, self.call))
+
+    def _end(self, word: str, body: bytes) -> None:
+        inside.count -= 1
+        try:
+            self.say(word, body)
+        except Exception as error:
+            log.error("answer_broke", exc_info=error)
+            self._protocol.transport.abort()
+
+    def busy(self) -> None:
+        """Refuse the request, which was not let in."""
+        self.say(*self._path.busy(self.call))
+
+    def say(self, word: str, body: bytes) -> None:
+        protocol = self._protocol
+        self.response_complete = True
+        if not protocol.transport.is_closing():
+            protocol.say(word, body, self.keep_alive, self._more, self._path.form)
+            if not self.keep_alive:  # the process stops
+                protocol.transport.close()
+        protocol.on_response_complete()
 
 
 class LeanProtocol(Protocol):
@@ -85,12 +172,13 @@ class LeanProtocol(Protocol):
             return None
         if b"transfer-encoding" in headers or not length or len(length) > 5 or int(length) > MAX_BODY:
             return None
-        return Turn(path, headers)
+        more = shared(allowed(headers, self._origins)) if self._origins else b""
+        return Turn(self, path, headers, more)
 
     def on_body(self, body: bytes) -> None:
         turn: Any = self.cycle
         if type(turn) is Turn:
-            turn.body += body  # bounded by its content-length
+            turn.call.raw += body  # bounded by its content-length
         else:
             super().on_body(body)
 
@@ -101,41 +189,22 @@ class LeanProtocol(Protocol):
             return
         self._part, self._running = BETWEEN, turn
         if inside.let_in():
-            turn.call.raw = turn.body
-            self.loop.create_task(self._work(turn))
-        else:
-            self._put_off(turn)
-
-    def _put_off(self, turn: Turn) -> None:
+            turn.start()
+            return
         if not _refused:
             self.loop.call_later(REFUSE_SECONDS, _say_busy)
-        _refused.append((self, turn))
-
-    async def _work(self, turn: Turn) -> None:
-        word, body = await turn.path.reply("POST", turn.call)
-        if self.flow.write_paused:
-            await self.flow.drain()
-        self.answered(turn, word, body)
-
-    def answered(self, turn: Turn, word: str, body: bytes) -> None:
-        turn.response_complete = True
-        if not self.transport.is_closing():
-            more = shared(allowed(turn.call.headers, self._origins)) if self._origins else b""
-            self.say(word, body, turn.keep_alive, more)
-            if not turn.keep_alive:  # the process stops
-                self.transport.close()
-        self.on_response_complete()
+        _refused.append(turn)
 
 
-_refused: list[tuple[LeanProtocol, Turn]] = []
+_refused: list[Turn] = []
 """Requests of this process that wait to be refused together."""
 
 
 def _say_busy() -> None:
     refused = _refused.copy()
     _refused.clear()
-    for protocol, turn in refused:
-        protocol.answered(turn, *turn.path.busy(turn.call))
+    for turn in refused:
+        turn.busy()
 
 
 PROTOCOLS = {"lean": LeanProtocol, "ordinary": Protocol}

@@ -1,10 +1,10 @@
 """Players' paths over HTTP: the verbs of the lean lane, and ordinary handlers."""
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
-from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
@@ -12,7 +12,7 @@ from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
 from clock.domain.shapes import Extra
 from clock.http import pages
-from clock.http.lane import Call, Endpoint, Lane, OfUser, Run, for_caller, route
+from clock.http.lane import AtOnce, Call, Endpoint, Lane, OfUser, Run, for_caller, route
 from clock.http.ordinary import Limit, Page, bounded, day_of, reply, signed_in, uid_of
 from clock.http.players import me, public
 from clock.http.refusals import Refused
@@ -26,6 +26,7 @@ from clock.http.wire import (
     PayOrderRequest,
     RemindRequest,
     SummaryRequest,
+    UserRequest,
     WithdrawRequest,
 )
 from clock.service import Service
@@ -56,38 +57,25 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         answer.data["summary"] |= {"page": page, "way": way}
         return answer
 
-    def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], **more: Endpoint) -> ASGIRouteHandler:
-        return route(path, verb, POST=for_caller(lane, request_type, run), **more)
+    def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], at_once: AtOnce | None = None) -> Any:
+        return route(path, verb, {"POST": for_caller(lane, request_type, run, at_once)})
 
+    def by_uid(verb: Callable[[int, float], Awaitable[Answer]]) -> Run[UserRequest]:
+        return lambda asked, call: verb(asked.uid, call.arrived)
+
+    async def remind(asked: RemindRequest, call: Call) -> Answer:
+        return await flags.remind(asked.uid, asked.on, call.arrived)
+
+    summary_of = for_caller(lane, SummaryRequest, lambda asked, call: summary(asked.uid, asked.extra, call))
+    summary_of_guest = Endpoint(lambda _, call: summary(None, None, call), kept_s=public.SUMMARY_KEPT_S)
     return [
-        of(
-            "/api/summary",
-            "summary",
-            SummaryRequest,
-            lambda asked, call: summary(asked.uid, asked.extra, call),
-            GET=Endpoint(lambda call: summary(None, None, call), kept_s=public.SUMMARY_KEPT_S),
-        ),
+        route("/api/summary", "summary", {"POST": summary_of, "GET": summary_of_guest}),
         of("/api/join", "join", JoinRequest, join),
-        of(
-            "/api/check-in/status",
-            "check_in_status",
-            CheckInStatusRequest,
-            lambda asked, call: verbs.check_in_status(asked.uid, call.arrived),
-        ),
-        of("/api/check-in", "check_in", CheckInRequest, lambda asked, call: verbs.check_in(asked.uid, call.arrived)),
-        of("/api/claim", "claim", ClaimRequest, lambda asked, call: verbs.claim(asked.uid, call.arrived)),
-        of(
-            "/api/remind",
-            "remind",
-            RemindRequest,
-            lambda asked, call: flags.remind(asked.uid, asked.on, call.arrived),
-        ),
-        of(
-            "/api/alert/ack",
-            "ack_alert",
-            AckAlertRequest,
-            lambda asked, call: flags.ack_alert(asked.uid, call.arrived),
-        ),
+        of("/api/check-in/status", "check_in_status", CheckInStatusRequest, by_uid(verbs.check_in_status)),
+        of("/api/check-in", "check_in", CheckInRequest, by_uid(verbs.check_in), verbs.check_in_at_once),
+        of("/api/claim", "claim", ClaimRequest, by_uid(verbs.claim), verbs.claim_at_once),
+        of("/api/remind", "remind", RemindRequest, remind),
+        of("/api/alert/ack", "ack_alert", AckAlertRequest, by_uid(flags.ack_alert)),
     ]
 
 
