@@ -19,6 +19,7 @@ from clock.domain.outcomes import Answer, envelope
 from clock.game import keys
 
 NAMES = {
+    "service": "service",
     "bare": "bare ASGI handler",
     "pool": "Go, fasthttp, EVALSHA a request, pool of 64",
     "pipelined": "Go, fasthttp, EVALSHA a request, pipelined",
@@ -40,7 +41,7 @@ async def run(scale: Scale) -> Result:
     with TemporaryDirectory(prefix="clock-peers-") as folder:
         async with staged(**MORNING) as scene:
             ports = {which: await scene.serve(which) for which in ("service", "bare")}
-            notes = await _start_peers(scene, Path(folder), ports)
+            notes = await start_peers(scene, Path(folder), ports)
             await prove(scene, {which: port for which, port in ports.items() if which != "bare"})
             speeds: dict[tuple[int, str], list[float]] = {(size, which): [] for size in REACH for which in ports}
             costs: dict[tuple[int, str], list[float]] = {key: [] for key in speeds}
@@ -49,7 +50,7 @@ async def run(scale: Scale) -> Result:
                     speed, cost = await _measured(scene, which, ports[which], users, size)
                     speeds[size, which].append(speed)
                     costs[size, which].append(cost)
-    named = {"service": "service", **NAMES}
+    sides = [(size, which, f"{NAMES[which]}, {size} connections") for size, which in speeds]
     return Result(
         name="peers",
         targets=[
@@ -58,26 +59,20 @@ async def run(scale: Scale) -> Result:
                 NAMES[which],
                 ratios(speeds[size, "service"], speeds[size, which]),
                 ">=",
-                wanted,
+                REACH[size][which],
             )
-            for size, peers in REACH.items()
-            for which, wanted in peers.items()
-            if which in ports
+            for size, which in speeds
+            if which != "service"
         ],
         figures={
-            **{
-                f"{named[which]}, {size} connections, requests/s": spread(speeds[size, which]) for size, which in speeds
-            },
-            **{
-                f"{named[which]}, {size} connections, the server's CPU µs a request": spread(costs[size, which])
-                for size, which in costs
-            },
+            **{f"{name}, requests/s": spread(speeds[size, which]) for size, which, name in sides},
+            **{f"{name}, the server's CPU µs a request": spread(costs[size, which]) for size, which, name in sides},
         },
         notes=notes,
     )
 
 
-async def _start_peers(scene: Scene, folder: Path, ports: dict[str, int]) -> dict[str, str]:
+async def start_peers(scene: Scene, folder: Path, ports: dict[str, int]) -> dict[str, str]:
     """Start what is installed, and add it to ``ports``; what is left out, and why."""
     notes = {f"left out: {tool}": lacking for tool in ("Go", "nginx") if (lacking := missing(tool))}
     if "left out: Go" not in notes:

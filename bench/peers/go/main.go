@@ -74,17 +74,14 @@ func main() {
 		log.Fatal(err)
 	}
 	s := &server{path: []byte(set.Path), answers: set.Answers, tokens: newTokens(set.JwtSecret), way: way}
-	totals, err := dialRedigo(&set)
-	if err != nil {
-		log.Fatal(err)
-	}
+	totals := newRedigo(&set, 1)
 	if err := s.readTotals(totals, set.Totals); err != nil {
 		log.Fatal(err)
 	}
 	go func() {
 		for range time.Tick(time.Duration(set.FreshMs) * time.Millisecond) {
 			if err := s.readTotals(totals, set.Totals); err != nil {
-				log.Fatal(err)
+				log.Print(err)
 			}
 		}
 	}()
@@ -95,12 +92,17 @@ func main() {
 // redis is its address.
 func (set *settings) redis() string { return "127.0.0.1:" + strconv.Itoa(set.RedisPort) }
 
-func dialRedigo(set *settings) (redis.Conn, error) {
-	return redis.Dial("tcp", set.redis(), redis.DialPassword(set.Password), redis.DialConnectTimeout(patience),
-		redis.DialReadTimeout(patience), redis.DialWriteTimeout(patience))
+func newRedigo(set *settings, connections int) *redis.Pool {
+	dial := func() (redis.Conn, error) {
+		return redis.Dial("tcp", set.redis(), redis.DialPassword(set.Password), redis.DialConnectTimeout(patience),
+			redis.DialReadTimeout(patience), redis.DialWriteTimeout(patience))
+	}
+	return &redis.Pool{Dial: dial, MaxIdle: connections, MaxActive: connections, Wait: true}
 }
 
-func (s *server) readTotals(conn redis.Conn, key string) error {
+func (s *server) readTotals(totals *redis.Pool, key string) error {
+	conn := totals.Get()
+	defer conn.Close()
 	fen, err := redis.Int64(conn.Do("HGET", key, "pool_fen"))
 	if err != nil && err != redis.ErrNil { // nobody has paid yet
 		return err

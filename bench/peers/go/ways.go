@@ -39,8 +39,7 @@ func newPool(set *settings) *pool {
 	for _, key := range set.Keys {
 		fixed = append(fixed, key)
 	}
-	dial := func() (redis.Conn, error) { return dialRedigo(set) }
-	return &pool{&redis.Pool{Dial: dial, MaxIdle: set.Connections, MaxActive: set.Connections, Wait: true}, set, fixed}
+	return &pool{newRedigo(set, set.Connections), set, fixed}
 }
 
 func (p *pool) ask(uid int64, arrived time.Time) string {
