@@ -85,7 +85,7 @@ func main() {
 			}
 		}
 	}()
-	http := fasthttp.Server{Handler: s.handle, NoDefaultServerHeader: true, NoDefaultDate: true}
+	http := fasthttp.Server{Handler: s.handle, NoDefaultServerHeader: true}
 	log.Fatal(http.ListenAndServe("127.0.0.1:" + strconv.Itoa(set.Port)))
 }
 
