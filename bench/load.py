@@ -248,8 +248,8 @@ class Generator:
 
 
 def _length(data: bytes) -> int:
-    """Of the body; a 204 has none."""
-    found = data.find(b"content-length: ")
+    """Of the body; a 204 has none. Our servers write the header's name in lower case, others do not."""
+    found = max(data.find(b"content-length: "), data.find(b"Content-Length: "))
     return int(data[found + 16 : data.index(b"\r", found)]) if found >= 0 else 0
 
 

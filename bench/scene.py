@@ -141,11 +141,17 @@ class Scene:
         command = [sys.executable, "-m", "bench.servers", which, str(port), str(WORKERS)]
         if which == "service":
             command = [sys.executable, "-m", "clock", "api"]
+        return await self.run(role, command, port, env, "/readyz" if which == "service" else "/")
+
+    async def run(
+        self, role: str, command: Sequence[str], port: int, env: dict[str, str] | None = None, path: str = "/"
+    ) -> int:
+        """Start a server until the scene ends; return the port when it answers there."""
         log = self.data_dir / f"{role}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(*command, env=env, stdout=output, stderr=output)
         self._exits.push_async_callback(_end, process)
-        await _answers(port, "/readyz" if which == "service" else "/", process)
+        await _answers(port, path, process)
         self.pids[role] = process.pid
         self._exits.callback(self.pids.pop, role, None)
         return port
