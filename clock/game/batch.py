@@ -1,8 +1,9 @@
 """The batcher: collects the users of one script and shard for a moment and sends them as one call.
 
-A queue is flushed at the next turn of the event loop, or when its previous calls have returned. So an idle service
-adds no wait, and batches grow with load. More users than one call may hold are sent as several calls at once, because
-thousands may arrive in one turn of the loop. A failed call fails its own callers only.
+A queue is flushed at the next turn of the event loop, or, with :data:`MOST_SENDERS` at it, when the calls of one of
+them have returned. So an idle service adds no wait, and batches grow with load. More users than one call may hold are
+sent as several calls at once, because thousands may arrive in one turn of the loop. A failed call fails its own callers
+only.
 
 First come, first served. An identical request that arrives while one is queued shares its place, and gets the answer
 of a replay. So repeated requests cost other users nothing.
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 MAX_BATCH = 256
 MAX_CALLS = 16
 """Calls of one queue in flight. They follow each other on one connection and share an fsync of Redis' file."""
+MOST_SENDERS = 2
+"""Tasks at one queue: while Redis works on the calls of one, the process makes those of the other
+(docs/decisions/0070)."""
 MAX_WAITING = 8_192
 
 REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
@@ -72,8 +76,10 @@ class _Waiting:
         self.again: list[Waiter] | None = None
 
 
-Queue = dict[tuple[Value, ...], _Waiting]
-"""In order of arrival, by the arguments of the request."""
+class _Queue(dict[tuple[Value, ...], _Waiting]):
+    """In order of arrival, by the arguments of the request. ``senders``: tasks that send what is in it."""
+
+    senders = 0
 
 
 def _replayed(result: Any) -> Any:
@@ -91,9 +97,10 @@ class Batcher:
     ) -> None:
         self._call = call
         self._max_batch = max_batch
-        self._max_calls = max_calls
+        self._most_senders = min(MOST_SENDERS, max_calls)
+        self._calls_each = max_calls // self._most_senders
         self._max_waiting = max_waiting
-        self._lanes: dict[Lane, Queue] = {}
+        self._lanes: dict[Lane, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.waiting = 0
@@ -120,7 +127,9 @@ class Batcher:
         lane = (script, day, shard)
         queue = self._lanes.get(lane)
         if queue is None:
-            queue = self._lanes[lane] = {}
+            queue = self._lanes[lane] = _Queue()
+        if len(queue) % self._max_batch == 0 and queue.senders < self._most_senders:
+            queue.senders += 1
             task = self._running_loop().create_task(self._run(lane, queue))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -138,20 +147,23 @@ class Batcher:
             self._loop = asyncio.get_running_loop()
         return self._loop
 
-    async def _run(self, lane: Lane, queue: Queue) -> None:
-        """Send batch after batch until the lane is empty; the task starts one loop turn after its first caller."""
+    async def _run(self, lane: Lane, queue: _Queue) -> None:
+        """Send batch after batch until the queue is empty; the task starts one loop turn after its first caller."""
         try:
             while queue:
                 calls: list[Awaitable[None]] = []
-                while queue and len(calls) < self._max_calls:
+                while queue and len(calls) < self._calls_each:
                     batch = [queue.pop(asked) for asked in list(islice(queue, self._max_batch))]
                     calls.append(self._send(lane, batch))
                 await (asyncio.gather(*calls) if len(calls) > 1 else calls[0])
         except BaseException as error:
             self._fail(list(queue.values()), error)
+            queue.clear()
             raise
         finally:
-            del self._lanes[lane]
+            queue.senders -= 1
+            if not queue.senders:
+                del self._lanes[lane]
 
     async def _send(self, lane: Lane, batch: list[_Waiting]) -> None:
         script, day, shard = lane

@@ -63,38 +63,41 @@ async def test_the_default_batch_is_256_users(redis: Redis) -> None:
     assert [len(uids) for uids in redis.uids()] == [256, 256, 88]
 
 
-async def test_the_next_call_waits_until_the_previous_is_back(redis: Redis) -> None:
+async def test_a_third_call_waits_until_one_of_two_is_back(redis: Redis) -> None:
     batcher = Batcher(redis)
     first = submit(batcher, 1)
     await turns()
-    later = submit(batcher, 2)
+    first += submit(batcher, 2)
     await turns()
-    later += submit(batcher, 3)
+    later = submit(batcher, 3)
     await turns()
-    assert redis.uids() == [[1]], "what fits into the next call waits for the previous"
-    redis.answer(0)
-    await all_of(first)
+    later += submit(batcher, 4)
     await turns()
-    assert redis.uids() == [[1], [2, 3]], "what gathered meanwhile goes together"
+    assert redis.uids() == [[1], [2]], "two are under way; what fits into the next call waits for one of them"
     redis.answer(1)
-    assert await all_of(later) == [(7, "word 2"), (7, "word 3")]
+    await all_of(first[1:])
+    await turns()
+    assert redis.uids() == [[1], [2], [3, 4]], "what gathered meanwhile goes together"
+    redis.answer(0)
+    redis.answer(2)
+    assert await all_of(first + later) == [(7, f"word {uid}") for uid in (1, 2, 3, 4)]
 
 
 async def test_more_than_a_call_may_hold_goes_in_several_at_once_up_to_a_bound(redis: Redis) -> None:
-    batcher = Batcher(redis, max_batch=2, max_calls=3)
-    futures = submit(batcher, *range(9))
+    batcher = Batcher(redis, max_batch=2, max_calls=4)
+    futures = submit(batcher, *range(11))
     await turns()
-    assert redis.uids() == [[0, 1], [2, 3], [4, 5]]
+    assert redis.uids() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     redis.answer(0)
     redis.answer(2)
     await turns()
-    assert len(redis.calls) == 3, "the next go when all of these are back"
+    assert len(redis.calls) == 4, "the next go when all calls of a sender are back"
     redis.answer(1)
     await turns()
-    assert redis.uids()[3:] == [[6, 7], [8]]
-    redis.answer(4)
-    redis.answer(3)
-    assert await all_of(futures) == [(7, f"word {uid}") for uid in range(9)]
+    assert redis.uids()[4:] == [[8, 9], [10]]
+    for call in (3, 5, 4):
+        redis.answer(call)
+    assert await all_of(futures) == [(7, f"word {uid}") for uid in range(11)]
 
 
 async def test_scripts_days_and_shards_do_not_wait_for_each_other(redis: Redis) -> None:
