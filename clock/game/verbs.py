@@ -5,7 +5,7 @@ returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain
 :class:`~clock.domain.outcomes.Unavailable`; a retry is safe.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import date
 from typing import Any
 
@@ -25,8 +25,8 @@ JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "cl
 
 CHECKED_IN = (b"checked_in", b"already_checked_in")
 
-Finish = Callable[[Any], Answer | None]
-"""The first result of a verb's script to its answer; ``None`` where the verb has to ask again."""
+Finish = Callable[[Any], Answer | Coroutine[Any, Any, Answer]]
+"""The first result of a verb's script to its answer, or to what makes it where the verb has to ask again."""
 
 UNSETTLED_MS = 60_000
 """How long after a settlement is due its members are still checked: the process' clock is an estimate."""
@@ -108,7 +108,7 @@ class Verbs:
         if round_ is None or totals is None:
             return None
         asking.tell(waiter, CHECK_IN, round_, uid, arrived)
-        return lambda word: None if word in ASK_ANOTHER else _checked_in(word, totals)
+        return lambda word: self.check_in(uid, arrived) if word in ASK_ANOTHER else _checked_in(word, totals)
 
     def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
         """As :meth:`check_in_at_once`, for :meth:`claim`."""
@@ -116,7 +116,7 @@ class Verbs:
         if round_ is None:
             return None
         self._asking.tell(waiter, CLAIM, round_, uid, arrived)
-        return lambda result: None if result in ASK_ANOTHER else _claimed(result)
+        return lambda result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
 
 
 def _checked_in(word: bytes, totals: Totals) -> Answer:

@@ -128,7 +128,7 @@ def spoken(headers: dict[bytes, bytes]) -> Language:
     return _language(headers.get(b"accept-language", b"")[:MOST_LANGUAGES])
 
 
-AtOnce = Callable[[Waiter, int, float], Finish | None]
+AtOnce = Callable[[Waiter, Request, float], Finish | None]
 """A user's verb as one question, without a task: see :meth:`clock.game.verbs.Verbs.check_in_at_once`."""
 
 
@@ -138,7 +138,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     run: Run[Any]
     admit: Callable[[Call], Any] = lambda _: None
-    at_once: AtOnce | None = None
+    at_once: AtOnce[Any] | None = None
     request_type: type[msgspec.Struct] | None = None
     secured: bool = False
     kept_s: int = 0
@@ -233,7 +233,7 @@ def for_caller(
     lane: Lane,
     request_type: type[OfUser],
     run: Run[OfUser],
-    at_once: AtOnce | None = None,
+    at_once: AtOnce[OfUser] | None = None,
 ) -> Endpoint:
     """Needs a token: a user's, for that user; or a service's, for any user."""
     decode, tokens, rate = decoder(request_type), lane.tokens, lane.rate

@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from clock.config import Settings
+from clock.domain.outcomes import Answer
 from clock.game.verbs import Finish
 from clock.http.lane import MAX_BODY, Call, LeanPath, inside
 from clock.http.origins import allowed, shared
@@ -56,7 +58,6 @@ class Turn:
         "_more",
         "_path",
         "_protocol",
-        "_request",
         "call",
         "disconnected",
         "keep_alive",
@@ -72,7 +73,6 @@ class Turn:
         self._path = path
         self._more = more
         self._finish: Finish | None = None
-        self._request: Any = None
         self.call = Call(headers)
         self.more_body = self.keep_alive = True
         self.response_complete = self.disconnected = False
@@ -81,21 +81,24 @@ class Turn:
         """Do what is asked. The caller has let the request in; its answer ends its stay :data:`inside`."""
         endpoint, call = self._path.endpoints["POST"], self.call
         try:
-            self._request = endpoint.admit(call)
+            request = endpoint.admit(call)
             if endpoint.at_once is not None:
-                self._finish = endpoint.at_once(self, self._request.uid, call.arrived)
+                self._finish = endpoint.at_once(self, request, call.arrived)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             self.set_exception(error)
             return
         if self._finish is None:
-            self._protocol.loop.create_task(self._run())
+            self._work_on(endpoint.run(request, call))
         else:
             call.headers, call.raw = NO_HEADERS, b""
             self._protocol.headers.clear()
 
-    async def _run(self) -> None:
+    def _work_on(self, coming: Awaitable[Answer]) -> None:
+        self._protocol.loop.create_task(self._wait_for(coming))
+
+    async def _wait_for(self, coming: Awaitable[Answer]) -> None:
         try:
-            answer = await self._path.endpoints["POST"].run(self._request, self.call)
+            answer = await coming
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             self.set_exception(error)
         else:
@@ -105,17 +108,17 @@ class Turn:
         return self.response_complete
 
     def set_result(self, result: Any) -> None:
-        """The batcher's answer. A verb that has to ask again does so from the beginning: scripts may be repeated."""
+        """What the batcher has for this request."""
         assert self._finish is not None
         try:
             answer = self._finish(result[1])
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             self.set_exception(error)
             return
-        if answer is None:
-            self._protocol.loop.create_task(self._run())
-        else:
+        if isinstance(answer, Answer):
             self._end(*self._path.said(answer, self.call))
+        else:
+            self._work_on(answer)
 
     def set_exception(self, error: Exception) -> None:
         self._end(*self._path.refused(error, self.call))

@@ -11,6 +11,8 @@ from litestar.types import ControllerRouterHandler
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
 from clock.domain.shapes import Extra
+from clock.game.batch import Waiter
+from clock.game.verbs import Finish
 from clock.http import pages
 from clock.http.lane import AtOnce, Call, Endpoint, Lane, OfUser, Run, for_caller, route
 from clock.http.ordinary import Limit, Page, bounded, day_of, reply, signed_in, uid_of
@@ -57,11 +59,16 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         answer.data["summary"] |= {"page": page, "way": way}
         return answer
 
-    def of(path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], at_once: AtOnce | None = None) -> Any:
+    def of(
+        path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], at_once: AtOnce[OfUser] | None = None
+    ) -> Any:
         return route(path, verb, {"POST": for_caller(lane, request_type, run, at_once)})
 
     def by_uid(verb: Callable[[int, float], Awaitable[Answer]]) -> Run[UserRequest]:
         return lambda asked, call: verb(asked.uid, call.arrived)
+
+    def asked_at_once(ask: Callable[[Waiter, int, float], Finish | None]) -> AtOnce[UserRequest]:
+        return lambda waiter, asked, arrived: ask(waiter, asked.uid, arrived)
 
     async def remind(asked: RemindRequest, call: Call) -> Answer:
         return await flags.remind(asked.uid, asked.on, call.arrived)
@@ -72,8 +79,8 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         route("/api/summary", "summary", {"POST": summary_of, "GET": summary_of_guest}),
         of("/api/join", "join", JoinRequest, join),
         of("/api/check-in/status", "check_in_status", CheckInStatusRequest, by_uid(verbs.check_in_status)),
-        of("/api/check-in", "check_in", CheckInRequest, by_uid(verbs.check_in), verbs.check_in_at_once),
-        of("/api/claim", "claim", ClaimRequest, by_uid(verbs.claim), verbs.claim_at_once),
+        of("/api/check-in", "check_in", CheckInRequest, by_uid(verbs.check_in), asked_at_once(verbs.check_in_at_once)),
+        of("/api/claim", "claim", ClaimRequest, by_uid(verbs.claim), asked_at_once(verbs.claim_at_once)),
         of("/api/remind", "remind", RemindRequest, remind),
         of("/api/alert/ack", "ack_alert", AckAlertRequest, by_uid(flags.ack_alert)),
     ]
