@@ -1,5 +1,7 @@
 # Needs Python 3.11 or newer with venv and pip, make and bash. PYTHON=/path/to/python3 chooses another one.
 SHELL := bash
+# Tests start hundreds of processes: without kept bytecode each would compile the whole service.
+unexport PYTHONDONTWRITEBYTECODE
 VENV ?= .venv
 # The environment's own Python, else the first that is tested; python3, to say why, where none is.
 ifndef PYTHON

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import clock.http.app
 from clock.books.migrations import migrate
 from clock.books.partitions import add_partitions
 from clock.books.store import Store
+from clock.channels import rsa
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
@@ -126,8 +128,9 @@ async def durable_database(durable: Servers) -> AsyncIterator[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tests that run side by side take ports of their own. Many applications follow each other in one process: those
-    that are frozen would never be collected."""
+    that are frozen would never be collected, and to check the same RSA key anew takes 25 ms each time."""
     clock.http.app.collect_seldom = lambda: None
+    rsa.private_key = cache(rsa.private_key)
     hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis.settings.load_profile("unhurried")  # other tests may have the processor for a second
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
