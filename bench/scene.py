@@ -25,6 +25,7 @@ from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.gametime import SKEW_MS
 from clock.game.scripts import Script, Value, load, of_users
+from clock.rounds.opening import around
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
@@ -91,7 +92,7 @@ async def staged_on(redis_url: str, pids: dict[str, int], **changes: Any) -> Asy
             for node in await scene.redis.nodes():
                 await node.config_set("auto-aof-rewrite-percentage", 0)  # or a rewrite hits one half of a ratio
             try:
-                for day in (scene.yesterday, scene.today):
+                for day in around(scene.today):
                     await service.opener.open_round(day)
                 yield scene
             finally:

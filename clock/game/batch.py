@@ -60,6 +60,33 @@ def leave(asked: Asked) -> None:
     asked.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
+class Half:
+    """Waits for one of two results; whichever is last tells ``waiter`` ``(now_ms, (first, second))``."""
+
+    __slots__ = ("_other", "_place", "_result", "_waiter")
+
+    def __init__(self, waiter: Waiter, first: "Half | None" = None) -> None:
+        self._waiter = waiter
+        self._other = first
+        self._place = 0 if first is None else 1
+        self._result: Any = None
+        if first is not None:
+            first._other = self
+
+    def done(self) -> bool:
+        return self._waiter.done()
+
+    def set_result(self, result: Any) -> None:
+        now_ms, self._result = result
+        other = self._other
+        if other is not None and other._result is not None:
+            both = (other._result, self._result) if self._place else (self._result, other._result)
+            self._waiter.set_result((now_ms, both))
+
+    def set_exception(self, error: Exception) -> None:
+        self._waiter.set_exception(error)
+
+
 Lane = tuple[Script, Day, int]
 Call = Callable[[Script, Day, int, Sequence[Value]], Awaitable[list[Any]]]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from clock.domain.outcomes import Answer, Unavailable
 from clock.domain.rounds import day_of_number
 from clock.game import keys
-from clock.game.batch import Asked, Batcher
+from clock.game.batch import Asked, Batcher, Waiter
 from clock.game.scripts import Script, Value, load
 
 FLAGS, REMIND, ACK_ALERT = load("flags"), load("remind"), load("ack_alert")
@@ -30,6 +30,10 @@ class Flags:
     def ask(self, uid: int, arrived: float) -> Asked:
         """Start the query whose result :meth:`of` takes; the caller can run others meanwhile."""
         return self._batcher.submit(FLAGS, keys.USERS, keys.user_shard(uid), (uid,), arrived)
+
+    def tell(self, waiter: Waiter, uid: int, arrived: float) -> None:
+        """Start the query of :meth:`ask`, for ``waiter``."""
+        self._batcher.tell(waiter, FLAGS, keys.USERS, keys.user_shard(uid), (uid,), arrived)
 
     async def of(self, uid: int, arrived: float, asked: Asked | None = None) -> tuple[int, date | None]:
         """``is_remind``, and the round whose result the user has not seen; from the query ``asked`` or a new one."""

@@ -1,5 +1,6 @@
 """The home page: one round's counters and countdowns; of the user the state, the open order, and the last result."""
 
+from collections.abc import Coroutine
 from datetime import date
 from typing import Any
 
@@ -19,12 +20,13 @@ from clock.domain.records import (
 from clock.domain.rounds import following, previous
 from clock.domain.shapes import Extra
 from clock.game import keys
-from clock.game.asking import Asking, Round
-from clock.game.batch import leave
+from clock.game.asking import ASK_ANOTHER, Asking, Round
+from clock.game.batch import Half, Waiter, leave
 from clock.game.flags import Flags
 from clock.game.profiles import Profiles
 from clock.game.scripts import load
 from clock.game.totals import Totals
+from clock.game.verbs import Finish
 
 STATUS, RESULT = load("status"), load("result")
 
@@ -37,6 +39,9 @@ class Home:
         self._asking = asking
         self._flags = flags
         self._profiles = profiles
+        self.to_all: dict[str, Any] = {}
+        """In every summary: the page's version, by which an open one learns that there is another; and how winnings
+        leave, which is said before joining."""
 
     async def summary(self, uid: int | None, extra: Extra | None, arrived: float) -> Answer:
         """The home page. ``uid`` is ``None`` for a guest. ``arrived`` and errors are as in :mod:`clock.game.verbs`."""
@@ -57,6 +62,32 @@ class Home:
             home["is_alert"] = 1
             home["result"] = await self._result(unseen, uid, arrived)
         return Answer("ok", {"summary": home})
+
+    def summary_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
+        """As :meth:`summary`, as two questions at once: for members in the morning, who are the herd. ``None``, and
+        nothing is asked, at another time, or where this process does not have rounds and figures at hand."""
+        asking = self._asking
+        now_ms, yesterday = asking.time.now_ms(), asking.known_morning(arrived)
+        tomorrow = asking.rounds.get(following(asking.calendar.day_at(now_ms)))
+        totals = asking.totals.known(yesterday.day) if yesterday else None
+        if yesterday is None or tomorrow is None or totals is None or now_ms >= asking.settle_ms(yesterday):
+            return None
+        settle_ms, next_day = asking.settle_ms(yesterday), self._next_of(tomorrow, uid)
+        home = self._shown(yesterday, totals, totals.pool_fen, now_ms, uid)
+        first = Half(waiter)
+        self._flags.tell(first, uid, arrived)
+        asking.tell(Half(waiter, first), STATUS, yesterday, uid, arrived)
+
+        def finish(said: tuple[bytes, bytes]) -> Answer | Coroutine[Any, Any, Answer]:
+            flags, state = said
+            if state in ASK_ANOTHER or state[0] not in MEMBER_STATES or flags[:1] not in b"01" or flags[1:2] != b"0":
+                return self.summary(uid, None, arrived)
+            home["clock_status"], home["red_time"] = clock_status(state[0]), _seconds(settle_ms - now_ms)
+            home["next"], home["is_remind"] = next_day, flags[0] - ord("0")
+            home["yesterday"] = yesterday_of(yesterday, totals, state)
+            return Answer("ok", {"summary": home})
+
+        return finish
 
     async def _of_guest(self) -> dict[str, Any]:
         """Yesterday's round until its settlement, if it has members; otherwise today's."""
@@ -130,7 +161,11 @@ class Home:
         opened = self._asking.rounds.get(day) or await self._asking.if_open(day)
         if opened is None:
             return None
-        return {"round": day.isoformat(), "rules": self._rules(opened, uid), "campaign": opened.rules.campaign}
+        return self._next_of(opened, uid)
+
+    def _next_of(self, opened: Round, uid: int | None) -> dict[str, Any]:
+        rules = self._rules(opened, uid)
+        return {"round": opened.day.isoformat(), "rules": rules, "campaign": opened.rules.campaign}
 
     def _shown(self, shown: Round, totals: Totals, yest_money: int, now_ms: int, uid: int | None) -> dict[str, Any]:
         """The home page of this round for a user who is not a member of it."""
@@ -153,6 +188,7 @@ class Home:
             "order": None,
             "yesterday": None,
             "result": None,
+            **self.to_all,
         }
 
     def _rules(self, shown: Round, uid: int | None) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from time import monotonic
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
+from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
-from clock.domain.shapes import Extra
 from clock.game.batch import Waiter
 from clock.game.verbs import Finish
 from clock.http import pages
@@ -49,19 +49,14 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
             answer.data["pay"] = _pay_with(service, answer.data["order_no"], answer.data["amount"])
         return answer
 
-    page = pages.document(service.settings).version
-    way = "pull" if service.channels[service.settings.channel].pulls else "push"
-
-    async def summary(uid: int | None, extra: Extra | None, call: Call) -> Answer:
-        """With the version of the players' page, by which an open one learns that there is another; and how winnings
-        leave, which is said before joining."""
-        answer = await home.summary(uid, extra, call.arrived)
-        answer.data["summary"] |= {"page": page, "way": way}
-        return answer
+    home.to_all = {
+        "page": pages.document(service.settings).version,
+        "way": "pull" if service.channels[service.settings.channel].pulls else "push",
+    }
 
     def of(
         path: str, verb: str, request_type: type[OfUser], run: Run[OfUser], at_once: AtOnce[OfUser] | None = None
-    ) -> Any:
+    ) -> ASGIRouteHandler:
         return route(path, verb, {"POST": for_caller(lane, request_type, run, at_once)})
 
     def by_uid(verb: Callable[[int, float], Awaitable[Answer]]) -> Run[UserRequest]:
@@ -73,8 +68,14 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     async def remind(asked: RemindRequest, call: Call) -> Answer:
         return await flags.remind(asked.uid, asked.on, call.arrived)
 
-    summary_of = for_caller(lane, SummaryRequest, lambda asked, call: summary(asked.uid, asked.extra, call))
-    summary_of_guest = Endpoint(lambda _, call: summary(None, None, call), kept_s=public.SUMMARY_KEPT_S)
+    def summary_at_once(waiter: Waiter, asked: SummaryRequest, arrived: float) -> Finish | None:
+        return None if asked.extra else home.summary_at_once(waiter, asked.uid, arrived)
+
+    async def summary(asked: SummaryRequest, call: Call) -> Answer:
+        return await home.summary(asked.uid, asked.extra, call.arrived)
+
+    summary_of = for_caller(lane, SummaryRequest, summary, summary_at_once)
+    summary_of_guest = Endpoint(lambda _, call: home.summary(None, None, call.arrived), kept_s=public.SUMMARY_KEPT_S)
     return [
         route("/api/summary", "summary", {"POST": summary_of, "GET": summary_of_guest}),
         of("/api/join", "join", JoinRequest, join),
