@@ -31,7 +31,7 @@ MAX_CALLS = 16
 MOST_SENDERS = 2
 """Tasks at one queue: while Redis works on the calls of one, the process makes those of the other
 (docs/decisions/0070)."""
-MAX_WAITING = 8_192
+MAX_WAITING = 12_288
 
 REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
 """The script's answer to a repeated request, by its first answer; every other word is answered again unchanged."""

@@ -23,7 +23,7 @@ from clock.http.wire import UserRequest
 from clock.tokens import Tokens, Unauthenticated
 
 MAX_BODY = 64 * 1024
-MOST_INSIDE = 8_192
+MOST_INSIDE = 12_288
 """Requests of a process without an answer yet; further ones are refused with ``busy``. This is the only queue, so
 memory is bounded. A refusal is not cheap, so the bound is high (docs/decisions/0027)."""
 MOST_LANGUAGES = 256
