@@ -22,6 +22,7 @@ QUESTIONS = (
     "notifications",
     "herd",
     "summary",
+    "beside",
     "overload",
     "drain",
     "settle",
