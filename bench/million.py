@@ -97,7 +97,7 @@ async def write_day(service: Service, connection: Connection, day: date, members
     found = await (await connection.execute("SELECT * FROM rounds WHERE day = %s", [day])).fetchone()
     assert found is not None
     round_ = recorded(found)
-    given["fens"] = list(split(round_.seed, pot_fen, round_.winners, round_.packet_rules).packets_fen)
+    given["fens"] = list(split(round_.packet_seed, pot_fen, round_.winners, round_.packet_rules).packets_fen)
     for statement in SETTLED:
         await connection.execute(statement.encode(), given)
     for table in ("claims", "refunds"):

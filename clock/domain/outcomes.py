@@ -86,6 +86,9 @@ OUTCOMES: dict[str, Outcome] = {
     "not_due": _no("还没到结算时间", "Settlement is not due yet"),
     "round_void": _no("本轮已取消", "This round is void"),
     "round_settled": _no("本轮已结算，不能取消", "This round is settled and cannot be voided"),
+    "round_drawn": _no(
+        "本轮的抽签结果已经确定，不能取消", "The draw of this round is known, and it cannot be voided any more"
+    ),
     "extended": _yes("打卡时间已延长", "Check-in is longer"),
     "check_in_closed": _no("打卡已经结束，不能再延长", "Check-in is over and is not opened again"),
     "too_long": _no(

@@ -8,7 +8,7 @@ from litestar.params import QueryParameter
 
 from clock.books.months import has_left
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
+from clock.domain.rounds import ENDED_STATES, SEALED_STATES, SETTLED_STATES, phase
 from clock.domain.shapes import masked
 from clock.rounds.recorded import recorded
 from clock.service import Service
@@ -73,7 +73,7 @@ async def figures(service: Service, day: date) -> Answer:
         return Answer("not_found")
     round_ = recorded(row)
     ended, counted = round_.state in ENDED_STATES, row
-    if not ended and round_.state not in SPLIT_STATES:
+    if not ended and round_.state not in SEALED_STATES:
         live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
     return Answer(
@@ -94,6 +94,7 @@ async def figures(service: Service, day: date) -> Answer:
             ],
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if ended else None,
+            "drawn": round_.packet_seed.hex() if round_.state in SETTLED_STATES else None,
             "archived": ended and await has_left(service.store, day),
         },
     )

@@ -390,6 +390,12 @@ class PublicRound(Struct):
     extensions: list[Extension]
     seed_hash: Annotated[str, Meta(description="SHA-256 of the seed, in hexadecimal: public from the beginning")]
     seed: Annotated[str | None, Meta(description="In hexadecimal; null until the round has ended")]
+    drawn: Annotated[
+        str | None,
+        Meta(
+            description="What the packets follow from, in hexadecimal: seed and what was closed, mixed (docs/fair.md)"
+        ),
+    ]
     archived: Annotated[bool, Meta(description="Its packets are not listed any more; they follow from the seed")]
 
 

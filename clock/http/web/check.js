@@ -32,7 +32,7 @@ export function note(day, fingerprint) {
 export function offer(published, packet, signedIn) {
   if (round?.day !== published.day) [asked, found] = [asked + 1, null];
   [round, mine, asks] = [published, packet, signedIn];
-  find("fair-check").hidden = !(published.seed && published.packets);
+  find("fair-check").hidden = !(published.drawn && published.packets);
   show();
 }
 
@@ -71,14 +71,16 @@ async function published({ day, packets }, turn) {
   return all;
 }
 
+/** The bytes of a text in hexadecimal. */
+const bytes = (text) => Uint8Array.from(text.match(/../g), (byte) => parseInt(byte, 16));
+
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
 async function compare(one, own, packets, place) {
   const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, bonus, pot, carried_out } = one;
-  const seed = Uint8Array.from(one.seed.match(/../g), (byte) => parseInt(byte, 16));
   const before = noted()[one.day];
-  const hash = globalThis.crypto?.subtle && (await crypto.subtle.digest("SHA-256", seed));
+  const hash = globalThis.crypto?.subtle && (await crypto.subtle.digest("SHA-256", bytes(one.seed)));
   const digest = hash && Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const again = await split(seed, pot, winners, rules);
+  const again = await split(bytes(one.drawn), pot, winners, rules);
   const differs = again.findIndex((packet, i) => packet !== BigInt(packets[i] ?? -1));
   const sum = packets.reduce((total, packet) => total + packet, 0);
   const kept = Math.floor((forfeited * rules.fee_bps) / 10_000);

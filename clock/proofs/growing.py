@@ -1,0 +1,99 @@
+"""Trees over the books: read in order, a page at a time, and kept so far that a path needs one tile of leaves.
+
+Memory: a page of rows, and for each leaf the 8 bytes that say whose it is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from datetime import date
+from itertools import islice
+from typing import Any
+
+from clock.books.store import Connection, Store, rows
+from clock.domain import progress
+from clock.fair import leaves
+from clock.fair.leaves import Kind
+from clock.fair.statements import Tree
+from clock.fair.trees import TILE, Builder
+from clock.rounds.recorded import Recorded
+
+PAGE = 5_000
+UID_BYTES = 8
+
+Row = dict[str, Any]
+
+
+class Grown:
+    """A tree and whose leaves it has."""
+
+    def __init__(self) -> None:
+        self._builder = Builder()
+        self._uids = bytearray()
+
+    def extend(self, texts: Sequence[str], uids: Sequence[int] = ()) -> None:
+        self._builder.extend(text.encode() for text in texts)
+        for uid in uids:
+            self._uids += uid.to_bytes(UID_BYTES, "big")
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(self._builder.size, self._builder.root)
+
+    async def keep(self, connection: Connection, day: date, kind: Kind) -> None:
+        """In the books, instead of an earlier one."""
+        step = TILE * UID_BYTES
+        firsts = b"".join(self._uids[start : start + UID_BYTES] for start in range(0, len(self._uids), step))
+        kept = {"tiles": b"".join(self._builder.tiles), "firsts": firsts, "uids": bytes(self._uids)}
+        await rows(connection, "write_tree", day=day, kind=kind, size=self._builder.size, **kept)
+
+
+async def stakes(store: Store, round_: Recorded) -> Grown:
+    """Members by shard and uid. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    pages = store.pages("stake_leaves", PAGE, day=round_.day, shards=round_.rules.shards)
+    return await _grown("stake", round_, pages)
+
+
+async def checked_in(store: Store, round_: Recorded) -> Grown:
+    """Winners by shard and rank. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    pages = store.pages("checked_in_leaves", PAGE, day=round_.day, shards=round_.rules.shards)
+    return await _grown("checked_in", round_, pages)
+
+
+async def _grown(kind: Kind, round_: Recorded, pages: AsyncGenerator[list[Row], None]) -> Grown:
+    grown, done = Grown(), 0
+    async with aclosing(pages) as all_pages:
+        async for page in all_pages:
+            await asyncio.to_thread(_extend, grown, kind, round_, page)
+            done += len(page)
+            progress.at(f"tree of {kind}", done)
+    return grown
+
+
+def _extend(grown: Grown, kind: Kind, round_: Recorded, page: list[Row]) -> None:
+    grown.extend([leaf_of(kind, round_, row) for row in page], [row["uid"] for row in page])
+
+
+def leaf_of(kind: Kind, round_: Recorded, row: Row) -> str:
+    """The leaf of a user, from a row of ``stake_leaves`` or ``checked_in_leaves``."""
+    assert round_.salt_key is not None
+    day, uid, shard = round_.day.isoformat(), row["uid"], row["shard"]
+    salt = leaves.salt_of(round_.salt_key, kind, uid)
+    if kind == "stake":
+        return leaves.stake(day, shard, uid, row["order_no"], row["stake_fen"], salt)
+    return leaves.checked_in(day, shard, row["rank"], uid, row["at_ms"], salt)
+
+
+def packets(day: date, winners: Sequence[int], fens: Sequence[int]) -> Grown:
+    """Packets by shard and rank; ``winners``: of each shard. Takes a second for a million."""
+    grown, texts = Grown(), _packet_leaves(day, winners, iter(fens))
+    while some := list(islice(texts, PAGE)):
+        grown.extend(some)
+    return grown
+
+
+def _packet_leaves(day: date, winners: Sequence[int], fens: Iterator[int]) -> Iterator[str]:
+    of = day.isoformat()
+    for shard, count in enumerate(winners):
+        for rank, fen in enumerate(islice(fens, count), 1):
+            yield leaves.packet(of, shard, rank, fen)
