@@ -75,6 +75,13 @@ async def find(store: Store, day: date) -> Written:
         return await written(connection, day)
 
 
+async def keys_of(store: Store, signed: Sequence[str]) -> list[str]:
+    """The public keys of this service that have signed one of these notes, oldest first."""
+    of_lines = {(line.name, line.id) for note in signed for line in notes.parts(note)[1]}
+    known = [notes.verifier_of(row["verifier"]) for row in await store.all("statement_keys")]
+    return [str(verifier) for verifier in known if (verifier.name, verifier.id) in of_lines]
+
+
 async def previous(connection: Connection) -> str:
     """What the next C or V names as the one before it. Nobody else writes one until this transaction ends."""
     await rows(connection, "lock_statements", lock=STATEMENTS_LOCK)
