@@ -62,8 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook_secret: str = ""
     """One or several ``whsec_…`` separated by spaces: the first signs, all verify."""
     statement_key: str = ""
-    """One or several private keys of signed notes, ``PRIVATE+KEY+<name>+…``, separated by spaces: all of them sign the
-    statements of rounds, and the first names their origin."""
+    """One or several private keys of Ed25519: ``PRIVATE+KEY+<name>+…``, or a name and, below it, PEM. All of them sign
+    the statements of rounds, and the first names their origin."""
     channel: Literal["platform", "wechat", "alipay"] = "platform"
     """The payment channel of new orders that name none."""
     platform_url: str = ""

@@ -1,7 +1,8 @@
 """Signed notes (https://c2sp.org/signed-note): a text, an empty line, and a line for each signature, by Ed25519.
 
 Keys are written as Go's sumdb tools write them: the public one as ``<name>+<id>+<base64>``, the private one the same
-after ``PRIVATE+KEY+``. A key's name is part of what it signs for, so that it is no other's under another name.
+after ``PRIVATE+KEY+``; a private one may also be PEM after its name, as openssl makes it. A key's name is part of what
+it signs for, so that it is no other's under another name.
 """
 
 import base64
@@ -10,7 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 ED25519 = b"\x01"
@@ -25,6 +27,9 @@ MOST_SIGNATURES = 100
 
 _NAME = re.compile(r"[^\s+]+")
 _KEY = re.compile(r"(?P<name>[^\s+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[0-9A-Za-z+/]+={0,2})")
+_PEM = r"(?P<name>[^\s+]+)\s+(?P<pem>-----BEGIN PRIVATE KEY-----[^-]*-----END PRIVATE KEY-----)"
+_WITH_NAME = re.compile(_PEM)
+_EACH = re.compile(rf"(?P<word>{re.escape(PRIVATE)}\S+)|{_PEM}")
 
 
 class BadKey(ValueError):
@@ -81,13 +86,26 @@ def new_key(name: str) -> str:
 
 
 def signers_of(keys: str) -> list[Signer]:
-    """Private keys, separated by spaces. Raises :class:`BadKey`."""
-    return [_signer(key) for key in keys.split()]
+    """Private keys, separated by spaces or lines: each as one word, or as PEM (PKCS #8) after its name. Raises
+    :class:`BadKey`."""
+    rest = _WITH_NAME.sub(" ", keys)
+    if any(not word.startswith(PRIVATE) for word in rest.split()):
+        raise BadKey(f"a private key begins with {PRIVATE}, or is PEM after its name")
+    found = _EACH.finditer(keys)
+    return [_signer(one["word"]) if one["word"] else _from_pem(one["name"], one["pem"]) for one in found]
+
+
+def _from_pem(name: str, pem: str) -> Signer:
+    try:
+        key = serialization.load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise BadKey(f"the PEM of {name} is no private key without a password") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey(f"the key of {name} is not of Ed25519")
+    return Signer(name, key.private_bytes_raw())
 
 
 def _signer(key: str) -> Signer:
-    if not key.startswith(PRIVATE):
-        raise BadKey(f"a private key begins with {PRIVATE}")
     name, number, private = _parts(key.removeprefix(PRIVATE))
     signer = Signer(name, private)
     if signer.verifier.id != number:

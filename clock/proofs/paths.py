@@ -96,7 +96,7 @@ async def _first_places(store: Store, round_: Recorded) -> list[int]:
 
 
 async def _users(store: Store, day: date, kind: Kind, tile: int) -> list[int]:
-    row = await store.one("users_of_tile", day=day, kind=kind, tile=tile)
+    row = await store.one("users_of_tile", day=day, kind=kind, tile=tile, bytes=TILE * UID_BYTES)
     return _uids(row["uids"]) if row else []
 
 

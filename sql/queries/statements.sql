@@ -44,4 +44,4 @@ ON CONFLICT (day, kind) DO UPDATE SET size = excluded.size, tiles = excluded.til
 SELECT size, tiles, firsts FROM trees WHERE day = %(day)s AND kind = %(kind)s
 
 -- users_of_tile: Whose leaves are in a tile.
-SELECT substr(uids, %(tile)s * 2048 + 1, 2048) AS uids FROM trees WHERE day = %(day)s AND kind = %(kind)s
+SELECT substr(uids, %(tile)s * %(bytes)s + 1, %(bytes)s) AS uids FROM trees WHERE day = %(day)s AND kind = %(kind)s

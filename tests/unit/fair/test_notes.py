@@ -37,6 +37,39 @@ def test_every_key_signs_and_a_reader_needs_one_of_them() -> None:
         verify(note, [same_name])
 
 
+PEM_CONTENT = "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC"
+PEM = f"-----BEGIN PRIVATE KEY-----\n{PEM_CONTENT}\n-----END PRIVATE KEY-----"
+"""RFC 8410, 10.3."""
+
+
+def test_a_key_may_be_pem_below_its_name() -> None:
+    [first, second, third] = signers_of(f"play.example/clock\n{PEM}\n{STATEMENT_KEY} b {PEM}\n")
+    assert [one.name for one in (first, second, third)] == ["play.example/clock", "PeterNeumann", "b"]
+    assert (
+        first.verifier.public
+        == third.verifier.public
+        == bytes.fromhex("19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1")
+    )
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        PEM,
+        f"a+b\n{PEM}",
+        f"a b {PEM}",
+        f"a\n{PEM}x",
+        f"a\n{PEM.replace('MC4C', 'MC4D')}",
+        f"a\n{PEM.replace('PRIVATE', 'ENCRYPTED PRIVATE')}",
+        f"a\n{PEM} {PUBLIC}",
+    ],
+)
+def test_pem_without_a_name_or_that_is_none_is_refused(keys: str) -> None:
+    with pytest.raises(BadKey) as error:
+        signers_of(keys)
+    assert "INTuctv5" not in str(error.value)
+
+
 def test_the_text_may_have_an_empty_line() -> None:
     text = "a\n\nb\n"
     assert parts(sign(text, signers_of(OTHER)))[0] == text
