@@ -12,6 +12,7 @@ from typing import Any
 
 from clock.books.store import Connection, Store, rows
 from clock.domain import progress
+from clock.domain.rounds import SPLIT_STATES
 from clock.fair import leaves
 from clock.fair.leaves import Kind
 from clock.fair.statements import Tree
@@ -19,6 +20,8 @@ from clock.fair.trees import TILE, Builder
 from clock.rounds.recorded import Recorded
 
 PAGE = 5_000
+PIECE, PIECES = 500, 10
+"""Packets of one row, and rows of a page."""
 UID_BYTES = 8
 
 Row = dict[str, Any]
@@ -82,6 +85,30 @@ def leaf_of(kind: Kind, round_: Recorded, row: Row) -> str:
     if kind == "stake":
         return leaves.stake(day, shard, uid, row["order_no"], row["stake_fen"], salt)
     return leaves.checked_in(day, shard, row["rank"], uid, row["at_ms"], salt)
+
+
+async def regrow(store: Store, round_: Recorded) -> None:
+    """The trees of a round whose rows are in the database again. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    if round_.salt_key is None or round_.state not in SPLIT_STATES:
+        return
+    trees: dict[Kind, Grown] = {"stake": await stakes(store, round_), "checked_in": await checked_in(store, round_)}
+    trees["packet"] = await _manifest(store, round_.day)
+    async with store.transaction() as connection:
+        for kind, grown in trees.items():
+            await grown.keep(connection, round_.day, kind)
+
+
+async def _manifest(store: Store, day: date) -> Grown:
+    grown = Grown()
+    async with aclosing(store.pages("packet_pieces", PIECES, day=day, piece=PIECE)) as pages:
+        async for page in pages:
+            for piece in page:
+                fens, first = map(int, piece["fens"].split()), piece["piece"] * PIECE + 1
+                some = [
+                    leaves.packet(day.isoformat(), piece["shard"], rank, fen) for rank, fen in enumerate(fens, first)
+                ]
+                await asyncio.to_thread(grown.extend, some)
+    return grown
 
 
 def packets(day: date, winners: Sequence[int], fens: Sequence[int]) -> Grown:

@@ -27,7 +27,7 @@ async def proof(store: Store, day: date, kind: Kind, uid: int) -> Answer:
     if round_ is None or round_.salt_key is None:
         return Answer("not_found")
     tree = await store.one("get_tree", day=day, kind=kind)
-    if await has_left(store, day):
+    if (tree is None and round_.state in SETTLED_STATES) or await has_left(store, day):
         return Answer("archived")
     if tree is None or (kind == "packet" and round_.state not in SETTLED_STATES):
         return Answer("voided" if round_.state in VOID_STATES else "not_settled")

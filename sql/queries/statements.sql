@@ -45,3 +45,6 @@ SELECT size, tiles, firsts FROM trees WHERE day = %(day)s AND kind = %(kind)s
 
 -- users_of_tile: Whose leaves are in a tile.
 SELECT substr(uids, %(tile)s * %(bytes)s + 1, %(bytes)s) AS uids FROM trees WHERE day = %(day)s AND kind = %(kind)s
+
+-- drop_trees: A month that leaves has no paths; they can be made again from its rows.
+DELETE FROM trees WHERE day BETWEEN %(first)s AND %(last)s
