@@ -4,7 +4,7 @@ Memory: a page of rows, and for each leaf the 8 bytes that say whose it is.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import date
 from itertools import islice
@@ -19,12 +19,13 @@ from clock.fair.statements import Tree
 from clock.fair.trees import TILE, Builder
 from clock.rounds.recorded import Recorded
 
-PAGE = 5_000
+LINES, PAGE = 1_000, 10
+"""Leaves of a row, and rows of a page."""
 PIECE, PIECES = 500, 10
 """Packets of one row, and rows of a page."""
 UID_BYTES = 8
 
-Row = dict[str, Any]
+Reader = Callable[[Recorded, list[str]], tuple[list[str], list[int]]]
 
 
 class Grown:
@@ -36,8 +37,11 @@ class Grown:
 
     def extend(self, texts: Sequence[str], uids: Sequence[int] = ()) -> None:
         self._builder.extend(text.encode() for text in texts)
-        for uid in uids:
-            self._uids += uid.to_bytes(UID_BYTES, "big")
+        self._uids += b"".join([uid.to_bytes(UID_BYTES, "big") for uid in uids])
+
+    @property
+    def size(self) -> int:
+        return self._builder.size
 
     @property
     def tree(self) -> Tree:
@@ -53,38 +57,57 @@ class Grown:
 
 async def stakes(store: Store, round_: Recorded) -> Grown:
     """Members by shard and uid. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    pages = store.pages("stake_leaves", PAGE, day=round_.day, shards=round_.rules.shards)
-    return await _grown("stake", round_, pages)
+    given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
+    return await _grown(_stakes, round_, store.pages("stake_leaves", PAGE, **given))
 
 
 async def checked_in(store: Store, round_: Recorded) -> Grown:
     """Winners by shard and rank. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    pages = store.pages("checked_in_leaves", PAGE, day=round_.day, shards=round_.rules.shards)
-    return await _grown("checked_in", round_, pages)
+    given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
+    return await _grown(_checked_in, round_, store.pages("checked_in_leaves", PAGE, **given))
 
 
-async def _grown(kind: Kind, round_: Recorded, pages: AsyncGenerator[list[Row], None]) -> Grown:
-    grown, done = Grown(), 0
+async def _grown(read: Reader, round_: Recorded, pages: AsyncGenerator[list[dict[str, Any]], None]) -> Grown:
+    grown = Grown()
     async with aclosing(pages) as all_pages:
         async for page in all_pages:
-            await asyncio.to_thread(_extend, grown, kind, round_, page)
-            done += len(page)
-            progress.at(f"tree of {kind}", done)
+            for row in page:
+                await asyncio.to_thread(lambda lines: grown.extend(*read(round_, lines)), row["lines"].split("\n"))
+            progress.at("tree", grown.size)
     return grown
 
 
-def _extend(grown: Grown, kind: Kind, round_: Recorded, page: list[Row]) -> None:
-    grown.extend([leaf_of(kind, round_, row) for row in page], [row["uid"] for row in page])
+def _stakes(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
+    """Leaves and whose they are, from lines of ``stake_leaves``."""
+    texts, uids = [], []
+    for line in lines:
+        shard, uid, order_no, fen = line.split(" ")
+        uids.append(int(uid))
+        texts.append(stake_leaf(round_, int(shard), uids[-1], order_no, int(fen)))
+    return texts, uids
 
 
-def leaf_of(kind: Kind, round_: Recorded, row: Row) -> str:
-    """The leaf of a user, from a row of ``stake_leaves`` or ``checked_in_leaves``."""
+def _checked_in(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
+    """The same from lines of ``checked_in_leaves``."""
+    texts, uids = [], []
+    for line in lines:
+        shard, rank, uid, at_ms = map(int, line.split(" "))
+        uids.append(uid)
+        texts.append(checked_in_leaf(round_, shard, rank, uid, at_ms))
+    return texts, uids
+
+
+def stake_leaf(round_: Recorded, shard: int, uid: int, order_no: str, fen: int) -> str:
+    """With the user's salt."""
     assert round_.salt_key is not None
-    day, uid, shard = round_.day.isoformat(), row["uid"], row["shard"]
-    salt = leaves.salt_of(round_.salt_key, kind, uid)
-    if kind == "stake":
-        return leaves.stake(day, shard, uid, row["order_no"], row["stake_fen"], salt)
-    return leaves.checked_in(day, shard, row["rank"], uid, row["at_ms"], salt)
+    return leaves.stake(str(round_.day), shard, uid, order_no, fen, leaves.salt_of(round_.salt_key, "stake", uid))
+
+
+def checked_in_leaf(round_: Recorded, shard: int, rank: int, uid: int, at_ms: int) -> str:
+    """With the user's salt."""
+    assert round_.salt_key is not None
+    salt = leaves.salt_of(round_.salt_key, "checked_in", uid)
+    return leaves.checked_in(str(round_.day), shard, rank, uid, at_ms, salt)
 
 
 async def regrow(store: Store, round_: Recorded) -> None:
@@ -114,7 +137,7 @@ async def _manifest(store: Store, day: date) -> Grown:
 def packets(day: date, winners: Sequence[int], fens: Sequence[int]) -> Grown:
     """Packets by shard and rank; ``winners``: of each shard. Takes a second for a million."""
     grown, texts = Grown(), _packet_leaves(day, winners, iter(fens))
-    while some := list(islice(texts, PAGE)):
+    while some := list(islice(texts, LINES)):
         grown.extend(some)
     return grown
 

@@ -14,7 +14,7 @@ from clock.fair import leaves
 from clock.fair.leaves import Kind
 from clock.fair.trees import TILE, leaf_hash, path_in, root_of
 from clock.game.keys import shard_of
-from clock.proofs.growing import UID_BYTES, leaf_of
+from clock.proofs.growing import UID_BYTES, checked_in_leaf, stake_leaf
 from clock.rounds import recorded
 from clock.rounds.recorded import Recorded
 
@@ -96,18 +96,29 @@ async def _first_places(store: Store, round_: Recorded) -> list[int]:
 
 
 async def _users(store: Store, day: date, kind: Kind, tile: int) -> list[int]:
-    row = await store.one("users_of_tile", day=day, kind=kind, tile=tile, bytes=TILE * UID_BYTES)
+    length = TILE * UID_BYTES
+    row = await store.one("users_of_tile", day=day, kind=kind, start=tile * length + 1, length=length)
     return _uids(row["uids"]) if row else []
 
 
 async def _texts(store: Store, round_: Recorded, kind: Kind, uids: list[int]) -> list[str]:
     """The leaves of these users, in this order."""
+    shards = round_.rules.shards
     if kind == "stake":
         found = await store.page("stakes_among", day=round_.day, uids=uids)
+        texts = {
+            uid: stake_leaf(round_, shard_of(uid, shards), uid, row["order_no"], row["stake_fen"])
+            for row in found
+            for uid in (row["uid"],)
+        }
     else:
         found = await store.page("checked_in_among", day=round_.day, uids=uids)
-    by_uid = {row["uid"]: {**row, "shard": shard_of(row["uid"], round_.rules.shards)} for row in found}
-    return [leaf_of(kind, round_, by_uid[uid]) for uid in uids]
+        texts = {
+            uid: checked_in_leaf(round_, shard_of(uid, shards), row["rank"], uid, row["at_ms"])
+            for row in found
+            for uid in (row["uid"],)
+        }
+    return [texts[uid] for uid in uids]
 
 
 async def _packets(store: Store, round_: Recorded, tile: int) -> list[str]:

@@ -18,12 +18,19 @@ SELECT kind, text, note FROM statements WHERE day = %(day)s
 -- statement_keys: Public keys that have ever signed, oldest first.
 SELECT verifier FROM statement_keys ORDER BY since, verifier
 
--- stake_leaves: Members in the order of their tree.
-SELECT shard_of(m.uid, %(shards)s::bigint) AS shard, m.uid, o.order_no, m.stake_fen
-FROM members m JOIN orders o ON o.day = %(day)s AND o.uid = m.uid WHERE m.day = %(day)s ORDER BY 1, 2
+-- stake_leaves: Members in the order of their tree, a line each, many lines a row: a row each would take longer than hashing them.
+SELECT string_agg(concat_ws(' ', shard, uid, order_no, stake_fen), E'\n' ORDER BY place) AS lines FROM (
+    SELECT *, row_number() OVER (ORDER BY shard, uid) - 1 AS place FROM (
+        SELECT shard_of(m.uid, %(shards)s::bigint) AS shard, m.uid, o.order_no, m.stake_fen
+        FROM members m JOIN orders o ON o.day = %(day)s AND o.uid = m.uid WHERE m.day = %(day)s) AS sharded) AS placed
+GROUP BY place / %(lines)s::int ORDER BY place / %(lines)s::int
 
--- checked_in_leaves: Winners in the order of their tree.
-SELECT shard_of(uid, %(shards)s::bigint) AS shard, rank, uid, at_ms FROM check_ins WHERE day = %(day)s ORDER BY 1, 2
+-- checked_in_leaves: The same of winners.
+SELECT string_agg(concat_ws(' ', shard, rank, uid, at_ms), E'\n' ORDER BY place) AS lines FROM (
+    SELECT *, row_number() OVER (ORDER BY shard, rank) - 1 AS place FROM (
+        SELECT shard_of(uid, %(shards)s::bigint) AS shard, rank, uid, at_ms
+        FROM check_ins WHERE day = %(day)s) AS sharded) AS placed
+GROUP BY place / %(lines)s::int ORDER BY place / %(lines)s::int
 
 -- stakes_among: Members among some users.
 SELECT m.uid, o.order_no, m.stake_fen
@@ -44,7 +51,7 @@ ON CONFLICT (day, kind) DO UPDATE SET size = excluded.size, tiles = excluded.til
 SELECT size, tiles, firsts FROM trees WHERE day = %(day)s AND kind = %(kind)s
 
 -- users_of_tile: Whose leaves are in a tile.
-SELECT substr(uids, %(tile)s * %(bytes)s + 1, %(bytes)s) AS uids FROM trees WHERE day = %(day)s AND kind = %(kind)s
+SELECT substr(uids, %(start)s::int, %(length)s::int) AS uids FROM trees WHERE day = %(day)s AND kind = %(kind)s
 
 -- drop_trees: A month that leaves has no paths; they can be made again from its rows.
 DELETE FROM trees WHERE day BETWEEN %(first)s AND %(last)s
