@@ -98,14 +98,15 @@ def path_in(tiles: Sequence[bytes], tile: Sequence[bytes], index: int) -> list[b
     return path_of(tile, index % TILE) + path_of(tiles, index // TILE)
 
 
-def leads_to(root: bytes, leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bool:
-    """Whether a path shows that the leaf has this index in the tree of this size and root: RFC 9162, 2.1.3.2."""
+def root_above(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root to which a path leads from a leaf with this index in a tree of this size; None where a path cannot be so
+    long or so short: RFC 9162, 2.1.3.2."""
     if not 0 <= index < size:
-        return False
+        return None
     number, last, node = index, size - 1, leaf_hash(leaf)
     for beside in path:
         if not last:
-            return False
+            return None
         if number & 1 or number == last:
             node = node_hash(beside, node)
             while not number & 1 and number:
@@ -113,4 +114,4 @@ def leads_to(root: bytes, leaf: bytes, index: int, size: int, path: Sequence[byt
         else:
             node = node_hash(node, beside)
         number, last = number >> 1, last >> 1
-    return not last and node == root
+    return None if last else node

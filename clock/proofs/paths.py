@@ -12,7 +12,7 @@ from clock.domain.outcomes import Answer
 from clock.domain.rounds import SETTLED_STATES, VOID_STATES
 from clock.fair import leaves
 from clock.fair.leaves import Kind
-from clock.fair.trees import TILE, leaf_hash, path_in, root_of
+from clock.fair.trees import TILE, leaf_hash, path_in, root_above
 from clock.game.keys import shard_of
 from clock.proofs.growing import UID_BYTES, checked_in_leaf, stake_leaf
 from clock.rounds import recorded
@@ -42,14 +42,17 @@ async def proof(store: Store, day: date, kind: Kind, uid: int) -> Answer:
     index, texts = found
     tiles = _parts(tree["tiles"], HASH_BYTES)
     path = path_in(tiles, [leaf_hash(text.encode()) for text in texts], index)
+    leaf = texts[index % TILE]
+    root = root_above(leaf.encode(), index, tree["size"], path)
+    assert root is not None
     return Answer(
         "ok",
         {
-            "leaf": texts[index % TILE],
+            "leaf": leaf,
             "index": index,
             "size": tree["size"],
             "path": [one.hex() for one in path],
-            "root": base64.b64encode(root_of(tiles)).decode(),
+            "root": base64.b64encode(root).decode(),
         },
     )
 

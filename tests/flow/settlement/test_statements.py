@@ -19,7 +19,7 @@ from clock.fair import leaves, notes, trees
 from clock.fair.leaves import Kind
 from clock.fair.notes import verifier_of, verify
 from clock.fair.statements import Closed, Opened, Published, Statement, Void, digest, drawn_from, parse
-from clock.fair.trees import EMPTY, leads_to, leaf_hash, root_of
+from clock.fair.trees import EMPTY, leaf_hash, root_above, root_of
 from clock.game import keys
 from clock.http.players import public
 from clock.proofs import growing, paths
@@ -146,7 +146,7 @@ async def expect_leaf(answer: Answer, uid: int, kind: str, crowd: Crowd, tree: A
     assert data["leaf"] == expected[data["index"]]
     assert kind == "packet" or f"\n{uid}\n" in data["leaf"]
     path = [bytes.fromhex(one) for one in data["path"]]
-    assert leads_to(tree.root, data["leaf"].encode(), data["index"], data["size"], path)
+    assert root_above(data["leaf"].encode(), data["index"], data["size"], path) == tree.root
 
 
 # -- whole rounds

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clock.fair.trees import EMPTY, TILE, Builder, leads_to, leaf_hash, path_in, path_of, root_of
+from clock.fair.trees import EMPTY, TILE, Builder, leaf_hash, path_in, path_of, root_above, root_of
 
 LEAVES = [bytes.fromhex(leaf) for leaf in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
 LEAVES.append(bytes.fromhex("606162636465666768696a6b6c6d6e6f"))
@@ -90,7 +90,7 @@ def test_roots_and_paths_are_those_of_the_definition(leaves: list[bytes], data: 
     root, way = mth(leaves), path(index, leaves)
     assert built(leaves).root == root_of(hashes) == root
     assert path_of(hashes, index) == way
-    assert leads_to(root, leaves[index], index, len(leaves), way)
+    assert root_above(leaves[index], index, len(leaves), way) == root
 
 
 @pytest.mark.parametrize("size", [1, TILE - 1, TILE, TILE + 1, 2 * TILE, 3 * TILE - 1, 3 * TILE, 5 * TILE + 7])
@@ -104,7 +104,7 @@ def test_tiles_are_enough_for_a_path(size: int) -> None:
         first = index // TILE * TILE
         way = path_in(builder.tiles, [leaf_hash(leaf) for leaf in leaves[first : first + TILE]], index)
         assert way == path(index, leaves)
-        assert leads_to(builder.root, leaves[index], index, size, way)
+        assert root_above(leaves[index], index, size, way) == builder.root
 
 
 @given(st.integers(1, 40), st.data())
@@ -112,11 +112,11 @@ def test_a_path_leads_from_no_other_leaf_and_to_no_other_place(size: int, data: 
     leaves = [b"%d" % number for number in range(size)]
     root, index = built(leaves).root, data.draw(st.integers(0, size - 1))
     way = path(index, leaves)
-    assert not leads_to(root, b"another", index, size, way)
-    assert not leads_to(root, leaves[index], index, size, [*way, root])
-    assert not leads_to(root, leaves[index], size, size, way)
+    assert root_above(b"another", index, size, way) != root
+    assert root_above(leaves[index], index, size, [*way, root]) != root
+    assert root_above(leaves[index], size, size, way) != root
     if way:
-        assert not leads_to(root, leaves[index], index, size, way[:-1])
-        assert not leads_to(root, leaves[index], index ^ 1, size, way)
+        assert root_above(leaves[index], index, size, way[:-1]) != root
+        assert root_above(leaves[index], index ^ 1, size, way) != root
         changed = [bytes(32), *way[1:]]
-        assert not leads_to(root, leaves[index], index, size, changed)
+        assert root_above(leaves[index], index, size, changed) != root
