@@ -6,6 +6,9 @@ COMMENT ON COLUMN rounds.drawn IS 'what the packets follow from; NULL: the seed,
 ALTER TABLE rounds DROP CONSTRAINT rounds_state_check;
 ALTER TABLE rounds ADD CONSTRAINT rounds_state_check CHECK (state IN
     ('open', 'closed', 'sealed', 'split', 'published', 'settled', 'finished', 'voiding', 'void'));
+-- A worker of an earlier version, which still runs, splits no round that has promised more than its seed.
+ALTER TABLE rounds ADD CONSTRAINT rounds_are_drawn CHECK (
+    drawn IS NOT NULL OR salt_key IS NULL OR state NOT IN ('split', 'published', 'settled', 'finished'));
 
 CREATE TABLE statements (
     day        date NOT NULL,

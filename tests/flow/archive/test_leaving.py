@@ -182,7 +182,7 @@ async def test_paths_leave_with_their_month_and_come_back(process: Service) -> N
 
     month = await played(process, "2021-08")
     day = month.days[3]
-    await run(process, "UPDATE rounds SET salt_key = sha256('') WHERE day = %(day)s", day=day)
+    await run(process, "UPDATE rounds SET salt_key = sha256(''), drawn = seed WHERE day = %(day)s", day=day)
     round_ = await recorded.find(process.store, day)
     assert round_ is not None
     await growing.regrow(process.store, round_)

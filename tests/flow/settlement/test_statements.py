@@ -367,6 +367,13 @@ async def test_without_a_key_no_round_is_opened(settings: Settings) -> None:
         assert await query(service, "SELECT FROM rounds") == []
 
 
+async def test_an_earlier_version_does_not_split_a_round_that_has_promised_more(process: Service) -> None:
+    """Its worker may run for a while beside ours. It knows nothing of C, and would draw from the seed alone."""
+    await process.opener.open_round(DAY)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await query(process, "UPDATE rounds SET state = 'split' WHERE day = %s", DAY)
+
+
 async def test_statements_cannot_be_changed(process: Service) -> None:
     await process.opener.open_round(DAY)
     for statement in ("UPDATE statements SET text = ''", "DELETE FROM statements", "TRUNCATE statement_keys"):
