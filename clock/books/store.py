@@ -36,6 +36,9 @@ RELEASE_LOCK = 0x636C6F67
 RULES_LOCK = 0x636C6F68
 """Advisory lock of whoever plans rules, or takes those of a new round from the book."""
 
+STATEMENTS_LOCK = 0x636C6F6A
+"""Advisory lock of whoever writes a statement that names the one before it."""
+
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 

@@ -10,6 +10,7 @@ from clock import descriptors, logs
 from clock.cli import (  # noqa: F401 - they register their commands
     channels,
     events,
+    keys,
     load,
     money,
     openapi,

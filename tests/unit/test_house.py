@@ -19,13 +19,13 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for path in (ROOT / place).rglob("*.py"))
 
 ORDER = [
-    "domain",
+    "domain fair",
     "files descriptors logs redis_url config metrics hs256 tokens",
     "channels",
     "game",
     "books",
     "payments",
-    "rounds",
+    "rounds proofs",
     "service",
     "audit",
     "operators",
@@ -48,7 +48,7 @@ HOMES = {
     "aiohttp": "channels rounds runtime dev",
     "arq": "runtime",
     "click": "cli",
-    "cryptography": "tokens channels runtime dev",
+    "cryptography": "fair tokens channels runtime dev",
     "hiredis": "game",
     "httptools": "http load",
     "jwt": "tokens load",

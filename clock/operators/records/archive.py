@@ -25,6 +25,8 @@ from clock.operators.acts import Act, By, perform
 from clock.operators.records import files
 from clock.operators.records.due import due_months, held_by, old_months
 from clock.operators.records.files import Content, Damaged, Manifest, Reader, TableFile, Writer
+from clock.proofs import growing
+from clock.rounds import recorded
 from clock.service import Service
 
 log = structlog.get_logger()
@@ -187,6 +189,9 @@ async def _restore(store: Store, folder: Path, month: Month) -> Answer:
                 await _fill(connection, folder / file.file, table, file, month)
             await months.attach_all(connection, month, list(manifest.tables))
             await rows(connection, "unseal_month", month=month.first)
+        for day in month.days:
+            if round_ := await recorded.find(store, day):
+                await growing.regrow(store, round_)
     except (Damaged, FileNotFoundError) as error:
         return Answer("archive_damaged", {"month": str(month), "why": str(error)})
     log.info("month_restored", month=str(month), folder=str(folder))

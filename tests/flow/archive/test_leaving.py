@@ -13,8 +13,12 @@ from psycopg.errors import RestrictViolation
 from clock.books.months import Month
 from clock.books.partitions import PARTITIONED
 from clock.domain.outcomes import Answer
+from clock.fair.leaves import Kind
 from clock.operators.records import archive, files
 from clock.operators.records.due import due_months
+from clock.proofs import growing
+from clock.proofs.paths import proof
+from clock.rounds import recorded
 from clock.service import Service
 from tests.flow.archive.stage import ANNA, USERS, contents, nameless, played, restore, run, tables_of, take
 
@@ -167,3 +171,26 @@ async def test_the_text_of_rows_is_counted_where_texts_have_lines_of_their_own(p
         path.write_bytes(wrong)
         with pytest.raises(files.Damaged):
             files.content_of(path)
+
+
+async def test_paths_leave_with_their_month_and_come_back(process: Service) -> None:
+    """The trees are made again from the rows, and nothing else is."""
+
+    async def proofs() -> list[Answer]:
+        kinds: tuple[Kind, ...] = ("stake", "checked_in", "packet")
+        return [await proof(process.store, day, kind, 3) for kind in kinds]
+
+    month = await played(process, "2021-08")
+    day = month.days[3]
+    await run(process, "UPDATE rounds SET salt_key = sha256(''), drawn = seed WHERE day = %(day)s", day=day)
+    round_ = await recorded.find(process.store, day)
+    assert round_ is not None
+    await growing.regrow(process.store, round_)
+    before = await proofs()
+    assert [answer.word for answer in before] == ["ok"] * 3
+    await take(process, month)
+    assert [answer.word for answer in await proofs()] == ["archived"] * 3
+    assert await run(process, "SELECT FROM trees") == []
+    assert "salt" not in (process.settings.archive_path / "2021-08" / "MANIFEST.json").read_text()
+    assert (await restore(process, month)).word == "month_restored"
+    assert await proofs() == before
