@@ -484,7 +484,7 @@ class Answers:
         self.url = where.rstrip("/") if re.match("https?://", where) else ""
         self.kept = {} if self.url else kept_in(parsed(contents(where), where), where)
 
-    def ask(self, path: str) -> tuple[str, dict[str, Any]]:
+    def ask(self, path: str) -> tuple[str, Any]:
         """``ok`` or the word of the refusal, and the data."""
         if path not in self.kept:
             if not self.url:
@@ -497,11 +497,11 @@ class Answers:
         return json.dumps(whole, ensure_ascii=True, indent=1) + "\n"
 
 
-def envelope(answer: Any, what: str) -> tuple[str, dict[str, Any]]:
-    fits = isinstance(answer, dict) and answer.get("status") in (0, 1) and isinstance(answer.get("code"), str)
-    if not fits or not isinstance(answer.get("data"), dict):
+def envelope(answer: Any, what: str) -> tuple[str, Any]:
+    fits = isinstance(answer, dict) and is_count(answer.get("status")) and isinstance(answer.get("code"), str)
+    if not fits or (answer["status"] == 1) != (answer["code"] == "ok") or not isinstance(answer.get("data"), dict):
         raise Malformed(f"{what} is not an envelope of status, code and data")
-    return ("ok" if answer["status"] else answer["code"][:100]), answer["data"]
+    return answer["code"][:100], answer["data"]
 
 
 SETTLED, BEFORE = ("settled", "finished"), ("planned", "joining", "waiting", "checking_in", "closed", "settling")
@@ -517,8 +517,10 @@ class Round:
     missing: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     statements: dict[str, Statement] = field(default_factory=dict)
+    is_older: bool = False
+    """It has no statements, and says so."""
 
-    def take_figures(self, data: dict[str, Any]) -> None:
+    def take_figures(self, data: Any) -> None:
         final = [*MONEY[1:], "carried_out", "bonus_back", "packets"]
         ended = data.get("state") in SETTLED or (data.get("state") == "void" and data.get("seed") is not None)
         fits = (
@@ -538,14 +540,17 @@ class Round:
             raise Malformed(f"the figures of {self.day} are not those of a round")
         self.figures = data
 
-    def take_proof(self, data: dict[str, Any]) -> None:
+    def take_proof(self, data: Any) -> None:
         notes, texts = data.get("statements"), (data.get("keys"), data.get("missing"))
         fits = data.get("round") == self.day and isinstance(notes, dict) and notes.keys() >= KINDS.keys()
         fits = fits and all(isinstance(notes[kind], str | None) for kind in KINDS)
         if not fits or not all(isinstance(some, list) and all(isinstance(one, str) for one in some) for some in texts):
             raise Malformed(f"the proof of {self.day} is not that of a round")
+        if any(len({*some}) < len(some) for some in texts):
+            raise Malformed(f"the proof of {self.day} says something twice")
         self.keys, self.missing = data["keys"], data["missing"]
         self.notes = {kind: notes[kind] for kind in KINDS if notes[kind] is not None}
+        self.is_older = not self.notes
 
 
 # --- what is found
@@ -577,6 +582,9 @@ class Report:
         if not wrong:
             self.findings.append(Finding(check, "yes", says))
 
+    def hold(self, check: str, fits: bool, says: str, otherwise: str) -> None:
+        self.decide(check, [] if fits else [otherwise], says)
+
     @property
     def status(self) -> int:
         results = {finding.result for finding in self.findings if not finding.limit}
@@ -604,6 +612,8 @@ class Verification:
                 code, data = self.answers.ask(path)
                 if code == "ok":
                     take(data)
+                elif path != own:
+                    round_.is_older = True  # than the path
                 elif not before:
                     self.found.unproved("answers", f"{path} is answered with {code}")
             except Malformed as error:
@@ -622,8 +632,8 @@ class Verification:
             except Malformed as error:
                 self.found.no("signed", f"{what} is refused: {error}")
             else:
-                wrong = [] if by else [f"{what} is not signed by a known key of its origin"]
-                self.found.decide("signed", wrong, f"{what} is signed by {' and '.join(by)}")
+                no = f"{what} is not signed by a known key of its origin"
+                self.found.hold("signed", bool(by), f"{what} is signed by {' and '.join(by)}", no)
         return round_
 
     def known(self, round_: Round) -> list[Key]:
@@ -634,7 +644,8 @@ class Verification:
             return []
 
     def verify(self, seen: list[str], receipts: list[str]) -> Report:
-        self._stage()
+        for round_ in self.rounds:
+            self._stage(round_)
         self._links()
         self._chain()
         if self.opened:
@@ -643,9 +654,11 @@ class Verification:
             self._closing(self.opened, self.closed)
             self._members(self.closed)
             self._carried(self.closed)
-        sums = self.closed.values if self.closed else {SUMS[name]: self.figures.get(name) for name in SUMS}
+        sums: dict[str, Any] = (
+            self.closed.values if self.closed else {SUMS[name]: self.figures.get(name) for name in SUMS}
+        )
         drawn = self._drawn()
-        if self.rules and (self.closed or (not self.round.notes and self.state in SETTLED)):
+        if self.rules and (self.closed or (self.round.is_older and self.state in SETTLED)):
             self._money(sums)
             if drawn:
                 self._packets(sums["pot_fen"], sums["winners"], drawn)
@@ -662,58 +675,55 @@ class Verification:
         self._limits()
         return self.found
 
-    def _stage(self) -> None:
+    def _stage(self, round_: Round) -> None:
         """The statements are those that the round's state requires."""
-        have, due = self.round.notes.keys(), {"opened"}
-        if not have:
-            return self.found.unproved("statements", "No statements are served: withheld, or older than they are")
-        due |= {"closed", "published"} if self.state in SETTLED else {"void"} if self.state == "void" else set()
+        have, due, state = round_.notes.keys(), {"opened"}, round_.figures.get("state", "unknown")
+        due |= {"closed", "published"} if state in SETTLED else {"void"} if state == "void" else set()
         early = {"closed": BEFORE[:-2], "published": (*BEFORE[:-1], "void"), "void": (*BEFORE, *SETTLED)}
-        wrong = [f"{KINDS[kind]} is withheld: the round is {self.state}" for kind in KINDS if kind in due - have]
-        wrong += [
-            f"{KINDS[k]} is there, and the round is {self.state}" for k in early if k in have and self.state in early[k]
-        ]
-        wrong += ["The round is both published and void"] if have >= {"published", "void"} else []
-        self.found.decide("statements", wrong, f"The statements are there that a round has that is {self.state}")
-        if not wrong and not have & {"published", "void"}:
-            self.found.unproved("statements", f"What follows from the round's end: it is {self.state}")
-        return None
+        wrong = [f"{KINDS[kind]} of {round_.day} is withheld: the round is {state}" for kind in due - have]
+        for kind, states in early.items():
+            if kind in have and state in states:
+                wrong.append(f"{KINDS[kind]} of {round_.day} is there, and the round is {state}")
+        if have >= {"published", "void"}:
+            wrong.append(f"The round of {round_.day} is both published and void")
+        limit = round_ is not self.round
+        if have:
+            says = f"The statements of {round_.day} are those of a round that is {state}"
+            self.found.decide("statements", sorted(wrong), says)
+        elif round_.figures:
+            says = f"That {round_.day} is a round without statements: they are withheld, or it is older than they are"
+            self.found.unproved("statements", says, limit)
+        if have and not wrong and not have & {"published", "void"}:
+            self.found.unproved("statements", f"What follows from the end of {round_.day}: it is {state}", limit)
 
     def _links(self) -> None:
         for kind, to in (("closed", "opened"), ("published", "closed"), ("void", "opened"), ("void", "closed")):
             for round_ in self.rounds:
                 if statement := round_.statements.get(kind):
                     other = round_.statements.get(to)
-                    wrong = statement[to] != (other.hash if other else None)
-                    says = (
-                        [f"{statement} was made for another {KINDS[to]} than the one that is served"] if wrong else []
-                    )
-                    self.found.decide("linked", says, f"{statement} has the hash of {other or f'no {KINDS[to]}'}")
+                    fits = statement[to] == (other.hash if other else None)
+                    no = f"{statement} was made for another {KINDS[to]} than the one that is served"
+                    self.found.hold("linked", fits, f"{statement} has the hash of {other or f'no {KINDS[to]}'}", no)
 
     def _chain(self) -> None:
         """C and V of the days that are given are one line: each has the hash of the one that was made before it."""
-        line = [
-            one
-            for round_ in self.rounds
-            for one in (round_.statements.get("closed"), round_.statements.get("void"))
-            if one
-        ]
+        both = [map(one.statements.get, ("closed", "void")) for one in self.rounds]
+        line = [statement for some in both for statement in some if statement]
         line.sort(key=lambda one: one["closed_ms" if one.kind == "closed" else "voided_ms"])
         known, before = {one.hash: one for one in line}, [one["previous"] for one in line]
         ends = [one for one in line if one["previous"] not in known]
-        wrong = [
-            f"Two statements have the same one before them: {one}" for one in line if before.count(one["previous"]) > 1
-        ]
-        wrong += [f"{one} begins the chain again" for one in ends if one["previous"] is None and one is not line[0]]
         loose = [one for one in ends if one is not line[0]]
+        forks = [one for one in line if before.count(one["previous"]) > 1]
+        wrong = [f"Two statements have the same one before them: {one}" for one in forks]
+        wrong += [f"{one} begins the chain again" for one in loose if one["previous"] is None]
         if loose and not wrong:
             self.found.unproved("chain", f"{loose[0]} follows a statement that is none of those given: give more days")
         elif len(line) == 1 and ends[0]["previous"] is not None:
-            self.found.unproved("chain", "What was made before this round's statement is not given", limit=True)
+            given = any(one.notes or one.figures for one in self.rounds[1:])
+            self.found.unproved("chain", f"What {line[0]} follows is not among what is given", limit=not given)
         elif line:
-            self.found.decide(
-                "chain", wrong, f"C and V are one chain of {len(line)}: each has the hash of the one before it"
-            )
+            says = f"C and V are one chain of {len(line)}: each has the hash of the one before it"
+            self.found.decide("chain", wrong, says)
 
     def _windows(self, opened: Statement) -> None:
         at, day = opened["windows"], date.fromisoformat(opened["round"])
@@ -722,9 +732,8 @@ class Verification:
         try:
             zone = zoneinfo.ZoneInfo(self.rules["timezone"])
         except (KeyError, ValueError, OSError):
-            self.found.unproved(
-                "windows", f"The times of day: this computer does not know {self.rules['timezone']}", True
-            )
+            zone_name = self.rules["timezone"][:100]
+            self.found.unproved("windows", f"The times of day: this computer has no time zone {zone_name}", True)
         else:
             for name, (days, rule) in WINDOWS.items():
                 if not is_first_at(at[name], day + timedelta(days), self.rules[rule], zone):
@@ -744,7 +753,7 @@ class Verification:
         if self.figures and longer:
             all_of_it, most = sum(by_ms for by_ms, _ in told), sum(by_ms * shards for by_ms, shards in told)
             least = all_of_it if len(longer) == 1 else max((by_ms for by_ms, _ in told), default=0)
-            if not least <= max(longer) <= all_of_it or sum(longer) > most:
+            if not least <= max(longer) <= all_of_it <= sum(longer) <= most:
                 wrong.append("Check-in was longer by something else than the extensions that are public")
         self.found.decide("closing", wrong, "Check-in closed when O says, and later only by extensions that are public")
 
@@ -770,15 +779,13 @@ class Verification:
                 continue
             out = published["carried_out_fen"] if published else round_.figures.get("carried_out")
             if out is not None:
-                wrong = [f"{carried} fen were carried in, and {round_.day} carried out {out}"] if carried != out else []
-                return self.found.decide(
-                    "carried", wrong, f"{carried} fen were carried in, as {round_.day} carried out"
-                )
+                no = f"{carried} fen were carried in, and {round_.day} carried out {out}"
+                says = f"{carried} fen were carried in, as {round_.day} carried out"
+                return self.found.hold("carried", carried == out, says, no)
             if round_.figures or round_.notes:
                 break
-        return self.found.unproved(
-            "carried", f"Where {carried} fen carried in are from: no round before is given", True
-        )
+        says = f"Where {carried} fen carried in are from: no round before is given"
+        return self.found.unproved("carried", says, limit=True)
 
     def _money(self, sums: dict[str, Any]) -> None:
         """Sums follow from counts and rules. How many of the late members slept is known within bounds alone."""
@@ -789,14 +796,9 @@ class Verification:
         refunded = sums["refunded_fen"]
         forfeited = (members - winners) * stake - refunded
         fee = forfeited * self.rules["fee_bps"] // 10_000
-        pot = forfeited - fee + sums["carried_in_fen"] + self.rules["bonus_fen"]
-        due = {
-            "pool": members * stake,
-            "forfeited": forfeited,
-            "fee": fee,
-            "bonus": self.rules["bonus_fen"],
-            "pot": pot,
-        }
+        bonus = self.rules["bonus_fen"]
+        pot = forfeited - fee + sums["carried_in_fen"] + bonus
+        due = {"pool": members * stake, "forfeited": forfeited, "fee": fee, "bonus": bonus, "pot": pot}
         wrong = [f"{k} is {sums[f'{k}_fen']} fen, by the rules {v}" for k, v in due.items() if sums[f"{k}_fen"] != v]
         if winners > members or late > members:
             wrong.append("There are more winners or late members than members")
@@ -810,15 +812,13 @@ class Verification:
         promised = self.opened["seed_hash"] if self.opened else bytes.fromhex(self.figures.get("seed_hash") or "")
         if not seed or not promised:
             return None
-        wrong = (
-            [] if hashlib.sha256(seed).digest() == promised else ["The seed does not have the hash that was promised"]
-        )
-        self.found.decide("seed", wrong, "The seed has the hash that was promised")
+        fits, no = hashlib.sha256(seed).digest() == promised, "The seed does not have the hash that was promised"
+        self.found.hold("seed", fits, "The seed has the hash that was promised", no)
         if not self.published or not self.closed:
-            return None if self.round.notes else bytes(seed)
+            return bytes(seed) if self.round.is_older else None
         drawn = hashlib.sha256(b"clock/seed/v2" + seed + self.closed.hash).digest()
-        wrong = [] if self.published["drawn"] == drawn else ["The drawn seed does not follow from the seed and C"]
-        self.found.decide("drawn", wrong, "The drawn seed follows from the seed and C")
+        fits, no = self.published["drawn"] == drawn, "The drawn seed does not follow from the seed and C"
+        self.found.hold("drawn", fits, "The drawn seed follows from the seed and C", no)
         return drawn
 
     def _packets(self, pot: int, winners: int, drawn: bytes) -> None:
@@ -841,9 +841,8 @@ class Verification:
                 if self.published[f"{name}_fen"] != due[name]:
                     wrong.append(f"P has {name} {self.published[f'{name}_fen']} fen, and {due[name]} follow")
         if self.state in SETTLED:
-            wrong += [
-                f"The public {k} is {self.figures[k]}, and {v} follows" for k, v in due.items() if self.figures[k] != v
-            ]
+            names = [name for name in due if self.figures[name] != due[name]]
+            wrong += [f"The public {name} is {self.figures[name]}, and {due[name]} follows" for name in names]
         self.packets = packets
         return self.found.decide("packets", wrong, f"{winners} packets, {sum(packets)} fen, follow from the drawn seed")
 
@@ -857,15 +856,13 @@ class Verification:
             due["seed"] = self.published["seed"].hex()
         if self.void:
             due |= dict.fromkeys(("forfeited", "fee", "carried_in", "pot", "carried_out", "packets"), 0)
-            due |= {
-                "refunded": self.figures["pool"],
-                "bonus_back": self.figures["bonus"],
-                "smallest": None,
-                "largest": None,
-            }
+            due |= dict.fromkeys(("smallest", "largest"))
+            due |= {"refunded": self.figures["pool"], "bonus_back": self.figures["bonus"]}
         final = self.figures["seed"] is not None
-        names = [name for name in due if self.figures[name] != due[name] and (final or self.figures[name] is not None)]
-        wrong = [f"The public {name} is not that of the statements" for name in names]
+        differing = [name for name in due if self.figures[name] != due[name]]
+        wrong = [
+            f"The public {k} is not that of the statements" for k in differing if final or self.figures[k] is not None
+        ]
         self.found.decide("figures", wrong, "The public figures are those of the statements")
 
     def _list(self, packets: list[int]) -> None:
@@ -893,10 +890,10 @@ class Verification:
                 self.found.unproved("seen", f"{path}: {statement} is not of these days, or not signed by a known key")
                 continue
             now = rounds[0].notes.get(statement.kind)
-            wrong = [f"{path}: {statement} was signed, and is not served"] if now is None else []
-            if now is not None and not now.startswith(f"{statement.text.decode()}\n"):
-                wrong = [f"{path}: two different {statement} were signed, this one and the one that is served"]
-            self.found.decide("seen", wrong, f"{path}: {statement} is the one that is served")
+            no = f"{path}: two different {statement} were signed, this one and the one that is served"
+            no = no if now else f"{path}: {statement} was signed, and is not served"
+            fits = now is not None and divided(now)[0] == statement.text
+            self.found.hold("seen", fits, f"{path}: {statement} is the one that is served", no)
 
     def _receipt(self, path: str) -> None:
         """A leaf that a player holds is in the tree that was signed, at the one place where it may be."""
@@ -922,16 +919,15 @@ class Verification:
             wrong.append(f"{path}: the leaf is not at the place of its shard and rank")
         if leaf.get("amount_fen", self.rules["stake_fen"]) != self.rules["stake_fen"]:
             wrong.append(f"{path}: {leaf['amount_fen']} fen is not the stake of the rules")
-        opens, closes = self.opened["windows"]["check_in_opens_ms"], max(self.closed["closes_ms"], default=0)
-        if not opens <= leaf.get("at_ms", opens) < closes + WAITED_MS:
+        opens, closes = self.opened["windows"]["check_in_opens_ms"], self.closed["closes_ms"][shard : shard + 1]
+        if kind == "checked_in" and not opens <= leaf["at_ms"] < max(closes, default=0) + WAITED_MS:
             wrong.append(f"{path}: it was checked in outside the window")
         mine = self.packets[index] if self.packets and column and index < len(self.packets) else None
         if mine is not None and leaf.get("fen", mine) != mine:
             wrong.append(f"{path}: the packet has {leaf['fen']} fen, and {mine} follow from the drawn seed")
         gets = "" if mine is None else f"; its packet has {mine} fen"
-        return self.found.decide(
-            "receipt", wrong, f"{path}: leaf {index} of {holder[tree][0]} in {tree} of {holder}{gets}"
-        )
+        says = f"{path}: leaf {index} of {holder[tree][0]} in {tree} of {holder}{gets}"
+        return self.found.decide("receipt", wrong, says)
 
     def _limits(self) -> None:
         """What these answers prove to nobody. The service has to say so, too."""
@@ -944,19 +940,14 @@ class Verification:
             self.found.decide("keys", [], f"Only the {len(self.trusted)} keys that you gave count")
         else:
             self.found.unproved("keys", "That the keys are the operator's: the service names them, you gave none", True)
-        self.found.unproved(
-            "beacon", "That the operator, who knew the seed, did not play along: there is no beacon", True
-        )
-        self.found.unproved(
-            "witnesses", "That all see the same statements, and when they were made: no witness signed", True
-        )
+        says = "That the operator, who knew the seed, did not play along: no beacon is mixed in"
+        self.found.unproved("beacon", says, limit=True)
+        says = "That all see the same statements, and when they were made: no witness is asked"
+        self.found.unproved("witnesses", says, limit=True)
 
 
-TREES = {
-    "stake": ("closed", "stakes", 0),
-    "checked_in": ("closed", "checked_in", 1),
-    "packet": ("published", "packets", 1),
-}
+TREES = {"stake": ("closed", "stakes", 0), "checked_in": ("closed", "checked_in", 1)}
+TREES["packet"] = ("published", "packets", 1)
 """Of each kind of leaf: the statement that has its tree, under which name, and its column in ``shards``."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -964,9 +955,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def is_first_at(at_ms: int, day: date, time_of_day: str, zone: zoneinfo.ZoneInfo) -> bool:
     """Whether this is the first instant at which the zone's clock shows that time or, where it leaps over it, more."""
-    wanted = datetime.combine(day, datetime.min.time()) + timedelta(
-        hours=int(time_of_day[:2]), minutes=int(time_of_day[3:])
-    )
+    of_day = timedelta(hours=int(time_of_day[:2]), minutes=int(time_of_day[3:]))
+    wanted = datetime.combine(day, datetime.min.time()) + of_day
     if at_ms >= 1 << 42:
         return False
     earlier, now = ((EPOCH + timedelta(milliseconds=ms)).astimezone(zone) for ms in (at_ms - 1, at_ms))
@@ -987,12 +977,9 @@ def notes_in(raw: bytes, path: str, day: str) -> list[str]:
 
 def keys_in(given: list[str]) -> list[Key]:
     """Keys, or files with one in a line; ``#`` begins a remark."""
-    lines = [
-        line
-        for one in given
-        for line in ([one] if "+" in one else contents(one).decode("utf-8", "replace").split("\n"))
-    ]
-    return [key_of(line.strip()) for line in lines if line.strip() and not line.startswith("#")]
+    texts = [one if "+" in one else contents(one).decode("utf-8", "replace") for one in given]
+    lines = [line.strip() for text in texts for line in text.split("\n")]
+    return [key_of(line) for line in lines if line and not line.startswith("#")]
 
 
 def told(found: Report, day: str, as_json: bool) -> str:
@@ -1001,7 +988,7 @@ def told(found: Report, day: str, as_json: bool) -> str:
     lines = [f"{one.result:10}  {one.check:10}  {one.says}" for one in found.findings]
     wrong = sum(one.result == "no" for one in found.findings)
     open_ = sum(one.result == "not proved" for one in found.findings)
-    return "\n".join([*lines, f"{day}: {wrong} things are wrong, {open_} are not proved"])
+    return "\n".join([*lines, f"{day}: {len(lines)} sentences, {wrong} no, {open_} not proved"])
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> int:

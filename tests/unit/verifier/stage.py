@@ -179,15 +179,17 @@ class Game:
         return sha256(b"the round's salt key", f"{kind}\n{uid}\n".encode())[:16].hex()
 
     def stake_leaves(self) -> list[str]:
+        head, stake = f"clock/leaf/v1 stake\n{self.day}\n", self.rules["stake_fen"]
         return [
-            f"clock/leaf/v1 stake\n{self.day}\n{shard}\n{uid}\nTTC{uid:08}\n{self.rules['stake_fen']}\n{self.salt('stake', uid)}\n"
+            f"{head}{shard}\n{uid}\nTTC{uid:08}\n{stake}\n{self.salt('stake', uid)}\n"
             for shard, own in enumerate(self.members)
             for uid in own
         ]
 
     def check_in_leaves(self, opens_ms: int) -> list[str]:
+        head = f"clock/leaf/v1 checked_in\n{self.day}\n"
         return [
-            f"clock/leaf/v1 checked_in\n{self.day}\n{shard}\n{rank}\n{uid}\n{opens_ms + 1000 * rank}\n{self.salt('checked_in', uid)}\n"
+            f"{head}{shard}\n{rank}\n{uid}\n{opens_ms + 1000 * rank}\n{self.salt('checked_in', uid)}\n"
             for shard, own in enumerate(self.winners)
             for rank, uid in enumerate(own, 1)
         ]

@@ -28,9 +28,10 @@ def test_a_round_with_the_one_before_it_receipts_and_what_was_seen(tmp_path: Pat
 
 
 def test_without_keys_and_the_day_before_that_is_said(tmp_path: Path) -> None:
-    found = verdict(tmp_path, Game().play(), keys=[], days=1)
+    game = Game(previous="11" * 32)
+    found = verdict(tmp_path, game.play(), keys=[], days=1)
     assert (found.status, found.wrong) == (0, [])
-    assert checks_of(found.said("not proved")) == ["carried", "keys", *LIMITS]
+    assert checks_of(found.said("not proved")) == ["chain", "carried", "keys", *LIMITS]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_every_kind_of_round(game: Game, tmp_path: Path) -> None:
 def test_a_round_that_has_not_ended_is_not_proved_yet(tmp_path: Path) -> None:
     found = verdict(tmp_path, Game(closed=False).play(), days=1)
     assert (found.status, found.wrong) == (2, [])
-    assert "statements: What follows from the round's end: it is checking_in" in found.said("not proved")
+    assert f"statements: What follows from the end of {DAY}: it is checking_in" in found.said("not proved")
     assert {"signed", "windows", "figures"} <= {*checks_of(found.said("yes"))}
 
 
@@ -71,7 +72,8 @@ def test_a_round_older_than_statements_follows_from_its_seed(tmp_path: Path) -> 
     old.proof["statements"] = dict.fromkeys(old.proof["statements"])
     found = verdict(tmp_path, old, days=1)
     assert (found.status, found.wrong) == (2, [])
-    assert "statements: No statements are served: withheld, or older than they are" in found.said("not proved")
+    says = f"statements: That {DAY} is a round without statements: they are withheld, or it is older than they are"
+    assert says in found.said("not proved")
     assert {"money", "seed", "packets", "list"} <= {*checks_of(found.said("yes"))}
     old.answers[f"/api/rounds/{DAY}/proof"] = {"status": 0, "code": "not_found", "message": "", "data": {}}
     assert verdict(tmp_path, old, days=1).status == 2
@@ -100,3 +102,15 @@ def test_a_key_that_is_not_trusted_signs_nothing(tmp_path: Path) -> None:
     found = verdict(tmp_path, Game().play(), keys=[other], days=1)
     assert found.status == 1
     assert f"signed: O of {DAY} is not signed by a known key of its origin" in found.wrong
+
+
+def test_a_chain_with_a_gap_is_not_proved(tmp_path: Path) -> None:
+    today, yesterday = two_days(previous="11" * 32)
+    found = verdict(tmp_path, today, yesterday)
+    assert (found.status, found.wrong) == (2, [])
+    says = f"chain: C of {DAY} follows a statement that is none of those given: give more days"
+    assert says in found.said("not proved")
+    yesterday.proof["statements"] = dict.fromkeys(yesterday.proof["statements"])
+    found = verdict(tmp_path, today, yesterday)
+    assert (found.status, found.wrong) == (2, [])
+    assert f"chain: What C of {DAY} follows is not among what is given" in found.said("not proved")
