@@ -830,7 +830,8 @@ class Verification:
         due |= {"smallest": min(packets, default=None), "largest": max(packets, default=None)}
         wrong: list[str] = []
         if self.published and self.closed:
-            places = [(n, rank) for n, (_, own) in enumerate(self.closed["shards"]) for rank in range(1, own + 1)]
+            shards = enumerate(self.closed["shards"])
+            places = ((n, rank) for n, (_, own) in shards for rank in range(1, own + 1))
             first = f"clock/leaf/v1 packet\n{self.round.day}\n"
             leaves = (f"{first}{n}\n{rank}\n{fen}\n".encode() for (n, rank), fen in zip(places, packets, strict=False))
             if self.published["packets"] != (winners, root_of(leaves)):

@@ -5,6 +5,7 @@ What a test changes in a statement, every later one is made for: as an operator 
 
 import base64
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ DAY = "2026-11-26"
 ORIGIN = "play.example.com/clock"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SEED = bytes(range(32, 64))
+SALT_KEY = bytes(range(64, 96))
 
 RULES: dict[str, Any] = {
     "timezone": "Asia/Shanghai",
@@ -176,7 +178,7 @@ class Game:
         return f"{len(leaves)} {base64.b64encode(root_of([leaf.encode() for leaf in leaves])).decode()}"
 
     def salt(self, kind: str, uid: int) -> str:
-        return sha256(b"the round's salt key", f"{kind}\n{uid}\n".encode())[:16].hex()
+        return hmac.digest(SALT_KEY, f"{kind}\n{uid}\n".encode(), "sha256")[:16].hex()
 
     def stake_leaves(self) -> list[str]:
         head, stake = f"clock/leaf/v1 stake\n{self.day}\n", self.rules["stake_fen"]
@@ -385,3 +387,13 @@ def verdict(
 def written(path: Path, content: Any) -> str:
     path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
     return str(path)
+
+
+EXAMPLE = Game(
+    rules={**RULES, "shards": 1, "lucky_count": 0, "lucky_bps": 0, "bonus_fen": 0, "campaign": None},
+    members=((1, 2, 3, 4, 5),),
+    winners=((4, 1, 2),),
+    late=(),
+    longer_ms=(0,),
+)
+"""The example of ``docs/fair.md``."""

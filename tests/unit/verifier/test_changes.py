@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.verifier.stage import DAY, Played, before, two_days, verdict
 
-LONGER = {"cause": "operator", "reason": "", "since_ms": 1, "by_ms": 60_000, "shards": 1, "asleep": 2}
+LONGER = {"by_ms": 60_000, "cause": "operator", "reason": "", "since_ms": 1, "shards": 1, "asleep": 2}
 HONEST = two_days(longer_ms=(0, 60_000), extensions=[LONGER])
 
 NOT_SIGNED = {"message", "archived", "cause", "reason", "since_ms", "shards", "asleep"}
