@@ -35,7 +35,7 @@ ATTEMPTS = 3
 MOST_WINNERS = 20_000_000
 """Their packets are computed in memory."""
 MOST_DAYS = 400
-MOST_SIGNATURES = 64
+MOST_SIGNATURES = 100
 PAGE = 10_000
 BUNDLE = "clock.bundle.v1"
 
@@ -215,7 +215,7 @@ def are_windows(value: Any) -> bool:
 
 
 READ: dict[str, Callable[[str], Any]] = {
-    "origin": shaped(r"[!-*,-~]{1,200}", "the name of a key"),
+    "origin": shaped(r"[^\s+]{1,200}", "the name of a key"),
     "day": shaped(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", "a day", lambda text: date.fromisoformat(text).isoformat()),
     "count": shaped("0|[1-9][0-9]{0,17}", "a whole number", int),
     "hash": shaped("[0-9a-f]{64}", "32 bytes in hex", bytes.fromhex),
@@ -297,7 +297,7 @@ def divided(note: str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     """The signed text; of each signature, the name and the id of its key, and itself."""
     text, gap, rest = note.partition("\n\n")
     *lines, last = rest.split("\n")
-    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES:
+    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES or re.search("[\0-\x09\x0b-\x1f\x7f]", note):
         raise Malformed("it is not a text, an empty line and lines of signatures")
     signatures = []
     for line in lines:
@@ -855,6 +855,7 @@ class Verification:
             due |= {name: self.closed[SUMS[name]] for name in SUMS if not self.void or name in (*COUNTED, "pool")}
         if self.published:
             due["seed"] = self.published["seed"].hex()
+            due |= {"drawn": self.published["drawn"].hex()} if "drawn" in self.figures else {}
         if self.void:
             due |= dict.fromkeys(("forfeited", "fee", "carried_in", "pot", "carried_out", "packets"), 0)
             due |= dict.fromkeys(("smallest", "largest"))
