@@ -16,7 +16,6 @@ import json
 import re
 import sys
 import time
-import urllib.error
 import urllib.request
 import zoneinfo
 from collections.abc import Callable, Iterable
@@ -32,7 +31,7 @@ MOST_FILE_BYTES = 512 << 20
 MOST_SECONDS = 30
 """For one answer."""
 ATTEMPTS = 3
-MOST_WINNERS = 20_000_000
+MOST_WINNERS = 10_000_000
 """Their packets are computed in memory."""
 MOST_DAYS = 400
 MOST_SIGNATURES = 100
@@ -131,18 +130,13 @@ def shaped(pattern: str, what: str, read: Callable[[str], Any] = str) -> Callabl
 
 def canonical(text: str) -> Any:
     """JSON in the one form that statements have: no floats, keys in order, no spaces, no escapes but the needed."""
-
-    def refused(found: str) -> Any:
-        raise Malformed(f"{found[:100]} is no whole number")
-
     try:
-        value = json.loads(text, parse_float=refused, parse_constant=refused)
-        again = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        value = json.loads(text, parse_float=int, parse_constant=int)  # int() refuses both
+        if json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False) == text:
+            return value
     except (ValueError, RecursionError):
-        again = ""
-    if again != text:
-        raise Malformed(f"{text[:100]!r} is not JSON in its canonical form")
-    return value
+        pass
+    raise Malformed(f"{text[:100]!r} is not JSON in its canonical form")
 
 
 def json_of(what: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
@@ -184,21 +178,6 @@ def hash_or_none(text: str) -> bytes | None:
     return None if text == "none" else bytes.fromhex(text)
 
 
-TIME_RULES = ["join_opens", "join_closes", "check_in_opens", "check_in_closes", "settle_at", "claim_closes"]
-
-
-def are_rules(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and all(is_count(value.get(name)) for name in ("stake_fen", "packet_cap_fen", "lucky_count", "bonus_fen"))
-        and all(is_count(value.get(name)) and value[name] <= 10_000 for name in ("fee_bps", "lucky_bps", "shards"))
-        and all(re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", str(value.get(name))) for name in TIME_RULES)
-        and value.get("split") in ("random", "equal")
-        and value.get("nobody") in ("refund", "carry")
-        and isinstance(value.get("timezone"), str)
-    )
-
-
 WINDOWS: dict[str, tuple[int, str]] = {
     "join_opens_ms": (0, "join_opens"),
     "join_closes_ms": (0, "join_closes"),
@@ -208,6 +187,20 @@ WINDOWS: dict[str, tuple[int, str]] = {
     "claim_closes_ms": (1, "claim_closes"),
 }
 """Each instant of O: so many days after the round's date, at the time of that rule."""
+
+
+def are_rules(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(is_count(value.get(name)) for name in ("stake_fen", "packet_cap_fen", "lucky_count", "bonus_fen"))
+        and all(is_count(value.get(name)) and value[name] <= 10_000 for name in ("fee_bps", "lucky_bps", "shards"))
+        and all(
+            re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", str(value.get(name))) for _, name in WINDOWS.values()
+        )
+        and value.get("split") in ("random", "equal")
+        and value.get("nobody") in ("refund", "carry")
+        and isinstance(value.get("timezone"), str)
+    )
 
 
 def are_windows(value: Any) -> bool:
@@ -438,26 +431,32 @@ def body(stream: Any, url: str) -> Any:
     return parsed(b"".join(chunks), url)
 
 
+class Unfollowed(urllib.request.HTTPErrorProcessor):
+    """Takes every answer as it is: no redirect is followed."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
+
+
 def fetched(url: str) -> Any:
     """The JSON of an answer, refusals included. ``url`` is http or https."""
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "clock-verifier"})  # noqa: S310
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(ATTEMPTS):
         try:
-            with urllib.request.urlopen(request, timeout=MOST_SECONDS) as answer:  # noqa: S310
-                return body(answer, url)
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == 404:
-                    return body(error, url)
-                if error.code not in (429, 503) or attempt == ATTEMPTS:
-                    raise Unanswered(f"{url} is answered with {error.code}") from None
-                after = error.headers.get("Retry-After", "")
-            time.sleep(min(int(after), 10) if re.fullmatch("[0-9]{1,4}", after) else 1)
+            with urllib.request.build_opener(Unfollowed).open(request, timeout=MOST_SECONDS) as answer:
+                if answer.status in (200, 404):
+                    return body(answer, url)
+                status, after = answer.status, answer.headers.get("Retry-After", "")
         except Malformed:
             raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unanswered(f"{url} is not answered: {error}") from None
-    raise AssertionError(url)
+        if status not in (429, 503) or attempt == ATTEMPTS - 1:
+            break
+        time.sleep(min(int(after), 10) if re.fullmatch("[0-9]{1,4}", after) else 1)
+    raise Unanswered(f"{url} is answered with {status}")
 
 
 def contents(path: str) -> bytes:
@@ -612,10 +611,10 @@ class Verification:
                 code, data = self.answers.ask(path)
                 if code == "ok":
                     take(data)
-                elif path != own:
-                    round_.is_older = True  # than the path
-                elif not before:
-                    self.found.unproved("answers", f"{path} is answered with {code}")
+                elif path != own and code == "not_found":
+                    round_.is_older = True  # than this path
+                else:
+                    self.found.unproved("answers", f"{path} is answered with {code}", limit=before > 0)
             except Malformed as error:
                 self.found.no("answers", f"An answer is refused: {error}")
             except Unanswered as error:
@@ -984,10 +983,15 @@ def keys_in(given: list[str]) -> list[Key]:
     return [key_of(line) for line in lines if line and not line.startswith("#")]
 
 
+def printable(text: str) -> str:
+    """For any terminal: what was read may hold anything."""
+    return "".join(one if one.isprintable() else "?" for one in text).encode("ascii", "backslashreplace").decode()
+
+
 def told(found: Report, day: str, as_json: bool) -> str:
     if as_json:
         return json.dumps({"round": day, "status": found.status, "findings": [asdict(one) for one in found.findings]})
-    lines = [f"{one.result:10}  {one.check:10}  {one.says}" for one in found.findings]
+    lines = [printable(f"{one.result:10}  {one.check:10}  {one.says}") for one in found.findings]
     wrong = sum(one.result == "no" for one in found.findings)
     open_ = sum(one.result == "not proved" for one in found.findings)
     return "\n".join([*lines, f"{day}: {len(lines)} sentences, {wrong} no, {open_} not proved"])
@@ -1011,7 +1015,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
         if given.save:
             Path(given.save).write_text(verification.answers.bundle(), "utf-8")
     except (Malformed, Unanswered, OSError) as error:
-        print(f"nothing is verified: {error}", file=sys.stderr)
+        print(printable(f"nothing is verified: {error}"), file=sys.stderr)
         return 2
     print(told(found, day, given.json))
     return found.status

@@ -4,7 +4,6 @@ What a test changes in a statement, every later one is made for: as an operator 
 """
 
 import base64
-import hashlib
 import hmac
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from clock import verifier
 from clock.domain.rounds import Rules, windows
 from clock.domain.split import Split, split
+from tests.unit.verifier.forms import KEY, ORIGIN, as_json, envelope, note_of, path_of, root_of, sha256, verifier_key
 
 DAY = "2026-11-26"
-ORIGIN = "play.example.com/clock"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 SEED = bytes(range(32, 64))
 SALT_KEY = bytes(range(64, 96))
 
@@ -48,60 +46,6 @@ RULES: dict[str, Any] = {
 }
 
 
-def sha256(*parts: bytes) -> bytes:
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-def root_of(leaves: Sequence[bytes]) -> bytes:
-    """RFC 6962, 2.1, as it is defined there."""
-    if not leaves:
-        return sha256()
-    if len(leaves) == 1:
-        return sha256(b"\0", leaves[0])
-    k = largest_below(len(leaves))
-    return sha256(b"\1", root_of(leaves[:k]), root_of(leaves[k:]))
-
-
-def path_of(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """RFC 6962, 2.1.1, as it is defined there."""
-    if len(leaves) == 1:
-        return []
-    k = largest_below(len(leaves))
-    if index < k:
-        return [*path_of(index, leaves[:k]), root_of(leaves[k:])]
-    return [*path_of(index - k, leaves[k:]), root_of(leaves[:k])]
-
-
-def largest_below(size: int) -> int:
-    """The largest power of two below it."""
-    return int(1 << ((size - 1).bit_length() - 1))
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def key_id(key: Ed25519PrivateKey, name: str) -> bytes:
-    return sha256(name.encode(), b"\n\1", key.public_key().public_bytes_raw())[:4]
-
-
-def verifier_key(key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
-    public = base64.b64encode(b"\1" + key.public_key().public_bytes_raw()).decode()
-    return f"{name}+{key_id(key, name).hex()}+{public}"
-
-
-def signature_line(text: str, key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
-    return f"— {name} {base64.b64encode(key_id(key, name) + key.sign(text.encode())).decode()}\n"
-
-
-def note_of(text: str, key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
-    return f"{text}\n{signature_line(text, key, name)}"
-
-
-def envelope(data: dict[str, Any], code: str = "ok") -> dict[str, Any]:
-    return {"status": int(code == "ok"), "code": code, "message": "", "data": data}
-
-
 Changes = Mapping[str, Mapping[str, str]]
 """By kind of statement: lines that have other values than they should."""
 
@@ -116,8 +60,6 @@ class Played:
     leaves: dict[str, list[str]]
     packets: list[int]
     carried_out_fen: int
-    key: Ed25519PrivateKey
-    name: str
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -228,36 +170,14 @@ class Game:
     def play(self) -> Played:
         """Every statement is made from the texts of those before it, changed or not."""
         at = msgspec.structs.asdict(windows(date.fromisoformat(self.day), msgspec.convert(self.rules, Rules)))
-        texts = {
-            "opened": self.text(
-                "opened",
-                {
-                    "seed_hash": sha256(self.seed).hex(),
-                    "rules": as_json(self.rules),
-                    "windows": as_json(at),
-                    "beacon": "none",
-                },
-            )
-        }
-        sums = self.sums()
+        sums, packets = self.sums(), list[int]()
         leaves = {"stake": self.stake_leaves(), "checked_in": self.check_in_leaves(at["check_in_opens_ms"])}
+        texts = {"opened": self.text("opened", self.opened_lines(at))}
         opened_hash, closed_hash = sha256(texts["opened"].encode()).hex(), "none"
+        said = {**sums, "carried_out_fen": 0, "bonus_back_fen": 0}
         if self.closed:
-            closes = [at["check_in_closes_ms"] + ms for ms in self.longer_ms]
-            lines = {
-                "opened": opened_hash,
-                "previous": self.previous,
-                "closed_ms": str(max(closes) + 300_000),
-                "closes_ms": as_json(closes),
-                "shards": as_json([[len(own), len(won)] for own, won in zip(self.members, self.winners, strict=True)]),
-                **{name: str(value) for name, value in sums.items()},
-                "stakes": self.tree(leaves["stake"]),
-                "checked_in": self.tree(leaves["checked_in"]),
-            }
-            texts["closed"] = self.text("closed", lines)
+            texts["closed"] = self.text("closed", self.closed_lines(at, opened_hash, leaves))
             closed_hash = sha256(texts["closed"].encode()).hex()
-        packets: list[int] = []
-        carried_out = back = 0
         if self.voided:
             lines = {
                 "opened": opened_hash,
@@ -273,8 +193,8 @@ class Game:
             how = Split(mode=self.rules["split"], **{name: self.rules[name] for name in names})
             result = split(self.split_with(drawn), sums["pot_fen"], sums["winners"], how)
             packets = list(result.packets_fen)
-            back = 0 if sums["winners"] else sums["bonus_fen"]
-            carried_out = result.carried_fen - back
+            said["bonus_back_fen"] = 0 if sums["winners"] else sums["bonus_fen"]
+            said["carried_out_fen"] = result.carried_fen - said["bonus_back_fen"]
             leaves["packet"] = self.packet_leaves(packets)
             lines = {
                 "closed": closed_hash,
@@ -283,13 +203,29 @@ class Game:
                 "drawn": drawn.hex(),
                 "split": self.rules["split"],
                 "packets": self.tree(leaves["packet"]),
-                "carried_out_fen": str(carried_out),
-                "bonus_back_fen": str(back),
+                "carried_out_fen": str(said["carried_out_fen"]),
+                "bonus_back_fen": str(said["bonus_back_fen"]),
             }
             texts["published"] = self.text("published", lines)
-        said = {**sums, "carried_out_fen": carried_out, "bonus_back_fen": back}
         answers = self.answers(texts, said, packets)
-        return Played(self.day, texts, answers, leaves, packets, carried_out, self.key, self.name)
+        return Played(self.day, texts, answers, leaves, packets, said["carried_out_fen"])
+
+    def opened_lines(self, at: dict[str, int]) -> dict[str, str]:
+        rules = as_json(self.rules)
+        return {"seed_hash": sha256(self.seed).hex(), "rules": rules, "windows": as_json(at), "beacon": "none"}
+
+    def closed_lines(self, at: dict[str, int], opened_hash: str, leaves: dict[str, list[str]]) -> dict[str, str]:
+        closes = [at["check_in_closes_ms"] + ms for ms in self.longer_ms]
+        return {
+            "opened": opened_hash,
+            "previous": self.previous,
+            "closed_ms": str(max(closes) + 300_000),
+            "closes_ms": as_json(closes),
+            "shards": as_json([[len(own), len(won)] for own, won in zip(self.members, self.winners, strict=True)]),
+            **{name: str(value) for name, value in self.sums().items()},
+            "stakes": self.tree(leaves["stake"]),
+            "checked_in": self.tree(leaves["checked_in"]),
+        }
 
     def answers(self, texts: dict[str, str], sums: dict[str, int], packets: list[int]) -> dict[str, Any]:
         if self.voided:
@@ -329,7 +265,8 @@ class Game:
         if self.closed and not self.voided:
             path = f"/api/rounds/{self.day}/packets?page=1&limit=10000"
             answers[path] = envelope({"total": len(packets), "items": packets})
-        return json.loads(json.dumps(answers)) if answers else answers
+        apart: dict[str, Any] = json.loads(json.dumps(answers))
+        return apart
 
 
 def before(day: str, days: int = 1) -> str:
@@ -381,6 +318,7 @@ def verdict(
     trusted = [verifier.key_of(key) for key in keys]
     checks = verifier.Verification(verifier.Answers(where), rounds[0].day, days, trusted)
     found = checks.verify(files["seen"], files["receipt"])
+    assert verifier.told(found, rounds[0].day, as_json=False).isascii()
     return Verdict(found.status, found.findings)
 
 

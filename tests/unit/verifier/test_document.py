@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clock import verifier
 from clock.verifier import FORMS, KINDS, is_signed, key_of
-from tests.unit.verifier.stage import DAY, EXAMPLE, path_of, verdict, verifier_key
+from tests.unit.verifier.forms import path_of, verifier_key
+from tests.unit.verifier.stage import DAY, EXAMPLE, verdict
 
 DOC = (Path(__file__).parents[3] / "docs" / "fair.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```text\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)

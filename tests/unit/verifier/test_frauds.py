@@ -10,18 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.verifier.stage import (
-    DAY,
-    RULES,
-    SEED,
-    Game,
-    Played,
-    as_json,
-    before,
-    sha256,
-    two_days,
-    verdict,
-)
+from tests.unit.verifier.forms import as_json, sha256
+from tests.unit.verifier.stage import DAY, RULES, SEED, Game, Played, before, two_days, verdict
 
 DOC = (Path(__file__).parents[3] / "docs" / "fair.md").read_text("utf-8")
 FRAUDS: dict[str, Callable[[], "Case"]] = {}

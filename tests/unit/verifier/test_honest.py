@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.verifier.stage import DAY, RULES, Game, before, two_days, verdict, verifier_key
+from tests.unit.verifier.forms import verifier_key
+from tests.unit.verifier.stage import DAY, RULES, Game, before, two_days, verdict
 
 LIMITS = ["beacon", "witnesses"]
 

@@ -15,7 +15,8 @@ import pytest
 
 from clock import verifier
 from clock.cli.main import cli
-from tests.unit.verifier.stage import DAY, RULES, Game, before, bundle, two_days, verifier_key, written
+from tests.unit.verifier.forms import verifier_key
+from tests.unit.verifier.stage import DAY, RULES, Game, before, bundle, two_days, written
 
 FILE = Path(verifier.__file__)
 Answer = tuple[int, dict[str, str], bytes]
@@ -116,8 +117,10 @@ WRONG: dict[str, tuple[Answer, int, str]] = {
     "broken off": ((200, {"Content-Length": "100"}, b"{"), 1, "is not JSON"),
     "an error": ((500, {}, b"<html>"), 2, "is answered with 500"),
     "another 404": ((404, {}, b"<html>"), 1, "is not JSON"),
-    "in a circle": ((302, {"Location": "/api"}, b""), 2, "is answered with 302"),
-    "to a file": ((302, {"Location": "file:///etc/passwd"}, b""), 2, "is answered with 302"),
+    "another place": ((302, {"Location": "/api"}, b""), 2, "is answered with 302"),
+    "broken chunks": ((404, {"Transfer-Encoding": "chunked"}, b"7\r\n{"), 2, "is not answered"),
+    "what moves the cursor": ((200, {}, b'{"status":0,"code":"\\u001b[2J","data":{}}'), 2, "is answered with ?[2J"),
+    "half a character": ((200, {}, b'{"status":0,"code":"\\ud800","data":{}}'), 2, "is answered with ?"),
 }
 
 

@@ -6,7 +6,7 @@ from clock import domain, verifier
 from clock.domain.split import Split
 from clock.verifier import led_to
 from tests.unit.split.stage import Round, rounds
-from tests.unit.verifier.stage import path_of, root_of
+from tests.unit.verifier.forms import path_of, root_of
 
 LEAVES = [bytes.fromhex(one) for one in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
 LEAVES.append(bytes.fromhex("606162636465666768696a6b6c6d6e6f"))
