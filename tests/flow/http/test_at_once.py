@@ -61,7 +61,12 @@ async def test_the_answers_of_a_day_are_the_same_without_a_task(api: Api, monkey
         await api.join(uid)
     asked: list[Any] = []
     ask_two = api.service.home.summary_at_once
-    monkeypatch.setattr(api.service.home, "summary_at_once", lambda *args: asked.append(ask_two(*args)) or asked[-1])
+
+    def noted(*args: Any) -> Any:
+        asked.append(ask_two(*args))
+        return asked[-1]
+
+    monkeypatch.setattr(api.service.home, "summary_at_once", noted)
     await same(api, at("24:00") - 1, "too_late", "too_late", "too_late")
     await same(api, at("00:00", 1), "too_early", "too_early", "too_early")
     await same(api, at("05:00", 1) - 1, "too_early", "too_early", "too_early")
