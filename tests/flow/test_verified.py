@@ -122,7 +122,7 @@ async def test_a_packet_that_the_code_aims_is_found(
 async def test_a_check_in_that_is_denied_afterwards_is_found_by_its_path(
     api: Api, people: People, verify: Verify, tmp_path: Path
 ) -> None:
-    """As where a round without it was signed: the path that a player has kept does not lead to the root that is served."""
+    """As where a round without it was signed: the path that a player has kept does not lead to the served root."""
     await play(people, WINNERS, SLEEPERS, claims=False)
     status, answer = await api.send("GET", f"/api/rounds/{DAY}/proof/checked_in", headers=api.token(3))
     assert (status, answer["code"]) == (200, "ok"), answer
