@@ -120,8 +120,10 @@ class Opener:
                 secret = {"seed": os.urandom(32), "salt_key": os.urandom(32)}
                 await rows(connection, "create_round", day=day, rules=msgspec.json.encode(rules).decode(), **secret)
                 found = await rows(connection, "get_round", day=day)
-                await self._signing.write(connection, day, statements.opened(recorded(found[0]), self._signing.origin))
-                await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
+                round_ = recorded(found[0])
+                if round_.salt_key:  # or a process of an earlier version was faster, which will not go on with C and P
+                    await self._signing.write(connection, day, statements.opened(round_, self._signing.origin))
+                await telling.tell(self._store, connection, day, _opened(round_), self._time.now_ms())
             return recorded(found[0])
 
     async def _require_new(self, day: date) -> None:

@@ -118,7 +118,16 @@ class Settling:
                 raise Unavailable(f"round {day} was sealed by another process")
             if trees:
                 await self._write_closed(connection, round_, figures, trees)
+            await self._require_closed_with(connection, day, figures)
         return "sealed"
+
+    async def _require_closed_with(self, connection: Connection, day: date, figures: dict[str, Any]) -> None:
+        """The shards deal packets to as many winners as they said when they closed. Raises :class:`BooksDiffer` where
+        the books have grown since, as from a replica that was promoted and had forgotten that it was closed."""
+        closed = await rows(connection, "closed_shards", day=day)
+        for name in ("members", "winners", "late", "pool_fen"):
+            if (total := sum(row[name] for row in closed)) != figures[name]:
+                raise BooksDiffer(f"{name} of {day}: its shards closed with {total}, the books say {figures[name]}")
 
     async def _trees(self, round_: Recorded) -> dict[Kind, Grown]:
         """None for a round that was opened before there were statements."""

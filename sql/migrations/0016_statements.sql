@@ -6,9 +6,6 @@ COMMENT ON COLUMN rounds.drawn IS 'what the packets follow from; NULL: the seed,
 ALTER TABLE rounds DROP CONSTRAINT rounds_state_check;
 ALTER TABLE rounds ADD CONSTRAINT rounds_state_check CHECK (state IN
     ('open', 'closed', 'sealed', 'split', 'published', 'settled', 'finished', 'voiding', 'void'));
--- A worker of an earlier version, which still runs, splits no round that has promised more than its seed.
-ALTER TABLE rounds ADD CONSTRAINT rounds_are_drawn CHECK (
-    drawn IS NOT NULL OR salt_key IS NULL OR state NOT IN ('split', 'published', 'settled', 'finished'));
 
 CREATE TABLE statements (
     day        date NOT NULL,
@@ -25,6 +22,20 @@ COMMENT ON COLUMN statements.note IS 'the text with its signatures';
 CREATE INDEX statements_chain ON statements (number) WHERE kind IN ('closed', 'void');
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON statements FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER kept BEFORE TRUNCATE ON statements FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- A process of an earlier version, which still runs, neither splits nor voids a round that has promised more than its seed.
+-- No CHECK: its message has the row, and so the seed and the salt key, and is logged by whoever is refused.
+CREATE FUNCTION require_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    needed text := CASE NEW.state WHEN 'sealed' THEN 'closed' WHEN 'split' THEN 'published' ELSE 'void' END;
+BEGIN
+    IF NOT EXISTS (SELECT FROM statements WHERE day = NEW.day AND kind = needed) THEN
+        RAISE EXCEPTION 'round % is % without its statement', NEW.day, NEW.state USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER stated AFTER UPDATE OF state ON rounds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    WHEN (NEW.salt_key IS NOT NULL AND NEW.state IN ('sealed', 'split', 'voiding')) EXECUTE FUNCTION require_statement();
 
 CREATE TABLE statement_keys (
     verifier text PRIMARY KEY,

@@ -233,7 +233,7 @@ async def test_a_settler_whose_round_was_voided_meanwhile_refunds_no_page_more(s
     await load(service, Crowd(winners=2, late_sleepers=2, sleepers=2))
     with dying("refunds", at=1):
         await service.settling.settle(DAY)
-    await query(service, "UPDATE rounds SET state = 'voiding' WHERE day = %s", DAY)
+    await query(service, "UPDATE rounds SET state = 'voiding', salt_key = NULL WHERE day = %s", DAY)
     with pytest.raises(Unavailable):
         await refunding.refund(service.store, DAY, "split", "late_member", 0, everybody=False)
 

@@ -364,7 +364,7 @@ async def test_without_a_key_no_round_is_opened(settings: Settings) -> None:
     async with forgetful(settings), new_world(settings, statement_key="") as service:
         with pytest.raises(Unavailable, match="CLOCK_STATEMENT_KEY"):
             await service.opener.open_round(DAY)
-        assert await query(service, "SELECT FROM rounds") == []
+        assert await query(service, "SELECT day FROM rounds") == []
 
 
 async def test_an_earlier_version_does_not_split_a_round_that_has_promised_more(process: Service) -> None:
