@@ -25,9 +25,9 @@ MARK = "\u2014 "
 MOST_SIGNATURES = 100
 """A note with more is refused unread."""
 
-_NAME = re.compile(r"[^\s+]+")
-_KEY = re.compile(r"(?P<name>[^\s+]+)\+(?P<id>[0-9a-f]{8})\+(?P<key>[0-9A-Za-z+/]+={0,2})")
-_PEM = r"(?P<name>[^\s+]+)\s+(?P<pem>-----BEGIN PRIVATE KEY-----[^-]*-----END PRIVATE KEY-----)"
+_NAME = re.compile(r"[^\s+]{1,200}")
+_KEY = re.compile(r"(?P<name>[^\s+]{1,200})\+(?P<id>[0-9a-f]{8})\+(?P<key>[0-9A-Za-z+/]+={0,2})")
+_PEM = r"(?P<name>[^\s+]{1,200})\s+(?P<pem>-----BEGIN PRIVATE KEY-----[^-]*-----END PRIVATE KEY-----)"
 _WITH_NAME = re.compile(_PEM)
 _EACH = re.compile(rf"(?P<word>{re.escape(PRIVATE)}\S+)|{_PEM}")
 

@@ -1,5 +1,5 @@
-"""A round goes on only with the statement that belongs to it: beside a process of an earlier version, and with books that
-have changed since its shards were closed."""
+"""A round goes on only with the statement that belongs to it: beside a process of an earlier version, and with books
+that have changed since its shards were closed."""
 
 import asyncio
 from typing import Any

@@ -62,6 +62,7 @@ def test_a_key_may_be_pem_below_its_name() -> None:
         f"a\n{PEM.replace('MC4C', 'MC4D')}",
         f"a\n{PEM.replace('PRIVATE', 'ENCRYPTED PRIVATE')}",
         f"a\n{PEM} {PUBLIC}",
+        f"{'n' * 201}\n{PEM}",
     ],
 )
 def test_pem_without_a_name_or_that_is_none_is_refused(keys: str) -> None:
@@ -129,7 +130,7 @@ def test_a_public_key_that_is_none_is_refused(key: str) -> None:
         verifier_of(key)
 
 
-@pytest.mark.parametrize("name", ["", "two words", "a+b", "a\u3000b"])
+@pytest.mark.parametrize("name", ["", "two words", "a+b", "a\u3000b", "n" * 201])
 def test_a_name_that_no_key_can_have_is_refused(name: str) -> None:
     with pytest.raises(BadKey):
         new_key(name)
