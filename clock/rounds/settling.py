@@ -19,9 +19,9 @@ from typing import Any
 
 import structlog
 
-from clock.books import ledger, telling
+from clock.books import ledger, outbox, telling
 from clock.books.leases import held
-from clock.books.store import Connection, one, rows
+from clock.books.store import OUTBOX_LOCK, Connection, one, rows
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
@@ -111,6 +111,8 @@ class Settling:
             await self._questions.ask_all(day, self._time.now_ms())
         trees = await self._trees(round_)
         async with self._store.transaction() as connection:
+            for shard in round_.shards:  # whoever drains one has seen a round that is not sealed, and may still write
+                await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(day, shard))
             books = await one(connection, "count_books", day=day)
             carried_in = int((await one(connection, "take_carried", day=day))["fen"])
             figures = _figures(round_.rules, books, carried_in)

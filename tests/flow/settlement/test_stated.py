@@ -9,13 +9,18 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from clock.audit.reconcile import reconcile
-from clock.books import rulebook
+from clock.books import outbox, rulebook
+from clock.books.store import OUTBOX_LOCK
 from clock.config import Settings, rules_of
+from clock.game import keys
 from clock.rounds.ending import BooksDiffer
 from clock.service import Service
 from tests.conftest import DAY
 from tests.flow.settlement.stage import CROWD, opened_by_an_earlier_version, play, query, row_of, settle_until, stop
 from tests.model.world import forgetful, new_world
+
+WAITS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+"""Who waits for an advisory lock."""
 
 
 async def test_what_an_earlier_version_is_refused_does_not_show_the_seed(process: Service) -> None:
@@ -47,8 +52,7 @@ async def test_a_round_that_an_earlier_version_opens_meanwhile_promises_nothing(
     async with process.store.transaction() as connection:
         await rulebook.lock(connection)
         opening = asyncio.create_task(process.opener.open_round(DAY))
-        waits = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while not await query(process, waits):
+        while not await query(process, WAITS):
             await asyncio.sleep(0.01)
         await connection.execute(
             "INSERT INTO rounds (day, rules, seed, seed_hash) VALUES (%s, %s, sha256('old'), sha256(sha256('old')))",
@@ -73,6 +77,26 @@ async def test_a_check_in_that_came_after_the_shards_were_closed_is_not_sealed_w
     await query(process, "INSERT INTO check_ins (day, uid, at_ms, rank) VALUES (%s, %s, 0, 9)", DAY, sleeper)
     with pytest.raises(BooksDiffer, match="winners"):
         await process.settling.settle(DAY)
+    assert (await row_of(process, DAY))["state"] == "closed"
+
+
+async def test_whoever_drains_a_shard_while_the_round_is_sealed_is_waited_for(
+    process: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has seen a round that takes winners, and has not written them yet."""
+    await play(process, DAY, CROWD)
+    stop(process, DAY, "08:05")
+    await settle_until(process, monkeypatch, "closed")
+    sleeper = CROWD.everybody[CROWD.awake[-1]]
+    async with process.store.transaction() as connection:
+        lease = outbox.lease_of(DAY, keys.shard_of(sleeper, 2))
+        await connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", [OUTBOX_LOCK, lease])
+        await connection.execute("INSERT INTO check_ins (day, uid, at_ms, rank) VALUES (%s, %s, 0, 9)", [DAY, sleeper])
+        settling = asyncio.create_task(process.settling.settle(DAY))
+        while not (settling.done() or await query(process, WAITS)):
+            await asyncio.sleep(0.01)
+    with pytest.raises(BooksDiffer):
+        await settling
     assert (await row_of(process, DAY))["state"] == "closed"
 
 
