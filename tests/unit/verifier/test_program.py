@@ -140,11 +140,11 @@ def test_a_server_that_is_busy_is_asked_again_so_many_times(monkeypatch: pytest.
 
     def busy(path: str) -> Answer:
         asked.append(path)
-        return proper(path) if len(asked) > 2 else (503, {"Retry-After": "7"}, b"")
+        return proper(path) if len(asked) > 2 else (503, {"Retry-After": "7" * len(asked)}, b"")
 
     with served(busy) as url:
         assert verifier.main([DAY, "--from", url]) == 0
-    assert waits == [7, 7]
+    assert waits == [7, 10]
     with served(lambda path: (503, {"Retry-After": "99999"}, b"")) as url:
         assert verifier.main([DAY, "--from", url, "--days", "1"]) == 2
     assert waits[2:] == [1, 1] * 2

@@ -10,8 +10,8 @@ import pytest
 
 from clock import verifier
 from clock.verifier import is_first_at
-from tests.unit.verifier.forms import note_of
-from tests.unit.verifier.stage import DAY, RULES, Game, verdict, verifier_key
+from tests.unit.verifier.forms import note_of, verifier_key
+from tests.unit.verifier.stage import DAY, RULES, Game, verdict
 
 OPENED = Game().play().texts["opened"]
 WINDOWS = OPENED.partition("windows: ")[2].partition("\n")[0]
@@ -151,6 +151,18 @@ def test_one_of_several_keys_is_enough_and_each_that_is_known_must_fit(tmp_path:
     doubled = note_of(today.texts["closed"]).splitlines(keepends=True)[-1]
     today.proof["statements"]["opened"] = note + doubled
     assert "does not fit the text" in verdict(tmp_path, today, days=1).wrong[0]
+
+
+def test_base64_has_one_spelling(tmp_path: Path) -> None:
+    """The last letter has bits that say nothing."""
+    today = Game().play()
+    note = today.proof["statements"]["opened"]
+    assert note.endswith("=\n")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = alphabet[alphabet.index(note[-3]) | 1]
+    assert other != note[-3]
+    today.proof["statements"]["opened"] = f"{note[:-3]}{other}=\n"
+    assert "is not base64 in its canonical form" in verdict(tmp_path, today, days=1).wrong[0]
 
 
 @pytest.mark.parametrize("letter", ["\0", "\t", "\r", "\x1b", "\x7f"])
