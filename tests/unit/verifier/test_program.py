@@ -22,6 +22,13 @@ FILE = Path(verifier.__file__)
 Answer = tuple[int, dict[str, str], bytes]
 
 
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = False  # server_close() waits for them
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The client has left, as it should."""
+
+
 @contextmanager
 def served(answer: Callable[[str], Answer]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +43,7 @@ def served(answer: Callable[[str], Answer]) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Quiet(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
