@@ -74,7 +74,8 @@ async def test_the_answers_of_a_day_are_the_same_without_a_task(api: Api, monkey
     await same(api, at("05:00", 1) - 1, "too_early", "too_early", "too_early")
     await same(api, at("05:00", 1), "checked_in", "not_joined", "not_joined")
     await same(api, at("08:00", 1) - 1, "already_checked_in", "not_joined", "not_joined")
-    await same(api, at("08:00", 1), "already_checked_in", "too_late", "too_late")
+    waited_ms = 5_000  # at most, by which a request counts as earlier
+    await same(api, at("08:00", 1) + waited_ms, "already_checked_in", "too_late", "too_late")
     await same(api, at("00:00", 2), "too_early", "too_early", "too_early")
     assert any(asked) or api.settings.protocol == "ordinary", "at least one of them was two questions at once"
 
