@@ -128,6 +128,7 @@ class Turn:
 
     def _end(self, word: str, body: bytes) -> None:
         inside.count -= 1
+        self._finish = None  # a connection keeps its last turn
         try:
             self.say(word, body)
         except Exception as error:
