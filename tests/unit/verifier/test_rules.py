@@ -212,3 +212,13 @@ def test_an_instant_is_the_first_at_which_the_clock_shows_the_time(
     at_ms: int, day: str, time: str, first: bool
 ) -> None:
     assert is_first_at(at_ms, date.fromisoformat(day), time, ZoneInfo("Europe/Berlin")) is first
+
+
+@pytest.mark.parametrize(
+    "more", ["remark", "\n", f"— a.witness {'A' * 8}\n" * 100, "— a.witness AAAA\n", "- a.b AAAAAAAA\n"]
+)
+def test_nothing_but_signatures_follows_the_text(more: str, tmp_path: Path) -> None:
+    today = Game().play()
+    today.proof["statements"]["opened"] += more
+    [wrong] = [one for one in verdict(tmp_path, today, days=1).wrong if one.startswith("signed: ")]
+    assert f"O of {DAY} is refused" in wrong
