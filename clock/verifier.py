@@ -643,7 +643,7 @@ class Verification:
             self.found.no("keys", f"A key is refused: {error}")
             return []
 
-    def verify(self, seen: list[str], receipts: list[str], bundles: list[str]) -> Report:
+    def verify(self, seen: list[str], receipts: list[str], bundles: Iterable[str] = ()) -> Report:
         for round_ in self.rounds:
             self._stage(round_)
         self._links()

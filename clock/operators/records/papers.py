@@ -54,7 +54,7 @@ class Paper:
     """A text file that nobody else may read."""
 
     def __init__(self, path: Path) -> None:
-        self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")  # noqa: SIM115
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         self._sha256 = hashlib.sha256()
         self._bytes = self._lines = 0
 
