@@ -113,7 +113,7 @@ async def audit_bundle(service: Service, by: By, day: date, to: Path) -> Answer:
 
 async def _bundle(service: Service, day: date, to: Path) -> Answer:
     async with service.store.transaction() as connection:
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await connection.execute("SET LOCAL transaction_isolation = 'repeatable read'")
         await rows(connection, "compare_all")
         known = await rows(connection, "get_round", day=day)
         if not known:

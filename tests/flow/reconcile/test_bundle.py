@@ -75,6 +75,18 @@ async def test_the_bundle_of_a_clean_round_agrees(ended: Ended, to: Path) -> Non
     assert not [word for word in ("13800000001", "用户", "open-1") if word in whole]
 
 
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ((1, None, "a b", "用户"), "1\t\ta b\t用户\n"),
+        (("a\tb", "c"), "a\\tb\tc\n"),
+        (("a\nb\r", "\\t"), "a\\nb\\r\t\\\\t\n"),
+    ],
+)
+def test_what_would_end_a_value_or_a_line_is_escaped(values: tuple[object, ...], line: str) -> None:
+    assert papers.row(*values) == line
+
+
 async def test_a_winner_who_never_paid_is_named(ended: Ended, to: Path) -> None:
     db = ended.channel.provider.books.db
     db.execute("DELETE FROM payments WHERE order_no = ?", (ended.order(2),))
