@@ -28,6 +28,7 @@ from typing import Any
 MOST_BYTES = 4 << 20
 """Of one answer."""
 MOST_FILE_BYTES = 512 << 20
+MOST_LEAF_BYTES = 1000
 MOST_SECONDS = 30
 """For one answer."""
 ATTEMPTS = 3
@@ -642,7 +643,7 @@ class Verification:
             self.found.no("keys", f"A key is refused: {error}")
             return []
 
-    def verify(self, seen: list[str], receipts: list[str]) -> Report:
+    def verify(self, seen: list[str], receipts: list[str], bundles: Iterable[str] = ()) -> Report:
         for round_ in self.rounds:
             self._stage(round_)
         self._links()
@@ -665,7 +666,11 @@ class Verification:
             self._figures()
         if self.packets is not None and self.state in SETTLED:
             self._list(self.packets)
-        for check, take, paths in (("seen", self._seen, seen), ("receipt", self._receipt, receipts)):
+        for check, take, paths in (
+            ("seen", self._seen, seen),
+            ("receipt", self._receipt, receipts),
+            ("leaves", self._leaves, bundles),
+        ):
             for path in paths:
                 try:
                     take(path)
@@ -930,6 +935,17 @@ class Verification:
         says = f"{path}: leaf {index} of {holder[tree][0]} in {tree} of {holder}{gets}"
         return self.found.decide("receipt", wrong, says)
 
+    def _leaves(self, folder: str) -> None:
+        """The leaves that an auditor was given are those of the signed roots: of what the trees have, all is there."""
+        holders = {kind: holder for kind, (of, *_) in TREES.items() if (holder := self.round.statements.get(of))}
+        if not holders:
+            self.found.unproved("leaves", f"{folder}: no statement has the root of a tree")
+        for kind, holder in holders.items():
+            tree, path = TREES[kind][1], Path(folder, f"{kind}.txt")
+            no = f"{path}: its leaves are not those of the tree {tree} of {holder}"
+            says = f"{path}: the {holder[tree][0]} leaves of the tree {tree} of {holder}"
+            self.found.hold("leaves", root_of(leaves_in(path, kind)) == holder[tree][1], says, no)
+
     def _limits(self) -> None:
         """What these answers prove to nobody. The service has to say so, too."""
         signed = {name for kind in self.round.statements for name, *_ in divided(self.round.notes[kind])[1]}
@@ -976,6 +992,16 @@ def notes_in(raw: bytes, path: str, day: str) -> list[str]:
     return list(round_.notes.values())
 
 
+def leaves_in(path: Path, kind: str) -> Iterable[bytes]:
+    """From lines with a leaf's values, separated by spaces."""
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(MOST_LEAF_BYTES):
+                yield f"clock/leaf/v1 {kind}\n".encode() + line.replace(b" ", b"\n")
+    except OSError as error:
+        raise Unanswered(f"{path} cannot be read: {error.strerror}") from None
+
+
 def keys_in(given: list[str]) -> list[Key]:
     """Keys, or files with one in a line; ``#`` begins a remark."""
     texts = [one if "+" in one else contents(one).decode("utf-8", "replace") for one in given]
@@ -1004,6 +1030,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     parser.add_argument("--keys", metavar="KEY|FILE", action="append", default=[], help="keys that you trust")
     parser.add_argument("--seen", metavar="FILE", action="append", default=[], help="statements that you kept, or saw")
     parser.add_argument("--receipt", metavar="FILE", action="append", default=[], help="an answer of /proof/KIND")
+    parser.add_argument("--bundle", metavar="FOLDER", action="append", default=[], help="leaves that an auditor has")
     parser.add_argument("--days", type=int, default=2, help="so many rounds, up to DAY, are one chain (2)")
     parser.add_argument("--save", metavar="FILE", help="write a bundle of what was fetched")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -1011,7 +1038,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     try:
         day, days = READ["day"](given.day), min(max(given.days, 1), MOST_DAYS)
         verification = Verification(Answers(given.where), day, days, keys_in(given.keys))
-        found = verification.verify(given.seen, given.receipt)
+        found = verification.verify(given.seen, given.receipt, given.bundle)
         if given.save:
             Path(given.save).write_text(verification.answers.bundle(), "utf-8")
     except (Malformed, Unanswered, OSError) as error:

@@ -70,9 +70,11 @@ class Home:
         now_ms, yesterday = asking.time.now_ms(), asking.known_morning(arrived)
         tomorrow = asking.rounds.get(following(asking.calendar.day_at(now_ms)))
         totals = asking.totals.known(yesterday.day) if yesterday else None
-        if yesterday is None or tomorrow is None or totals is None or now_ms >= asking.settle_ms(yesterday):
+        if yesterday is None or tomorrow is None or totals is None:
             return None
         settle_ms, next_day = asking.settle_ms(yesterday), self._next_of(tomorrow, uid)
+        if not yesterday.at.morning_starts_ms <= now_ms < settle_ms:
+            return None
         home = self._shown(yesterday, totals, totals.pool_fen, now_ms, uid)
         first = Half(waiter)
         self._flags.tell(first, uid, arrived)

@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar._openapi.plugin import OpenAPIPlugin
 from litestar.handlers import ASGIRouteHandler
 
+from clock.http.forms import ENVELOPE
 from clock.http.lane import Endpoint
 from clock.http.schema.path import TAGS, Path
 from clock.http.schema.paths import PATHS
@@ -74,8 +75,9 @@ def describe(app: Litestar) -> None:
     schemas.update(_schemas(shapes()))
     for route in app.routes:
         handler = getattr(route, "route_handler", None)
-        if isinstance(handler, ASGIRouteHandler) and "lean" in handler.opt:
-            for method, endpoint in handler.opt["lean"].endpoints.items():
+        lean = handler.opt.get("lean") if isinstance(handler, ASGIRouteHandler) else None
+        if lean and lean.form is ENVELOPE:  # a provider's own form is described by the provider
+            for method, endpoint in lean.endpoints.items():
                 document["paths"].setdefault(route.path, {})[method.lower()] = _taken(endpoint, schemas)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

@@ -62,12 +62,13 @@ def _head(form: Form, word: str, date: bytes, size: int) -> bytes:
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. ``_running`` is the request that is being answered, ``cycle`` the last whose head was read."""
+    """One connection. ``_running`` is the request that is being answered, ``cycle`` the last whose head was read.
+    ``_begun``: whether a request has begun in what was read last; ``_again``: whether another one had before it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._part = BETWEEN
-        self._begun = self._large = self._eof = self._ending = self._resumed = self._stopping = False
+        self._begun = self._again = self._large = self._eof = self._ending = self._resumed = self._stopping = False
         self._head_size = self._body_size = self._unread = 0
         self._running: Any = None
         self._refusal = ""
@@ -196,6 +197,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._again = self._begun
         self._begun, self._part, self._head_size, self._body_size = True, IN_HEAD, 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -1,8 +1,10 @@
 """The server: uvicorn with the ordinary protocol, or with the lean one, which answers plain requests itself.
 
 A request is plain if it is a POST to a path of the lean lane with a ``content-length`` and no header twice, on a
-connection that stays open and has no other request in progress. All other requests go through uvicorn and Litestar to
-the same verbs (docs/decisions/0020). ``CLOCK_PROTOCOL=ordinary`` sends all of them there.
+connection that stays open and has no other request in progress, and the first of those that were read together: what
+is refused is answered while they are read, a thousand of them in one turn of the event loop. All other requests go
+through uvicorn and Litestar to the same verbs (docs/decisions/0020). ``CLOCK_PROTOCOL=ordinary`` sends all of them
+there.
 """
 
 import logging
@@ -98,11 +100,11 @@ class Turn:
 
     async def _wait_for(self, coming: Awaitable[Answer]) -> None:
         try:
-            answer = await coming
+            said = self._path.said(await coming, self.call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             self.set_exception(error)
         else:
-            self._end(*self._path.said(answer, self.call))
+            self._end(*said)
 
     def done(self) -> bool:
         return self.response_complete
@@ -112,19 +114,21 @@ class Turn:
         assert self._finish is not None
         try:
             answer = self._finish(result[1])
+            if not isinstance(answer, Answer):
+                self._work_on(answer)
+                return
+            said = self._path.said(answer, self.call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
             self.set_exception(error)
-            return
-        if isinstance(answer, Answer):
-            self._end(*self._path.said(answer, self.call))
         else:
-            self._work_on(answer)
+            self._end(*said)
 
     def set_exception(self, error: Exception) -> None:
         self._end(*self._path.refused(error, self.call))
 
     def _end(self, word: str, body: bytes) -> None:
         inside.count -= 1
+        self._finish = None  # a connection keeps its last turn
         try:
             self.say(word, body)
         except Exception as error:
@@ -165,7 +169,7 @@ class LeanProtocol(Protocol):
         """The request whose head has been read, if it is a plain one."""
         parser, headers = self.parser, dict(self.headers)
         length = headers.get(b"content-length", b"")
-        if self._at_work() or self.flow.write_paused or self._large or self._stopping:
+        if self._at_work() or self._again or self.flow.write_paused or self._large or self._stopping:
             return None
         if parser.get_method() != b"POST" or "POST" not in path.endpoints:
             return None

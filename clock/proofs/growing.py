@@ -58,13 +58,13 @@ class Grown:
 async def stakes(store: Store, round_: Recorded) -> Grown:
     """Members by shard and uid. Raises :class:`~clock.domain.outcomes.Unavailable`."""
     given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
-    return await _grown(_stakes, round_, store.pages("stake_leaves", PAGE, **given))
+    return await _grown(stake_leaves, round_, store.pages("stake_leaves", PAGE, **given))
 
 
 async def checked_in(store: Store, round_: Recorded) -> Grown:
     """Winners by shard and rank. Raises :class:`~clock.domain.outcomes.Unavailable`."""
     given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
-    return await _grown(_checked_in, round_, store.pages("checked_in_leaves", PAGE, **given))
+    return await _grown(checked_in_leaves, round_, store.pages("checked_in_leaves", PAGE, **given))
 
 
 async def _grown(read: Reader, round_: Recorded, pages: AsyncGenerator[list[dict[str, Any]], None]) -> Grown:
@@ -77,7 +77,7 @@ async def _grown(read: Reader, round_: Recorded, pages: AsyncGenerator[list[dict
     return grown
 
 
-def _stakes(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
+def stake_leaves(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
     """Leaves and whose they are, from lines of ``stake_leaves``."""
     texts, uids = [], []
     for line in lines:
@@ -87,7 +87,7 @@ def _stakes(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
     return texts, uids
 
 
-def _checked_in(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
+def checked_in_leaves(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
     """The same from lines of ``checked_in_leaves``."""
     texts, uids = [], []
     for line in lines:
@@ -126,12 +126,16 @@ async def _manifest(store: Store, day: date) -> Grown:
     async with aclosing(store.pages("packet_pieces", PIECES, day=day, piece=PIECE)) as pages:
         async for page in pages:
             for piece in page:
-                fens, first = map(int, piece["fens"].split()), piece["piece"] * PIECE + 1
-                some = [
-                    leaves.packet(day.isoformat(), piece["shard"], rank, fen) for rank, fen in enumerate(fens, first)
-                ]
+                some = packet_leaves(day, piece)
                 await asyncio.to_thread(grown.extend, some)
     return grown
+
+
+def packet_leaves(day: date, piece: dict[str, Any]) -> list[str]:
+    """From a row of ``packet_pieces`` of :data:`PIECE`."""
+    first = piece["piece"] * PIECE + 1
+    fens = enumerate(map(int, piece["fens"].split()), first)
+    return [leaves.packet(day.isoformat(), piece["shard"], rank, fen) for rank, fen in fens]
 
 
 def packets(day: date, winners: Sequence[int], fens: Sequence[int]) -> Grown:

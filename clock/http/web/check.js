@@ -10,6 +10,9 @@ const PAGE = 10_000;
 const NOTED = "clock.seeds";
 const MOST_NOTED = 14;
 
+/** Sentences for what a service says that it does not have. */
+const NOT_PROVED = { statements: "fair_missing_statements", beacon: "fair_missing_beacon", witnesses: "fair_missing_witnesses" };
+
 let round = null;
 let mine = null;
 let asks = false;
@@ -53,7 +56,7 @@ async function run() {
   const packets = await published(one, turn);
   const reply = packets && asks && (await orNull(send("GET", `/api/me/place/${one.day}`)));
   const proof = packets && (await orNull(send("GET", `/api/rounds/${one.day}/proof`)));
-  const steps = proof?.status === 1 && (await compare(one, own, packets, reply?.data?.place ?? null, proof.data.statements));
+  const steps = proof?.status === 1 && (await compare(one, own, packets, reply?.data?.place ?? null, proof.data));
   if (turn !== asked) return;
   const bad = !steps || steps.some(([good]) => good === false);
   found = { steps: steps || [], bad, said: [!steps ? "gave_up" : bad ? "fair_differs" : "fair_agrees"] };
@@ -90,7 +93,7 @@ async function drawn({ seed }, { closed, published }) {
 }
 
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
-async function compare(one, own, packets, place, statements) {
+async function compare(one, own, packets, place, { statements, missing }) {
   const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, bonus, pot, carried_out } = one;
   const before = noted()[one.day];
   const digest = globalThis.crypto?.subtle && hex(await sha256(bytes(one.seed)));
@@ -111,6 +114,7 @@ async function compare(one, own, packets, place, statements) {
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
     ...ofMine(own, packets, place),
+    ...missing.filter((word) => word in NOT_PROVED).map((word) => [null, NOT_PROVED[word]]),
   ];
 }
 

@@ -63,6 +63,12 @@ async def test_what_is_not_signed_is_refused_in_the_providers_form(api: Api, red
     assert await totals(redis) == (0, 0) and await quarantine(api) == []
 
 
+@pytest.mark.parametrize("described", [True])
+async def test_the_document_says_nothing_of_what_the_provider_describes(api: Api) -> None:
+    _, document = await api.send("GET", "/schema/openapi.json")
+    assert [path for path in document["paths"] if path.startswith("/callbacks/")] == ["/callbacks/platform"]
+
+
 async def test_a_probe_of_the_providers_is_refused_and_rings_no_alarm(api: Api) -> None:
     metrics.take_recent()
     before = metrics.take_recent().bad_signatures

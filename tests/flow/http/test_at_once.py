@@ -8,9 +8,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from clock.domain.outcomes import Unavailable
+from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.rounds import Calendar, day_number
 from clock.game import keys
 from clock.game.batch import Half
+from clock.game.totals import FRESH_SECONDS
 from clock.http import lane, server
 from tests.conftest import DAY, Api, at
 from tests.flow.http.stage import Phone, ask, json, request
@@ -20,13 +22,13 @@ AT_ONCE = ["/api/check-in", "/api/claim", "/api/summary"]
 MEMBERS, ORDERED, STRANGERS = (11, 12), (21, 22), (31, 32)
 
 
-async def said(api: Api, path: str, uid: int, *, chunked: bool) -> dict[str, Any]:
+async def said(api: Api, path: str, uid: int, *, chunked: bool, **headers: str) -> dict[str, Any]:
     """The answer to a plain request, or to one that goes through ASGI because its length is not told."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield json({"uid": uid})
 
-    reply = await ask(api, "POST", path, pieces() if chunked else json({"uid": uid}), **api.token(uid))
+    reply = await ask(api, "POST", path, pieces() if chunked else json({"uid": uid}), **api.token(uid), **headers)
     return reply.body
 
 
@@ -72,9 +74,55 @@ async def test_the_answers_of_a_day_are_the_same_without_a_task(api: Api, monkey
     await same(api, at("05:00", 1) - 1, "too_early", "too_early", "too_early")
     await same(api, at("05:00", 1), "checked_in", "not_joined", "not_joined")
     await same(api, at("08:00", 1) - 1, "already_checked_in", "not_joined", "not_joined")
-    await same(api, at("08:00", 1), "already_checked_in", "too_late", "too_late")
+    waited_ms = 5_000  # at most, by which a request counts as earlier
+    await same(api, at("08:00", 1) + waited_ms, "already_checked_in", "too_late", "too_late")
     await same(api, at("00:00", 2), "too_early", "too_early", "too_early")
     assert any(asked) or api.settings.protocol == "ordinary", "at least one of them was two questions at once"
+
+
+async def summary(api: Api, uid: int) -> dict[str, Any]:
+    """What both ways say."""
+    heard = []
+    for language in ("zh", "en"):
+        for chunked in (True, False):
+            await api.service.asking.totals.get(DAY, 1)
+            heard.append(await said(api, "/api/summary", uid, chunked=chunked, **{"accept-language": language}))
+    assert heard[0] == heard[1] and heard[2] == heard[3]
+    return dict(heard[0]["data"]["summary"])
+
+
+async def test_the_home_page_is_the_same_in_every_state(api: Api, redis: Redis) -> None:
+    flags, member = keys.name(keys.USERS, keys.user_shard(11), "flags"), keys.name(DAY, 0, "members")
+    api.service.time.stop_at(at("20:00"))
+    await api.member(11)
+    api.service.time.stop_at(at("05:30", 1))
+    await api.service.opener.open_around(api.service.asking.calendar.day_at(at("05:30", 1)))
+    assert (await summary(api, 11))["clock_status"] == 1
+    await api.post("/api/remind", 11, on=True)
+    assert (await summary(api, 11))["is_remind"] == 1
+    paid = await redis.hget(member, "11") or b""
+    for letter in (b"L", b"C", b"P"):
+        await redis.hset(member, "11", letter + paid[1:])
+        assert (await summary(api, 11))["clock_status"] == (1 if letter == b"L" else 2)
+    await redis.hset(member, "11", paid)
+    api.service.asking.closes(DAY, [at("08:30", 1)])
+    assert (await summary(api, 11))["rules"]["extended_s"] == 1_800
+    api.service.time.stop_at(at("08:35", 1) - 1)
+    assert (await summary(api, 11))["red_time"] == 1
+    await redis.hset(flags, "11", f"11{day_number(DAY)}")
+    assert (await summary(api, 11))["is_alert"] == 1
+    await redis.hset(keys.name(DAY, 0, "round"), "state", "void")
+    await asyncio.sleep(FRESH_SECONDS)
+    assert (await summary(api, 11))["yesterday"]["state"] == "void"
+
+
+async def test_a_morning_that_has_not_begun_where_the_round_is_played(api: Api) -> None:
+    api.service.time.stop_at(at("20:00"))
+    await api.member(11)
+    api.service.time.stop_at(at("23:30"))
+    api.service.asking.calendar = Calendar("Asia/Tokyo")
+    await api.service.opener.open_around(api.service.asking.calendar.day_at(at("23:30")))
+    assert (await summary(api, 11))["clock_status"] == 0
 
 
 async def test_a_round_that_redis_has_lost_is_opened(api: Api, redis: Redis) -> None:
@@ -98,7 +146,10 @@ async def test_a_round_that_a_process_does_not_know_yet_is_read(api: Api) -> Non
             assert lane.inside.count == 0
 
 
-async def test_one_answer_that_breaks_is_one_that_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("breaks", [lambda _: 1 / 0, lambda _: Answer("of no meaning")])
+async def test_one_answer_that_breaks_is_one_that_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch, breaks: Any
+) -> None:
     """All are in one call of the script, so whoever tells them their results must come to the last."""
     api.service.time.stop_at(at("20:00"))
     for uid in range(1, 6):
@@ -109,7 +160,7 @@ async def test_one_answer_that_breaks_is_one_that_is_refused(api: Api, monkeypat
 
     def broken(waiter: Any, uid: int, arrived: float) -> Any:
         finished = finish(waiter, uid, arrived)
-        return (lambda _: 1 / 0) if uid == 3 and finished else finished
+        return breaks if uid == 3 and finished else finished
 
     endpoint = api.lean[b"/api/check-in"].endpoints["POST"]
     at_once = lambda waiter, asked, arrived: broken(waiter, asked.uid, arrived)  # noqa: E731

@@ -193,6 +193,15 @@ async def test_requests_that_wait_behind_one_are_few(api: Api, phone: Phone) -> 
     assert found == [200] * (protocol.MOST_PIPELINED + 1) + [429]
 
 
+async def test_those_that_are_refused_at_once_are_few_too(api: Api, phone: Phone) -> None:
+    """Nobody else is answered while one read is gone through."""
+    nobody = b"POST /api/check-in HTTP/1.1\r\nhost: c\r\ncontent-length: 0\r\n\r\n"
+    phone.writer.write(nobody * 1_000)
+    found = await phone.statuses()
+    assert found[-1] == 429 and set(found[:-1]) == {401}
+    assert len(found) <= protocol.MOST_PIPELINED + 3
+
+
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "WATCH_SECONDS", 0.2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from clock.verifier import L, is_signed
+from clock.verifier import L, P, is_signed, point
 
 VECTORS = json.loads((Path(__file__).parent / "ed25519.json").read_text("utf-8"))
 
@@ -37,3 +37,11 @@ def test_what_the_library_signs_is_signed_and_nothing_near_it() -> None:
         assert not is_signed(public, message, signature[:32] + larger.to_bytes(32, "little"))
         assert not is_signed(public, message, signature + b"\0")
         assert not is_signed(public[:31], message, signature)
+
+
+def test_a_point_has_one_encoding() -> None:
+    """RFC 8032, 5.1.3: y below p, and no negative zero."""
+    assert point((1).to_bytes(32, "little")) == (0, 1, 1, 0)
+    assert point((P + 1).to_bytes(32, "little")) is None
+    assert point((1 + (1 << 255)).to_bytes(32, "little")) is None
+    assert point((2).to_bytes(32, "little")) is None

@@ -54,7 +54,6 @@ def test_without_keys_and_the_day_before_that_is_said(tmp_path: Path) -> None:
         Game(voided=True),
         Game(voided=True, closed=False),
     ],
-    ids=str,
 )
 def test_every_kind_of_round(game: Game, tmp_path: Path) -> None:
     found = verdict(tmp_path, game.play(), days=1)

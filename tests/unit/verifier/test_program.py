@@ -22,6 +22,13 @@ FILE = Path(verifier.__file__)
 Answer = tuple[int, dict[str, str], bytes]
 
 
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = False  # server_close() waits for them
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """The client has left, as it should."""
+
+
 @contextmanager
 def served(answer: Callable[[str], Answer]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +43,7 @@ def served(answer: Callable[[str], Answer]) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Quiet(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -140,11 +147,11 @@ def test_a_server_that_is_busy_is_asked_again_so_many_times(monkeypatch: pytest.
 
     def busy(path: str) -> Answer:
         asked.append(path)
-        return proper(path) if len(asked) > 2 else (503, {"Retry-After": "7"}, b"")
+        return proper(path) if len(asked) > 2 else (503, {"Retry-After": "7" * len(asked)}, b"")
 
     with served(busy) as url:
         assert verifier.main([DAY, "--from", url]) == 0
-    assert waits == [7, 7]
+    assert waits == [7, 10]
     with served(lambda path: (503, {"Retry-After": "99999"}, b"")) as url:
         assert verifier.main([DAY, "--from", url, "--days", "1"]) == 2
     assert waits[2:] == [1, 1] * 2

@@ -43,6 +43,9 @@ def test_every_path_of_every_small_tree_and_no_other_leads_to_its_root() -> None
             for other in {0, size - 1, size, index + 1} - {index}:
                 assert led_to(leaves[index], other, size, path) != root
         assert led_to(leaves[0], 0, 0, []) is None
+    a, b = root_of([b"a"]), root_of([b"a", b"b"])
+    assert led_to(b"b", 1, 2, [a]) == b
+    assert led_to(b"b", 0, 1, [a]) is None
 
 
 @given(rounds())
