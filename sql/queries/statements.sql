@@ -10,7 +10,7 @@ SELECT text FROM statements WHERE kind IN ('closed', 'void') ORDER BY number DES
 INSERT INTO statements (day, kind, text, note) VALUES (%(day)s, %(kind)s, %(text)s, %(note)s) ON CONFLICT (day, kind) DO NOTHING
 
 -- note_keys: Public keys that sign from now on.
-INSERT INTO statement_keys (verifier) SELECT unnest(%(verifiers)s::text[]) ON CONFLICT DO NOTHING
+INSERT INTO statement_keys (verifier) SELECT unnest(%(verifiers)s::text[]) ORDER BY 1 ON CONFLICT DO NOTHING
 
 -- statements_of: A round's statements.
 SELECT kind, text, note FROM statements WHERE day = %(day)s
