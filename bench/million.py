@@ -56,7 +56,7 @@ SETTLED = (
     "INSERT INTO closings SELECT %(day)s, p.shard, %(woke_ms)s, 'settle', count(m.uid), count(c.uid), 0,"
     " 100 * count(m.uid) FROM people p LEFT JOIN members m ON m.day = %(day)s AND m.uid = p.uid"
     " LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = p.uid GROUP BY p.shard",
-    "UPDATE rounds SET state = 'finished', settled_at = now(), finished_at = now(), swept_at = now(),"
+    "UPDATE rounds SET state = 'finished', drawn = seed, settled_at = now(), finished_at = now(), swept_at = now(),"
     " tallied_at = now(), credited_at = now(), members = %(members)s, pool_fen = 100 * %(members)s,"
     " pot_fen = %(pot_fen)s, forfeited_fen = %(pot_fen)s WHERE day = %(day)s",
 )
@@ -97,7 +97,7 @@ async def write_day(service: Service, connection: Connection, day: date, members
     found = await (await connection.execute("SELECT * FROM rounds WHERE day = %s", [day])).fetchone()
     assert found is not None
     round_ = recorded(found)
-    given["fens"] = list(split(round_.seed, pot_fen, round_.winners, round_.packet_rules).packets_fen)
+    given["fens"] = list(split(round_.packet_seed, pot_fen, round_.winners, round_.packet_rules).packets_fen)
     for statement in SETTLED:
         await connection.execute(statement.encode(), given)
     for table in ("claims", "refunds"):

@@ -33,6 +33,7 @@ from clock.service import Service
 
 JWT_SECRET = "a secret that is used in benchmarks only"
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IHVzZWQgaW4gYmVuY2htYXJrcyBvbmx5ISE="
+STATEMENT_KEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
 WORKERS = 2
 VECTOR = 128
 FIRST_UID = 10_000_001
@@ -83,6 +84,7 @@ async def staged_on(redis_url: str, pids: dict[str, int], **changes: Any) -> Asy
                 database_url=postgres.url,
                 jwt_secret=JWT_SECRET,
                 webhook_secret=WEBHOOK_SECRET,
+                statement_key=STATEMENT_KEY,
                 user_rate=1_000_000,
                 **changes,
             )

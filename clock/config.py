@@ -32,6 +32,7 @@ from clock.domain.rulebook import (
     misfit,
     swallowed,
 )
+from clock.fair.notes import BadKey, signers_of
 
 PREFIX = "CLOCK_"
 FILE = "_FILE"
@@ -60,6 +61,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_public_key: str = ""
     webhook_secret: str = ""
     """One or several ``whsec_…`` separated by spaces: the first signs, all verify."""
+    statement_key: str = ""
+    """One or several private keys of Ed25519: ``PRIVATE+KEY+<name>+…``, or a name and, below it, PEM. All of them sign
+    the statements of rounds, and the first names their origin."""
     channel: Literal["platform", "wechat", "alipay"] = "platform"
     """The payment channel of new orders that name none."""
     platform_url: str = ""
@@ -243,6 +247,10 @@ def _check(settings: Settings) -> None:
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
+    try:
+        signers_of(settings.statement_key)
+    except BadKey as error:
+        raise BadSetting(f"CLOCK_STATEMENT_KEY is not usable: {error}") from None
     _check_rules(settings)
 
 

@@ -27,6 +27,7 @@ from clock.payments.incoming import Incoming
 from clock.payments.paying import Paying
 from clock.payments.questions import Questions
 from clock.payments.withdrawals import Withdrawals
+from clock.proofs.statements import Signing
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
 from clock.rounds.ending import Ending
@@ -54,7 +55,8 @@ class Service:
         self.time = GameTime(settings.skew_ms)
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
-        self.opener = Opener(settings, self.store, self.redis, self.time)
+        self.signing = Signing(settings.statement_key)
+        self.opener = Opener(settings, self.store, self.redis, self.time, self.signing)
         self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
         self.planning = Planning(settings, self.store, self.channels.values())
         self.asking = Asking(settings, self.redis, self.time, self.opener)
@@ -72,8 +74,8 @@ class Service:
         self.withdrawals = Withdrawals(settings, self.store, self.channels, self.clocks.agreed_now_ms)
         self.ending = ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
-        self.settling = Settling(ending, self.questions, self.standings)
-        self.voiding = Voiding(ending, self.standings)
+        self.settling = Settling(ending, self.questions, self.standings, self.signing)
+        self.voiding = Voiding(ending, self.standings, self.signing)
         self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)
         self.looks: dict[str, asyncio.Future[Any]] = {}
@@ -142,6 +144,8 @@ def require_secrets(settings: Settings) -> None:
         raise BadSetting("CLOCK_JWT_SECRET or CLOCK_JWT_PUBLIC_KEY is required")
     if not settings.webhook_secret:
         raise BadSetting("CLOCK_WEBHOOK_SECRET is required")
+    if not settings.statement_key:
+        raise BadSetting("CLOCK_STATEMENT_KEY is required: clock statement-key NAME makes one")
     if settings.jwt_secret and len(settings.jwt_secret.encode()) < 32:
         raise BadSetting("CLOCK_JWT_SECRET must be at least 32 bytes (RFC 7518, 3.2)")
     Tokens(settings)

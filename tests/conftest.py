@@ -49,6 +49,9 @@ DAY = date(2026, 11, 22)
 """The round that most tests play: people join on this day and check in on the next."""
 
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0IHVzZWQgaW4gdGVzdHMgb25seSwgMzIgYi4="
+STATEMENT_KEY = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"
+"""The key of the example in the documentation of golang.org/x/mod/sumdb/note."""
+
 JWT_SECRET = "a secret that is used in tests only, 32 bytes"
 
 _numbers = count()
@@ -188,6 +191,7 @@ def settings_over(redis_url: str, database_url: str, data_dir: Path, **changes: 
         database_url=database_url,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
         **changes,
     )
 

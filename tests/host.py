@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET
 
 FILE = Path(__file__).parents[1] / "examples" / "host.py"
 
@@ -20,6 +20,7 @@ def hosting(url: str, clock_url: str, books: Path) -> Iterator[None]:
         "CLOCK_URL": clock_url,
         "CLOCK_JWT_SECRET": JWT_SECRET,
         "CLOCK_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "CLOCK_STATEMENT_KEY": STATEMENT_KEY,
         "HOST_PORT": url.rpartition(":")[2],
         "HOST_BOOKS": str(books),
     }

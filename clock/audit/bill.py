@@ -40,14 +40,14 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
     """Compare the round's lines of all its channels' bills with the books. A payment in a bill that the books do not
     have is taken as if its callback had come. Raises :class:`~clock.domain.outcomes.Unavailable`."""
     day = round_.day
-    channels = await _channels(service, day, report)
+    channels = await channels_of(service, day, report)
     if not channels:
         return
     async with service.store.transaction() as connection:
         await rows(connection, "compare_all")
         await billed.begin(connection)
         asked = await one(connection, "clock_now")
-        untils = await _read(service, connection, round_, channels, report)
+        untils = await read_bills(service, connection, round_, channels, report)
         if not untils:
             return
         await rows(connection, "end_bill", day=day, channels=list(untils))
@@ -74,7 +74,7 @@ async def compare_bill(service: Service, round_: Recorded, report: Report) -> No
             report.differences.append(Difference(f"{found['kind']}_not_as_billed", found["no"], *said))
 
 
-async def _channels(service: Service, day: date, report: Report) -> list[Channel]:
+async def channels_of(service: Service, day: date, report: Report) -> list[Channel]:
     """The channels that can be asked, of those through which the round's money came or went and those of its orders;
     that of new orders too: the books may have lost all of a round. One that is not configured is a difference."""
     named, default = set(), service.channels[service.settings.channel]
@@ -87,7 +87,7 @@ async def _channels(service: Service, day: date, report: Report) -> list[Channel
     return [one for name, one in sorted(service.channels.items()) if one.ready and (name in named or one is default)]
 
 
-async def _read(
+async def read_bills(
     service: Service, connection: Connection, round_: Recorded, channels: list[Channel], report: Report
 ) -> dict[str, date]:
     """Read the bills of every date on which the round's money may have moved; of each channel the date from which on

@@ -19,6 +19,7 @@ _pack = msgspec.msgpack.Encoder().encode
 
 IN_REDIS = {
     "closed": "closed",
+    "sealed": "closed",
     "split": "closed",
     "published": "closed",
     "settled": "settled",

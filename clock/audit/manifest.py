@@ -21,7 +21,7 @@ async def compare_packets(service: Service, round_: Recorded, here: list[int], r
         return
     day, store = round_.day, service.store
     expected = (
-        await asyncio.to_thread(split, round_.seed, round_.pot_fen, round_.winners, round_.packet_rules)
+        await asyncio.to_thread(split, round_.packet_seed, round_.pot_fen, round_.winners, round_.packet_rules)
     ).packets_fen
     place, as_drawn = 0, True
     counted: dict[int, int] = defaultdict(int)

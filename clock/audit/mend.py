@@ -18,7 +18,7 @@ from clock.audit.retell import known, retell
 from clock.books import outbox
 from clock.books.leases import held
 from clock.books.store import RELEASE_LOCK, SETTLEMENT_LOCK, Connection, rows
-from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES, UNSPLIT_STATES, windows
+from clock.domain.rounds import PUBLISHED_STATES, SEALED_STATES, UNSEALED_STATES, windows
 from clock.game import keys
 from clock.game.client.calls import call
 from clock.game.scripts import Value, load, of_users
@@ -94,7 +94,7 @@ async def _until_they_agree(service: Service, round_: Recorded, done: Mended) ->
         books = await contents_of(service.store, round_)
         refuse_contradictions(round_.day, chain.from_iterable(one.members.items() for one in books.values()))
         before = done.left
-        final = set(before) if round_.state in SPLIT_STATES else set()
+        final = set(before) if round_.state in SEALED_STATES else set()
         words, done.left = await _users(service, round_, books, final)
         done.users += words.count(b"mended")
         if not words and (not done.left or (number > 1 and done.left == before)):
@@ -106,8 +106,8 @@ async def _until_they_agree(service: Service, round_: Recorded, done: Mended) ->
 
 async def _ranks(service: Service, round_: Recorded) -> int:
     """Give ranks anew, in the order of check-in, where two servers have given the same one; how many have changed. Once
-    the round is split each belongs to a packet, and stays."""
-    if round_.state not in UNSPLIT_STATES:
+    the round is sealed each is in its statement, and stays."""
+    if round_.state not in UNSEALED_STATES:
         return 0
     given: dict[int, int] = defaultdict(int)
     changed: dict[int, int] = {}
@@ -178,8 +178,8 @@ def _claimed_fen(record: bytes, fens: list[int]) -> int:
 
 
 async def close_again(service: Service, round_: Recorded) -> None:
-    """A split round takes nobody any more, also in a shard that has forgotten that it was closed."""
-    if round_.state not in SPLIT_STATES:
+    """A sealed round takes nobody any more, also in a shard that has forgotten that it was closed."""
+    if round_.state not in SEALED_STATES:
         return
     for shard in round_.shards:
         if await service.redis.hget(keys.name(round_.day, shard, "round"), "state") == b"open":
@@ -207,19 +207,19 @@ async def _shard(service: Service, round_: Recorded, shard: int, content: Shard,
 
 async def _extend(service: Service, round_: Recorded, shard: int, content: Shard) -> None:
     """A check-in that was made longer stays so, where Redis has forgotten it. One that was made longer after the round
-    was split was not."""
+    was sealed was not."""
     name = keys.name(round_.day, shard, "round")
     here = int(await service.redis.hget(name, "extended_ms") or 0)
-    if here < content.extended_ms or (here > content.extended_ms and round_.state in SPLIT_STATES):
+    if here < content.extended_ms or (here > content.extended_ms and round_.state in SEALED_STATES):
         closes_ms = windows(round_.day, round_.rules).check_in_closes_ms + content.extended_ms
         await service.redis.hset(name, mapping={"check_in_closes_ms": closes_ms, "extended_ms": content.extended_ms})
 
 
 async def _closing(service: Service, round_: Recorded, shard: int, content: Shard) -> int:
-    """A closed shard counts what the books have; until the round is split, it has also said so when it closed. 1 where
+    """A closed shard counts what the books have; until the round is sealed, it has also said so when it closed. 1 where
     that was corrected."""
     figures = {name: content.tally.totals.get(name, 0) for name in ("members", "winners", "late", "pool_fen")}
     await service.redis.hset(keys.name(round_.day, shard, "totals"), mapping=figures)
-    if round_.state not in UNSPLIT_STATES:
+    if round_.state not in UNSEALED_STATES:
         return 0
     return len(await service.store.all("correct_closing", day=round_.day, shard=shard, **figures))

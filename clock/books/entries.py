@@ -71,19 +71,20 @@ TYPES: dict[str, LiteralString] = {
 STEP_OF = {step.table: step.name for step in STEPS}
 """Tables whose rows are counted by the minute for operators."""
 
-IS_SPLIT: LiteralString = (
-    "EXISTS (SELECT FROM rounds AS r WHERE r.day = {day} AND r.state IN ('split', 'published', 'settled', 'finished'))"
+IS_SEALED: LiteralString = (
+    "EXISTS (SELECT FROM rounds AS r WHERE r.day = {day}"
+    " AND r.state IN ('sealed', 'split', 'published', 'settled', 'finished'))"
 )
 NEEDS: dict[str, LiteralString] = {
-    "payments": "source.outcome NOT IN ('paid', 'paid_late') OR NOT {is_split}",
-    "check_ins": "NOT {is_split}",
-    "claims": "NOT {is_split} OR (SELECT true FROM check_ins AS c WHERE c.day = {day} AND c.uid = source.uid"
+    "payments": "source.outcome NOT IN ('paid', 'paid_late') OR NOT {is_sealed}",
+    "check_ins": "NOT {is_sealed}",
+    "claims": "NOT {is_sealed} OR (SELECT true FROM check_ins AS c WHERE c.day = {day} AND c.uid = source.uid"
     " AND c.rank = source.index + 1 LIMIT 1)",
     "refunds": "EXISTS (SELECT FROM payments AS p WHERE p.day = {day} AND (p.order_no, p.transaction_id, p.outcome)"
     " = (source.order_no, source.transaction_id, source.reason))",
-    "extensions": "NOT {is_split}",
+    "extensions": "NOT {is_sealed}",
 }
-"""Condition for writing a row. A split round changes no more, whatever a Redis says that has forgotten it: no members,
+"""Condition for writing a row. A sealed round changes no more, whatever a Redis says that has forgotten it: no members,
 no winners, and each packet is its winner's (docs/decisions/0060). No refund of a payment that the books have accepted
 (docs/decisions/0025)."""
 
@@ -268,7 +269,7 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
     added = sql.Identifier("added")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS[table]))
     given = sql.SQL(", ").join(sql.SQL(f"%s::{type_of(table, column)}[]") for column in COLUMNS[table])
-    is_split = sql.SQL(IS_SPLIT).format(day=sql.Literal(day))
+    is_sealed = sql.SQL(IS_SEALED).format(day=sql.Literal(day))
     target: list[sql.Composable] = [columns]
     values: list[sql.Composable] = [sql.SQL(", ").join(sql.Identifier("source", one) for one in COLUMNS[table])]
     beside: list[sql.Composable] = []
@@ -283,7 +284,7 @@ def insertion(table: str, day: date, shard: int, told: bool) -> sql.Composed:
         given,
         columns,
         sql.Composed(beside),
-        sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day), is_split=is_split),
+        sql.SQL(NEEDS.get(table, "true")).format(day=sql.Literal(day), is_sealed=is_sealed),
     )
     follow = consequences(table, day)
     if told:

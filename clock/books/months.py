@@ -180,6 +180,7 @@ async def leave(store: Store, month: Month, manifest_sha256: bytes) -> None:
             await connection.execute(sql.SQL("ALTER TABLE {table} DETACH PARTITION {name}").format(**names))
             await connection.execute(sql.SQL("DROP TABLE {name}").format(**names))
         await rows(connection, "drop_unsent", first=month.first, last=month.last)
+        await rows(connection, "drop_trees", first=month.first, last=month.last)
         await rows(connection, "forget_callbacks", first=month.first, last=month.last)
         await one(connection, "month_left", month=month.first, manifest_sha256=manifest_sha256)
 

@@ -46,7 +46,7 @@ def refund_row(payment: PaymentRow) -> tuple[Any, ...]:
 
 async def one_stake_each(connection: Connection, day: date, new: dict[str, list[tuple[Any, ...]]]) -> None:
     """Turn accepted payments of users who are members by another payment into refunds: a second payment for
-    a round is refunded in full. So is one that comes after the round was split. A payment that the books have given
+    a round is refunded in full. So is one that comes after the round was sealed. A payment that the books have given
     back makes nobody a member. ``new``: the rows to be written, by table; each of ``members`` belongs to an accepted
     payment."""
     uids = [row[1] for row in new["members"]]
@@ -55,7 +55,7 @@ async def one_stake_each(connection: Connection, day: date, new: dict[str, list[
     numbers = [[payment[place] for payment in new["payments"]] for place in (1, 2)]
     found = await rows(connection, "refused_payments", day=day, order_nos=numbers[0], transaction_ids=numbers[1])
     refused = {(row["order_no"], row["transaction_id"]) for row in found}
-    split = (await one(connection, "is_split", day=day))["split"]
+    sealed = (await one(connection, "is_sealed", day=day))["sealed"]
     members = iter(new["members"])
     payments, new["payments"], new["members"] = new["payments"], [], []
     for payment in payments:
@@ -64,7 +64,7 @@ async def one_stake_each(connection: Connection, day: date, new: dict[str, list[
             if payment[1:3] in refused:
                 continue
             stake = stakes.get(payment[3])
-            if stake == payment[1:3] or (stake is None and not split):
+            if stake == payment[1:3] or (stake is None and not sealed):
                 stakes[payment[3]] = payment[1:3]
                 new["members"].append(member)
             else:

@@ -36,6 +36,9 @@ RELEASE_LOCK = 0x636C6F67
 RULES_LOCK = 0x636C6F68
 """Advisory lock of whoever plans rules, or takes those of a new round from the book."""
 
+STATEMENTS_LOCK = 0x636C6F6A
+"""Advisory lock of whoever writes a statement that names the one before it."""
+
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 
@@ -219,28 +222,13 @@ class Store:
                     yield row
 
     async def pages(self, query: str, size: int, **parameters: object) -> AsyncGenerator[list[DictRow], None]:
-        """The same in lists of at most ``size`` rows, none empty.
-
-        Every row is read, so the plan is for all of them: by itself Postgres chooses the one that has a tenth of them
-        soonest. Nor does it look up row by row what it joins: a day may have far more rows than it expects.
-        """
-        async with self.transaction() as connection, connection.cursor(name="stream") as cursor:
-            # Whoever reads may take its time with a page: it holds no lock that others wait for.
-            await connection.execute(
-                "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off;"
-                " SET LOCAL idle_in_transaction_session_timeout = 0"
-            )
-            await cursor.execute(queries()[query], parameters)
-            coming = asyncio.create_task(cursor.fetchmany(size))
-            try:
-                while page := await coming:
-                    coming = asyncio.create_task(cursor.fetchmany(size))
-                    await asyncio.sleep(0)  # it is on its way while this page is worked on
-                    yield page
-            finally:
-                coming.cancel()
-                await asyncio.wait([coming])
-                coming.cancelled() or coming.exception()  # whoever stopped reading is not told of it
+        """The same in lists of at most ``size`` rows, none empty."""
+        async with (
+            self.transaction() as connection,
+            aclosing(pages_in(connection, query, size, **parameters)) as pages,
+        ):
+            async for page in pages:
+                yield page
 
     async def one(self, query: str, **parameters: object) -> DictRow | None:
         found = await self.all(query, **parameters)
@@ -263,6 +251,33 @@ async def rows(connection: Connection, query: str, **parameters: object) -> list
     """Run a named query; its rows, or none for a statement that returns nothing."""
     cursor = await connection.execute(queries()[query], parameters)
     return await cursor.fetchall() if cursor.description else []
+
+
+async def pages_in(
+    connection: Connection, query: str, size: int, **parameters: object
+) -> AsyncGenerator[list[DictRow], None]:
+    """Rows of a named query in lists of at most ``size``, none empty, one such query at a time in a transaction.
+
+    Every row is read, so the plan is for all of them: by itself Postgres chooses the one that has a tenth of them
+    soonest. Nor does it look up row by row what it joins: a day may have far more rows than it expects.
+    """
+    async with connection.cursor(name="stream") as cursor:
+        # Whoever reads may take its time with a page: it holds no lock that others wait for.
+        await connection.execute(
+            "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL enable_nestloop = off;"
+            " SET LOCAL idle_in_transaction_session_timeout = 0"
+        )
+        await cursor.execute(queries()[query], parameters)
+        coming = asyncio.create_task(cursor.fetchmany(size))
+        try:
+            while page := await coming:
+                coming = asyncio.create_task(cursor.fetchmany(size))
+                await asyncio.sleep(0)  # it is on its way while this page is worked on
+                yield page
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+            coming.cancelled() or coming.exception()  # whoever stopped reading is not told of it
 
 
 async def run_many(connection: Connection, query: str, parameters: list[dict[str, Any]]) -> None:

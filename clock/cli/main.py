@@ -10,6 +10,7 @@ from clock import descriptors, logs
 from clock.cli import (  # noqa: F401 - they register their commands
     channels,
     events,
+    keys,
     load,
     money,
     openapi,
@@ -17,6 +18,7 @@ from clock.cli import (  # noqa: F401 - they register their commands
     rounds,
     rules,
     running,
+    verify,
 )
 from clock.cli.shell import cli
 from clock.config import BadSetting

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,6 +49,28 @@ def export(day: date, what: Any) -> None:
     from clock.operators import acts, verbs
 
     _write(lambda service: verbs.export(service, acts.command_line(), day, what))
+
+
+@cli.command("audit-bundle")
+@click.argument("day", type=Day())
+@click.option("--to", type=click.Path(path_type=Path), help="A folder that is not there yet; audit-DAY if not given.")
+def audit_bundle(day: date, to: Path | None) -> None:
+    """Write what an auditor takes home of the round of DAY into a folder: its statements, the leaves of its trees, its
+    ledger, and each stake beside its line of the provider's bill."""
+    from clock.operators import acts
+    from clock.operators.records.bundle import audit_bundle
+
+    folder = (to or Path(f"audit-{day}")).absolute()
+    if folder.exists():
+        raise click.UsageError(f"--to: {folder} is there already")
+    if not folder.parent.is_dir():
+        raise click.UsageError(f"--to: {folder.parent} is no folder")
+    show(
+        with_service(
+            lambda service: audit_bundle(service, acts.command_line(), day, folder),
+            f"audit-bundle {day}",
+        )
+    )
 
 
 def _write(made: Callable[[Any], Awaitable[Any]]) -> None:

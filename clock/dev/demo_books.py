@@ -269,7 +269,7 @@ def _unfair(seed_hash: str, books: Books) -> Iterator[str]:
     if len(seed_hashes) > 1:
         yield f"the seed's hash: {', '.join(sorted(seed_hashes))}"
     again = split(
-        row["seed"],
+        row["drawn"] or row["seed"],
         row["pot_fen"],
         row["winners"],
         Split(

@@ -86,6 +86,9 @@ OUTCOMES: dict[str, Outcome] = {
     "not_due": _no("还没到结算时间", "Settlement is not due yet"),
     "round_void": _no("本轮已取消", "This round is void"),
     "round_settled": _no("本轮已结算，不能取消", "This round is settled and cannot be voided"),
+    "round_drawn": _no(
+        "本轮的抽签结果已经确定，不能取消", "The draw of this round is known, and it cannot be voided any more"
+    ),
     "extended": _yes("打卡时间已延长", "Check-in is longer"),
     "check_in_closed": _no("打卡已经结束，不能再延长", "Check-in is over and is not opened again"),
     "too_long": _no(
@@ -160,6 +163,9 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("claim", "too_early"): ("还没到领取时间", "Claiming has not opened yet"),
     ("public_round", "not_found"): ("没有这一轮", "No such round"),
     ("public_round", "not_settled"): ("本轮还没结算", "This round is not settled yet"),
+    ("proof", "not_found"): ("没有这一轮", "No such round"),
+    ("leaf_proof", "not_found"): ("没有这一轮，或它没有签名声明", "No such round, or it has no statements"),
+    ("leaf_proof", "not_settled"): ("本轮还没有公布到这一步", "This round has not come so far yet"),
     ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
     ("all_again", "ok"): ("已逐笔处理，结果见各项数目", "Each was dealt with; the counts say how"),
     ("all_acknowledged", "ok"): ("已全部确认，不再提醒", "All noted; they ring no longer"),

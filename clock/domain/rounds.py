@@ -13,17 +13,20 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-State = Literal["open", "closed", "split", "published", "settled", "finished", "voiding", "void"]
+State = Literal["open", "closed", "sealed", "split", "published", "settled", "finished", "voiding", "void"]
 Phase = Literal["planned", "joining", "waiting", "checking_in", "closed", "settling", "settled", "finished", "void"]
 
-UNSETTLED_STATES: tuple[State, ...] = ("open", "closed", "split", "published")
+UNSETTLED_STATES: tuple[State, ...] = ("open", "closed", "sealed", "split", "published")
 """Settlement is not done, and the round is not called off."""
 
 VOID_STATES: tuple[State, ...] = ("voiding", "void")
 """Called off."""
 
-UNSPLIT_STATES: tuple[State, ...] = ("open", "closed", "voiding")
-"""No packet belongs to anybody, and none was."""
+UNSEALED_STATES: tuple[State, ...] = ("open", "closed", "voiding")
+"""Members, winners and ranks may still be corrected."""
+
+SEALED_STATES: tuple[State, ...] = ("sealed", "split", "published", "settled", "finished")
+"""Members, winners, ranks and the pot are final: the statement C says so."""
 
 SPLIT_STATES: tuple[State, ...] = ("split", "published", "settled", "finished")
 """The manifest is written."""
@@ -236,7 +239,7 @@ def phase(state: State, at: Windows, now_ms: int) -> Phase:
     """The state of a round as users see it, from its recorded state and the game's clock."""
     if state in VOID_STATES:
         return "void"
-    if state in ("closed", "split", "published"):
+    if state in ("closed", "sealed", "split", "published"):
         return "settling"
     if state in SETTLED_STATES:
         return "settled" if state == "settled" else "finished"

@@ -1,5 +1,5 @@
-"""Creating rounds: the snapshot of the rules, from the book, and the seed in Postgres, then the rules in every shard
-of Redis."""
+"""Creating rounds: the snapshot of the rules, from the book, the seed and the statement O in Postgres, then the rules
+in every shard of Redis."""
 
 import os
 from datetime import UTC, date, datetime
@@ -21,6 +21,8 @@ from clock.game.client.calls import call
 from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import Value, load
+from clock.proofs import statements
+from clock.proofs.statements import Signing
 from clock.rounds.recorded import Recorded, find, recorded
 
 log = structlog.get_logger()
@@ -40,8 +42,9 @@ def around(now: date) -> tuple[date, date, date]:
 class Opener:
     """Opens rounds. Every step is idempotent and may run in several processes."""
 
-    def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime) -> None:
+    def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime, signing: Signing) -> None:
         self._environment = rules_of(settings)
+        self._signing = signing
         self._store = store
         self._redis = redis
         self._time = time
@@ -114,10 +117,13 @@ class Opener:
                 rules = (await rulebook.begun(connection, day, self._environment)).rules(day)
                 if why := empty_window(day, rules):  # as when the zone's rules have changed since they were planned
                     raise Unavailable(f"round {day} cannot be opened: {why}")
-                seed = os.urandom(32)
-                await rows(connection, "create_round", day=day, rules=msgspec.json.encode(rules).decode(), seed=seed)
+                secret = {"seed": os.urandom(32), "salt_key": os.urandom(32)}
+                await rows(connection, "create_round", day=day, rules=msgspec.json.encode(rules).decode(), **secret)
                 found = await rows(connection, "get_round", day=day)
-                await telling.tell(self._store, connection, day, _opened(recorded(found[0])), self._time.now_ms())
+                round_ = recorded(found[0])
+                if round_.salt_key:  # or a process of an earlier version was faster, which will not go on with C and P
+                    await self._signing.write(connection, day, statements.opened(round_, self._signing.origin))
+                await telling.tell(self._store, connection, day, _opened(round_), self._time.now_ms())
             return recorded(found[0])
 
     async def _require_new(self, day: date) -> None:

@@ -11,13 +11,16 @@ from clock.domain.split import Split
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of ``rounds`` that decide anything; ``winners`` and ``pot_fen`` are 0 until the split."""
+    """The columns of ``rounds`` that decide anything; ``winners`` and ``pot_fen`` are 0 until the round is sealed.
+    ``salt_key``: None for a round that was opened before there were statements."""
 
     day: date
     rules: Rules
     state: State
     seed: bytes
     seed_hash: bytes
+    salt_key: bytes | None
+    drawn: bytes | None
     winners: int
     pot_fen: int
     swept_at: datetime | None
@@ -34,6 +37,11 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     def at(self) -> Windows:
         """With the check-in of the shard that closes last."""
         return extended(windows(self.day, self.rules), self.extended_ms)
+
+    @property
+    def packet_seed(self) -> bytes:
+        """What the packets follow from, once they are split: the seed itself in rounds of earlier versions."""
+        return self.drawn or self.seed
 
     @property
     def packet_rules(self) -> Split:

@@ -1,33 +1,40 @@
 """Settling a round: a state machine kept in Postgres, every step repeatable.
 
-    open ──▶ closed ──▶ split ──▶ published ──▶ settled
+    open ──▶ closed ──▶ sealed ──▶ split ──▶ published ──▶ settled
 
 *closed*: every shard's members and winners are final and in the books, and the books agree with the shards' totals.
-*split*: the channel was queried about unpaid orders; the manifest and the figures are written.
+*sealed*: the channel was queried about unpaid orders; the figures down to the pot are written, and stated as C.
+*split*: the draw is made, which needs C; the manifest is written, and stated as P.
 *published*: what the split gives back is refunded, and every packet is in Redis. *settled*: claiming is open.
 
-Until its packets are published, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished
-when claiming has closed (:mod:`clock.rounds.finishing`).
+Until it is sealed, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished when
+claiming has closed (:mod:`clock.rounds.finishing`).
 """
 
 import asyncio
+from collections.abc import Iterator
 from datetime import date
 from itertools import islice
 from typing import Any
 
 import structlog
 
-from clock.books import ledger, telling
+from clock.books import ledger, outbox, telling
 from clock.books.leases import held
-from clock.books.store import Connection, one, rows
+from clock.books.store import OUTBOX_LOCK, Connection, one, rows
 from clock.domain import progress
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import VOID_STATES, Rules
 from clock.domain.split import fee, split
 from clock.domain.webhooks import RoundClosed, Told
+from clock.fair.leaves import Kind
+from clock.fair.statements import drawn_from
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
+from clock.proofs import growing, statements
+from clock.proofs.growing import Grown
+from clock.proofs.statements import Signing
 from clock.rounds.ending import BooksDiffer, Ending, NotDue
 from clock.rounds.recorded import Recorded, recorded
 from clock.rounds.refunding import Reason, refund
@@ -47,13 +54,14 @@ AT_ONCE = 16
 class Settling:
     """Every step is idempotent and may run in several processes."""
 
-    def __init__(self, ending: Ending, questions: Questions, standings: Standings) -> None:
+    def __init__(self, ending: Ending, questions: Questions, standings: Standings, signing: Signing) -> None:
         self._ending = ending
         self._store = ending.store
         self._redis = ending.redis
         self._time = ending.time
         self._questions = questions
         self._standings = standings
+        self._signing = signing
         self._at_once = 1 if getattr(ending.redis, "replicated", False) else AT_ONCE
 
     async def settle(self, day: date) -> str:
@@ -68,7 +76,8 @@ class Settling:
                 return "not_due"
             steps = {
                 "open": self._close,
-                "closed": self._split,
+                "closed": self._seal,
+                "sealed": self._split,
                 "split": self._publish,
                 "published": self._open_claiming,
             }
@@ -94,34 +103,91 @@ class Settling:
         await self._step(round_, "open", "closed", RoundClosed(round=round_.day.isoformat(), **figures))
         return "closed"
 
-    async def _split(self, round_: Recorded) -> str:
-        """One transaction: the sum carried in, the figures, the manifest, the bonus. Where nobody wins, the bonus goes
-        back: only players' money is carried."""
-        day, rules = round_.day, round_.rules
+    async def _seal(self, round_: Recorded) -> str:
+        """Whoever has paid is known, and what is in the pot: one transaction takes the sum carried in, and writes the
+        figures and C, by whose hash the draw cannot be known before."""
+        day = round_.day
         if round_.swept_at is None:
             await self._questions.ask_all(day, self._time.now_ms())
+        trees = await self._trees(round_)
         async with self._store.transaction() as connection:
+            for shard in round_.shards:  # whoever drains one has seen a round that is not sealed, and may still write
+                await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(day, shard))
             books = await one(connection, "count_books", day=day)
             carried_in = int((await one(connection, "take_carried", day=day))["fen"])
-            figures = _figures(rules, books, carried_in)
-            pot_fen, winners = figures["pot_fen"], figures["winners"]
+            figures = _figures(round_.rules, books, carried_in)
+            if not await rows(connection, "save_figures", day=day, **figures):
+                raise Unavailable(f"round {day} was sealed by another process")
+            if trees:
+                await self._write_closed(connection, round_, figures, trees)
+            await self._require_closed_with(connection, day, figures)
+        return "sealed"
+
+    async def _require_closed_with(self, connection: Connection, day: date, figures: dict[str, Any]) -> None:
+        """The shards deal packets to as many winners as they said when they closed. Raises :class:`BooksDiffer` where
+        the books have grown since, as from a replica that was promoted and had forgotten that it was closed."""
+        closed = await rows(connection, "closed_shards", day=day)
+        for name in ("members", "winners", "late", "pool_fen"):
+            if (total := sum(row[name] for row in closed)) != figures[name]:
+                raise BooksDiffer(f"{name} of {day}: its shards closed with {total}, the books say {figures[name]}")
+
+    async def _trees(self, round_: Recorded) -> dict[Kind, Grown]:
+        """None for a round that was opened before there were statements."""
+        if round_.salt_key is None:
+            return {}
+        return {
+            "stake": await growing.stakes(self._store, round_),
+            "checked_in": await growing.checked_in(self._store, round_),
+        }
+
+    async def _write_closed(
+        self, connection: Connection, round_: Recorded, figures: dict[str, Any], trees: dict[Kind, Grown]
+    ) -> None:
+        """C and its trees. Raises :class:`BooksDiffer` where the books have grown since they were read."""
+        day, stakes, checked_in = round_.day, trees["stake"], trees["checked_in"]
+        if (stakes.tree.size, checked_in.tree.size) != (figures["members"], figures["winners"]):
+            raise BooksDiffer(f"{day}: {stakes.tree.size} stakes of {figures['members']} members have an order")
+        await statements.write_closed(
+            self._signing, connection, round_, self._time.now_ms(), figures, stakes.tree, checked_in.tree
+        )
+        for kind, grown in trees.items():
+            await grown.keep(connection, day, kind)
+
+    async def _split(self, round_: Recorded) -> str:
+        """One transaction: the draw, the manifest, the bonus, and P. Where nobody wins, the bonus goes back: only
+        players' money is carried."""
+        day, rules = round_.day, round_.rules
+        async with self._store.transaction() as connection:
+            round_ = recorded(await one(connection, "get_round", day=day))
+            said = await statements.written(connection, day)
+            drawn = drawn_from(round_.seed, b"", said.texts["closed"]) if round_.salt_key else round_.seed
             async with held(connection):
-                result = await asyncio.to_thread(split, round_.seed, pot_fen, winners, round_.packet_rules)
-            figures["bonus_back_fen"] = 0 if winners else rules.bonus_fen
-            figures["carried_out_fen"] = result.carried_fen - figures["bonus_back_fen"]
-            figures["smallest_fen"] = min(result.packets_fen, default=None)
-            figures["largest_fen"] = max(result.packets_fen, default=None)
-            await self._write_manifest(connection, day, iter(result.packets_fen))
-            if not await rows(connection, "save_split", day=day, **figures):
+                pot_fen, winners = round_.pot_fen, round_.winners
+                result = await asyncio.to_thread(split, drawn, pot_fen, winners, round_.packet_rules)
+            bonus_back = 0 if winners else rules.bonus_fen
+            left = {"carried_out_fen": result.carried_fen - bonus_back, "bonus_back_fen": bonus_back}
+            extremes = {"smallest_fen": min(result.packets_fen, default=None)}
+            extremes["largest_fen"] = max(result.packets_fen, default=None)
+            closed = await rows(connection, "closed_shards", day=day)
+            await self._write_manifest(connection, day, closed, iter(result.packets_fen))
+            if not await rows(connection, "save_split", day=day, drawn=drawn, **left, **extremes):
                 raise Unavailable(f"round {day} was split by another process")
+            if round_.salt_key:
+                async with held(connection):
+                    by_shard = [row["winners"] for row in closed]
+                    grown = await asyncio.to_thread(growing.packets, day, by_shard, result.packets_fen)
+                await statements.write_published(self._signing, connection, round_, drawn, grown.tree, left)
+                await grown.keep(connection, day, "packet")
             await ledger.post_settlement(connection, day)
         return "split"
 
-    async def _write_manifest(self, connection: Connection, day: date, packets: Any) -> None:
+    async def _write_manifest(
+        self, connection: Connection, day: date, closed: list[dict[str, Any]], packets: Iterator[int]
+    ) -> None:
         """No COPY: Postgres would wait without end, with our locks, for the rest of one whose process stands still."""
-        for closed in await rows(connection, "closed_shards", day=day):
-            shard = {"day": day, "shard": closed["shard"]}
-            own = islice(packets, closed["winners"])
+        for one_shard in closed:
+            shard = {"day": day, "shard": one_shard["shard"]}
+            own = islice(packets, one_shard["winners"])
             first = 0
             while some := list(islice(own, PACKETS_AT_ONCE)):
                 fens = "{" + ",".join(map(str, some)) + "}"  # psycopg takes twice as long for a list
@@ -201,7 +267,7 @@ class Settling:
 
 
 def _figures(rules: Rules, books: dict[str, Any], carried_in_fen: int) -> dict[str, Any]:
-    """The figures of the split, in fen: what is refunded, forfeited, taken as a fee, and the pot."""
+    """The figures down to the pot, in fen: what is refunded, forfeited, taken as a fee, and the pot."""
     members, winners, pool = books["members"], books["winners"], books["pool_fen"]
     refunded = members if winners == 0 and rules.nobody == "refund" else books["late_sleepers"]
     forfeited = (members - winners - refunded) * rules.stake_fen

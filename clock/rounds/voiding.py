@@ -1,6 +1,8 @@
-"""Voiding a round before claiming opens: every stake is owed back, and a bonus goes back to the house.
+"""Voiding a round before its draw is known: every stake is owed back, and a bonus goes back to the house.
 
-open, closed, split ──▶ voiding ──▶ void
+open, closed ──▶ voiding ──▶ void
+
+A round that was opened before there were statements can be voided until its packets are published.
 """
 
 from datetime import date
@@ -10,8 +12,11 @@ import structlog
 from clock.books import ledger
 from clock.books.store import rows
 from clock.books.telling import tell
+from clock.domain.rounds import PUBLISHED_STATES
 from clock.domain.webhooks import RoundVoid
 from clock.game import keys
+from clock.proofs import statements
+from clock.proofs.statements import Signing
 from clock.rounds.ending import Ending
 from clock.rounds.recorded import Recorded
 from clock.rounds.refunding import refund
@@ -26,25 +31,36 @@ PAGE = 20_000
 class Voiding:
     """Every step is idempotent and may run in several processes."""
 
-    def __init__(self, ending: Ending, standings: Standings) -> None:
+    def __init__(self, ending: Ending, standings: Standings, signing: Signing) -> None:
         self._ending = ending
         self._store = ending.store
         self._standings = standings
+        self._signing = signing
 
     async def void(self, day: date, reason: str) -> str:
-        """Void the round. Answers ``ok``, ``round_settled`` or ``round_not_found``. Raises
+        """Void the round. Answers ``ok``, ``round_drawn``, ``round_settled`` or ``round_not_found``. Raises
         :class:`~clock.rounds.ending.BooksDiffer` and :class:`Unavailable`."""
         async with self._ending.alone(day) as round_:
             if round_ is None:
                 return "round_not_found"
             if round_.state == "void":
                 return "ok"
-            if round_.state != "voiding" and await self._claiming(round_):
+            if round_.state in PUBLISHED_STATES or (round_.state != "voiding" and await self._claiming(round_)):
                 return "round_settled"
-            if round_.state != "voiding" and not await self._store.all("start_voiding", day=day, reason=reason):
-                return "round_settled"
+            if round_.state != "voiding" and not await self._begin(round_, reason):
+                return "round_drawn"
             await self._give_back(round_)
             return "ok"
+
+    async def _begin(self, round_: Recorded, reason: str) -> bool:
+        """From here on the round can only be void, which V states; False where its draw is known."""
+        async with self._store.transaction() as connection:
+            if not await rows(connection, "start_voiding", day=round_.day, reason=reason):
+                return False
+            if round_.salt_key:
+                now_ms = self._ending.time.now_ms()
+                await statements.write_void(self._signing, connection, round_, now_ms, reason)
+        return True
 
     async def _claiming(self, round_: Recorded) -> bool:
         """Whether claiming is open in Redis: books that went back may not know it."""

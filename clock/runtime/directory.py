@@ -14,7 +14,11 @@ from pathlib import Path
 import msgspec
 
 from clock.config import Settings
+from clock.fair.notes import new_key
 from clock.runtime.dev_keys import AlipayKeys, WechatKeys, new_alipay_keys, new_wechat_keys
+
+DEV_ORIGIN = "localhost/clock"
+"""The name of the key that signs statements in development."""
 
 LEFTOVERS_S = 20.0
 """How long a start waits for processes that a killed owner left behind."""
@@ -177,7 +181,8 @@ def new_webhook_secret() -> str:
 
 
 def with_dev_secrets(settings: Settings) -> Settings:
-    """In development, fill in the token and the webhook secret where the settings name none, and for a double of a
+    """In development, fill in the token, the webhook secret and the key of statements where the settings name none, and
+    for a double of a
     provider (a URL on this host, and no merchant named) the keys of both sides.
 
     They are generated once and kept in the data directory. Outside development the settings are returned unchanged.
@@ -191,6 +196,9 @@ def with_dev_secrets(settings: Settings) -> Settings:
     if not settings.webhook_secret:
         secret = keep(data_dir / "webhook.secret", new_webhook_secret)
         settings = msgspec.structs.replace(settings, webhook_secret=secret)
+    if not settings.statement_key:
+        key = keep(data_dir / "statement.key", lambda: new_key(DEV_ORIGIN))
+        settings = msgspec.structs.replace(settings, statement_key=key)
     if is_here(settings.wechat_url) and not settings.wechat_mchid:
         settings = _with_wechat(settings, wechat_keys(data_dir))
     if is_here(settings.alipay_url) and not settings.alipay_app_id:

@@ -80,5 +80,6 @@ UNION ALL SELECT 'outgoing', kind || ' ' || state, count(*), sum(amount_fen)::bi
 ORDER BY 1, 2
 
 -- rounds_of_month: The rows of a month's rounds, whole.
-SELECT to_jsonb(r) || jsonb_build_object('seed', encode(seed, 'hex'), 'seed_hash', encode(seed_hash, 'hex')) AS round
+SELECT to_jsonb(r) - 'salt_key' || jsonb_build_object(
+    'seed', encode(seed, 'hex'), 'seed_hash', encode(seed_hash, 'hex'), 'drawn', encode(drawn, 'hex')) AS round
 FROM rounds r WHERE day BETWEEN %(first)s AND %(last)s ORDER BY day

@@ -1,10 +1,10 @@
 -- What users were told and the books could not take, and what the house pays for it. Parameters are psycopg's.
 
--- promise_check_ins: Check-ins that came after the round had been split, of users who had not checked in before.
+-- promise_check_ins: Check-ins that came after the round had been sealed, of users who had not checked in before.
 INSERT INTO promises (day, uid, step, fen, at_ms)
 SELECT r.day, s.uid, 'checked_in', (r.rules->>'stake_fen')::bigint, s.at_ms
 FROM rounds r, unnest(%(uid)s::bigint[], %(at_ms)s::bigint[]) AS s (uid, at_ms)
-WHERE r.day = %(day)s AND r.state IN ('split', 'published', 'settled', 'finished')
+WHERE r.day = %(day)s AND r.state IN ('sealed', 'split', 'published', 'settled', 'finished')
   AND NOT EXISTS (SELECT FROM check_ins c WHERE c.day = %(day)s AND c.uid = s.uid)
 ON CONFLICT DO NOTHING
 
@@ -22,8 +22,8 @@ SELECT c.uid, p.index, p.fen FROM check_ins c
 JOIN packets p ON p.day = %(day)s AND p.shard = %(shard)s AND p.index = c.rank - 1
 WHERE c.day = %(day)s AND c.uid = ANY(%(uids)s::bigint[])
 
--- is_split: Whether a round's members and winners are final.
-SELECT EXISTS (SELECT FROM rounds WHERE day = %(day)s AND state IN ('split', 'published', 'settled', 'finished')) AS split
+-- is_sealed: Whether a round's members and winners are final.
+SELECT EXISTS (SELECT FROM rounds WHERE day = %(day)s AND state IN ('sealed', 'split', 'published', 'settled', 'finished')) AS sealed
 
 -- say_promise: An operator believes what a user was told. Only somebody who has paid into the round can be paid.
 INSERT INTO promises (day, uid, step, fen, at_ms)

@@ -1,8 +1,8 @@
 -- Rounds, their rows, states and figures, and what is carried between them. Parameters are psycopg's.
 
 -- create_round: The round of a day with its rules and seed, unless it exists.
-INSERT INTO rounds (day, rules, seed, seed_hash)
-VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s))
+INSERT INTO rounds (day, rules, seed, seed_hash, salt_key)
+VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s), %(salt_key)s)
 ON CONFLICT (day) DO NOTHING
 
 -- get_round: The row of a round.
@@ -70,12 +70,16 @@ SELECT coalesce(sum(carried_out_fen), 0)::bigint AS fen FROM taken
 -- give_carried_back: Returns the sums that a void round had carried in, for the next round.
 UPDATE rounds SET carried_to = NULL WHERE carried_to = %(day)s
 
--- save_split: The figures of the split, together with the manifest.
-UPDATE rounds SET state = 'split', members = %(members)s, winners = %(winners)s, late = %(late)s,
+-- save_figures: The figures down to the pot, which are final.
+UPDATE rounds SET state = 'sealed', members = %(members)s, winners = %(winners)s, late = %(late)s,
     pool_fen = %(pool_fen)s, refunded_fen = %(refunded_fen)s, forfeited_fen = %(forfeited_fen)s, fee_fen = %(fee_fen)s,
-    carried_in_fen = %(carried_in_fen)s, bonus_fen = %(bonus_fen)s, pot_fen = %(pot_fen)s,
-    carried_out_fen = %(carried_out_fen)s, bonus_back_fen = %(bonus_back_fen)s, smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
+    carried_in_fen = %(carried_in_fen)s, bonus_fen = %(bonus_fen)s, pot_fen = %(pot_fen)s
 WHERE day = %(day)s AND state = 'closed' RETURNING day
+
+-- save_split: What the split leaves, together with the manifest.
+UPDATE rounds SET state = 'split', drawn = %(drawn)s,
+    carried_out_fen = %(carried_out_fen)s, bonus_back_fen = %(bonus_back_fen)s, smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
+WHERE day = %(day)s AND state = 'sealed' RETURNING day
 
 -- mark_settled: Claiming is open.
 UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND state = 'published' RETURNING *
@@ -84,9 +88,9 @@ UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND 
 UPDATE rounds SET state = CASE state WHEN 'settled' THEN 'finished' ELSE state END, finished_at = now()
 WHERE day = %(day)s AND state IN ('settled', 'void') AND finished_at IS NULL
 
--- start_voiding: From any state before claiming could open.
+-- start_voiding: From any state before the draw is known; of a round without statements, before claiming could open.
 UPDATE rounds SET state = 'voiding', void_reason = %(reason)s
-WHERE day = %(day)s AND state IN ('open', 'closed', 'split') RETURNING day
+WHERE day = %(day)s AND (state IN ('open', 'closed') OR (state IN ('sealed', 'split') AND salt_key IS NULL)) RETURNING day
 
 -- mark_void: Every stake is owed back, and so is a bonus that was in the pot.
 UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,

@@ -20,6 +20,7 @@ SETTINGS = Settings(
     env="dev",
     jwt_secret="a secret that is used in tests only, 32 bytes",
     webhook_secret="whsec_" + "c2VjcmV0IHVzZWQgaW4gdGVzdHMgb25seSwgMzIgYi4=",
+    statement_key="PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz",
     shards=2,
     fee_bps=300,
     lucky_count=2,

@@ -17,7 +17,7 @@ from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import running
 from tests import document
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, in_memory
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, in_memory
 from tests.flow.sandbox.stage import listening
 from tests.host import hosting
 
@@ -111,6 +111,7 @@ async def town() -> AsyncIterator[Town]:
             api_workers=1,
             jwt_secret=JWT_SECRET,
             webhook_secret=WEBHOOK_SECRET,
+            statement_key=STATEMENT_KEY,
             platform_url=f"{url}/platform",
             reminder_url=f"{url}/events",
             events_url=f"{url}/events",

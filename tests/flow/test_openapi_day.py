@@ -76,8 +76,11 @@ async def everything_can_be_read(played: Played) -> None:
     for path in ("/api/summary", "/api/talents", "/api/board", "/healthz", "/readyz"):
         await send("GET", path)
     for day in (DAY, "2025-01-01", "today"):
-        for path in (f"/api/rounds/{day}", f"/api/rounds/{day}/packets?limit=2"):
+        for path in (f"/api/rounds/{day}", f"/api/rounds/{day}/packets?limit=2", f"/api/rounds/{day}/proof"):
             await send("GET", path)
+        for uid in (LIN, ZHAO, SUN):
+            for kind in ("stake", "checked_in", "packet", "seed"):
+                await played.asks(uid, f"/api/rounds/{day}/proof/{kind}")
         await played.asks(LIN, f"/api/me/place/{day}")
         await played.asks(BOSS, f"/ops/events?day={day}", "operator")
         for path in ("rounds", "steps", "unanswered", "reconcile", "lookalikes"):
@@ -274,7 +277,7 @@ async def development(played: Played) -> None:
 
 
 SELDOM = {"busy", "unavailable", "internal", "slow_down", "books_differ", "join_closed", "balance_short", "rules_full"}
-SELDOM |= {"archived", "forgotten"}
+SELDOM |= {"archived", "forgotten", "round_drawn"}
 """Words of trouble, of other windows and of later years, which other tests make."""
 
 

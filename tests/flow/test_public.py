@@ -44,7 +44,7 @@ FIELDS = {
         "bonus",
         "pot",
     ),
-    *("carried_out", "bonus_back", "packets", "smallest", "largest", "seed_hash", "seed"),
+    *("carried_out", "bonus_back", "packets", "smallest", "largest", "seed_hash", "seed", "drawn"),
 }
 NOT_FIXED = (
     "refunded",
@@ -59,6 +59,7 @@ NOT_FIXED = (
     "smallest",
     "largest",
     "seed",
+    "drawn",
 )
 
 
@@ -85,7 +86,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
     await people.settle()
     await people.claim(1)
     shown = await read(api, f"/api/rounds/{DAY}")
-    assert {name: shown[name] for name in FIELDS - {"rules", "seed", "seed_hash", "smallest", "largest"}} == {
+    assert {name: shown[name] for name in FIELDS - {"rules", "seed", "drawn", "seed_hash", "smallest", "largest"}} == {
         "day": str(DAY),
         "state": "settled",
         "members": 4,
@@ -105,6 +106,7 @@ async def test_a_round_shows_what_is_fixed_and_no_more(api: Api, people: People)
         "archived": False,
     }
     assert shown["seed_hash"] == seed_hash == hashlib.sha256(bytes.fromhex(shown["seed"])).hexdigest()
+    assert len(bytes.fromhex(shown["drawn"])) == 32 and shown["drawn"] != shown["seed"]
     assert shown["smallest"] + shown["largest"] == 100
     await people.drain()
     assert "claim" not in str({name: shown[name] for name in FIELDS - {"rules"}})
@@ -149,7 +151,7 @@ async def test_anyone_can_recompute_the_packets_of_a_round_of_many_shards(api: A
         lucky_bps=rules["lucky_bps"],
         packet_cap_fen=rules["packet_cap_fen"],
     )
-    expected = split(bytes.fromhex(shown["seed"]), shown["pot"], shown["winners"], split_rules)
+    expected = split(bytes.fromhex(shown["drawn"]), shown["pot"], shown["winners"], split_rules)
     assert rules["shards"] == 5
     assert everything == {"total": 23, "items": list(expected.packets_fen)}
     assert (shown["smallest"], shown["largest"]) == (min(expected.packets_fen), max(expected.packets_fen))

@@ -21,7 +21,7 @@ from clock.game.limits import Limits
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from clock.service import Service
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, at
+from tests.conftest import DAY, JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, Api, at
 from tests.flow.pair import Pair, pair
 from tests.flow.stage import People
 from tests.model.world import service_with
@@ -61,6 +61,7 @@ def settings(two: Pair, database_url: str, tmp_path: Path) -> Settings:
         database_url=database_url,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
         durability="replica",
     )
 
@@ -251,6 +252,7 @@ async def test_a_promoted_replica_has_every_check_in_that_was_acknowledged(datab
                 database_url=database_url,
                 durability="replica",
                 webhook_secret=WEBHOOK_SECRET,
+                statement_key=STATEMENT_KEY,
             )
             uids = range(1, 101)
             acknowledged: set[int] = set()

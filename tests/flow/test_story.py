@@ -226,7 +226,7 @@ def anybody_can_recompute_the_packets(promised: dict[str, Any], figures: dict[st
     seed = bytes.fromhex(figures["seed"])
     assert figures["seed_hash"] == promised["seed_hash"]
     assert hashlib.sha256(seed).hexdigest() == promised["seed_hash"]
-    recomputed = list(split(seed, figures["pot"], figures["winners"], Split()).packets_fen)
+    recomputed = list(split(bytes.fromhex(figures["drawn"]), figures["pot"], figures["winners"], Split()).packets_fen)
     assert sum(recomputed) == STAKE
     return recomputed
 

@@ -40,14 +40,14 @@ class Compared:
         await asyncio.gather(*(one(day) for day in self.used()))
 
     async def compare_split(self, day: date) -> None:
-        """The figures are the model's; the packets are what anyone can recompute from the seed."""
+        """The figures are the model's; the packets are what anyone can recompute from the draw."""
         round_, law = self.model.rounds[day], self.law
         if round_.state != "settled":
             return
         await self.compare_figures(day)
         if round_.packets or round_.claims:
             return
-        seed = (await self.select("rounds", day))[0]["seed"]
+        drawn = (await self.select("rounds", day))[0]["drawn"]
         rules = Split(
             mode=law.split,
             lucky_count=law.lucky_count,
@@ -56,7 +56,7 @@ class Compared:
         )
         rows = sorted(await self.select("packets", day), key=lambda row: (row["shard"], row["index"]))
         packets = [row["fen"] for row in rows]
-        result = split(seed, round_.pot_fen, len(round_.winners), rules)
+        result = split(drawn, round_.pot_fen, len(round_.winners), rules)
         assert packets == list(result.packets_fen)
         assert result.carried_fen == round_.carried_out_fen + round_.bonus_back_fen
         round_.publish(packets)

@@ -17,9 +17,16 @@ Visits = Callable[..., Any]
 GOOD = [
     "The fingerprint is the one this device noted before settlement",
     "The seed's SHA-256 is the published fingerprint",
+    "The draw is the seed mixed with what was stated before it",
     "Shared ¥3 = forfeited stakes ¥3 − fee ¥0 + carried in ¥0",
-    "All 3 packets, computed from the seed, are those published",
+    "All 3 packets, computed from the draw, are those published",
     "The packets, ¥3, and what is carried on, ¥0, are all that was shared",
+]
+
+
+NOT_PROVED = [
+    "No public beacon is used: nothing proves that the operator, who knows the seed, did not play along",
+    "No witness has signed: nothing proves that everybody is shown the same round",
 ]
 
 
@@ -80,7 +87,7 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await expect(page.locator("#fair-said")).to_have_text("It agrees to the cent")
     place = (await house.send("GET", f"/api/me/place/{day}", None, await house.token(uid)))["data"]["place"]
     assert 1 <= place <= 3
-    assert await steps(page) == [*GOOD, f"By your rank, packet {place} is yours: {mine}"]
+    assert await steps(page) == [*GOOD, f"By your rank, packet {place} is yours: {mine}", *NOT_PROVED]
     await visitor.accessible("a round that agrees")
     await page.locator("#tongue").click()
     await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")
@@ -112,9 +119,18 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
         envelope["data"]["seed"] = "00" * 32
         await route.fulfill(response=reply, json=envelope)
 
+    async def restate(route: Route) -> None:
+        reply = await route.fetch()
+        envelope = await reply.json()
+        statements = envelope["data"]["statements"]
+        statements["closed"] = statements["closed"].replace("late: 0", "late: 1")
+        await route.fulfill(response=reply, json=envelope)
+
+    not_drawn = "The draw is not the seed mixed with what was stated before it"
     for path, tamper, wrong in (
-        ("**/packets?*", favour, {3: "Packet 1 is not the one that follows from the seed"}),
-        (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint"}),
+        ("**/packets?*", favour, {4: "Packet 1 is not the one that follows from the draw"}),
+        (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint", 2: not_drawn}),
+        ("**/proof", restate, {2: not_drawn}),
     ):
         visitor: Visitor = await visits(language="en")
         page = visitor.page

@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Dialog, Frame, Page, Route, expect
 from clock.http.origins import WECHAT_SDK
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, in_memory
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, in_memory
 from tests.host import hosting
 from tests.page.visitor import House, person
 from tests.page.visitor import house as started
@@ -76,6 +76,7 @@ async def game(hosts: Hosts) -> AsyncIterator[House]:
         "platform_url": f"{hosts['example']}/platform",
         "jwt_secret": JWT_SECRET,
         "webhook_secret": WEBHOOK_SECRET,
+        "statement_key": STATEMENT_KEY,
     }
     with embedded.scratch(in_memory()) as data_dir:
         async with started(data_dir, **changes) as house:

@@ -18,7 +18,7 @@ from clock.books.store import Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.runtime import merging
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, Servers
 from tests.scale.days import USERS, make_old_books
 
 FIRST, DAYS = date(2026, 1, 28), 7
@@ -33,7 +33,7 @@ _copies = count()
 async def old(servers: Servers) -> AsyncIterator[str]:
     """The name of a database of the earlier version; tests take copies."""
     await servers.admin("CREATE DATABASE olden")
-    settings = Settings(env="prod", jwt_secret=JWT_SECRET, webhook_secret=WEBHOOK_SECRET)
+    settings = Settings(env="prod", jwt_secret=JWT_SECRET, webhook_secret=WEBHOOK_SECRET, statement_key=STATEMENT_KEY)
     await make_old_books(servers.database_url("olden"), settings, FIRST, DAYS)
     yield "olden"
     await servers.admin("DROP DATABASE olden WITH (FORCE)")
@@ -288,7 +288,12 @@ async def test_two_hundred_days_are_carried_over_by_processes_that_are_killed(se
     last = first + timedelta(days - 1)
     await servers.admin("CREATE DATABASE long_ago")
     url = servers.database_url("long_ago")
-    await make_old_books(url, Settings(env="prod", jwt_secret=JWT_SECRET, webhook_secret=WEBHOOK_SECRET), first, days)
+    await make_old_books(
+        url,
+        Settings(env="prod", jwt_secret=JWT_SECRET, webhook_secret=WEBHOOK_SECRET, statement_key=STATEMENT_KEY),
+        first,
+        days,
+    )
     await migrate(url)
     async with opened(url) as store:
         await ask(store, "UPDATE rounds SET finished_at = now() - interval '10 days'")

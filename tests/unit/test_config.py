@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from clock.config import PREFIX, BadSetting, Settings, load, unknown_names
+from tests.conftest import STATEMENT_KEY
 
 FIELDS = msgspec.structs.fields(Settings)
 
@@ -94,6 +95,7 @@ def test_a_value_that_cannot_be_used_names_its_setting(field: msgspec.structs.Fi
         *(("ORIGINS", text) for text in ("https://*.example", "https://a.example;script-src", "wss://a.example")),
         *(("MINIPROGRAM_PAY", text) for text in ("pages/pay", "/pages/pay?x=1", "/pages/", "https://a.example/pay")),
         *(("WEBHOOK_SECRET", text) for text in ("secret", "WHSEC_c2VjcmV0", "whsec_c2VjcmV0 c2VjcmV0")),
+        *(("STATEMENT_KEY", text) for text in ("secret", "PRIVATE+KEY+a+00000000+AQ==", STATEMENT_KEY[:-1])),
         *(("WEBHOOK_SECRET", text) for text in ("whsec_", "whsec_%%%", "whsec_a", "whsec_c2VjcmV0 whsec_")),
     ],
 )

@@ -19,19 +19,20 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for path in (ROOT / place).rglob("*.py"))
 
 ORDER = [
-    "domain",
+    "domain fair",
     "files descriptors logs redis_url config metrics hs256 tokens",
     "channels",
     "game",
     "books",
     "payments",
-    "rounds",
+    "rounds proofs",
     "service",
     "audit",
     "operators",
     "runtime",
     "http",
     "dev load",
+    "verifier",
     "cli __main__",
 ]
 """Packages and top-level files, lowest first: each imports only from its own line and those before it."""
@@ -48,7 +49,7 @@ HOMES = {
     "aiohttp": "channels rounds runtime dev",
     "arq": "runtime",
     "click": "cli",
-    "cryptography": "tokens channels runtime dev",
+    "cryptography": "fair tokens channels runtime dev",
     "hiredis": "game",
     "httptools": "http load",
     "jwt": "tokens load",
@@ -73,6 +74,9 @@ ask."""
 
 MOST_FILES = 16
 MOST_LINES = 400
+ALONE = {"verifier": 1_100}
+"""Lines of a program that must be one file, because whoever does not trust the service takes it away and reads it
+(decision 0074)."""
 MOST_FUNCTION_LINES = 64
 
 TEST_FILE = re.compile(r"(tests\.(\w+\.)*)?test_")
@@ -213,7 +217,7 @@ def test_a_folder_can_be_seen_at_a_glance(folder: Path) -> None:
 
 def test_a_file_holds_one_idea_and_a_function_fits_on_a_screen() -> None:
     for path in ALL_FILES:
-        assert len(path.read_text("utf-8").splitlines()) < MOST_LINES, path
+        assert len(path.read_text("utf-8").splitlines()) < ALONE.get(name_of(path), MOST_LINES), path
         assert [found for found in functions_of(path) if found[1] >= MOST_FUNCTION_LINES] == [], path
 
 

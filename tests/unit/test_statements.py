@@ -25,6 +25,7 @@ CALLS = {
     ("run_many", 1),
     ("run_chained", 1),
     ("one", 1),
+    ("pages_in", 1),
 }
 """How a statement is run, and the place of its name: ``store.all(name, …)``, ``rows(connection, name, …)``."""
 

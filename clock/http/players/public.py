@@ -8,9 +8,11 @@ from litestar.params import QueryParameter
 
 from clock.books.months import has_left
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, phase
+from clock.domain.rounds import ENDED_STATES, SEALED_STATES, SETTLED_STATES, phase
 from clock.domain.shapes import masked
-from clock.rounds.recorded import recorded
+from clock.fair.statements import KINDS
+from clock.proofs import statements
+from clock.rounds.recorded import find, recorded
 from clock.service import Service
 
 DEPTH = 10_000
@@ -73,7 +75,7 @@ async def figures(service: Service, day: date) -> Answer:
         return Answer("not_found")
     round_ = recorded(row)
     ended, counted = round_.state in ENDED_STATES, row
-    if not ended and round_.state not in SPLIT_STATES:
+    if not ended and round_.state not in SEALED_STATES:
         live = await service.asking.totals.get(day, round_.rules.shards)
         counted = {**row, **{name: getattr(live, name) for name in ("members", "winners", "late", "pool_fen")}}
     return Answer(
@@ -94,6 +96,7 @@ async def figures(service: Service, day: date) -> Answer:
             ],
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if ended else None,
+            "drawn": round_.packet_seed.hex() if round_.state in SETTLED_STATES else None,
             "archived": ended and await has_left(service.store, day),
         },
     )
@@ -117,3 +120,24 @@ async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
         return Answer("archived")
     found = await service.store.all("packets_page", day=day, limit=limit, offset=(page - 1) * limit)
     return Answer("ok", {"total": row["winners"], "items": [packet["fen"] for packet in found]})
+
+
+async def proof(service: Service, day: date) -> Answer:
+    """A round's signed statements, the keys that have signed them, and what they do not prove. P has the seed, and is
+    not shown before the round is settled."""
+    round_ = await find(service.store, day)
+    if round_ is None:
+        return Answer("not_found")
+    said = await statements.find(service.store, day)
+    shown = {kind: said.notes.get(kind) for kind in KINDS}
+    if round_.state not in ENDED_STATES:
+        shown["published"] = None
+    missing = ["beacon", "witnesses"] if shown["opened"] else ["statements", "beacon", "witnesses"]
+    keys = await statements.keys_of(service.store, [note for note in shown.values() if note])
+    return Answer("ok", {"round": day.isoformat(), "keys": keys, "statements": shown, "missing": missing})
+
+
+def proof_kept_s(answer: Answer) -> int:
+    """How long anybody may keep a round's statements: until the last one is out there may be another."""
+    shown = answer.data.get("statements", {})
+    return KEPT_S if shown.get("published") or shown.get("void") else SUMMARY_KEPT_S

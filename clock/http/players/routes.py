@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -11,6 +12,7 @@ from litestar.types import ControllerRouterHandler
 
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
+from clock.fair.leaves import Kind
 from clock.game.batch import Waiter
 from clock.game.verbs import Finish
 from clock.http import pages
@@ -31,6 +33,7 @@ from clock.http.wire import (
     UserRequest,
     WithdrawRequest,
 )
+from clock.proofs import paths
 from clock.service import Service
 
 AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
@@ -139,7 +142,23 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         of = day_of(day)
         return reply(request, "public_round", await me.place(service, whose(request, uid), of))
 
-    return signed_in(service.tokens, pay, withdraw, my_info, my_history, my_yesterday, my_place)
+    @get("/api/rounds/{day:str}/proof/{kind:str}")
+    async def leaf_proof(
+        request: Request[Any, Any, Any], day: FromPath[str], kind: FromPath[str], uid: AskedUid = None
+    ) -> Response[Envelope]:
+        of, tree = day_of(day), kind_of(kind)
+        return reply(request, "leaf_proof", await paths.proof(service.store, of, tree, whose(request, uid)))
+
+    return signed_in(service.tokens, pay, withdraw, my_info, my_history, my_yesterday, my_place, leaf_proof)
+
+
+def kind_of(text: str) -> Kind:
+    """The kind of a tree in a path; anything else is a bad request."""
+    try:
+        kind: Kind = msgspec.convert(text, Kind)
+    except msgspec.ValidationError:
+        raise Refused("bad_request", "kind must be stake, checked_in or packet") from None
+    return kind
 
 
 def public_routes(service: Service) -> list[ControllerRouterHandler]:
@@ -165,4 +184,9 @@ def public_routes(service: Service) -> list[ControllerRouterHandler]:
         answer = await public.packets(service, day_of(day), page, limit)
         return reply(request, "public_round", answer, kept_s=public.KEPT_S)
 
-    return [Router("/", route_handlers=[talents, board, public_round, packets], middleware=[bounded])]
+    @get("/api/rounds/{day:str}/proof")
+    async def proof(request: Request[Any, Any, Any], day: FromPath[str]) -> Response[Envelope]:
+        answer = await public.proof(service, day_of(day))
+        return reply(request, "proof", answer, kept_s=public.proof_kept_s(answer))
+
+    return [Router("/", route_handlers=[talents, board, public_round, packets, proof], middleware=[bounded])]

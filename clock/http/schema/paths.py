@@ -39,7 +39,7 @@ OPERATORS = {
         "void",
         "operators",
         "Call a round off: every stake is refunded",
-        (Says(("ok", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER, _WORKING),
+        (Says(("ok", "round_drawn", "round_settled"), operators.OfRound), _SECOND, _UNKNOWN_ROUND, _DIFFER, _WORKING),
         _ASKED,
     ),
     ("POST", "/ops/rounds/{day}/extend"): Path(

@@ -1,6 +1,6 @@
 """The paths of players, of anybody, and of payment providers."""
 
-from clock.http.schema import players
+from clock.http.schema import players, rounds
 from clock.http.schema.path import Path, Says
 
 _UNKNOWN_ROUND = Says(("round_not_found",))
@@ -121,6 +121,16 @@ PLAYERS = {
         "Which packet of a round's list is the user's",
         (Says(("ok",), players.Place), Says(("not_found", "not_settled", "archived"))),
     ),
+    ("GET", "/api/rounds/{day}/proof/{kind}"): Path(
+        "leaf_proof",
+        "players",
+        "That the user is in the round's tree of stakes, of check-ins or of packets",
+        (
+            Says(("ok",), rounds.LeafProof),
+            Says(("not_found", "not_settled", "not_joined", "not_checked_in", "voided", "archived")),
+        ),
+        "`kind` is `stake`, `checked_in` or `packet`. The first two are there once check-in is closed and counted.",
+    ),
 }
 
 PUBLIC = {
@@ -135,13 +145,19 @@ PUBLIC = {
         "public_round",
         "public",
         "A round's figures",
-        (Says(("ok",), players.PublicRound), Says(("not_found",))),
+        (Says(("ok",), rounds.PublicRound), Says(("not_found",))),
     ),
     ("GET", "/api/rounds/{day}/packets"): Path(
         "packets",
         "public",
         "A settled round's packets",
-        (Says(("ok",), players.Packets), Says(("not_found", "not_settled", "archived"))),
+        (Says(("ok",), rounds.Packets), Says(("not_found", "not_settled", "archived"))),
+    ),
+    ("GET", "/api/rounds/{day}/proof"): Path(
+        "proof",
+        "public",
+        "A round's signed statements",
+        (Says(("ok",), rounds.Proof), Says(("not_found",))),
     ),
 }
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from clock.domain.rounds import Campaign, Phase
+from clock.domain.rounds import Campaign
 
 Switch = Literal[0, 1]
 
@@ -353,46 +353,3 @@ class RoundRules(Struct):
     order_prefix: str
     bonus_fen: Annotated[int, Meta(description="What the house adds to the pot")]
     campaign: Campaign | None
-
-
-class Extension(Struct):
-    """Why check-in was longer, and for how many who had not checked in."""
-
-    cause: Literal["outage", "operator"]
-    reason: str
-    since_ms: Annotated[int, Meta(description="ms since the epoch")]
-    by_ms: Annotated[int, Meta(description="How much longer, in ms")]
-    shards: Annotated[int, Meta(description="Parts of the round that it concerns")]
-    asleep: Annotated[int, Meta(description="Members who had not checked in")]
-
-
-class PublicRound(Struct):
-    """A round's figures in fen; sums are null until they are final."""
-
-    day: str
-    state: Phase
-    rules: RoundRules
-    members: int
-    winners: int
-    late: Annotated[int, Meta(description="Members who paid after check-in had opened")]
-    pool: int
-    refunded: int | None
-    forfeited: int | None
-    fee: int | None
-    carried_in: int | None
-    bonus: Annotated[int | None, Meta(description="What the house has added")]
-    pot: int | None
-    carried_out: int | None
-    bonus_back: Annotated[int | None, Meta(description="What went back to the house")]
-    smallest: Annotated[int | None, Meta(description="The smallest packet")]
-    largest: Annotated[int | None, Meta(description="The largest packet")]
-    packets: Annotated[int | None, Meta(description="How many packets there are")]
-    extensions: list[Extension]
-    seed_hash: Annotated[str, Meta(description="SHA-256 of the seed, in hexadecimal: public from the beginning")]
-    seed: Annotated[str | None, Meta(description="In hexadecimal; null until the round has ended")]
-    archived: Annotated[bool, Meta(description="Its packets are not listed any more; they follow from the seed")]
-
-
-class Packets(Struct):
-    total: Annotated[int, Meta(description="Packets on all pages")]
-    items: Annotated[list[int], Meta(description="In fen, in the order of the split")]

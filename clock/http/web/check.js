@@ -10,6 +10,9 @@ const PAGE = 10_000;
 const NOTED = "clock.seeds";
 const MOST_NOTED = 14;
 
+/** Sentences for what a service says that it does not have. */
+const NOT_PROVED = { statements: "fair_missing_statements", beacon: "fair_missing_beacon", witnesses: "fair_missing_witnesses" };
+
 let round = null;
 let mine = null;
 let asks = false;
@@ -32,7 +35,7 @@ export function note(day, fingerprint) {
 export function offer(published, packet, signedIn) {
   if (round?.day !== published.day) [asked, found] = [asked + 1, null];
   [round, mine, asks] = [published, packet, signedIn];
-  find("fair-check").hidden = !(published.seed && published.packets);
+  find("fair-check").hidden = !(published.drawn && published.packets);
   show();
 }
 
@@ -52,10 +55,11 @@ async function run() {
   show();
   const packets = await published(one, turn);
   const reply = packets && asks && (await orNull(send("GET", `/api/me/place/${one.day}`)));
-  const steps = packets && (await compare(one, own, packets, reply?.data?.place ?? null));
+  const proof = packets && (await orNull(send("GET", `/api/rounds/${one.day}/proof`)));
+  const steps = proof?.status === 1 && (await compare(one, own, packets, reply?.data?.place ?? null, proof.data));
   if (turn !== asked) return;
   const bad = !steps || steps.some(([good]) => good === false);
-  found = { steps: steps ?? [], bad, said: [!steps ? "gave_up" : bad ? "fair_differs" : "fair_agrees"] };
+  found = { steps: steps || [], bad, said: [!steps ? "gave_up" : bad ? "fair_differs" : "fair_agrees"] };
   show();
 }
 
@@ -71,14 +75,30 @@ async function published({ day, packets }, turn) {
   return all;
 }
 
+/** The bytes of a text in hexadecimal. */
+const bytes = (text) => Uint8Array.from(text.match(/../g), (byte) => parseInt(byte, 16));
+
+const hex = (some) => Array.from(some, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+const sha256 = async (some) => new Uint8Array(await crypto.subtle.digest("SHA-256", some));
+
+/** What is drawn, in hexadecimal: the seed, mixed with a beacon's signature, if there is one, and with the statement of
+ *  what was closed. Rounds without statements are drawn by their seed. */
+async function drawn({ seed }, { closed, published }) {
+  if (!closed) return seed;
+  const text = (words) => new TextEncoder().encode(words);
+  const beacon = published?.match(/^beacon: ([0-9a-f]+)$/m)?.[1] ?? "";
+  const stated = await sha256(text(closed.slice(0, closed.lastIndexOf("\n\n") + 1)));
+  return hex(await sha256(Uint8Array.of(...text("clock/seed/v2"), ...bytes(seed + beacon), ...stated)));
+}
+
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
-async function compare(one, own, packets, place) {
+async function compare(one, own, packets, place, { statements, missing }) {
   const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, bonus, pot, carried_out } = one;
-  const seed = Uint8Array.from(one.seed.match(/../g), (byte) => parseInt(byte, 16));
   const before = noted()[one.day];
-  const hash = globalThis.crypto?.subtle && (await crypto.subtle.digest("SHA-256", seed));
-  const digest = hash && Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const again = await split(seed, pot, winners, rules);
+  const digest = globalThis.crypto?.subtle && hex(await sha256(bytes(one.seed)));
+  const draws = digest && (await drawn(one, statements)) === one.drawn;
+  const again = await split(bytes(one.drawn), pot, winners, rules);
   const differs = again.findIndex((packet, i) => packet !== BigInt(packets[i] ?? -1));
   const sum = packets.reduce((total, packet) => total + packet, 0);
   const kept = Math.floor((forfeited * rules.fee_bps) / 10_000);
@@ -87,12 +107,14 @@ async function compare(one, own, packets, place) {
   return [
     before ? [before === seed_hash, before === seed_hash ? "fair_noted" : "fair_not_noted"] : [null, "fair_never_noted"],
     digest ? [digest === seed_hash, digest === seed_hash ? "fair_seed" : "fair_not_seed"] : [null, "fair_no_digest"],
+    ...(digest ? [[draws, draws ? "fair_drawn" : "fair_not_drawn"]] : []),
     [whole && fee === kept && pot === forfeited - fee + carried_in + bonus, bonus ? "fair_pot_bonus" : "fair_pot", money(pot), money(forfeited), money(fee), money(carried_in), money(bonus)],
     differs < 0 && packets.length === winners
       ? [true, "fair_packets", count(winners)]
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
     ...ofMine(own, packets, place),
+    ...missing.filter((word) => word in NOT_PROVED).map((word) => [null, NOT_PROVED[word]]),
   ];
 }
 

@@ -72,7 +72,7 @@ export function* words(seed) {
 const AT_ONCE = 20_000;
 const breathe = () => new Promise((done) => setTimeout(done));
 
-/** The list of packets: of a seed's 32 bytes, a pot in fen, the number of winners, and the round's rules. */
+/** The list of packets: of 32 drawn bytes, a pot in fen, the number of winners, and the round's rules. */
 export async function split(seed, pot, winners, rules) {
   const all = BigInt(winners);
   const stream = words(seed);

@@ -25,6 +25,8 @@ from clock.operators.acts import Act, By, perform
 from clock.operators.records import files
 from clock.operators.records.due import due_months, held_by, old_months
 from clock.operators.records.files import Content, Damaged, Manifest, Reader, TableFile, Writer
+from clock.proofs import growing
+from clock.rounds import recorded
 from clock.service import Service
 
 log = structlog.get_logger()
@@ -172,6 +174,7 @@ async def restore(service: Service, by: By, month: Month) -> Answer:
 async def _restore(store: Store, folder: Path, month: Month) -> Answer:
     known = await store.one("get_archive", month=month.first)
     if known is None:
+        await _regrow(store, month)  # whoever restored it may have died before
         return Answer("month_not_archived", {"month": str(month)})
     if known["left_ms"] is None:
         await months.unseal(store, month)
@@ -187,11 +190,20 @@ async def _restore(store: Store, folder: Path, month: Month) -> Answer:
                 await _fill(connection, folder / file.file, table, file, month)
             await months.attach_all(connection, month, list(manifest.tables))
             await rows(connection, "unseal_month", month=month.first)
+        await _regrow(store, month)
     except (Damaged, FileNotFoundError) as error:
         return Answer("archive_damaged", {"month": str(month), "why": str(error)})
     log.info("month_restored", month=str(month), folder=str(folder))
     counts = {table: file.content.rows for table, file in manifest.tables.items()}
     return Answer("month_restored", {"month": str(month), "rows": counts})
+
+
+async def _regrow(store: Store, month: Month) -> None:
+    """The trees of rounds whose rows are in the database and whose trees are not."""
+    for day in month.days:
+        round_ = await recorded.find(store, day)
+        if round_ and await store.one("get_tree", day=day, kind="packet") is None:
+            await growing.regrow(store, round_)
 
 
 async def _fill(connection: Connection, path: Path, table: str, file: TableFile, month: Month) -> None:

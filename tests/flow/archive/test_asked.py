@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +14,10 @@ from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain import order_no
 from clock.operators.records import files
+from clock.operators.records.bundle import audit_bundle
 from clock.service import live_rounds
 from tests.conftest import WEBHOOK_SECRET, Api, serving
-from tests.flow.archive.stage import USERS, played, restore, run, take
+from tests.flow.archive.stage import ANNA, USERS, played, restore, run, take
 from tests.flow.operators.stage import clock, operate
 from tests.model.world import empty
 
@@ -54,6 +56,11 @@ async def test_figures_stay_and_what_follows_from_rows_says_archived(api: Api) -
     assert (await api.send("GET", f"/api/me/place/{DAY}", headers=api.token(3)))[1]["code"] == "archived"
     assert (await api.send("GET", "/api/rounds/2022-10-07"))[1]["data"]["archived"] is False
     assert (await api.send("GET", "/api/rounds/2022-10-07/packets"))[1]["data"]["total"] == USERS // 2
+
+
+async def test_an_auditor_is_told_that_the_round_is_archived(api: Api, tmp_path: Path) -> None:
+    answer = await audit_bundle(api.service, ANNA, DAY, tmp_path / "bundle")
+    assert (answer.word, list(tmp_path.iterdir())) == ("archived", [])
 
 
 async def test_a_user_keeps_sums_and_sees_the_history_that_is_there(api: Api) -> None:

@@ -12,9 +12,13 @@ from psycopg.errors import RestrictViolation
 
 from clock.books.months import Month
 from clock.books.partitions import PARTITIONED
-from clock.domain.outcomes import Answer
+from clock.domain.outcomes import Answer, Unavailable
+from clock.fair.leaves import Kind
 from clock.operators.records import archive, files
 from clock.operators.records.due import due_months
+from clock.proofs import growing
+from clock.proofs.paths import proof
+from clock.rounds import recorded
 from clock.service import Service
 from tests.flow.archive.stage import ANNA, USERS, contents, nameless, played, restore, run, tables_of, take
 
@@ -167,3 +171,32 @@ async def test_the_text_of_rows_is_counted_where_texts_have_lines_of_their_own(p
         path.write_bytes(wrong)
         with pytest.raises(files.Damaged):
             files.content_of(path)
+
+
+async def test_paths_leave_with_their_month_and_come_back(process: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees are made again from the rows, and nothing else is; also where whoever restores dies in between."""
+
+    async def dies(*_: object) -> None:
+        raise Unavailable
+
+    async def proofs() -> list[Answer]:
+        kinds: tuple[Kind, ...] = ("stake", "checked_in", "packet")
+        return [await proof(process.store, day, kind, 3) for kind in kinds]
+
+    month = await played(process, "2021-08")
+    day = month.days[3]
+    await run(process, "UPDATE rounds SET salt_key = sha256(''), drawn = seed WHERE day = %(day)s", day=day)
+    round_ = await recorded.find(process.store, day)
+    assert round_ is not None
+    await growing.regrow(process.store, round_)
+    before = await proofs()
+    assert [answer.word for answer in before] == ["ok"] * 3
+    await take(process, month)
+    assert [answer.word for answer in await proofs()] == ["archived"] * 3
+    assert await run(process, "SELECT kind FROM trees") == []
+    assert "salt" not in (process.settings.archive_path / "2021-08" / "MANIFEST.json").read_text()
+    with monkeypatch.context() as patch, pytest.raises(Unavailable):
+        patch.setattr(growing, "stakes", dies)
+        await restore(process, month)
+    assert (await restore(process, month)).word == "month_not_archived", "its rows are all here"
+    assert await proofs() == before

@@ -109,7 +109,7 @@ async def after_closing(people: People, lost: Callable[[], Awaitable[None]]) -> 
         async def stop(*_: Any) -> str:
             raise Unavailable("the power is out")
 
-        patch.setattr(Settling, "_split", stop)
+        patch.setattr(Settling, "_seal", stop)
         with suppress(Unavailable):
             await people.service.settling.settle(DAY)
 

@@ -10,7 +10,7 @@ from clock.books.migrations import migrate
 from clock.config import Settings
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, in_memory
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, in_memory
 from tests.flow.clocks.faked import Clock, Postgres, Valkey, new_clock
 
 
@@ -45,6 +45,7 @@ async def wrong(faked: Clocks, tmp_path_factory: pytest.TempPathFactory) -> Asyn
                 database_url=postgres.url,
                 jwt_secret=JWT_SECRET,
                 webhook_secret=WEBHOOK_SECRET,
+                statement_key=STATEMENT_KEY,
             )
 
 

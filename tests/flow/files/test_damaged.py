@@ -82,6 +82,7 @@ async def test_a_damaged_file_is_named_and_what_is_written_down_brings_everythin
         database_url=settings.database_url,
         jwt_secret=settings.jwt_secret,
         webhook_secret=settings.webhook_secret,
+        statement_key=settings.statement_key,
     )
     assert "Successfully truncated AOF" in await typed(CUT, here)
     async with started(server):

@@ -16,7 +16,7 @@ from clock.config import Settings
 from clock.runtime import crew, embedded, supervise
 from clock.runtime.processes import Program
 from clock.tokens import Tokens
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET
 from tests.flow.files.stage import newest
 from tests.unit.supervise.stage import pids, until
 
@@ -93,6 +93,7 @@ async def test_a_disk_that_is_full_for_a_while_loses_nothing_and_comes_back(
         database_url=database_url,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
         api_workers=1,
     )
     with capture_logs() as logs:

@@ -52,8 +52,8 @@ def stopping(packets):
     os.kill(os.getpid(), signal.SIGSTOP)
     yield from packets
 
-async def stop(self, connection, day, packets):
-    await write(self, connection, day, stopping(packets))
+async def stop(self, connection, day, closed, packets):
+    await write(self, connection, day, closed, stopping(packets))
 
 async def wait(self, round_):
     if str(round_.day) == sys.argv[2]:
@@ -146,7 +146,7 @@ async def test_its_shards_are_drained_by_another(
 async def test_its_settlement_is_taken_over_by_another(
     settings: Settings, service: Service, redis: Redis, network: Network, how: str
 ) -> None:
-    """It has locked what the round before carries, and holds that, too."""
+    """It has written a part of the manifest, and holds what it has locked."""
     await carried_then_played(service)
     await move_other_processes(service)
     async with working_as(network.of(settings), how) as first:
@@ -156,7 +156,7 @@ async def test_its_settlement_is_taken_over_by_another(
             await seconds_until(lambda: redis.exists("clock:waits"), SECONDS)
             vanishes(first, network, how)
         assert await locked(service, "(classid, objid) = (%s, %s) AND granted", ROUND_LOCK, day_number(DAY))()
-        assert (await row_of(service, DAY))["state"] == "closed"
+        assert (await row_of(service, DAY))["state"] == "sealed"
         async with working_as(settings) as second:
             waited = await seconds_until(lambda: is_settled(service), SECONDS)
             print(how, "settled after", round(waited, 1), "s")

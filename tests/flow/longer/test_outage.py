@@ -14,7 +14,7 @@ from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from tests.conftest import DAY, JWT_SECRET, WEBHOOK_SECRET, Api, in_memory, serving
+from tests.conftest import DAY, JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, Api, in_memory, serving
 from tests.flow.stage import working
 from tests.flow.switch.stage import says, seconds_until
 
@@ -43,6 +43,7 @@ def settings(valkey: tuple[embedded.Valkey, int], database_url: str, tmp_path: P
         database_url=database_url,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
     )
 
 

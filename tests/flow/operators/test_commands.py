@@ -31,7 +31,7 @@ COMMANDS = (
         "demo",
         "load",
     ),
-    *("again", "acknowledge", "withdraw", "actions", "export", "events"),
+    *("again", "acknowledge", "withdraw", "actions", "export", "audit-bundle", "events"),
 )
 
 

@@ -10,7 +10,7 @@ from clock.books.migrations import migrate
 from clock.config import Settings
 from clock.runtime import embedded
 from clock.runtime.ports import free_port
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers, in_memory
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, Servers, in_memory
 from tests.flow.pair import Address
 from tests.flow.postgres_at_work.stage import Postgres
 from tests.raw import Redis
@@ -71,4 +71,5 @@ def settings(
         database_url=direct_url.replace(f":{postgres.server.port}/", f":{address.port}/"),
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
     )

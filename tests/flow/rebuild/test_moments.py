@@ -85,7 +85,7 @@ async def test_every_key_is_what_it_was_and_every_verb_answers_as_before(
         assert await rebuild_lost(service) == []
 
 
-@pytest.mark.parametrize("moment", ["checking in", "closed", "split", "published", "half claimed"])
+@pytest.mark.parametrize("moment", ["checking in", "closed", "sealed", "split", "published", "half claimed"])
 async def test_a_rebuilt_round_goes_on_to_its_end(shared: Settings, moment: str) -> None:
     async with new_world(shared, shards=3) as service:
         people = People(service)

@@ -44,6 +44,7 @@ async def test_a_round_in_the_middle_of_its_life_agrees(
         await play(people, channel)
         channel.trouble(processing=1, processing_ms=60_000)
         await outgoing.send_some(service.store, service.channels)
+        asked.clear()
         report = await reconcile(service, DAY)
         assert report is not None
         assert report.differences == []

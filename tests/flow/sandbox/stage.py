@@ -21,7 +21,7 @@ from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.runtime.ports import free_port
 from clock.runtime.supervise import environment
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, at
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, at
 from tests.flow.stage import lines_of
 
 AT = at("20:00")
@@ -140,6 +140,7 @@ async def sandbox_for(port: int, data_dir: Path) -> AsyncIterator[Sandbox]:
             database_url="postgresql://127.0.0.1:1/none",
             jwt_secret=JWT_SECRET,
             webhook_secret=WEBHOOK_SECRET,
+            statement_key=STATEMENT_KEY,
         )
     )
     try:

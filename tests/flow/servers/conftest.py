@@ -8,7 +8,7 @@ import pytest
 from clock.config import Settings
 from clock.runtime import start_check
 from clock.runtime.ports import free_port
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET, Servers
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, Servers
 from tests.raw import Redis, plain
 
 
@@ -27,6 +27,7 @@ def settings(durable: Servers, durable_database: str, tmp_path: Path) -> Setting
         database_url=durable_database,
         jwt_secret=JWT_SECRET,
         webhook_secret=WEBHOOK_SECRET,
+        statement_key=STATEMENT_KEY,
     )
 
 

@@ -17,7 +17,7 @@ from clock.runtime.processes import Program
 from clock.runtime.start_check import start_check
 from clock.tokens import Tokens
 from tests import servers
-from tests.conftest import JWT_SECRET, WEBHOOK_SECRET
+from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET
 from tests.flow.operators.stage import ROOT
 
 HERE = "::1"
@@ -62,6 +62,7 @@ async def test_everything_works_by_ipv6(tmp_path: Path) -> None:
                 database_url=there(postgres.url),
                 jwt_secret=JWT_SECRET,
                 webhook_secret=WEBHOOK_SECRET,
+                statement_key=STATEMENT_KEY,
                 api_workers=1,
             )
             await migrate(settings.database_url)

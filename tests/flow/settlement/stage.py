@@ -117,6 +117,14 @@ async def carried_then_played(service: Service) -> None:
     stop(service, DAY, "08:05")
 
 
+async def opened_by_an_earlier_version(service: Service, day: date) -> None:
+    """A round without statements: it was open when the database was migrated."""
+    await query(service, "UPDATE rounds SET salt_key = NULL WHERE day = %s", day)
+    async with service.store.transaction() as connection:
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute("DELETE FROM statements WHERE day = %s", [day])
+
+
 # -- settled in part
 
 
@@ -124,7 +132,7 @@ class Crash(Exception):
     """The process dies here."""
 
 
-STEPS = {"closed": "_split", "split": "_publish", "published": "_open_claiming"}
+STEPS = {"closed": "_seal", "sealed": "_split", "split": "_publish", "published": "_open_claiming"}
 
 
 async def settle_until(service: Service, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
@@ -189,7 +197,7 @@ async def audited(service: Service, day: date) -> dict[str, Any]:
         lucky_bps=rules.lucky_bps,
         packet_cap_fen=rules.packet_cap_fen,
     )
-    result = split(row["seed"], row["pot_fen"], row["winners"], how)
+    result = split(row["drawn"], row["pot_fen"], row["winners"], how)
     assert await manifest(service, day) == list(result.packets_fen)
     left_fen = row["carried_out_fen"] + row["bonus_back_fen"]
     assert left_fen == result.carried_fen == row["pot_fen"] - sum(result.packets_fen)

@@ -25,6 +25,7 @@ from tests.flow.settlement.stage import (
     expect_void,
     finished,
     manifest,
+    opened_by_an_earlier_version,
     published,
     query,
     row_of,
@@ -130,6 +131,7 @@ async def test_voiding_resumes_after_dying_at_any_call_and_gives_back_what_was_c
     for at in count(1):
         async with forgetful(settings), new_world(settings, **RICH) as service:
             await carried_then_played(service)
+            await opened_by_an_earlier_version(service, DAY)
             await settle_until(service, monkeypatch, "split")
             assert (await row_of(service, BEFORE))["carried_to"] == DAY
             died = await dies(settings, service, lambda victim: victim.voiding.void(DAY, "rain"), at, **RICH)

@@ -49,7 +49,7 @@ async def stalled_at(service: Service, state: str) -> AsyncIterator[None]:
 
 async def start_command(settings: Settings, *command: str) -> asyncio.subprocess.Process:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CLOCK_")}
-    for name in ("data_dir", "redis_url", "database_url", "jwt_secret", "webhook_secret"):
+    for name in ("data_dir", "redis_url", "database_url", "jwt_secret", "webhook_secret", "statement_key"):
         environ["CLOCK_" + name.upper()] = str(getattr(settings, name))
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -82,7 +82,7 @@ async def test_a_settling_process_killed_in_every_state_is_taken_on_by_the_next(
     async with forgetful(settings), new_world(settings, **RICH) as service:
         await carried_then_played(service)
         await move_other_processes(service)
-        for state in ("closed", "split", "published", "settled"):
+        for state in ("closed", "sealed", "split", "published", "settled"):
             await killed_at(settings, service, state, "settle", DAY.isoformat())
         drawn = await manifest(service, DAY)
         assert await service.settling.settle(DAY) == "settled"

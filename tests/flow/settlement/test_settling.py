@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import threading
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from clock.books import outbox
 from clock.books.store import SETTLEMENT_LOCK
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
-from clock.domain.split import split
 from clock.game import keys
 from clock.http.players import public
 from clock.operators import rounds
@@ -161,24 +159,23 @@ async def test_without_postgres_settlement_waits_and_says_so(process: Service, s
     assert await process.settling.settle(DAY) == "settled"
 
 
-async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_voided(
+async def test_a_settler_that_has_lost_its_lock_does_not_seal_what_another_has_voided(
     settings: Settings, process: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Postgres keeps the lock as long as the connection lives, and the settler looks at that only in the end."""
-    splitting, go_on = threading.Event(), threading.Event()
+    sealing, go_on = asyncio.Event(), asyncio.Event()
 
-    def slow(*arguments: Any) -> Any:
-        splitting.set()
-        assert go_on.wait(10)
-        return split(*arguments)
+    async def slow(*_: Any) -> None:
+        sealing.set()
+        await go_on.wait()
 
     await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
-    monkeypatch.setattr("clock.rounds.settling.split", slow)
+    monkeypatch.setattr(process.questions, "ask_all", slow)
     async with service_with(settings, shards=2) as other:
         stop(other, DAY, "08:05")
         settling = asyncio.create_task(process.settling.settle(DAY))
-        assert await asyncio.to_thread(splitting.wait, 10)
+        await asyncio.wait_for(sealing.wait(), 10)
         cut = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s"
         assert len(await query(other, cut, SETTLEMENT_LOCK)) == 1
         assert await other.voiding.void(DAY, "rain") == "ok"
@@ -191,7 +188,7 @@ async def test_a_settler_that_has_lost_its_lock_does_not_split_what_another_has_
 # -- what is secret until then
 
 
-@pytest.mark.parametrize("state", ["open", "closed", "split", "published"])
+@pytest.mark.parametrize("state", ["open", "closed", "sealed", "split", "published"])
 async def test_nobody_is_told_the_seed_or_a_packet_before_claiming_opens(
     process: Service, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], state: str
 ) -> None:

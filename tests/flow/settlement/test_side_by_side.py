@@ -20,15 +20,15 @@ DAYS = [BEFORE, DAY]
 def held_up(process: Service, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
     """The first process waits in the middle of settling the round before: it has begun, it may go on."""
     begun, may_go_on = asyncio.Event(), asyncio.Event()
-    split = process.settling._split
+    seal = process.settling._seal
 
     async def waits(round_: Any) -> str:
         if round_.day == BEFORE:
             begun.set()
             await may_go_on.wait()
-        return await split(round_)
+        return await seal(round_)
 
-    monkeypatch.setattr(process.settling, "_split", waits)
+    monkeypatch.setattr(process.settling, "_seal", waits)
     return begun, may_go_on
 
 
@@ -50,7 +50,7 @@ async def state(service: Service, day: date) -> str:
 async def test_a_second_worker_ends_the_next_round_meanwhile(
     process: Service, settings: Settings, held_up: tuple[asyncio.Event, asyncio.Event]
 ) -> None:
-    """What the earlier round carries is in the pot of whichever is split next, and its members are counted first."""
+    """What the earlier round carries is in the pot of whichever is sealed next, and its members are counted first."""
     begun, may_go_on = held_up
     await play(process, BEFORE, Crowd(sleepers=3))
     await play(process, DAY, CROWD)

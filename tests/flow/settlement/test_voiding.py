@@ -15,6 +15,7 @@ from tests.flow.settlement.stage import (
     expect_void,
     finished,
     join,
+    opened_by_an_earlier_version,
     pay,
     play,
     refunds,
@@ -27,12 +28,18 @@ from tests.model.model import instant
 from tests.model.world import arrived, forgetful, new_world, service_with
 
 
-@pytest.mark.parametrize("state", ["open", "closed", "split"])
-async def test_a_round_that_is_not_settled_can_be_voided(
-    process: Service, monkeypatch: pytest.MonkeyPatch, state: str
+@pytest.mark.parametrize(
+    ("state", "version"),
+    [("open", "this"), ("closed", "this"), ("open", "earlier"), ("sealed", "earlier"), ("split", "earlier")],
+)
+async def test_a_round_whose_draw_is_not_known_can_be_voided(
+    process: Service, monkeypatch: pytest.MonkeyPatch, state: str, version: str
 ) -> None:
+    """One that was opened before there were statements: until its packets are out."""
     numbers = await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
+    if version == "earlier":
+        await opened_by_an_earlier_version(process, DAY)
     await settle_until(process, monkeypatch, state)
     assert await process.voiding.void(DAY, "rain") == "ok"
     await expect_void(process, CROWD)
@@ -58,22 +65,24 @@ async def test_a_round_is_voided_while_people_still_join(process: Service) -> No
     assert await refunds(process, DAY) == [1, 2]
 
 
-@pytest.mark.parametrize("state", ["published", "settled", "finished"])
-async def test_a_round_whose_packets_are_out_cannot_be_voided(
+@pytest.mark.parametrize("state", ["sealed", "split", "published", "settled", "finished"])
+async def test_a_round_whose_draw_is_known_cannot_be_voided(
     process: Service, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
-    if state == "published":
+    if state in ("sealed", "split", "published"):
         await settle_until(process, monkeypatch, state)
     else:
         assert await process.settling.settle(DAY) == "settled"
     if state == "finished":
         await finished(process, DAY)
     before = await row_of(process, DAY)
-    assert await process.voiding.void(DAY, "rain") == "round_settled"
+    word = "round_drawn" if state in ("sealed", "split") else "round_settled"
+    assert await process.voiding.void(DAY, "rain") == word
     assert await row_of(process, DAY) == before
-    assert await refunds(process, DAY) == CROWD.late[1:]
+    assert await refunds(process, DAY) == ([] if word == "round_drawn" else CROWD.late[1:])
+    assert await process.settling.settle(DAY) == "settled"
 
 
 async def test_money_that_a_later_round_took_over_is_not_refunded_by_voiding_as_well(
@@ -82,6 +91,7 @@ async def test_money_that_a_later_round_took_over_is_not_refunded_by_voiding_as_
     """DAY hangs with its manifest written; the next day is settled; then DAY is called off."""
     async with forgetful(settings), new_world(settings, nobody="carry") as service:
         await play(service, DAY, Crowd(sleepers=3))
+        await opened_by_an_earlier_version(service, DAY)
         stop(service, DAY, "08:05")
         await settle_until(service, monkeypatch, "split")
         later = await settled(service, AFTER, Crowd(winners=1))

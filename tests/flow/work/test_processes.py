@@ -84,7 +84,7 @@ async def test_a_killed_workers_work_is_taken_over_and_outlives_a_job(shared: Se
             assert (item["total"], item["word"], item["alive"]) == (600, None, True)
             first.kill()
             assert await first.wait() == -signal.SIGKILL
-        assert (await row_of(service, DAY))["state"] == "closed"
+        assert (await row_of(service, DAY))["state"] == "sealed"
         async with slow_worker(shared, 30) as second:  # three times as long as a job lives
             assert await until(lambda: words(service, "settle"), 40) == ["settled"]
             second.send_signal(signal.SIGTERM)

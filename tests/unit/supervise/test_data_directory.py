@@ -34,14 +34,16 @@ def test_dev_secrets_are_made_once(data_dir: Path) -> None:
     assert len(base64.urlsafe_b64decode(settings.jwt_secret + "=")) >= 32
     assert settings.webhook_secret.startswith("whsec_")
     assert len(base64.b64decode(settings.webhook_secret.removeprefix("whsec_"))) == 32
-    for name in ("jwt.secret", "webhook.secret"):
+    for name in ("jwt.secret", "webhook.secret", "statement.key"):
         assert (data_dir / name).stat().st_mode & 0o777 == 0o600
     assert with_dev_secrets(Settings(env="dev", data_dir=data_dir)) == settings
 
 
 def test_given_secrets_win_and_production_gets_none(data_dir: Path) -> None:
-    given = Settings(env="dev", data_dir=data_dir, jwt_secret="given", webhook_secret="whsec_given")
-    public = Settings(env="dev", data_dir=data_dir, jwt_public_key="key", webhook_secret="whsec_given")
+    given = Settings(env="dev", data_dir=data_dir, jwt_secret="given", webhook_secret="whsec_given", statement_key="k")
+    public = Settings(
+        env="dev", data_dir=data_dir, jwt_public_key="key", webhook_secret="whsec_given", statement_key="k"
+    )
     production = Settings(env="prod", data_dir=data_dir)
     for settings in (given, public, production):
         assert with_dev_secrets(settings) == settings

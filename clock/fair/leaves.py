@@ -1,0 +1,30 @@
+"""The leaves of a round's trees: texts, so that whoever has one can read it. docs/fair.md has the formats.
+
+Who is in a tree cannot be guessed from its hashes: the leaf of a user has a salt, which the user alone is told.
+"""
+
+import hmac
+from typing import Literal
+
+Kind = Literal["stake", "checked_in", "packet"]
+
+SALT_BYTES = 16
+
+
+def salt_of(salt_key: bytes, kind: Kind, uid: int) -> str:
+    """In hexadecimal; follows from the round's salt key, which is never published."""
+    return hmac.digest(salt_key, f"{kind}\n{uid}\n".encode(), "sha256")[:SALT_BYTES].hex()
+
+
+def stake(day: str, shard: int, uid: int, order_no: str, amount_fen: int, salt: str) -> str:
+    return f"clock/leaf/v1 stake\n{day}\n{shard}\n{uid}\n{order_no}\n{amount_fen}\n{salt}\n"
+
+
+def checked_in(day: str, shard: int, rank: int, uid: int, at_ms: int, salt: str) -> str:
+    """``rank``: from 1, within the shard."""
+    return f"clock/leaf/v1 checked_in\n{day}\n{shard}\n{rank}\n{uid}\n{at_ms}\n{salt}\n"
+
+
+def packet(day: str, shard: int, rank: int, fen: int) -> str:
+    """Public as the packets are: no salt."""
+    return f"clock/leaf/v1 packet\n{day}\n{shard}\n{rank}\n{fen}\n"

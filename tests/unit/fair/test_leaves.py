@@ -1,0 +1,15 @@
+"""Leaves: their salts, as docs/fair.md says them."""
+
+import hashlib
+import hmac
+
+from clock.fair import leaves
+
+
+def test_a_salt_follows_from_the_key_the_kind_and_the_user() -> None:
+    key = bytes(range(32))
+    expected = hmac.new(key, b"checked_in\n4711\n", hashlib.sha256).hexdigest()[:32]
+    assert leaves.salt_of(key, "checked_in", 4711) == expected
+    others = [leaves.salt_of(key, "stake", 4711), leaves.salt_of(key, "checked_in", 4712)]
+    others.append(leaves.salt_of(bytes(32), "checked_in", 4711))
+    assert len({expected, *others}) == 4

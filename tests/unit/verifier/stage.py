@@ -1,0 +1,337 @@
+"""An operator who plays rounds and publishes them, written from ``docs/fair.md`` with nothing of the verifier's.
+
+What a test changes in a statement, every later one is made for: as an operator would who wants to get away with it.
+"""
+
+import base64
+import hmac
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from clock import verifier
+from clock.domain.rounds import Rules, windows
+from clock.domain.split import Split, split
+from tests.unit.verifier.forms import KEY, ORIGIN, as_json, envelope, note_of, path_of, root_of, sha256, verifier_key
+
+DAY = "2026-11-26"
+SEED = bytes(range(32, 64))
+SALT_KEY = bytes(range(64, 96))
+
+RULES: dict[str, Any] = {
+    "timezone": "Asia/Shanghai",
+    "stake_fen": 100,
+    "split": "random",
+    "nobody": "refund",
+    "fee_bps": 500,
+    "packet_cap_fen": 0,
+    "lucky_count": 1,
+    "lucky_bps": 1000,
+    "shards": 2,
+    "join_opens": "00:00",
+    "join_closes": "24:00",
+    "check_in_opens": "05:00",
+    "check_in_closes": "08:00",
+    "settle_at": "08:05",
+    "claim_closes": "24:00",
+    "order_prefix": "TTC",
+    "bonus_fen": 50,
+    "campaign": {"zh": "感恩节", "en": "Thanksgiving"},
+}
+
+
+Changes = Mapping[str, Mapping[str, str]]
+"""By kind of statement: lines that have other values than they should."""
+
+
+@dataclass
+class Played:
+    """A round as it was published."""
+
+    day: str
+    texts: dict[str, str]
+    answers: dict[str, Any]
+    leaves: dict[str, list[str]]
+    packets: list[int]
+    carried_out_fen: int
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.answers[f"/api/rounds/{self.day}"]["data"]
+        return data
+
+    @property
+    def proof(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.answers[f"/api/rounds/{self.day}/proof"]["data"]
+        return data
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        data: dict[str, Any] = self.answers[f"/api/rounds/{self.day}/packets?page=1&limit=10000"]["data"]
+        return data
+
+    @property
+    def last_hash(self) -> str:
+        """Of what the next statement C or V is made for."""
+        return sha256(self.texts["void" if "void" in self.texts else "closed"].encode()).hex()
+
+    def receipt(self, kind: str, index: int) -> dict[str, Any]:
+        leaves = [leaf.encode() for leaf in self.leaves[kind]]
+        path = [step.hex() for step in path_of(index, leaves)]
+        root = base64.b64encode(root_of(leaves)).decode()
+        return envelope(
+            {"leaf": self.leaves[kind][index], "index": index, "size": len(leaves), "path": path, "root": root}
+        )
+
+
+@dataclass
+class Game:
+    """What happened in a round, and how the operator publishes it."""
+
+    day: str = DAY
+    rules: dict[str, Any] = field(default_factory=lambda: dict(RULES))
+    members: Sequence[Sequence[int]] = ((1, 2, 3, 4, 5), (6, 7, 8, 9))
+    winners: Sequence[Sequence[int]] = ((3, 1, 5), (8, 6))
+    late: Sequence[int] = (5, 9)
+    seed: bytes = SEED
+    previous: str = "none"
+    carried_in_fen: int = 0
+    longer_ms: Sequence[int] = (0, 0)
+    extensions: Sequence[dict[str, Any]] = ()
+    voided: bool = False
+    closed: bool = True
+    key: Ed25519PrivateKey = KEY
+    name: str = ORIGIN
+    changes: Changes = field(default_factory=dict)
+    split_with: Callable[[bytes], bytes] = bytes
+    """What the packets are drawn from, of the drawn seed."""
+
+    def text(self, kind: str, lines: dict[str, str]) -> str:
+        lines = {"origin": self.name, "round": self.day, **lines, **self.changes.get(kind, {})}
+        return "".join([f"clock.statement.v1/{kind}\n", *(f"{name}: {value}\n" for name, value in lines.items())])
+
+    def tree(self, leaves: Sequence[str]) -> str:
+        return f"{len(leaves)} {base64.b64encode(root_of([leaf.encode() for leaf in leaves])).decode()}"
+
+    def salt(self, kind: str, uid: int) -> str:
+        return hmac.digest(SALT_KEY, f"{kind}\n{uid}\n".encode(), "sha256")[:16].hex()
+
+    def stake_leaves(self) -> list[str]:
+        head, stake = f"clock/leaf/v1 stake\n{self.day}\n", self.rules["stake_fen"]
+        return [
+            f"{head}{shard}\n{uid}\nTTC{uid:08}\n{stake}\n{self.salt('stake', uid)}\n"
+            for shard, own in enumerate(self.members)
+            for uid in own
+        ]
+
+    def check_in_leaves(self, opens_ms: int) -> list[str]:
+        head = f"clock/leaf/v1 checked_in\n{self.day}\n"
+        return [
+            f"{head}{shard}\n{rank}\n{uid}\n{opens_ms + 1000 * rank}\n{self.salt('checked_in', uid)}\n"
+            for shard, own in enumerate(self.winners)
+            for rank, uid in enumerate(own, 1)
+        ]
+
+    def packet_leaves(self, packets: Sequence[int]) -> list[str]:
+        places = [(shard, rank) for shard, own in enumerate(self.winners) for rank in range(1, len(own) + 1)]
+        return [
+            f"clock/leaf/v1 packet\n{self.day}\n{shard}\n{rank}\n{fen}\n"
+            for (shard, rank), fen in zip(places, packets, strict=True)
+        ]
+
+    def sums(self) -> dict[str, int]:
+        stake, bonus = self.rules["stake_fen"], self.rules["bonus_fen"]
+        members, winners = sum(map(len, self.members)), sum(map(len, self.winners))
+        won = {uid for own in self.winners for uid in own}
+        refunded = len(set(self.late) - won)
+        if not winners and self.rules["nobody"] == "refund":
+            refunded = members
+        forfeited = (members - winners - refunded) * stake
+        fee = forfeited * self.rules["fee_bps"] // 10_000
+        return {
+            "members": members,
+            "winners": winners,
+            "late": len(self.late),
+            "pool_fen": members * stake,
+            "refunded_fen": refunded * stake,
+            "forfeited_fen": forfeited,
+            "fee_fen": fee,
+            "carried_in_fen": self.carried_in_fen,
+            "bonus_fen": bonus,
+            "pot_fen": forfeited - fee + self.carried_in_fen + bonus,
+        }
+
+    def play(self) -> Played:
+        """Every statement is made from the texts of those before it, changed or not."""
+        at = msgspec.structs.asdict(windows(date.fromisoformat(self.day), msgspec.convert(self.rules, Rules)))
+        sums, packets = self.sums(), list[int]()
+        leaves = {"stake": self.stake_leaves(), "checked_in": self.check_in_leaves(at["check_in_opens_ms"])}
+        texts = {"opened": self.text("opened", self.opened_lines(at))}
+        opened_hash, closed_hash = sha256(texts["opened"].encode()).hex(), "none"
+        said = {**sums, "carried_out_fen": 0, "bonus_back_fen": 0}
+        if self.closed:
+            texts["closed"] = self.text("closed", self.closed_lines(at, opened_hash, leaves))
+            closed_hash = sha256(texts["closed"].encode()).hex()
+        if self.voided:
+            lines = {
+                "opened": opened_hash,
+                "closed": closed_hash,
+                "previous": closed_hash if self.closed else self.previous,
+                "voided_ms": str(at["settle_ms"] + 60_000),
+                "reason": as_json("停电"),
+            }
+            texts["void"] = self.text("void", lines)
+        elif self.closed:
+            drawn = sha256(b"clock/seed/v2", self.seed, bytes.fromhex(closed_hash))
+            names = ("lucky_count", "lucky_bps", "packet_cap_fen")
+            how = Split(mode=self.rules["split"], **{name: self.rules[name] for name in names})
+            result = split(self.split_with(drawn), sums["pot_fen"], sums["winners"], how)
+            packets = list(result.packets_fen)
+            said["bonus_back_fen"] = 0 if sums["winners"] else sums["bonus_fen"]
+            said["carried_out_fen"] = result.carried_fen - said["bonus_back_fen"]
+            leaves["packet"] = self.packet_leaves(packets)
+            lines = {
+                "closed": closed_hash,
+                "seed": self.seed.hex(),
+                "beacon": "none",
+                "drawn": drawn.hex(),
+                "split": self.rules["split"],
+                "packets": self.tree(leaves["packet"]),
+                "carried_out_fen": str(said["carried_out_fen"]),
+                "bonus_back_fen": str(said["bonus_back_fen"]),
+            }
+            texts["published"] = self.text("published", lines)
+        answers = self.answers(texts, said, packets)
+        return Played(self.day, texts, answers, leaves, packets, said["carried_out_fen"])
+
+    def opened_lines(self, at: dict[str, int]) -> dict[str, str]:
+        rules = as_json(self.rules)
+        return {"seed_hash": sha256(self.seed).hex(), "rules": rules, "windows": as_json(at), "beacon": "none"}
+
+    def closed_lines(self, at: dict[str, int], opened_hash: str, leaves: dict[str, list[str]]) -> dict[str, str]:
+        closes = [at["check_in_closes_ms"] + ms for ms in self.longer_ms]
+        return {
+            "opened": opened_hash,
+            "previous": self.previous,
+            "closed_ms": str(max(closes) + 300_000),
+            "closes_ms": as_json(closes),
+            "shards": as_json([[len(own), len(won)] for own, won in zip(self.members, self.winners, strict=True)]),
+            **{name: str(value) for name, value in self.sums().items()},
+            "stakes": self.tree(leaves["stake"]),
+            "checked_in": self.tree(leaves["checked_in"]),
+        }
+
+    def answers(self, texts: dict[str, str], sums: dict[str, int], packets: list[int]) -> dict[str, Any]:
+        if self.voided:
+            kept = {name: sums[name] for name in ("members", "winners", "late", "pool_fen", "bonus_fen")}
+            sums = {
+                **dict.fromkeys(sums, 0),
+                **kept,
+                "refunded_fen": sums["pool_fen"],
+                "bonus_back_fen": sums["bonus_fen"],
+            }
+        ended = self.voided or self.closed
+        final = {
+            **{name.removesuffix("_fen"): value for name, value in sums.items()},
+            "smallest": min(packets, default=None),
+            "largest": max(packets, default=None),
+            "packets": len(packets),
+            "seed": self.seed.hex(),
+        }
+        live = {"members", "winners", "late", "pool"}
+        figures = {
+            "day": self.day,
+            "state": "void" if self.voided else "finished" if self.closed else "checking_in",
+            "rules": self.rules,
+            **{name: value if ended or name in live else None for name, value in final.items()},
+            "extensions": list(self.extensions),
+            "seed_hash": sha256(self.seed).hex(),
+            "archived": False,
+        }
+        proof = {
+            "round": self.day,
+            "keys": [verifier_key(self.key, self.name)],
+            "statements": dict.fromkeys(("opened", "closed", "published", "void"))
+            | {kind: note_of(text, self.key, self.name) for kind, text in texts.items()},
+            "missing": ["beacon", "witnesses"],
+        }
+        answers = {f"/api/rounds/{self.day}": envelope(figures), f"/api/rounds/{self.day}/proof": envelope(proof)}
+        if self.closed and not self.voided:
+            path = f"/api/rounds/{self.day}/packets?page=1&limit=10000"
+            answers[path] = envelope({"total": len(packets), "items": packets})
+        apart: dict[str, Any] = json.loads(json.dumps(answers))
+        return apart
+
+
+def before(day: str, days: int = 1) -> str:
+    return (date.fromisoformat(day) - timedelta(days)).isoformat()
+
+
+def two_days(**given: Any) -> tuple[Played, Played]:
+    """The round of :data:`DAY`, as it is given, and the one before it, whose cap left something over."""
+    yesterday = Game(day=before(DAY), seed=bytes(32), rules={**RULES, "packet_cap_fen": 60}).play()
+    assert yesterday.carried_out_fen > 0
+    given = {"previous": yesterday.last_hash, "carried_in_fen": yesterday.carried_out_fen, **given}
+    return Game(**given).play(), yesterday
+
+
+def bundle(*rounds: Played, **more: Any) -> dict[str, Any]:
+    answers = {path: answer for one in rounds for path, answer in one.answers.items()}
+    return {"bundle": "clock.bundle.v1", "from": "", "answers": {**answers, **more}}
+
+
+@dataclass
+class Verdict:
+    """What the verifier says of a bundle."""
+
+    status: int
+    findings: list[verifier.Finding]
+
+    def said(self, result: str) -> list[str]:
+        return [f"{one.check}: {one.says}" for one in self.findings if one.result == result]
+
+    @property
+    def wrong(self) -> list[str]:
+        return self.said("no")
+
+
+def verdict(
+    place: Path,
+    *rounds: Played,
+    keys: Sequence[str] = (verifier_key(),),
+    seen: Sequence[Any] = (),
+    receipts: Sequence[Any] = (),
+    days: int = 2,
+) -> Verdict:
+    """Of the first round. ``seen`` and ``receipts`` are contents of files."""
+    where = written(place / "bundle.json", bundle(*rounds))
+    files = {
+        name: [written(place / f"{name}{n}", one) for n, one in enumerate(some)]
+        for name, some in (("seen", seen), ("receipt", receipts))
+    }
+    trusted = [verifier.key_of(key) for key in keys]
+    checks = verifier.Verification(verifier.Answers(where), rounds[0].day, days, trusted)
+    found = checks.verify(files["seen"], files["receipt"])
+    assert verifier.told(found, rounds[0].day, as_json=False).isascii()
+    return Verdict(found.status, found.findings)
+
+
+def written(path: Path, content: Any) -> str:
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return str(path)
+
+
+EXAMPLE = Game(
+    rules={**RULES, "shards": 1, "lucky_count": 0, "lucky_bps": 0, "bonus_fen": 0, "campaign": None},
+    members=((1, 2, 3, 4, 5),),
+    winners=((4, 1, 2),),
+    late=(),
+    longer_ms=(0,),
+)
+"""The example of ``docs/fair.md``."""
