@@ -14,7 +14,7 @@ from clock.books import outbox
 from clock.books.months import has_left
 from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
+from clock.domain.rounds import ENDED_STATES, SETTLED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
 from clock.game.totals import read
 from clock.operators.work import table
 from clock.rounds.ending import BooksDiffer
@@ -74,6 +74,7 @@ async def figures(service: Service, day: date) -> Answer:
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if row["state"] in ENDED_STATES else None,
+            "drawn": round_.packet_seed.hex() if row["state"] in SETTLED_STATES else None,
             "void_reason": row["void_reason"],
             "extensions": await service.store.all("list_extensions", day=day),
             "reconciled": compared,

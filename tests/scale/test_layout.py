@@ -29,7 +29,7 @@ from tests.scale.days import make_rows
 DAYS = 400
 FIRST = DAY - timedelta(DAYS + 3)
 
-MOST_LOCKS = 20
+MOST_LOCKS = 24
 """Tables and indexes that one transaction of a user's request may touch; with the system's own they fit into Postgres'
 fast path or hardly exceed it."""
 

@@ -109,6 +109,7 @@ class OperatorsRound(Struct):
     outbox_depth: Annotated[int, Meta(description="Entries that are not in Postgres yet")]
     seed_hash: str
     seed: Annotated[str | None, Meta(description="In hexadecimal; null until the round has ended")]
+    drawn: Annotated[str | None, Meta(description="What packets follow from, in hexadecimal; null until it is settled")]
     void_reason: str | None
     extensions: list[RoundExtension]
     reconciled: Compared | None

@@ -63,7 +63,7 @@ async def due_money(connection: Connection) -> None:
 
 
 async def a_round(connection: Connection) -> None:
-    await rows(connection, "start_voiding", day=DAY, reason="")
+    await connection.execute("SELECT FROM rounds WHERE day = %s FOR UPDATE", [DAY])
 
 
 @asynccontextmanager
