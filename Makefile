@@ -15,7 +15,7 @@ JOBS ?= 4
 PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS) --maxschedchunk 2
 # A page in a browser keeps time only on a machine that is not busy with other tests; each process has a browser,
 # and each file a service.
-PAGE_TESTS = $(VENV)/bin/python -m pytest -n 3 --dist loadfile tests/page
+PAGE_TESTS = $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/page
 # The tests of the pages need a browser. PAGES=yes insists on them, PAGES=no leaves them out; otherwise they run where
 # there is a browser, or where one can be installed: as root on Debian or Ubuntu, with a font for Chinese.
 PAGES ?= maybe
