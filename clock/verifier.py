@@ -8,13 +8,17 @@ Each check ends in sentences: *yes*, *no* or *not proved*. Exit status: 0 nothin
 could not be made (no answer, no statements, a round that has not ended).
 """
 
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # this file's folder, where the service has a package http of its own
+
 import argparse
 import base64
 import hashlib
 import http.client
 import json
 import re
-import sys
 import time
 import urllib.request
 import zoneinfo

@@ -86,6 +86,14 @@ def test_the_file_runs_alone_from_a_url_and_saves_what_it_read(tmp_path: Path) -
     ]
 
 
+def test_the_file_runs_where_it_stands(tmp_path: Path) -> None:
+    """Beside the service's own packages, of which one is called http."""
+    where = written(tmp_path / "bundle.json", bundle(*two_days()))
+    command = [sys.executable, str(FILE), DAY, "--from", where]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_command_is_the_same_program(tmp_path: Path) -> None:
     today = Game().play()
     today.listed["items"][0] += 1
