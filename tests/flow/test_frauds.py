@@ -119,10 +119,10 @@ async def test_a_packet_that_the_code_aims_is_found(
     assert any("are not those that follow from the drawn seed" in said for said in await verify())
 
 
-async def test_a_check_in_that_is_denied_afterwards_is_found_by_its_path(
+async def test_a_kept_leaf_that_is_not_in_the_signed_tree_is_found(
     api: Api, people: People, verify: Verify, tmp_path: Path
 ) -> None:
-    """As where a round without it was signed: the path that a player has kept does not lead to the served root."""
+    """As where the operator signs a round with another check-in in its place; the player's own leaf is there."""
     await play(people, WINNERS, SLEEPERS, claims=False)
     status, answer = await api.send("GET", f"/api/rounds/{DAY}/proof/checked_in", headers=api.token(3))
     assert (status, answer["code"]) == (200, "ok"), answer
