@@ -52,23 +52,21 @@ async def fetch(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> 
     """The signature of a draw, verified, or None if no relay has it. Ask only when the draw is out: relays let caches
     keep the answer that it is not."""
     bad: dict[str, str] = {}
-    async with _session(seconds) as session:
-        async with _asked(session, beacon, number) as tasks:
-            for task in asyncio.as_completed(tasks):
-                relay, said = await task
-                if isinstance(said, bytes):
-                    log.info("draw_had", chain=beacon.chain.name, number=number, relay=relay, others=bad)
-                    return said
-                bad[relay] = said
+    async with _session(seconds) as session, _asked(session, beacon, number) as tasks:
+        for task in asyncio.as_completed(tasks):
+            relay, said = await task
+            if isinstance(said, bytes):
+                log.info("draw_had", chain=beacon.chain.name, number=number, relay=relay, others=bad)
+                return said
+            bad[relay] = said
     log.warning("draw_not_had", chain=beacon.chain.name, number=number, relays=bad)
     return None
 
 
 async def survey(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> Mapping[str, str]:
     """What each relay says when it is asked for a draw: nothing, if it has it, or why it does not count."""
-    async with _session(seconds) as session:
-        async with _asked(session, beacon, number) as tasks:
-            return {relay: "" if isinstance(said, bytes) else said for relay, said in await asyncio.gather(*tasks)}
+    async with _session(seconds) as session, _asked(session, beacon, number) as tasks:
+        return {relay: "" if isinstance(said, bytes) else said for relay, said in await asyncio.gather(*tasks)}
 
 
 def _session(seconds: float) -> aiohttp.ClientSession:

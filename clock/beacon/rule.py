@@ -16,8 +16,8 @@ PATIENCE_MS = 1_800_000
 """So long from its instant on the draw is waited for."""
 
 Standing = Literal["awaited", "out", "closed_late", "missing"]
-"""``awaited``: not out yet. ``out``: relays are asked for it. ``closed_late``: the statement of the closed round was not
-there before the draw was out. ``missing``: it could not be had in time."""
+"""``awaited``: not out yet. ``out``: relays are asked for it. ``closed_late``: the statement of the closed round was
+not there before the draw was out. ``missing``: it could not be had in time."""
 
 EQUAL: frozenset[Standing] = frozenset({"closed_late", "missing"})
 """The round is split ``equal``, and says so: waiting can win nothing."""

@@ -1,0 +1,110 @@
+"""A draw is had if one relay has it, whatever the others do."""
+
+import asyncio
+from time import monotonic
+
+import aiohttp
+import pytest
+from structlog.testing import capture_logs
+
+from clock.beacon.relays import Beacon, fetch, survey
+from clock.dev.beacon import BeaconDouble, BeaconTrouble, Does
+from clock.runtime.ports import free_port
+from tests.unit.beacon.stage import KEY, NUMBER, double, serving
+
+SECONDS = 0.4
+"""How long relays that never answer are waited for here."""
+
+BAD: dict[Does, str] = {
+    "fail": "status 500",
+    "silence": "TimeoutError",
+    "hang_up": "ServerDisconnectedError",
+    "drip": "TimeoutError",
+    "redirect": "status 302",
+    "rubbish": "unreadable",
+    "flood": "too large",
+    "lie": "not signed by the chain",
+    "other_number": "another number",
+    "other_chain": "not signed by the chain",
+}
+
+
+async def test_a_draw_is_had_and_its_relay_is_named() -> None:
+    good = double()
+    async with serving(good) as beacon:
+        with capture_logs() as logs:
+            assert await fetch(beacon, NUMBER) == good.signature(NUMBER)
+    assert logs == [
+        {
+            "event": "draw_had",
+            "log_level": "info",
+            "chain": "double",
+            "number": NUMBER,
+            "relay": beacon.relays[0].removeprefix("http://"),
+            "others": {},
+        }
+    ]
+
+
+async def test_any_one_good_relay_is_enough() -> None:
+    good = double()
+    async with serving(*(double(does) for does in BAD), good) as beacon:
+        nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
+        began = monotonic()
+        found = await fetch(Beacon(beacon.chain, (nobody, *beacon.relays)), NUMBER)
+        assert monotonic() - began < 4, "nobody waits for those that are slow"
+    assert found == good.signature(NUMBER)
+
+
+async def test_each_relay_that_does_not_answer_says_how() -> None:
+    doubles = {does: double(does) for does in BAD}
+    async with serving(*doubles.values()) as beacon:
+        nobody = f"http://127.0.0.1:{free_port('127.0.0.1')}"
+        asked = Beacon(beacon.chain, (*beacon.relays, nobody))
+        said, found = await asyncio.gather(survey(asked, NUMBER, SECONDS), fetch(asked, NUMBER, SECONDS))
+    assert found is None
+    assert dict(zip(BAD, said.values(), strict=False)) == BAD
+    assert list(said.values())[-1] == "ClientConnectorError"
+    assert doubles["redirect"].asked == [NUMBER] * 2, "a redirect is not followed"
+
+
+async def test_a_survey_names_those_that_are_good() -> None:
+    async with serving(double(), double("lie")) as beacon:
+        assert list((await survey(beacon, NUMBER)).values()) == ["", "not signed by the chain"]
+
+
+@pytest.mark.parametrize("ahead_ms, out", [(0, True), (-1, False), (60_000, True)])
+async def test_a_draw_that_is_late_is_not_there_yet(ahead_ms: int, out: bool) -> None:
+    async with serving(double(ahead_ms=ahead_ms)) as beacon:
+        assert (await fetch(beacon, NUMBER) is not None) == out
+
+
+@pytest.mark.parametrize("asked", [1, NUMBER - 1])
+async def test_an_older_draw_is_still_there(asked: int) -> None:
+    good = double()
+    async with serving(good) as beacon:
+        assert await fetch(beacon, asked) == good.signature(asked)
+
+
+async def test_a_relay_is_asked_for_the_chain_by_its_hash() -> None:
+    """Another network has other draws, and a relay may have several."""
+    async with serving(double()) as beacon:
+        stranger = BeaconDouble(KEY, "stranger").chain
+        assert list((await survey(Beacon(stranger, beacon.relays), NUMBER)).values()) == ["status 404"]
+
+
+async def test_the_double_takes_its_troubles_over_http() -> None:
+    one = double()
+    async with serving(one) as beacon, aiohttp.ClientSession(beacon.relays[0]) as session:
+        async with session.put("/trouble", json={"does": "lie", "ahead_ms": -1}) as reply:
+            assert reply.status == 200
+        async with session.put("/trouble", json={"does": "sing"}) as reply:
+            assert reply.status == 400
+        assert one.trouble == BeaconTrouble(does="lie", ahead_ms=-1)
+        async with session.get(f"/{one.chain.hash}/info") as reply:
+            assert await reply.read() == one.info
+        async with session.get("/0000/info") as reply:
+            assert reply.status == 404
+        one.trouble = BeaconTrouble()
+        async with session.get(f"/{one.chain.hash}/public/latest") as reply:
+            assert (await reply.json())["round"] == NUMBER
