@@ -49,6 +49,20 @@ def beacon_of(settings: Settings) -> Beacon | None:
     return Beacon(chain, relays)
 
 
+def description(chain: Chain) -> str:
+    """As :func:`described` reads it."""
+    info = Info(
+        public_key=chain.public_key.hex(),
+        period=chain.period_s,
+        genesis_time=chain.genesis_s,
+        hash=chain.hash,
+        group_hash=chain.group_hash.hex(),
+        scheme=SCHEME,
+        metadata=Metadata(beacon_id=chain.name),
+    )
+    return msgspec.json.encode(info).decode()
+
+
 def described(text: str) -> Chain:
     """The chain of a description. Raises :class:`BadSetting`."""
     try:

@@ -8,27 +8,28 @@ could draw what they like: it is good for development and tests only.
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import msgspec
 from aiohttp import web
-from py_arkworks_bls12381 import G2Point, Scalar
+from py_arkworks_bls12381 import Scalar
 
-from clock.beacon.chain import SCHEME, Chain, hash_of
-from clock.beacon.settings import Info, Metadata
+from clock.beacon.settings import description
 from clock.beacon.signature import message
-
-PERIOD_S, GENESIS_S = 3, 1_700_000_000
+from clock.runtime.dev_keys import beacon_chain, beacon_secret
 
 KEY_BYTES = 32
+
+MOST_ASKED = 1000
 
 _json = msgspec.json.Encoder().encode
 
 
 Does = Literal[
     "answer",
+    "late",
     "fail",
     "silence",
     "hang_up",
@@ -43,42 +44,31 @@ Does = Literal[
 
 
 class BeaconTrouble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What this relay does instead of answering. ``ahead_ms``: how far its clock is ahead; draws that are late have a
-    clock that is behind."""
+    """What this relay does instead of answering. ``late``: whatever it is asked for is not out yet."""
 
     does: Does = "answer"
-    ahead_ms: int = 0
+
+
+def real_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class BeaconDouble:
     """``key``: 32 bytes, from which the chain's secret key is made."""
 
-    def __init__(
-        self, key: bytes, name: str = "double", now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    ) -> None:
+    def __init__(self, key: bytes, name: str = "double", now_ms: Callable[[], int] = real_ms) -> None:
         assert len(key) == KEY_BYTES
-        self._secret, self._now_ms = _secret(key), now_ms
-        self._foreign = _secret(hashlib.sha256(key).digest())
-        self.chain = _chain(name, self._secret)
+        self._secret, self._now_ms = beacon_secret(key), now_ms
+        self._foreign = beacon_secret(hashlib.sha256(key).digest())
+        self.chain = beacon_chain(key, name)
         self.trouble = BeaconTrouble()
-        self.asked: list[int] = []
-        """The numbers that were asked for, in order."""
+        self.asked: deque[int] = deque(maxlen=MOST_ASKED)
+        """The last numbers that were asked for, in order."""
 
     @property
-    def info(self) -> bytes:
+    def info(self) -> str:
         """The chain's description, for ``CLOCK_BEACON``."""
-        chain = self.chain
-        return _json(
-            Info(
-                public_key=chain.public_key.hex(),
-                period=chain.period_s,
-                genesis_time=chain.genesis_s,
-                hash=chain.hash,
-                group_hash=chain.group_hash.hex(),
-                scheme=SCHEME,
-                metadata=Metadata(beacon_id=chain.name),
-            )
-        )
+        return description(self.chain)
 
     def signature(self, number: int) -> bytes:
         return _signed(self._secret, number)
@@ -88,6 +78,7 @@ class BeaconDouble:
         app.router.add_get("/{chain}/info", self._info)
         app.router.add_get("/{chain}/public/{number}", self._public)
         app.router.add_put("/trouble", self._set_trouble)
+        app.router.add_get("/healthz", self._healthz)
         return app
 
     async def _set_trouble(self, request: web.Request) -> web.Response:
@@ -97,13 +88,16 @@ class BeaconDouble:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response(msgspec.to_builtins(self.trouble))
 
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
     async def _info(self, request: web.Request) -> web.Response:
         if request.match_info["chain"] != self.chain.hash:
             return web.Response(status=404)
-        return web.json_response(body=self.info)
+        return web.json_response(text=self.info)
 
     async def _public(self, request: web.Request) -> web.StreamResponse:
-        latest = self.chain.latest(self._now_ms() + self.trouble.ahead_ms)
+        latest = 0 if self.trouble.does == "late" else self.chain.latest(self._now_ms())
         asked = request.match_info["number"]
         number = latest if asked == "latest" else int(asked) if asked.isdecimal() else 0
         self.asked.append(number)
@@ -146,22 +140,6 @@ class BeaconDouble:
             return response
         await asyncio.Event().wait()
         return response
-
-
-def _secret(key: bytes) -> Scalar:
-    return Scalar.from_be_bytes_mod_order(key)
-
-
-def _chain(name: str, secret: Scalar) -> Chain:
-    made = partial(
-        Chain,
-        name=name,
-        public_key=(G2Point() * secret).to_compressed_bytes(),
-        period_s=PERIOD_S,
-        genesis_s=GENESIS_S,
-        group_hash=hashlib.sha256(name.encode()).digest(),
-    )
-    return made(hash=hash_of(made(hash="")))
 
 
 def _signed(secret: Scalar, number: int) -> bytes:

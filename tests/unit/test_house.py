@@ -56,7 +56,7 @@ HOMES = {
     "litestar": "http dev",
     "litestar_offline_docs": "http",
     "prometheus_client": "metrics operators http",
-    "py_arkworks_bls12381": "beacon dev",
+    "py_arkworks_bls12381": "beacon dev runtime",
     "psycopg": "books config dev runtime",
     "psycopg_pool": "books",
     "rich": "dev cli",

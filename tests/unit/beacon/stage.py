@@ -14,9 +14,9 @@ KEY = bytes(range(32))
 
 
 def double(does: Does = "answer", ahead_ms: int = 0) -> BeaconDouble:
-    """A relay by whose clock the draw of this number has just come."""
-    made = BeaconDouble(KEY, now_ms=lambda: made.chain.instant_ms(NUMBER))
-    made.trouble = BeaconTrouble(does=does, ahead_ms=ahead_ms)
+    """A relay by whose clock the draw of this number came so long ago."""
+    made = BeaconDouble(KEY, now_ms=lambda: made.chain.instant_ms(NUMBER) + ahead_ms)
+    made.trouble = BeaconTrouble(does=does)
     return made
 
 

@@ -56,6 +56,7 @@ def test_a_relays_description_of_quicknet_is_quicknet() -> None:
     "text, why",
     [
         ("Quicknet", "must be none, quicknet or"),
+        ("double", "must be none, quicknet or"),
         ("{}", "must be none, quicknet or"),
         (described(period="3"), "must be none, quicknet or"),
         (described(public_key="no digits"), "must be none, quicknet or"),
@@ -77,7 +78,7 @@ def test_a_description_that_is_none_is_refused(text: str, why: str) -> None:
 @pytest.mark.parametrize("name", ["quicknet", "none", "missing", "two words", "", "a" * 33, "夜"])
 def test_another_chain_takes_no_name_that_means_something_else(name: str) -> None:
     with pytest.raises(BadSetting, match="CLOCK_BEACON: a chain cannot be called"):
-        of(BeaconDouble(KEY, name).info.decode(), RELAY)
+        of(BeaconDouble(KEY, name).info, RELAY)
 
 
 @pytest.mark.parametrize("key", [b"\xc0" + bytes(95), bytes(96)])
