@@ -21,17 +21,16 @@ def message(number: int) -> G1Point:
 
 
 def is_key(public_key: bytes) -> bool:
-    """Whether it is a point of G2 in its one form, other than zero, with which zero would sign everything."""
+    """Whether it is a point of G2 other than zero, with which zero would sign everything."""
     try:
-        point = G2Point.from_compressed_bytes(public_key)
+        return G2Point.from_compressed_bytes(public_key) != G2Point.identity()
     except ValueError:
         return False
-    return point != G2Point.identity() and point.to_compressed_bytes() == public_key
 
 
 def verifies(public_key: bytes, number: int, signature: bytes) -> bool:
-    """Whether it is the draw of this number. There is exactly one such text of 48 bytes: a second form of the same
-    point would let whoever relays it choose between two seeds, so that only the canonical one is taken.
+    """Whether it is the draw of this number. Exactly one text of 48 bytes is: whoever relays a draw could otherwise
+    choose between two seeds. The library reads a point in one form only, and none outside the group of signatures.
 
     ``public_key`` must be one (:func:`is_key`).
     """
@@ -40,7 +39,5 @@ def verifies(public_key: bytes, number: int, signature: bytes) -> bool:
     try:
         point = G1Point.from_compressed_bytes(signature)
     except ValueError:
-        return False
-    if point.to_compressed_bytes() != signature:
         return False
     return GT.pairing_check([point, -message(number)], [G2Point(), G2Point.from_compressed_bytes(public_key)])

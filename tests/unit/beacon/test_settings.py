@@ -63,7 +63,6 @@ def test_a_relays_description_of_quicknet_is_quicknet() -> None:
         (described(genesis_time=-1), "must be none, quicknet or"),
         (described(schemeID="pedersen-bls-chained"), "the scheme pedersen-bls-chained is not"),
         (described(period=30), "not that of the chain with this hash"),
-        (described(period=0), "not that of the chain with this hash"),
         (described(hash=QUICKNET.hash), "not that of the chain with this hash"),
         (described(hash=double().chain.hash.upper()), "not that of the chain with this hash"),
         (described(public_key=QUICKNET.public_key.hex()), "not that of the chain with this hash"),
@@ -79,6 +78,12 @@ def test_a_description_that_is_none_is_refused(text: str, why: str) -> None:
 def test_another_chain_takes_no_name_that_means_something_else(name: str) -> None:
     with pytest.raises(BadSetting, match="CLOCK_BEACON: a chain cannot be called"):
         of(BeaconDouble(KEY, name).info, RELAY)
+
+
+def test_a_chain_whose_draws_come_all_at_once_is_refused() -> None:
+    chain = msgspec.structs.replace(double().chain, period_s=0)
+    with pytest.raises(BadSetting, match="not that of the chain"):
+        of(described(period=0, hash=hash_of(chain)), RELAY)
 
 
 @pytest.mark.parametrize("key", [b"\xc0" + bytes(95), bytes(96)])

@@ -1,7 +1,7 @@
 """Draws of quicknet that others have published, and everything that is not one."""
 
 import pytest
-from py_arkworks_bls12381 import G1Point, G2Point, Scalar
+from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 from clock.beacon.chain import QUICKNET
 from clock.beacon.signature import is_key, message, verifies
@@ -75,7 +75,16 @@ def outside() -> bytes:
 
 
 def test_a_point_outside_the_group_is_no_signature() -> None:
-    assert not verifies(KEY, 123, outside())
+    """The pairing does not see a difference whose order divides the cofactor: with one added, a draw would still fit the
+    equation, and be another seed."""
+    point = G1Point.from_compressed_bytes_unchecked(outside())
+    unseen = point * Scalar.from_be_bytes((ORDER - 1).to_bytes(32, "big")) + point
+    good = G1Point.from_compressed_bytes(bytes.fromhex(DRAWS[123]))
+    key = G2Point.from_compressed_bytes(KEY)
+    assert GT.pairing_check([good + unseen, -message(123)], [G2Point(), key])
+    other = (good + unseen).to_compressed_bytes()
+    assert other.hex() != DRAWS[123]
+    assert not verifies(KEY, 123, other)
 
 
 def test_a_draw_has_one_form() -> None:
