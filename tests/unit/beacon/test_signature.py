@@ -75,8 +75,8 @@ def outside() -> bytes:
 
 
 def test_a_point_outside_the_group_is_no_signature() -> None:
-    """The pairing does not see a difference whose order divides the cofactor: with one added, a draw would still fit the
-    equation, and be another seed."""
+    """The pairing does not see a difference whose order divides the cofactor: with one added, a draw would still fit
+    the equation, and be another seed."""
     point = G1Point.from_compressed_bytes_unchecked(outside())
     unseen = point * Scalar.from_be_bytes((ORDER - 1).to_bytes(32, "big")) + point
     good = G1Point.from_compressed_bytes(bytes.fromhex(DRAWS[123]))
