@@ -277,7 +277,7 @@ MOST_RELAYS = 16
 
 
 def _check_relays(relays: str) -> None:
-    """Raises :class:`BadSetting`. A relay's name is logged, so that its URL holds no secret."""
+    """Raises :class:`BadSetting`. Relays are logged, so that their URLs hold no secret."""
     urls = relays.split()
     for url in urls:
         try:

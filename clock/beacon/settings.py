@@ -76,7 +76,7 @@ def described(text: str) -> Chain:
             group_hash=bytes.fromhex(info.group_hash),
         )
         fits = chain.period_s > 0 and hash_of(chain) == chain.hash
-    except (msgspec.MsgspecError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         raise BadSetting("CLOCK_BEACON must be none, quicknet or a chain's description in JSON") from None
     if info.scheme != SCHEME:
         raise BadSetting(f"CLOCK_BEACON: the scheme {info.scheme} is not {SCHEME}")

@@ -14,13 +14,9 @@ from typing import Literal
 
 import msgspec
 from aiohttp import web
-from py_arkworks_bls12381 import Scalar
 
+from clock.beacon.own import OwnKey
 from clock.beacon.settings import description
-from clock.beacon.signature import message
-from clock.runtime.dev_keys import beacon_chain, beacon_secret
-
-KEY_BYTES = 32
 
 MOST_ASKED = 1000
 
@@ -54,13 +50,12 @@ def real_ms() -> int:
 
 
 class BeaconDouble:
-    """``key``: 32 bytes, from which the chain's secret key is made."""
+    """``key``: 32 bytes, from which the chain's key is made."""
 
     def __init__(self, key: bytes, name: str = "double", now_ms: Callable[[], int] = real_ms) -> None:
-        assert len(key) == KEY_BYTES
-        self._secret, self._now_ms = beacon_secret(key), now_ms
-        self._foreign = beacon_secret(hashlib.sha256(key).digest())
-        self.chain = beacon_chain(key, name)
+        self._key, self._foreign = OwnKey(key), OwnKey(hashlib.sha256(key).digest())
+        self._now_ms = now_ms
+        self.chain = self._key.chain(name)
         self.trouble = BeaconTrouble()
         self.asked: deque[int] = deque(maxlen=MOST_ASKED)
         """The last numbers that were asked for, in order."""
@@ -71,7 +66,7 @@ class BeaconDouble:
         return description(self.chain)
 
     def signature(self, number: int) -> bytes:
-        return _signed(self._secret, number)
+        return self._key.sign(number)
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -114,7 +109,7 @@ class BeaconDouble:
             case "other_number":
                 return _draw(number - 1, self.signature(number - 1))
             case "other_chain":
-                return _draw(number, _signed(self._foreign, number))
+                return _draw(number, self._foreign.sign(number))
             case "fail":
                 return web.Response(status=500)
             case "redirect":  # to where the draw is
@@ -140,10 +135,6 @@ class BeaconDouble:
             return response
         await asyncio.Event().wait()
         return response
-
-
-def _signed(secret: Scalar, number: int) -> bytes:
-    return (message(number) * secret).to_compressed_bytes()
 
 
 def _body(number: int, signature: bytes) -> bytes:

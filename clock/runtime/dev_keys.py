@@ -1,7 +1,6 @@
 """Development: both sides' keys of WeChat Pay and Alipay, by which the service and the provider's double know each
 other, and the key of the beacon's double."""
 
-import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -10,17 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from py_arkworks_bls12381 import G2Point, Scalar
 
-from clock.beacon.chain import Chain, hash_of
+from clock.beacon.own import KEY_BYTES
 
 BITS = 2048
 
 MCHID, APP_ID = "1900000001", "2021000000000001"
 """The merchant in development. Its provider is a double of ours."""
-
-
-BEACON_PERIOD_S, BEACON_GENESIS_S = 3, 1_700_000_000
 
 
 class WechatKeys(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,24 +79,7 @@ def new_alipay_keys() -> str:
 
 
 def new_beacon_key() -> str:
-    return secrets.token_hex(32)
-
-
-def beacon_secret(key: bytes) -> Scalar:
-    return Scalar.from_be_bytes_mod_order(key)
-
-
-def beacon_chain(key: bytes, name: str) -> Chain:
-    """The chain of drand whose draws are signed with this key."""
-    chain = Chain(
-        name=name,
-        hash="",
-        public_key=(G2Point() * beacon_secret(key)).to_compressed_bytes(),
-        period_s=BEACON_PERIOD_S,
-        genesis_s=BEACON_GENESIS_S,
-        group_hash=hashlib.sha256(name.encode()).digest(),
-    )
-    return msgspec.structs.replace(chain, hash=hash_of(chain))
+    return secrets.token_hex(KEY_BYTES)
 
 
 def _key() -> rsa.RSAPrivateKey:

@@ -13,16 +13,10 @@ from pathlib import Path
 
 import msgspec
 
+from clock.beacon.own import OwnKey
 from clock.beacon.settings import description
 from clock.config import Settings
-from clock.runtime.dev_keys import (
-    AlipayKeys,
-    WechatKeys,
-    beacon_chain,
-    new_alipay_keys,
-    new_beacon_key,
-    new_wechat_keys,
-)
+from clock.runtime.dev_keys import AlipayKeys, WechatKeys, new_alipay_keys, new_beacon_key, new_wechat_keys
 
 BEACON_DOUBLE = "double"
 """What the beacon's double is called, in ``CLOCK_BEACON`` and as a chain."""
@@ -207,7 +201,7 @@ def with_dev_secrets(settings: Settings) -> Settings:
     if is_here(settings.alipay_url) and not settings.alipay_app_id:
         settings = _with_alipay(settings, alipay_keys(data_dir))
     if settings.beacon == BEACON_DOUBLE:
-        chain = beacon_chain(beacon_key(data_dir), BEACON_DOUBLE)
+        chain = OwnKey(beacon_key(data_dir)).chain(BEACON_DOUBLE)
         settings = msgspec.structs.replace(settings, beacon=description(chain))
     return settings
 

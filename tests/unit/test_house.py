@@ -56,7 +56,7 @@ HOMES = {
     "litestar": "http dev",
     "litestar_offline_docs": "http",
     "prometheus_client": "metrics operators http",
-    "py_arkworks_bls12381": "beacon dev runtime",
+    "py_arkworks_bls12381": "beacon",
     "psycopg": "books config dev runtime",
     "psycopg_pool": "books",
     "rich": "dev cli",

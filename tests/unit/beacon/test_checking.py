@@ -14,7 +14,7 @@ async def test_the_start_says_which_relays_are_good() -> None:
     assert [(line["event"], line["log_level"], line["relays"], line["number"]) for line in logs] == [
         ("beacon_checked", "info", 1, NUMBER)
     ]
-    assert logs[0]["bad"] == {beacon.relays[1].removeprefix("http://"): "not signed by the chain"}
+    assert logs[0]["bad"] == {beacon.relays[1]: "not signed by the chain"}
 
 
 async def test_relays_that_say_nothing_are_a_warning() -> None:

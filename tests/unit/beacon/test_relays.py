@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from time import monotonic
 
 import aiohttp
@@ -42,7 +44,7 @@ async def test_a_draw_is_had_and_its_relay_is_named() -> None:
             "log_level": "info",
             "chain": "double",
             "number": NUMBER,
-            "relay": beacon.relays[0].removeprefix("http://"),
+            "relay": beacon.relays[0],
             "others": {},
         }
     ]
@@ -68,6 +70,46 @@ async def test_each_relay_that_does_not_answer_says_how() -> None:
     assert dict(zip(BAD, said.values(), strict=False)) == BAD
     assert list(said.values())[-1] == "ClientConnectorError"
     assert doubles["redirect"].asked == deque([NUMBER] * 2), "a redirect is not followed"
+
+
+RUBBISH = {
+    "nothing": b"",
+    "another protocol": b"SSH-2.0-relay\r\n\r\n",
+    "a body that ends early": b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{",
+    "a head without an end": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000,
+    "heads without an end": b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 50_000,
+    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "what is said to be packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    "what is nested deeply": b'HTTP/1.1 200 OK\r\n\r\n{"x":' + b"[" * 4_000,
+    "half a character": b'HTTP/1.1 200 OK\r\n\r\n{"round":1000,"signature":"\\ud800"}',
+    "no digits": b'HTTP/1.1 200 OK\r\n\r\n{"round":1000,"signature":"zz"}',
+    "a fraction": b'HTTP/1.1 200 OK\r\n\r\n{"round":1000.5,"signature":""}',
+    "a status": b"HTTP/1.1 999999 OK\r\n\r\n{}",
+    "a place to go": b"HTTP/1.1 301 Moved\r\nLocation: http://[\r\n\r\n",
+}
+
+
+async def test_whatever_bytes_a_relay_sends_are_no_draw_and_nothing_breaks() -> None:
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(sending(said)) for said in RUBBISH.values()]
+        said = await survey(Beacon(double().chain, tuple(urls)), NUMBER, seconds=5)
+    assert len(said) == len(RUBBISH)
+    assert all(said.values()) and "TimeoutError" not in said.values(), said
+
+
+@asynccontextmanager
+async def sending(said: bytes) -> AsyncIterator[str]:
+    """A server that says this to everybody, and hangs up; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(said)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def test_a_survey_names_those_that_are_good() -> None:
