@@ -142,6 +142,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """For so many whole months before this one the books stay in the database; older ones may leave for files."""
     archive_dir: str = ""
     """Where months that leave are written; empty: ``archive`` below ``data_dir``."""
+    beacon: str = "none"
+    """The public draw that is mixed into the seed of a round: ``none``, ``quicknet``, or in development the JSON that
+    describes another chain of drand."""
+    beacon_relays: str = ""
+    """Base URLs of relays of the beacon, separated by spaces; empty: the public ones of quicknet."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 
@@ -244,6 +249,7 @@ def _check(settings: Settings) -> None:
     _check_proxies(settings.proxies)
     _check_urls(settings)
     _check_origins(settings.origins)
+    _check_relays(settings.beacon_relays)
     for secret in settings.webhook_secret.split():
         if not secret.startswith("whsec_") or not _is_base64(secret.removeprefix("whsec_")):
             raise BadSetting("CLOCK_WEBHOOK_SECRET must be whsec_<base64>, several separated by spaces")
@@ -273,6 +279,27 @@ def _check_origins(origins: str) -> None:
                 f"CLOCK_ORIGINS={origin!r} is not an origin as browsers write it, like https://example.org: in lower "
                 "case, without a path, and without the port if it is the usual one"
             )
+
+
+MOST_RELAYS = 16
+
+
+def _check_relays(relays: str) -> None:
+    """Raises :class:`BadSetting`. Relays are logged, so that their URLs hold no secret."""
+    urls = relays.split()
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or "@" in url or "?" in url or "#" in url:
+            raise BadSetting(
+                "CLOCK_BEACON_RELAYS must be URLs separated by spaces, http:// or https:// and a host, without a "
+                "password and without a query"
+            )
+    if len(urls) > MOST_RELAYS:
+        raise BadSetting(f"CLOCK_BEACON_RELAYS names more than {MOST_RELAYS} relays")
 
 
 def _redis(url: str) -> None:

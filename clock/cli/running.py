@@ -76,9 +76,9 @@ def worker(check: bool) -> None:
 
 
 @cli.command()
-@click.argument("provider", type=click.Choice(["platform", "wechat", "alipay"]), default="platform")
+@click.argument("provider", type=click.Choice(["platform", "wechat", "alipay", "beacon"]), default="platform")
 def sandbox(provider: str) -> None:
-    """Play a payment provider (development): the platform, WeChat Pay or Alipay."""
+    """Play a payment provider (development): the platform, WeChat Pay or Alipay; or the beacon."""
     from clock.dev.providers.serving import serve
 
     uvloop.run(serve(ready_settings(), provider))

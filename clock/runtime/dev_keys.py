@@ -1,5 +1,5 @@
 """Development: both sides' keys of WeChat Pay and Alipay, by which the service and the provider's double know each
-other."""
+other, and the key of the beacon's double."""
 
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+
+from clock.beacon.own import KEY_BYTES
 
 BITS = 2048
 
@@ -74,6 +76,10 @@ def new_alipay_keys() -> str:
         provider_public_key=_public(provider),
     )
     return msgspec.json.encode(keys).decode()
+
+
+def new_beacon_key() -> str:
+    return secrets.token_hex(KEY_BYTES)
 
 
 def _key() -> rsa.RSAPrivateKey:

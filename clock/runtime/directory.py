@@ -13,9 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from clock.beacon.own import OwnKey
+from clock.beacon.settings import description
 from clock.config import Settings
 from clock.fair.notes import new_key
-from clock.runtime.dev_keys import AlipayKeys, WechatKeys, new_alipay_keys, new_wechat_keys
+from clock.runtime.dev_keys import AlipayKeys, WechatKeys, new_alipay_keys, new_beacon_key, new_wechat_keys
+
+BEACON_DOUBLE = "double"
+"""What the beacon's double is called, in ``CLOCK_BEACON`` and as a chain."""
 
 DEV_ORIGIN = "localhost/clock"
 """The name of the key that signs statements in development."""
@@ -181,9 +186,9 @@ def new_webhook_secret() -> str:
 
 
 def with_dev_secrets(settings: Settings) -> Settings:
-    """In development, fill in the token, the webhook secret and the key of statements where the settings name none, and
-    for a double of a
-    provider (a URL on this host, and no merchant named) the keys of both sides.
+    """In development, fill in the token, the webhook secret and the key of statements where the settings name none, for
+    a double of a provider (a URL on this host, and no merchant named) the keys of both sides, and for the beacon's
+    double its chain.
 
     They are generated once and kept in the data directory. Outside development the settings are returned unchanged.
     """
@@ -203,6 +208,9 @@ def with_dev_secrets(settings: Settings) -> Settings:
         settings = _with_wechat(settings, wechat_keys(data_dir))
     if is_here(settings.alipay_url) and not settings.alipay_app_id:
         settings = _with_alipay(settings, alipay_keys(data_dir))
+    if settings.beacon == BEACON_DOUBLE:
+        chain = OwnKey(beacon_key(data_dir)).chain(BEACON_DOUBLE)
+        settings = msgspec.structs.replace(settings, beacon=description(chain))
     return settings
 
 
@@ -216,6 +224,15 @@ def wechat_keys(data_dir: Path) -> WechatKeys:
 
 def alipay_keys(data_dir: Path) -> AlipayKeys:
     return msgspec.json.decode(keep(data_dir / "alipay.keys", new_alipay_keys), type=AlipayKeys)
+
+
+def is_beacon_double(settings: Settings) -> bool:
+    """Whether the settings name the double's chain, as :func:`with_dev_secrets` has filled it in."""
+    return f'"beaconID":"{BEACON_DOUBLE}"' in settings.beacon
+
+
+def beacon_key(data_dir: Path) -> bytes:
+    return bytes.fromhex(keep(data_dir / "beacon.key", new_beacon_key))
 
 
 def _with_wechat(settings: Settings, keys: WechatKeys) -> Settings:

@@ -6,12 +6,14 @@ A server that the service cannot use is refused with a sentence that names the s
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from time import monotonic
+from time import monotonic, time_ns
 from zoneinfo import ZoneInfo
 
 import structlog
 from redis.exceptions import RedisError
 
+from clock.beacon.checking import check_beacon
+from clock.beacon.settings import beacon_of
 from clock.books import rulebook
 from clock.books.migrations import require_schema, tables
 from clock.books.postgres_check import (
@@ -45,15 +47,18 @@ async def start_check(
     settings: Settings, *, queue: bool = True, postgres_may_be_away: bool = False, migrated: bool = True
 ) -> None:
     """Raises :class:`BadSetting` for a server that does not fit, and in production for one that does not answer; for
-    a payment channel that a stake could not be paid back by, and in production for one whose provider refuses our keys.
+    a payment channel that a stake could not be paid back by, and in production for one whose provider refuses our keys;
+    for a beacon that is none. In production the beacon's relays are asked once.
 
     ``queue``: whether arq's own server is needed. ``postgres_may_be_away``: check-ins and payments do without it, so
     that the API starts. ``migrated``: false before ``clock migrate`` has run.
     """
+    beacon = beacon_of(settings)
     async with channels_here(settings) as channels:
         await _require_servers(settings, channels, queue, postgres_may_be_away, migrated)
         if settings.env == "prod":
-            await require_channels(channels)
+            asked = [check_beacon(beacon, time_ns() // 1_000_000)] if beacon else []
+            await asyncio.gather(require_channels(channels), *asked)
 
 
 async def _require_servers(

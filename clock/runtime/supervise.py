@@ -201,8 +201,9 @@ async def _start_servers(settings: Settings, crew: Crew) -> Settings:
 
 
 def with_doubles(settings: Settings) -> Settings:
-    """In development: the sandbox provider without a platform's URL, and the double of the channel's provider where no
-    merchant is named. A double that was here before comes again: what is owed through it has to arrive."""
+    """In development: the sandbox provider without a platform's URL, the double of the channel's provider where no
+    merchant is named, and that of the beacon where it is asked for. A provider's double that was here before comes
+    again: what is owed through it has to arrive."""
     if settings.env != "dev":
         return settings
     wechat, alipay = (
@@ -214,6 +215,8 @@ def with_doubles(settings: Settings) -> Settings:
         settings = msgspec.structs.replace(settings, alipay_url=f"{_own_url()}/gateway.do")
     if (wechat or alipay) and not settings.public_url:
         settings = msgspec.structs.replace(settings, public_url=page(settings).rstrip("/"))
+    if settings.beacon == directory.BEACON_DOUBLE and not settings.beacon_relays:
+        settings = msgspec.structs.replace(settings, beacon_relays=_own_url())
     if settings.platform_url:
         return settings
     port = settings.sandbox_port or free_port("127.0.0.1", 0)
@@ -228,12 +231,14 @@ def _own_url() -> str:
 
 
 def double_urls(settings: Settings) -> dict[str, str]:
-    """Where the doubles listen that these settings have, by channel."""
+    """Where the doubles listen that these settings have, by channel, and ``beacon``."""
     urls = {}
     if settings.env == "dev" and settings.wechat_mchid == MCHID and directory.is_here(settings.wechat_url):
         urls["wechat"] = settings.wechat_url
     if settings.env == "dev" and settings.alipay_app_id == APP_ID and directory.is_here(settings.alipay_url):
         urls["alipay"] = settings.alipay_url.removesuffix("/gateway.do")
+    if settings.env == "dev" and directory.is_beacon_double(settings) and directory.is_here(settings.beacon_relays):
+        urls["beacon"] = settings.beacon_relays
     return urls
 
 

@@ -21,6 +21,7 @@ ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for
 ORDER = [
     "domain fair",
     "files descriptors logs redis_url config metrics hs256 tokens",
+    "beacon",
     "channels",
     "game",
     "books",
@@ -46,7 +47,7 @@ NEVER_REACH = {
 """What a package or a file must not reach through any chain of imports: a hot verb never waits for Postgres."""
 
 HOMES = {
-    "aiohttp": "channels rounds runtime dev",
+    "aiohttp": "beacon channels rounds runtime dev",
     "arq": "runtime",
     "click": "cli",
     "cryptography": "fair tokens channels runtime dev",
@@ -56,6 +57,7 @@ HOMES = {
     "litestar": "http dev",
     "litestar_offline_docs": "http",
     "prometheus_client": "metrics operators http",
+    "py_arkworks_bls12381": "beacon",
     "psycopg": "books config dev runtime",
     "psycopg_pool": "books",
     "rich": "dev cli",

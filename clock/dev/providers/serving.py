@@ -8,12 +8,17 @@ from aiohttp import web
 
 from clock import logs
 from clock.config import BadSetting, Settings
+from clock.dev.beacon import BeaconDouble, real_ms
 from clock.dev.providers.alipay_bills import AlipayDouble
 from clock.dev.providers.double import Double
 from clock.dev.providers.platform import PlatformDouble
 from clock.dev.providers.wechat_bills import WechatDouble
-from clock.runtime.directory import alipay_keys, wechat_keys
+from clock.runtime.directory import BEACON_DOUBLE, alipay_keys, beacon_key, wechat_keys
 from clock.runtime.supervise import double_urls, page
+
+AHEAD_MS = 10 * 365 * 86_400_000
+"""The game's clock can be moved in development, and the beacon's double does not hear of it: it has every draw of the
+next years."""
 
 
 async def serve(settings: Settings, provider: str) -> None:
@@ -31,8 +36,10 @@ async def serve(settings: Settings, provider: str) -> None:
     await runner.cleanup()
 
 
-def _double(settings: Settings, provider: str) -> Double:
+def _double(settings: Settings, provider: str) -> Double | BeaconDouble:
     data_dir = settings.data_dir
+    if provider == "beacon":
+        return BeaconDouble(beacon_key(data_dir), BEACON_DOUBLE, lambda: real_ms() + AHEAD_MS)
     if provider == "wechat":
         return WechatDouble(data_dir / "wechat.sqlite", wechat_keys(data_dir))
     if provider == "alipay":
@@ -45,7 +52,6 @@ def _port_of(settings: Settings, provider: str) -> int:
     url = double_urls(settings).get(provider, "")
     port = urlsplit(url).port
     if not port:
-        raise BadSetting(
-            f"the double of {provider} needs CLOCK_ENV=dev and CLOCK_{provider.upper()}_URL=http://127.0.0.1:PORT"
-        )
+        name = "BEACON=double and CLOCK_BEACON_RELAYS" if provider == "beacon" else f"{provider.upper()}_URL"
+        raise BadSetting(f"the double of {provider} needs CLOCK_ENV=dev and CLOCK_{name}=http://127.0.0.1:PORT")
     return port
