@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from clock.domain.rounds import DRAW_ROOM_MS, IN_ORDER, Campaign, Rules, days_of_change, empty_window, following, previous
+from clock.domain.rounds import (
+    DRAW_ROOM_MS,
+    IN_ORDER,
+    Campaign,
+    Rules,
+    days_of_change,
+    empty_window,
+    following,
+    previous,
+)
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]

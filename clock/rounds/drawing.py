@@ -1,6 +1,6 @@
 """The draw of a round's beacon: asked for when the round is sealed and the draw is out, decided once, and kept.
 
-Relays are asked without the round's lock: they may be silent for seconds. What is decided first counts, whoever decides.
+Relays are asked without the round's lock: they may be silent for seconds. What is decided first counts, whoever did.
 """
 
 from collections.abc import Mapping

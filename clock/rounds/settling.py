@@ -4,8 +4,8 @@
 
 *closed*: every shard's members and winners are final and in the books, and the books agree with the shards' totals.
 *sealed*: the figures down to the pot are written, and stated as C.
-*split*: the channel was queried about unpaid orders; the draw is made, which needs C; the manifest is written, and stated
-as P.
+*split*: the channel was queried about unpaid orders; the draw is made, which needs C; the manifest is written, and
+stated as P.
 *published*: what the split gives back is refunded, and every packet is in Redis. *settled*: claiming is open.
 
 A round with a beacon is closed and sealed before its draw is out, then waits for the draw, and for the instant at which
@@ -174,9 +174,7 @@ class Settling:
         day, stakes, checked_in = round_.day, trees["stake"], trees["checked_in"]
         if (stakes.tree.size, checked_in.tree.size) != (figures["members"], figures["winners"]):
             raise BooksDiffer(f"{day}: {stakes.tree.size} stakes of {figures['members']} members have an order")
-        await statements.write_closed(
-            self._signing, connection, round_, now_ms, figures, stakes.tree, checked_in.tree
-        )
+        await statements.write_closed(self._signing, connection, round_, now_ms, figures, stakes.tree, checked_in.tree)
         for kind, grown in trees.items():
             await grown.keep(connection, day, kind)
 

@@ -75,8 +75,8 @@ class Proof(Struct):
     missing: Annotated[
         list[Literal["statements", "beacon", "draw", "witnesses"]],
         Meta(
-            description="What this round does not prove. `beacon`: it has none; `draw`: that of its beacon was not had in "
-            "time, or the round was closed too late, and it was split equal"
+            description="What this round does not prove. `beacon`: it has none; `draw`: it was split equal, since the "
+            "draw was not had in time, or the round was closed too late"
         ),
     ]
 

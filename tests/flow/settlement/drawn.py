@@ -9,8 +9,6 @@ from aiohttp import web
 from clock.config import Settings
 from clock.dev.beacon import BeaconDouble, BeaconTrouble, Does
 from clock.service import Service
-from tests.conftest import DAY
-from tests.flow.settlement.stage import CROWD, Crowd, play, stop
 from tests.model.world import forgetful, new_world
 
 KEY = bytes(range(32))
@@ -53,7 +51,8 @@ async def relay() -> AsyncIterator[Relay]:
 @asynccontextmanager
 async def drawing_world(settings: Settings, relay: Relay, **rules: Any) -> AsyncIterator[Service]:
     """An emptied world whose rounds have the relay's beacon; its clock is moved by the test alone."""
-    async with forgetful(settings), new_world(settings, env="dev", **relay.settings, **{"shards": 2, **rules}) as service:
+    async with (
+        forgetful(settings),
+        new_world(settings, env="dev", **relay.settings, **{"shards": 2, **rules}) as service,
+    ):
         yield service
-
-

@@ -5,14 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from clock.config import Settings
-from clock.fair.statements import drawn_from
-from clock.http.players import public
 from clock.proofs import statements
 from clock.service import Service
 from tests.conftest import DAY
 from tests.flow.settlement.drawn import Relay, drawing_world, relay
 from tests.flow.settlement.stage import CROWD, audited, play, row_of, stop
-from tests.model.world import exact_waits
 
 
 @pytest.fixture
