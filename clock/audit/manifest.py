@@ -54,6 +54,9 @@ async def _compare_drawn(service: Service, round_: Recorded, report: Report) -> 
     if round_.salt_key is None:
         return
     said, had = await statements.find(service.store, round_.day), round_.draw or NONE
+    if absent := [kind for kind in ("closed", "published") if kind not in said.texts]:
+        report.differences.append(Difference("drawn", str(round_.day), "no statement", ", ".join(absent)))
+        return
     drawn = drawn_from(round_.seed, signature_in(had), said.texts["closed"]).hex()
     expected = {"drawn": drawn, "beacon": had, "split": round_.packet_rules.mode}
     found = [("books", "drawn", round_.packet_seed.hex())]
