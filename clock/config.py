@@ -366,6 +366,7 @@ def _check_rules(settings: Settings) -> None:
     """Raises :class:`BadSetting` for rules that no round can be played by, or none on a day on which clocks change."""
     rules, today = rules_of(settings), datetime.now(UTC).date()
     remind_at = settings.remind_at if settings.reminder_url else ""
-    why = misfit(rules, remind_at, lambda name: PREFIX + name.upper())
-    if why := why or swallowed(rules, today, today.replace(year=today.year + YEARS, day=1)):
+    beacon, end = settings.beacon != "none", today.replace(year=today.year + YEARS, day=1)
+    why = misfit(rules, remind_at, lambda name: PREFIX + name.upper(), beacon=beacon)
+    if why := why or swallowed(rules, today, end, beacon=beacon):
         raise BadSetting(why)

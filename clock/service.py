@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from clock.beacon.settings import beacons_of
 from clock.books.store import ANSWER_SECONDS, Store
 from clock.channels import Channel, Wait
 from clock.channels.alipay import Alipay
@@ -30,6 +31,7 @@ from clock.payments.withdrawals import Withdrawals
 from clock.proofs.statements import Signing
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
+from clock.rounds.drawing import Drawing
 from clock.rounds.ending import Ending
 from clock.rounds.extending import Extending
 from clock.rounds.finishing import Finishing
@@ -74,7 +76,8 @@ class Service:
         self.withdrawals = Withdrawals(settings, self.store, self.channels, self.clocks.agreed_now_ms)
         self.ending = ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
-        self.settling = Settling(ending, self.questions, self.standings, self.signing)
+        self.drawing = Drawing(self.store, self.clocks, beacons_of(settings))
+        self.settling = Settling(ending, self.questions, self.standings, self.signing, self.drawing)
         self.voiding = Voiding(ending, self.standings, self.signing)
         self.extending = Extending(ending)
         self.finishing = Finishing(ending, self.standings)

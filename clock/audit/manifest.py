@@ -1,4 +1,4 @@
-"""The manifest against the seed and against the packets in Redis."""
+"""What was drawn against the seed, the beacon and C; the manifest against that and against the packets in Redis."""
 
 import asyncio
 from collections import defaultdict
@@ -10,7 +10,9 @@ from clock.audit.report import Difference, Report
 from clock.domain import progress
 from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES
 from clock.domain.split import split
+from clock.fair.statements import NONE, drawn_from, signature_in
 from clock.game import keys
+from clock.proofs import statements
 from clock.rounds.recorded import Recorded
 from clock.service import Service
 
@@ -20,6 +22,7 @@ async def compare_packets(service: Service, round_: Recorded, here: list[int], r
     if round_.state not in SPLIT_STATES:
         return
     day, store = round_.day, service.store
+    await _compare_drawn(service, round_, report)
     expected = (
         await asyncio.to_thread(split, round_.packet_seed, round_.pot_fen, round_.winners, round_.packet_rules)
     ).packets_fen
@@ -44,6 +47,25 @@ async def compare_packets(service: Service, round_: Recorded, here: list[int], r
         sums = await store.all("manifest_sums", day=day)
         books = f"{sum(one['fen'] for one in sums)} fen in {place}"
         report.differences.append(Difference("manifest", str(day), books, f"{sum(expected)} by the seed"))
+
+
+async def _compare_drawn(service: Service, round_: Recorded, report: Report) -> None:
+    """What was drawn follows from the seed, the signature of the draw and C, and P says the same of all of them."""
+    if round_.salt_key is None:
+        return
+    said, had = await statements.find(service.store, round_.day), round_.draw or NONE
+    if absent := [kind for kind in ("closed", "published") if kind not in said.texts]:
+        report.differences.append(Difference("drawn", str(round_.day), "no statement", ", ".join(absent)))
+        return
+    drawn = drawn_from(round_.seed, signature_in(had), said.texts["closed"]).hex()
+    expected = {"drawn": drawn, "beacon": had, "split": round_.packet_rules.mode}
+    found = [("books", "drawn", round_.packet_seed.hex())]
+    found += [("P", name, getattr(said.published, name)) for name in expected]
+    for where, name, value in found:
+        if value != expected[name]:
+            report.differences.append(
+                Difference("drawn", f"{name} of {round_.day}", f"{where} {value}", expected[name])
+            )
 
 
 async def _others(service: Service, round_: Recorded, page: list[dict[str, Any]]) -> set[int]:

@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import structlog
 
+from clock import logs
 from clock.beacon.chain import Chain
 from clock.beacon.rule import Draw
 from clock.beacon.signature import SIGNATURE_BYTES, verifies
@@ -55,7 +56,8 @@ async def fetch(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> 
                 log.info("draw_had", chain=beacon.chain.name, number=number, relay=relay, others=bad)
                 return said
             bad[relay] = said
-    log.warning("draw_not_had", chain=beacon.chain.name, number=number, relays=bad)
+    if logs.is_news("draw_not_had", beacon.chain.hash, number):
+        log.warning("draw_not_had", chain=beacon.chain.name, number=number, relays=bad)
     return None
 
 

@@ -45,11 +45,11 @@ def draw_of(chain: Chain, settle_ms: int) -> Draw:
     return Draw(chain, chain.first(settle_ms - LEAD_MS))
 
 
-def standing(draw: Draw, closed_ms: int | None, now_ms: int) -> Standing:
-    """How a round stands with a draw that it does not have yet. ``closed_ms``: when the statement of the closed round
-    was published; None: it was not."""
-    if (now_ms if closed_ms is None else closed_ms) >= draw.instant_ms:
+def standing(instant_ms: int, closed_ms: int | None, now_ms: int) -> Standing:
+    """How a round stands with a draw of this instant, which it does not have yet. ``closed_ms``: when the statement of
+    the closed round was published; None: it was not."""
+    if (now_ms if closed_ms is None else closed_ms) >= instant_ms:
         return "closed_late"
-    if now_ms < draw.instant_ms:
+    if now_ms < instant_ms:
         return "awaited"
-    return "out" if now_ms < draw.deadline_ms else "missing"
+    return "out" if now_ms < instant_ms + PATIENCE_MS else "missing"

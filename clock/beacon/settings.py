@@ -1,6 +1,7 @@
-"""The beacon that the settings name."""
+"""The beacon that the settings name, and those of which draws can be had."""
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -9,7 +10,7 @@ from clock.beacon.relays import Beacon
 from clock.beacon.signature import is_key
 from clock.config import BadSetting, Settings
 
-NAME = re.compile(r"(?!none$|missing$|quicknet$)[a-z0-9][a-z0-9_-]{0,31}")
+NAME = re.compile(r"(?!none$|missing$|late$|quicknet$)[a-z0-9][a-z0-9_-]{0,31}")
 """What a chain other than quicknet may be called, since statements name it among other words."""
 
 
@@ -47,6 +48,15 @@ def beacon_of(settings: Settings) -> Beacon | None:
     if not relays:
         raise BadSetting(f"CLOCK_BEACON_RELAYS is required: no relay of the chain {chain.name} is known")
     return Beacon(chain, relays)
+
+
+def beacons_of(settings: Settings) -> Mapping[str, Beacon]:
+    """By the hash of their chain, all of which a draw can be asked for: a round keeps its beacon when the settings name
+    another one. Raises :class:`BadSetting`."""
+    named = beacon_of(settings)
+    relays = tuple(url.rstrip("/") for url in settings.beacon_relays.split()) if named is None else ()
+    known = {QUICKNET.hash: Beacon(QUICKNET, relays or QUICKNET_RELAYS)}
+    return known | ({named.chain.hash: named} if named else {})
 
 
 def description(chain: Chain) -> str:

@@ -65,6 +65,8 @@ def settings_here() -> Settings:
             wechat_url=running["wechat_url"],
             alipay_url=running["alipay_url"],
             public_url=settings.public_url or running["public_url"],
+            beacon=running["beacon"],
+            beacon_relays=running["beacon_relays"],
         )
     return with_dev_secrets(settings)
 

@@ -23,7 +23,7 @@ from clock.dev import demo_books, demo_client
 from clock.dev.demo_books import Player
 from clock.dev.demo_client import Act, Client, Crowd, DemoError, Look
 from clock.dev.demo_till import Till
-from clock.domain.rounds import Calendar, Rules, Windows, windows
+from clock.domain.rounds import WAIT_CAP_MS, Calendar, Rules, Windows, windows
 from clock.game.client.calls import connect
 from clock.runtime import embedded
 from clock.runtime.crew import StartError
@@ -81,6 +81,7 @@ class Day:
         self.rules: Rules
         self.at: Windows
         self.seed_hash = ""
+        self.has_beacon = False
         self._random = random.Random(len(players))  # noqa: S311 - a plan of arrivals, the same each time
         self._random.shuffle(players)
 
@@ -109,7 +110,7 @@ class Day:
         figures = await client.figures(self.day)
         if figures is None:
             raise DemoError(f"the round of {self.day} does not open")
-        self.seed_hash = figures["seed_hash"]
+        self.seed_hash, self.has_beacon = figures["seed_hash"], figures["draw_ms"] is not None
         self.rules = msgspec.convert(figures["rules"], Rules)
         self.at = windows(self.day, self.rules)
 
@@ -149,6 +150,9 @@ class Day:
         """The worker settles, then the players who claim do so at once."""
         winners = [p for p in self.players if p.is_winner and not p.forgets]
         await self.crowd.all("claims, too soon", winners[::50], self._claim_in_vain)
+        if self.has_beacon:
+            await self.client.move_time(self.at.check_in_closes_ms + WAIT_CAP_MS)
+            await self.crowd.until("closed before the beacon's draw", self._has_state("sealed", "step"))
         await self.client.move_time(self.at.settle_ms)
         await self.crowd.until("settled by the worker", self._has_state("settled"))
         claims = self._herd([p for p in winners for _ in range(p.taps)])
@@ -178,10 +182,10 @@ class Day:
         draw = self._random.expovariate
         return sorted(draw(1 / HERD_MEAN_SECONDS) % (4 * HERD_MEAN_SECONDS) for _ in range(count))
 
-    def _has_state(self, state: str) -> Look:
+    def _has_state(self, state: str, name: str = "state") -> Look:
         async def asked() -> tuple[int, int]:
             figures = await self.client.figures(self.day)
-            return int(figures is not None and figures["state"] == state), 1
+            return int(figures is not None and figures[name] == state), 1
 
         return asked
 

@@ -18,6 +18,7 @@ from clock.audit import packets
 from clock.books import outbox
 from clock.domain.rounds import Rules
 from clock.domain.split import Split, fee, split
+from clock.fair.statements import FAILED
 from clock.game import keys, totals
 from clock.game.client.commands import Commands
 from clock.game.totals import Totals
@@ -268,17 +269,15 @@ def _unfair(seed_hash: str, books: Books) -> Iterator[str]:
     seed_hashes = {seed_hash, row["seed_hash"].hex(), hashlib.sha256(row["seed"]).hexdigest()}
     if len(seed_hashes) > 1:
         yield f"the seed's hash: {', '.join(sorted(seed_hashes))}"
-    again = split(
-        row["drawn"] or row["seed"],
-        row["pot_fen"],
-        row["winners"],
-        Split(
-            mode=rules.split,
-            lucky_count=rules.lucky_count,
-            lucky_bps=rules.lucky_bps,
-            packet_cap_fen=rules.packet_cap_fen,
-        ),
+    how = Split(
+        mode=rules.split,
+        lucky_count=rules.lucky_count,
+        lucky_bps=rules.lucky_bps,
+        packet_cap_fen=rules.packet_cap_fen,
     )
+    if row["draw"] in FAILED:
+        how = Split(mode="equal", packet_cap_fen=rules.packet_cap_fen)
+    again = split(row["drawn"] or row["seed"], row["pot_fen"], row["winners"], how)
     left_fen = row["carried_out_fen"] + row["bonus_back_fen"]
     if list(again.packets_fen) != books.packets or again.carried_fen != left_fen:
         yield "the packets recomputed from the seed are not the manifest's"

@@ -66,6 +66,11 @@ WAIT_CAP_MS = 5_000
 """The longest wait in the queue that is not held against a user when a window closes (docs/rules.md, *Time*)."""
 
 
+DRAW_ROOM_MS = 180_000
+"""With a beacon settlement is due so long after check-in closes, or later: the closed round is stated before the draw
+is out, 2 minutes before settlement is due."""
+
+
 class Campaign(msgspec.Struct, frozen=True):
     """What a day of other rules is called, in both languages."""
 
@@ -195,16 +200,27 @@ IN_ORDER = ("join_opens", "join_closes"), ("check_in_opens", "check_in_closes", 
 """Rules whose instants follow each other."""
 
 
-def empty_window(day: date, rules: Rules) -> str:
-    """Why the rules leave a window of the round of ``day`` without an instant; empty where each has one. Windows that
-    the clock's change swallows are empty on that day alone."""
+def empty_window(day: date, rules: Rules, *, beacon: bool = False) -> str:
+    """Why the rules leave a window of the round of ``day`` without an instant, or a ``beacon``'s draw without room;
+    empty where they do not. Windows that the clock's change swallows are empty on that day alone."""
     for names in IN_ORDER:
         which = day if names[0] == "join_opens" else following(day)
         for earlier, later in pairwise(names):
             begin, end = getattr(rules, earlier), getattr(rules, later)
             if instant_ms(which, begin, rules.timezone) >= instant_ms(which, end, rules.timezone):
                 return f"{later}={end} is not after {earlier}={begin} on {which}"
-    return ""
+    return no_room(day, rules) if beacon else ""
+
+
+def no_room(day: date, rules: Rules) -> str:
+    """Why a beacon's draw has no room in the round of ``day``; empty: it has."""
+    at = windows(day, rules)
+    if at.settle_ms - at.check_in_closes_ms >= DRAW_ROOM_MS:
+        return ""
+    return (
+        f"settle_at={rules.settle_at} is less than 3 minutes after check_in_closes={rules.check_in_closes} on "
+        f"{following(day)}, and leaves the beacon's draw no room"
+    )
 
 
 def days_of_change(zone: str, first: date, last: date) -> Iterator[date]:
@@ -239,6 +255,8 @@ def phase(state: State, at: Windows, now_ms: int) -> Phase:
     """The state of a round as users see it, from its recorded state and the game's clock."""
     if state in VOID_STATES:
         return "void"
+    if state in ("closed", "sealed") and now_ms < at.settle_ms:  # with a beacon it is closed before its draw
+        return "closed"
     if state in ("closed", "sealed", "split", "published"):
         return "settling"
     if state in SETTLED_STATES:

@@ -13,7 +13,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from clock.domain.rounds import IN_ORDER, Campaign, Rules, days_of_change, empty_window, following, previous
+from clock.domain.rounds import (
+    DRAW_ROOM_MS,
+    IN_ORDER,
+    Campaign,
+    Rules,
+    days_of_change,
+    empty_window,
+    following,
+    previous,
+)
 
 Fen = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
@@ -94,9 +103,9 @@ class Book(msgspec.Struct, frozen=True):
         return Book(self.first, tuple(change for change in self.changes if change.last_day is None)).rules(day)
 
 
-def misfit(rules: Rules, remind_at: str = "", named: Callable[[str], str] = str) -> str:
+def misfit(rules: Rules, remind_at: str = "", named: Callable[[str], str] = str, *, beacon: bool = False) -> str:
     """Why no round can be played by these rules; empty: it can. ``remind_at``: when sleepers are reminded, if they
-    are. ``named``: how whoever reads this calls a rule."""
+    are. ``named``: how whoever reads this calls a rule. ``beacon``: whether rounds have one."""
     if rules.lucky_bps and not rules.lucky_count:
         return f"{named('lucky_bps')} needs {named('lucky_count')} above 0"
     for names in IN_ORDER:
@@ -106,7 +115,17 @@ def misfit(rules: Rules, remind_at: str = "", named: Callable[[str], str] = str)
                 return f"{named(later)}={end} must be after {named(earlier)}={begin}"
     if remind_at and remind_at >= rules.check_in_closes:
         return f"{named('remind_at')}={remind_at} must be before {named('check_in_closes')}={rules.check_in_closes}"
+    if beacon and _minutes(rules.settle_at) - _minutes(rules.check_in_closes) < DRAW_ROOM_MS // 60_000:
+        closes, due = rules.check_in_closes, rules.settle_at
+        return (
+            f"{named('settle_at')}={due} must be 3 minutes after {named('check_in_closes')}={closes} or later: the "
+            "beacon's draw is between them"
+        )
     return locked_out(rules, rules, named)
+
+
+def _minutes(time_of_day: str) -> int:
+    return int(time_of_day[:2]) * 60 + int(time_of_day[3:])
 
 
 def locked_out(before: Rules, rules: Rules, named: Callable[[str], str] = str) -> str:
@@ -119,18 +138,21 @@ def locked_out(before: Rules, rules: Rules, named: Callable[[str], str] = str) -
     )
 
 
-def swallowed(rules: Rules, first: date, last: date) -> str:
-    """Why the rules leave a window empty on a day from the first to the last on which clocks change."""
+def swallowed(rules: Rules, first: date, last: date, *, beacon: bool = False) -> str:
+    """Why the rules leave a window empty, or a ``beacon``'s draw without room, on a day from the first to the last on
+    which clocks change."""
     for changing in days_of_change(rules.timezone, first, last):
         for day in (previous(changing), changing):
-            if why := empty_window(day, rules):
+            if why := empty_window(day, rules, beacon=beacon):
                 return f"the windows do not fit {rules.timezone}, where clocks change: {why}"
     return ""
 
 
-def unplayable(book: Book, first: date, last: date | None, remind_at: str) -> tuple[date, str] | None:
+def unplayable(
+    book: Book, first: date, last: date | None, remind_at: str, *, beacon: bool = False
+) -> tuple[date, str] | None:
     """The first day from ``first`` to the one after ``last`` (None: of all later ones) whose round could not be played
-    by the book, or not by the members of the round before, with the reason."""
+    by the book, or not by the members of the round before, or leaves a ``beacon``'s draw no room, with the reason."""
     ends = [change.last_day for change in book.changes if change.last_day is not None]
     until = following(last if last is not None else max([first, *ends]))
     fits: dict[Rules, str] = {}
@@ -139,11 +161,13 @@ def unplayable(book: Book, first: date, last: date | None, remind_at: str) -> tu
     for day in days(first, until):
         rules = book.rules(day)
         if rules not in fits:
-            fits[rules] = misfit(rules, remind_at)
-        if why := fits[rules] or locked_out(before, rules) or (day in changing and empty_window(day, rules)):
+            fits[rules] = misfit(rules, remind_at, beacon=beacon)
+        empty = day in changing and empty_window(day, rules, beacon=beacon)
+        if why := fits[rules] or locked_out(before, rules) or empty:
             return day, why
         before = rules
-    if last is None and (why := swallowed(before, until, until.replace(year=until.year + YEARS, day=1))):
+    end = until.replace(year=until.year + YEARS, day=1)
+    if last is None and (why := swallowed(before, until, end, beacon=beacon)):
         return until, why
     return None
 

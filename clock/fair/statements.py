@@ -20,12 +20,19 @@ MOST_BYTES = 100_000
 """A longer text is refused unread."""
 
 NONE = "none"
+FAILED = ("missing", "late")
+"""The beacon of P where a draw was promised and not mixed in: the round is split equal."""
+NO_DRAW = (NONE, *FAILED)
 
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 HashOrNone = Annotated[str, Meta(pattern="^([0-9a-f]{64}|none)$")]
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Name = Annotated[str, Meta(pattern=r"^[^\s+]+$")]
-Word = Annotated[str, Meta(min_length=1)]
+Promised = Annotated[str, Meta(pattern=r"^(none|[a-z0-9][a-z0-9_-]{0,31} [0-9a-f]{64} [1-9][0-9]{0,18})$")]
+"""The beacon of O: ``none``, or the chain's name and hash, and the number of the draw."""
+Had = Annotated[str, Meta(pattern=r"^(none|missing|late|[0-9a-f]{96})$")]
+"""The beacon of P: ``none`` as in O, the draw's signature, or why the round was split equal without one: it was not had
+in time (``missing``), or C was there only when it was out (``late``)."""
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -48,7 +55,15 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     seed_hash: Hash
     rules: dict[str, Any]
     windows: dict[str, int]
-    beacon: Word
+    beacon: Promised
+
+    @property
+    def draw(self) -> tuple[str, int] | None:
+        """The hash of the chain and the number of the draw that is mixed into the seed; None: there is no beacon."""
+        if self.beacon == NONE:
+            return None
+        _, chain_hash, number = self.beacon.split(" ")
+        return chain_hash, int(number)
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +98,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     round: Day
     closed: Hash
     seed: Hash
-    beacon: Word
+    beacon: Had
     drawn: Hash
     split: Literal["random", "equal"]
     packets: Tree
@@ -187,6 +202,16 @@ def _value(name: str, of: Any, line: str) -> Any:
 
 def _no_float(text: str) -> Any:
     raise ValueError(f"{text} is not a whole number")
+
+
+def promised(chain_name: str, chain_hash: str, number: int) -> str:
+    """The beacon of O, where there is one."""
+    return f"{chain_name} {chain_hash} {number}"
+
+
+def signature_in(had: str) -> bytes:
+    """The signature of a draw, from the beacon of P; empty where there is none."""
+    return b"" if had in NO_DRAW else bytes.fromhex(had)
 
 
 def drawn_from(seed: bytes, beacon_signature: bytes, closed_text: str) -> bytes:

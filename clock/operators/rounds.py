@@ -74,6 +74,8 @@ async def figures(service: Service, day: date) -> Answer:
             "outbox_depth": await outbox.depth(service.redis, day, rules.shards),
             "seed_hash": row["seed_hash"].hex(),
             "seed": row["seed"].hex() if row["state"] in ENDED_STATES else None,
+            "draw_ms": round_.draw_ms,
+            "draw": round_.draw,
             "drawn": round_.packet_seed.hex() if row["state"] in SETTLED_STATES else None,
             "void_reason": row["void_reason"],
             "extensions": await service.store.all("list_extensions", day=day),

@@ -112,10 +112,12 @@ def checked_in_leaf(round_: Recorded, shard: int, rank: int, uid: int, at_ms: in
 
 async def regrow(store: Store, round_: Recorded) -> None:
     """The trees of a round whose rows are in the database again. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    if round_.salt_key is None or round_.state not in SPLIT_STATES:
+    split = round_.state in SPLIT_STATES  # or it was called off, perhaps when it was sealed
+    if round_.salt_key is None or not (split or await store.one("get_statement", day=round_.day, kind="closed")):
         return
     trees: dict[Kind, Grown] = {"stake": await stakes(store, round_), "checked_in": await checked_in(store, round_)}
-    trees["packet"] = await _manifest(store, round_.day)
+    if split:
+        trees["packet"] = await _manifest(store, round_.day)
     async with store.transaction() as connection:
         for kind, grown in trees.items():
             await grown.keep(connection, round_.day, kind)

@@ -8,6 +8,7 @@ from datetime import date
 
 import msgspec
 
+from clock.beacon.rule import Draw
 from clock.books.store import STATEMENTS_LOCK, Connection, Store, rows
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import windows
@@ -22,6 +23,8 @@ from clock.fair.statements import (
     Void,
     digest,
     kind_of,
+    parse,
+    promised,
     text_of,
 )
 from clock.rounds.recorded import Recorded
@@ -36,6 +39,27 @@ class Written(msgspec.Struct, frozen=True):
     def hash_of(self, kind: str) -> str:
         """By which others name it; ``none`` without one."""
         return digest(self.texts[kind]) if kind in self.texts else NONE
+
+    @property
+    def opened(self) -> Opened:
+        """O, which there is."""
+        statement = parse(self.texts["opened"])
+        assert isinstance(statement, Opened)
+        return statement
+
+    @property
+    def closed(self) -> Closed:
+        """C, which there is."""
+        statement = parse(self.texts["closed"])
+        assert isinstance(statement, Closed)
+        return statement
+
+    @property
+    def published(self) -> Published:
+        """P, which there is."""
+        statement = parse(self.texts["published"])
+        assert isinstance(statement, Published)
+        return statement
 
 
 class Signing:
@@ -89,15 +113,15 @@ async def previous(connection: Connection) -> str:
     return digest(found[0]["text"]) if found else NONE
 
 
-def opened(round_: Recorded, origin: str) -> Opened:
-    """O, of a round that has just been created."""
+def opened(round_: Recorded, origin: str, draw: Draw | None) -> Opened:
+    """O, of a round that has just been created. ``draw``: of its beacon."""
     return Opened(
         origin=origin,
         round=round_.day.isoformat(),
         seed_hash=round_.seed_hash.hex(),
         rules=msgspec.to_builtins(round_.rules),
         windows=msgspec.to_builtins(windows(round_.day, round_.rules)),
-        beacon=NONE,
+        beacon=promised(draw.chain.name, draw.chain.hash, draw.number) if draw else NONE,
     )
 
 
@@ -140,9 +164,9 @@ async def write_published(
         round=round_.day.isoformat(),
         closed=said.hash_of("closed"),
         seed=round_.seed.hex(),
-        beacon=NONE,
+        beacon=round_.draw or NONE,
         drawn=drawn.hex(),
-        split=round_.rules.split,
+        split=round_.packet_rules.mode,
         packets=packets,
         **left,
     )

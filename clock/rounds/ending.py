@@ -135,11 +135,17 @@ class Ending:
                         break
                     await asyncio.sleep(0.05)
 
-    async def settle_ms(self, round_: Recorded) -> int:
-        """When settlement is due: the books may not have the newest extension yet."""
+    def require_before_draw(self, round_: Recorded, stated_ms: int) -> None:
+        """At the end of the transaction of a statement of this instant. Raises :class:`Unavailable` where the draw has
+        come out meanwhile: a statement that is not out before it must not say that it was."""
+        if round_.draw_ms is not None and stated_ms < round_.draw_ms <= self.time.now_ms():
+            raise Unavailable(f"the draw of {round_.day} came out while a statement of before it was written")
+
+    async def ends_ms(self, round_: Recorded) -> int:
+        """When the shards are to be closed: the books may not have the newest extension yet."""
         names = [keys.name(round_.day, shard, "round") for shard in round_.shards]
         longest_ms = max([int(await self.redis.hget(name, "extended_ms") or 0) for name in names])
-        return round_.at.settle_ms + max(0, longest_ms - round_.extended_ms)
+        return round_.ends_ms + max(0, longest_ms - round_.extended_ms)
 
     async def extend(self, round_: Recorded, asked: dict[str, Any], how: str = "extend") -> set[str]:
         """Have every shard carry out, or ``check``, what an operator said; the words that they answer."""

@@ -8,13 +8,15 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
+from clock.beacon.rule import Draw, draw_of
+from clock.beacon.settings import beacon_of
 from clock.books import rulebook, telling
 from clock.books.partitions import add_partitions, months_ahead
 from clock.books.store import Store, rows
 from clock.config import Settings, rules_of
 from clock.domain import order_no
 from clock.domain.outcomes import Unavailable
-from clock.domain.rounds import Rules, empty_window, following, previous, windows
+from clock.domain.rounds import Rules, empty_window, following, no_room, previous, windows
 from clock.domain.webhooks import RoundOpened
 from clock.game import keys
 from clock.game.client.calls import call
@@ -44,6 +46,7 @@ class Opener:
 
     def __init__(self, settings: Settings, store: Store, redis: Commands, time: GameTime, signing: Signing) -> None:
         self._environment = rules_of(settings)
+        self._beacon = beacon_of(settings)
         self._signing = signing
         self._store = store
         self._redis = redis
@@ -117,14 +120,25 @@ class Opener:
                 rules = (await rulebook.begun(connection, day, self._environment)).rules(day)
                 if why := empty_window(day, rules):  # as when the zone's rules have changed since they were planned
                     raise Unavailable(f"round {day} cannot be opened: {why}")
-                secret = {"seed": os.urandom(32), "salt_key": os.urandom(32)}
+                draw = self._draw(day, rules)
+                secret = {"seed": os.urandom(32), "salt_key": os.urandom(32), "draw_ms": draw and draw.instant_ms}
                 await rows(connection, "create_round", day=day, rules=msgspec.json.encode(rules).decode(), **secret)
                 found = await rows(connection, "get_round", day=day)
                 round_ = recorded(found[0])
                 if round_.salt_key:  # or a process of an earlier version was faster, which will not go on with C and P
-                    await self._signing.write(connection, day, statements.opened(round_, self._signing.origin))
+                    await self._signing.write(connection, day, statements.opened(round_, self._signing.origin, draw))
                 await telling.tell(self._store, connection, day, _opened(round_), self._time.now_ms())
             return recorded(found[0])
+
+    def _draw(self, day: date, rules: Rules) -> Draw | None:
+        """The draw that O promises. None where there is no beacon, or the rules leave its draw no room: they were
+        planned before there was one."""
+        if self._beacon is None:
+            return None
+        if why := no_room(day, rules):
+            log.error("round_without_beacon", day=str(day), reason=why)
+            return None
+        return draw_of(self._beacon.chain, windows(day, rules).settle_ms)
 
     async def _require_new(self, day: date) -> None:
         """Raises :class:`Unavailable` for a round that Redis has: another seed would not have its published hash."""

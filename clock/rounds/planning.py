@@ -30,6 +30,7 @@ class Planning:
         self._channels = tuple(channels)
         self._environment = rules_of(settings)
         self._remind_at = settings.remind_at if settings.reminder_url else ""
+        self._beacon = settings.beacon != "none"
         self._store = store
 
     async def check(self, change: Change, today: date) -> tuple[Answer, Book]:
@@ -82,7 +83,7 @@ class Planning:
 
     def _misfit(self, book: Book, change: Change) -> Answer | None:
         """What of the book could not be played on the days of a change."""
-        found = unplayable(book, change.first_day, change.last_day, self._remind_at)
+        found = unplayable(book, change.first_day, change.last_day, self._remind_at, beacon=self._beacon)
         return Answer("rules_misfit", {"day": found[0].isoformat(), "why": found[1]}) if found else None
 
 

@@ -6,13 +6,16 @@ from typing import Any
 import msgspec
 
 from clock.books.store import Store
-from clock.domain.rounds import Rules, State, Windows, extended, windows
+from clock.domain.rounds import WAIT_CAP_MS, Rules, State, Windows, extended, windows
 from clock.domain.split import Split
+from clock.fair.statements import FAILED
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """The columns of ``rounds`` that decide anything; ``winners`` and ``pot_fen`` are 0 until the round is sealed.
-    ``salt_key``: None for a round that was opened before there were statements."""
+    ``salt_key``: None for a round that was opened before there were statements. ``draw_ms``: when its beacon's draw is
+    out; None: O promises none. ``draw``: what was decided about it, once, as P says it: the signature, ``missing`` or
+    ``late``; None: nothing yet."""
 
     day: date
     rules: Rules
@@ -21,6 +24,8 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     seed_hash: bytes
     salt_key: bytes | None
     drawn: bytes | None
+    draw_ms: int | None
+    draw: str | None
     winners: int
     pot_fen: int
     swept_at: datetime | None
@@ -39,13 +44,26 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
         return extended(windows(self.day, self.rules), self.extended_ms)
 
     @property
+    def ends_ms(self) -> int:
+        """When there is something to settle. With a beacon the shards are closed as soon as check-in has, so that the
+        closed round is stated before its draw is out; without one not before settlement is due."""
+        return self.at.settle_ms if self.draw_ms is None else self.at.check_in_closes_ms + WAIT_CAP_MS
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether it is split equal because the draw that was promised could not be mixed in."""
+        return self.draw in FAILED
+
+    @property
     def packet_seed(self) -> bytes:
         """What the packets follow from, once they are split: the seed itself in rounds of earlier versions."""
         return self.drawn or self.seed
 
     @property
     def packet_rules(self) -> Split:
-        """The rules of the split."""
+        """The rules of the split: where the draw failed, waiting for a better one has to win nothing."""
+        if self.is_equal:
+            return Split(mode="equal", packet_cap_fen=self.rules.packet_cap_fen)
         return Split(
             mode=self.rules.split,
             lucky_count=self.rules.lucky_count,

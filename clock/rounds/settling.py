@@ -3,12 +3,14 @@
     open ──▶ closed ──▶ sealed ──▶ split ──▶ published ──▶ settled
 
 *closed*: every shard's members and winners are final and in the books, and the books agree with the shards' totals.
-*sealed*: the channel was queried about unpaid orders; the figures down to the pot are written, and stated as C.
-*split*: the draw is made, which needs C; the manifest is written, and stated as P.
+*sealed*: the figures down to the pot are written, and stated as C.
+*split*: the channel was queried about unpaid orders; the draw is made, which needs C; the manifest is written, and
+stated as P.
 *published*: what the split gives back is refunded, and every packet is in Redis. *settled*: claiming is open.
 
-Until it is sealed, a round can be voided instead (:mod:`clock.rounds.voiding`); a settled one is finished when
-claiming has closed (:mod:`clock.rounds.finishing`).
+A round with a beacon is closed and sealed before its draw is out, then waits for the draw, and for the instant at which
+settlement is due (:mod:`clock.rounds.drawing`). Until its draw is known a round can be voided instead
+(:mod:`clock.rounds.voiding`); a settled one is finished when claiming has closed (:mod:`clock.rounds.finishing`).
 """
 
 import asyncio
@@ -28,13 +30,14 @@ from clock.domain.rounds import VOID_STATES, Rules
 from clock.domain.split import fee, split
 from clock.domain.webhooks import RoundClosed, Told
 from clock.fair.leaves import Kind
-from clock.fair.statements import drawn_from
+from clock.fair.statements import NONE, drawn_from, signature_in
 from clock.game import keys
 from clock.game.scripts import load
 from clock.payments.questions import Questions
 from clock.proofs import growing, statements
 from clock.proofs.growing import Grown
 from clock.proofs.statements import Signing
+from clock.rounds.drawing import Drawing
 from clock.rounds.ending import BooksDiffer, Ending, NotDue
 from clock.rounds.recorded import Recorded, recorded
 from clock.rounds.refunding import Reason, refund
@@ -51,10 +54,16 @@ AT_ONCE = 16
 """Chunks in flight; one connection keeps them in order. With ``CLOCK_DURABILITY=replica`` one at a time."""
 
 
+class Undrawn(NotDue):
+    """What the beacon's draw is has not been decided."""
+
+
 class Settling:
     """Every step is idempotent and may run in several processes."""
 
-    def __init__(self, ending: Ending, questions: Questions, standings: Standings, signing: Signing) -> None:
+    def __init__(
+        self, ending: Ending, questions: Questions, standings: Standings, signing: Signing, drawing: Drawing
+    ) -> None:
         self._ending = ending
         self._store = ending.store
         self._redis = ending.redis
@@ -62,11 +71,22 @@ class Settling:
         self._questions = questions
         self._standings = standings
         self._signing = signing
+        self._drawing = drawing
         self._at_once = 1 if getattr(ending.redis, "replicated", False) else AT_ONCE
 
     async def settle(self, day: date) -> str:
         """Take the round as far as ``settled``. Answers ``settled``, ``not_due``, ``round_void`` or
         ``round_not_found``. Raises :class:`BooksDiffer` and :class:`Unavailable`."""
+        try:
+            return await self._take_on(day)
+        except Undrawn:  # the round's lock is free: relays may be silent
+            try:
+                return await self._take_on(day) if await self._drawing.decide(day) else "not_due"
+            except Undrawn:
+                return "not_due"
+
+    async def _take_on(self, day: date) -> str:
+        """Raises :class:`Undrawn`."""
         async with self._ending.alone(day) as round_:
             if round_ is None:
                 return "round_not_found"
@@ -86,15 +106,17 @@ class Settling:
                 while step := steps.get(state):
                     state = await step(round_)
                     log.info("settlement_step", day=str(day), state=state)
+            except Undrawn:
+                raise
             except NotDue:
                 return "not_due"
             await self._standings.tally(day)
             return "settled"
 
     async def is_due(self, round_: Recorded) -> bool:
-        """Whether it may be settled, or has been split already. Raises :class:`Unavailable`."""
+        """Whether it may be closed, or has been sealed already. Raises :class:`Unavailable`."""
         now_ms = await self._ending.clocks.agreed_now_ms()
-        return round_.state not in ("open", "closed") or now_ms >= await self._ending.settle_ms(round_)
+        return round_.state not in ("open", "closed") or now_ms >= await self._ending.ends_ms(round_)
 
     async def _close(self, round_: Recorded) -> str:
         for asked in await self._store.all("asked_extensions", day=round_.day):
@@ -104,11 +126,9 @@ class Settling:
         return "closed"
 
     async def _seal(self, round_: Recorded) -> str:
-        """Whoever has paid is known, and what is in the pot: one transaction takes the sum carried in, and writes the
-        figures and C, by whose hash the draw cannot be known before."""
+        """Who has won what is in the pot: one transaction takes the sum carried in, and writes the figures and C, by
+        whose hash the draw cannot be known before. Nobody outside is waited for: C may not be late."""
         day = round_.day
-        if round_.swept_at is None:
-            await self._questions.ask_all(day, self._time.now_ms())
         trees = await self._trees(round_)
         async with self._store.transaction() as connection:
             for shard in round_.shards:  # whoever drains one has seen a round that is not sealed, and may still write
@@ -118,9 +138,11 @@ class Settling:
             figures = _figures(round_.rules, books, carried_in)
             if not await rows(connection, "save_figures", day=day, **figures):
                 raise Unavailable(f"round {day} was sealed by another process")
+            closed_ms = await self._ending.clocks.agreed_now_ms()
             if trees:
-                await self._write_closed(connection, round_, figures, trees)
+                await self._write_closed(connection, round_, closed_ms, figures, trees)
             await self._require_closed_with(connection, day, figures)
+            self._ending.require_before_draw(round_, closed_ms)
         return "sealed"
 
     async def _require_closed_with(self, connection: Connection, day: date, figures: dict[str, Any]) -> None:
@@ -141,26 +163,42 @@ class Settling:
         }
 
     async def _write_closed(
-        self, connection: Connection, round_: Recorded, figures: dict[str, Any], trees: dict[Kind, Grown]
+        self,
+        connection: Connection,
+        round_: Recorded,
+        now_ms: int,
+        figures: dict[str, Any],
+        trees: dict[Kind, Grown],
     ) -> None:
         """C and its trees. Raises :class:`BooksDiffer` where the books have grown since they were read."""
         day, stakes, checked_in = round_.day, trees["stake"], trees["checked_in"]
         if (stakes.tree.size, checked_in.tree.size) != (figures["members"], figures["winners"]):
             raise BooksDiffer(f"{day}: {stakes.tree.size} stakes of {figures['members']} members have an order")
-        await statements.write_closed(
-            self._signing, connection, round_, self._time.now_ms(), figures, stakes.tree, checked_in.tree
-        )
+        await statements.write_closed(self._signing, connection, round_, now_ms, figures, stakes.tree, checked_in.tree)
         for kind, grown in trees.items():
             await grown.keep(connection, day, kind)
 
     async def _split(self, round_: Recorded) -> str:
+        """What is left to be asked is asked, and what is waited for has come. Raises :class:`NotDue`."""
+        if round_.swept_at is None:  # a payment that is found makes no member any more, but is owed back
+            await self._questions.ask_all(round_.day, self._time.now_ms())
+        if round_.draw_ms is not None:
+            if round_.draw is None:
+                raise Undrawn
+            if await self._ending.clocks.agreed_now_ms() < round_.at.settle_ms:
+                raise NotDue
+        await self._write_split(round_)
+        return "split"
+
+    async def _write_split(self, round_: Recorded) -> None:
         """One transaction: the draw, the manifest, the bonus, and P. Where nobody wins, the bonus goes back: only
         players' money is carried."""
         day, rules = round_.day, round_.rules
         async with self._store.transaction() as connection:
             round_ = recorded(await one(connection, "get_round", day=day))
             said = await statements.written(connection, day)
-            drawn = drawn_from(round_.seed, b"", said.texts["closed"]) if round_.salt_key else round_.seed
+            signature = signature_in(round_.draw or NONE)
+            drawn = drawn_from(round_.seed, signature, said.texts["closed"]) if round_.salt_key else round_.seed
             async with held(connection):
                 pot_fen, winners = round_.pot_fen, round_.winners
                 result = await asyncio.to_thread(split, drawn, pot_fen, winners, round_.packet_rules)
@@ -179,7 +217,6 @@ class Settling:
                 await statements.write_published(self._signing, connection, round_, drawn, grown.tree, left)
                 await grown.keep(connection, day, "packet")
             await ledger.post_settlement(connection, day)
-        return "split"
 
     async def _write_manifest(
         self, connection: Connection, day: date, closed: list[dict[str, Any]], packets: Iterator[int]

@@ -2,7 +2,8 @@
 
 open, closed ──▶ voiding ──▶ void
 
-A round that was opened before there were statements can be voided until its packets are published.
+A round with a beacon can be voided until its draw is out, also when it is sealed, and not from then on, whatever its
+state. One that was opened before there were statements can be voided until its packets are published.
 """
 
 from datetime import date
@@ -54,13 +55,19 @@ class Voiding:
 
     async def _begin(self, round_: Recorded, reason: str) -> bool:
         """From here on the round can only be void, which V states; False where its draw is known."""
+        now_ms = await self._now_ms(round_)
         async with self._store.transaction() as connection:
-            if not await rows(connection, "start_voiding", day=round_.day, reason=reason):
+            if not await rows(connection, "start_voiding", day=round_.day, reason=reason, now_ms=now_ms):
                 return False
             if round_.salt_key:
-                now_ms = self._ending.time.now_ms()
                 await statements.write_void(self._signing, connection, round_, now_ms, reason)
+            self._ending.require_before_draw(round_, now_ms)
         return True
+
+    async def _now_ms(self, round_: Recorded) -> int:
+        """The instant of V. Three clocks have to agree that a draw is not out."""
+        ending = self._ending
+        return ending.time.now_ms() if round_.draw_ms is None else await ending.clocks.agreed_now_ms()
 
     async def _claiming(self, round_: Recorded) -> bool:
         """Whether claiming is open in Redis: books that went back may not know it."""

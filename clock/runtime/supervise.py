@@ -60,6 +60,8 @@ class Urls(TypedDict):
     wechat_url: str
     alipay_url: str
     public_url: str
+    beacon: str
+    beacon_relays: str
     pid: int
 
 
@@ -272,6 +274,8 @@ def _urls(settings: Settings) -> Urls:
         wechat_url=settings.wechat_url,
         alipay_url=settings.alipay_url,
         public_url=settings.public_url,
+        beacon=settings.beacon,
+        beacon_relays=settings.beacon_relays,
         pid=os.getpid(),
     )
 

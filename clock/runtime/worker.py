@@ -181,7 +181,7 @@ async def settle(context: dict[str, Any]) -> None:
         with isolated(day):
             if round_.state == "voiding":
                 await shown(service, "void", service.voiding.void, day, "")
-            elif round_.state not in ENDED_STATES and now_ms >= at.settle_ms:
+            elif round_.state not in ENDED_STATES and now_ms >= round_.ends_ms:
                 await shown(service, "settle", service.settling.settle, day)
             if round_.finished_at is None and now_ms >= at.claim_closes_ms:
                 await shown(service, "finish", service.finishing.finish, day)

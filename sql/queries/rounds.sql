@@ -1,8 +1,8 @@
 -- Rounds, their rows, states and figures, and what is carried between them. Parameters are psycopg's.
 
 -- create_round: The round of a day with its rules and seed, unless it exists.
-INSERT INTO rounds (day, rules, seed, seed_hash, salt_key)
-VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s), %(salt_key)s)
+INSERT INTO rounds (day, rules, seed, seed_hash, salt_key, draw_ms)
+VALUES (%(day)s, %(rules)s::jsonb, %(seed)s, sha256(%(seed)s), %(salt_key)s, %(draw_ms)s)
 ON CONFLICT (day) DO NOTHING
 
 -- get_round: The row of a round.
@@ -76,6 +76,9 @@ UPDATE rounds SET state = 'sealed', members = %(members)s, winners = %(winners)s
     carried_in_fen = %(carried_in_fen)s, bonus_fen = %(bonus_fen)s, pot_fen = %(pot_fen)s
 WHERE day = %(day)s AND state = 'closed' RETURNING day
 
+-- decide_draw: What P will say of the beacon's draw, unless that was decided before.
+UPDATE rounds SET draw = %(draw)s WHERE day = %(day)s AND state = 'sealed' AND draw IS NULL AND draw_ms IS NOT NULL RETURNING day
+
 -- save_split: What the split leaves, together with the manifest.
 UPDATE rounds SET state = 'split', drawn = %(drawn)s,
     carried_out_fen = %(carried_out_fen)s, bonus_back_fen = %(bonus_back_fen)s, smallest_fen = %(smallest_fen)s, largest_fen = %(largest_fen)s
@@ -88,9 +91,11 @@ UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND 
 UPDATE rounds SET state = CASE state WHEN 'settled' THEN 'finished' ELSE state END, finished_at = now()
 WHERE day = %(day)s AND state IN ('settled', 'void') AND finished_at IS NULL
 
--- start_voiding: From any state before the draw is known; of a round without statements, before claiming could open.
+-- start_voiding: From any state before the draw is known: until it is sealed, or with a beacon until its draw is out; of a round
+-- without statements, before claiming could open.
 UPDATE rounds SET state = 'voiding', void_reason = %(reason)s
-WHERE day = %(day)s AND (state IN ('open', 'closed') OR (state IN ('sealed', 'split') AND salt_key IS NULL)) RETURNING day
+WHERE day = %(day)s AND CASE WHEN draw_ms IS NOT NULL THEN state IN ('open', 'closed', 'sealed') AND draw_ms > %(now_ms)s
+    ELSE state IN ('open', 'closed') OR (state IN ('sealed', 'split') AND salt_key IS NULL) END RETURNING day
 
 -- mark_void: Every stake is owed back, and so is a bonus that was in the pot.
 UPDATE rounds SET state = 'void', settled_at = now(), members = %(members)s, winners = %(winners)s, late = %(late)s,

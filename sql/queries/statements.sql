@@ -15,6 +15,9 @@ INSERT INTO statement_keys (verifier) SELECT unnest(%(verifiers)s::text[]) ORDER
 -- statements_of: A round's statements.
 SELECT kind, text, note FROM statements WHERE day = %(day)s
 
+-- get_statement: One of them.
+SELECT text FROM statements WHERE day = %(day)s AND kind = %(kind)s
+
 -- statement_keys: Public keys that have ever signed, oldest first.
 SELECT verifier FROM statement_keys ORDER BY since, verifier
 

@@ -32,7 +32,7 @@ def test_the_command_plays_a_round_and_prints_its_books() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CLOCK_")}
     played = subprocess.run(
         [sys.executable, "-m", "clock", "demo", "--users", "300"],
-        env=environment,
+        env=environment | {"CLOCK_BEACON": "double"},
         capture_output=True,
         text=True,
         timeout=170,

@@ -83,7 +83,7 @@ async def empty(settings: Settings) -> None:
 async def service_with(settings: Settings, *, touched: bool = True, **changes: Any) -> AsyncIterator[Service]:
     """A process' parts under changed settings; nobody else moves its clock. People can check in all the time, unless
     the test says itself when it is ``touched``."""
-    service = Service(msgspec.structs.replace(settings, env="prod", **changes), answer_seconds=None)
+    service = Service(msgspec.structs.replace(settings, **{"env": "prod", **changes}), answer_seconds=None)
     service.touching = Touching(service.asking, service.redis, always=True)
     await service.start()
     tasks = [asyncio.create_task(service.touching.keep_touching())] if touched else []

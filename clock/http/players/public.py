@@ -1,5 +1,6 @@
 """Public reads, without a token: rounds, talents, board. Other users appear with a nickname and a masked number."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ from clock.books.months import has_left
 from clock.domain.outcomes import Answer
 from clock.domain.rounds import ENDED_STATES, SEALED_STATES, SETTLED_STATES, phase
 from clock.domain.shapes import masked
-from clock.fair.statements import KINDS
+from clock.fair.statements import FAILED, KINDS
 from clock.proofs import statements
+from clock.proofs.statements import Written
 from clock.rounds.recorded import find, recorded
 from clock.service import Service
 
@@ -132,9 +134,19 @@ async def proof(service: Service, day: date) -> Answer:
     shown = {kind: said.notes.get(kind) for kind in KINDS}
     if round_.state not in ENDED_STATES:
         shown["published"] = None
-    missing = ["beacon", "witnesses"] if shown["opened"] else ["statements", "beacon", "witnesses"]
+    missing = [*_unproved(said, shown), "witnesses"]
     keys = await statements.keys_of(service.store, [note for note in shown.values() if note])
     return Answer("ok", {"round": day.isoformat(), "keys": keys, "statements": shown, "missing": missing})
+
+
+def _unproved(said: Written, shown: dict[str, str | None]) -> Iterator[str]:
+    """What the statements that are shown do not prove."""
+    if not shown["opened"]:
+        yield "statements"
+    if not shown["opened"] or said.opened.draw is None:
+        yield "beacon"
+    if shown["published"] and said.published.beacon in FAILED:
+        yield "draw"
 
 
 def proof_kept_s(answer: Answer) -> int:

@@ -136,6 +136,10 @@ class Live(Struct):
     states: Annotated[dict[str, Phase], Meta(description="By date, of the rounds that are not over")]
     settlement_late_ms: int
     late_day: str
+    draw_awaited_ms: Annotated[int, Meta(description="For how long a draw is out that a sealed round does not have")]
+    awaited_day: str
+    draws_failed: Annotated[int, Meta(description="Rounds that are not over and were split equal, for want of a draw")]
+    failed_day: str
     unanswered_orders: int
     quarantine_waiting: int
     outgoing: list[OnItsWay]

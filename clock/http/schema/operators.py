@@ -109,6 +109,14 @@ class OperatorsRound(Struct):
     outbox_depth: Annotated[int, Meta(description="Entries that are not in Postgres yet")]
     seed_hash: str
     seed: Annotated[str | None, Meta(description="In hexadecimal; null until the round has ended")]
+    draw_ms: Annotated[int | None, Meta(description="When the draw of its beacon is out; null: it has no beacon")]
+    draw: Annotated[
+        str | None,
+        Meta(
+            description="The draw's signature in hexadecimal, or why the round is split equal: `missing` (not had in "
+            "time), `late` (it was closed only when the draw was out); null until it is decided"
+        ),
+    ]
     drawn: Annotated[str | None, Meta(description="What packets follow from, in hexadecimal; null until it is settled")]
     void_reason: str | None
     extensions: list[RoundExtension]

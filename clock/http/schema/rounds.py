@@ -73,7 +73,11 @@ class Proof(Struct):
     keys: Annotated[list[str], Meta(description="Public keys of the notes, as `<name>+<id>+<base64>`")]
     statements: Statements
     missing: Annotated[
-        list[Literal["statements", "beacon", "witnesses"]], Meta(description="What this round does not prove")
+        list[Literal["statements", "beacon", "draw", "witnesses"]],
+        Meta(
+            description="What this round does not prove. `beacon`: it has none; `draw`: it was split equal, since the "
+            "draw was not had in time, or the round was closed too late"
+        ),
     ]
 
 

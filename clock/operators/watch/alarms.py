@@ -9,6 +9,7 @@ from clock.operators.watch.seen import Watched
 
 OUTBOX_OLD_MS = 10_000
 SETTLEMENT_LATE_MS = 120_000
+DRAW_AWAITED_MS = 60_000
 DISK_FREE = 0.1
 HOST_AHEAD_MS = 20_000
 """Tokens have a minute of leeway, signatures five."""
@@ -37,6 +38,11 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
             seen.settlement_late_ms > SETTLEMENT_LATE_MS,
             {"code": "settlement_late", "day": seen.late_day, "seconds": seen.settlement_late_ms // 1000},
         ),
+        (
+            seen.draw_awaited_ms > DRAW_AWAITED_MS,
+            {"code": "draw_awaited", "day": seen.awaited_day, "seconds": seen.draw_awaited_ms // 1000},
+        ),
+        (seen.draws_failed > 0, {"code": "draw_failed", "count": seen.draws_failed, "day": seen.failed_day}),
         (
             seen.outbox_oldest_ms > OUTBOX_OLD_MS,
             {"code": "outbox_old", "count": seen.outbox_entries, "seconds": seen.outbox_oldest_ms // 1000},

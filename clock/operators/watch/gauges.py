@@ -60,6 +60,9 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
     if seen.postgres:
         late_s = seen.settlement_late_ms / 1000
         yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)
+        awaited_s = seen.draw_awaited_ms / 1000
+        yield _gauge("clock_draw_awaited_seconds", "Since when the draw that a round waits for is out", awaited_s)
+        yield _gauge("clock_draws_failed", "Rounds that are not over and have no draw: split equal", seen.draws_failed)
         yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
         yield _gauge("clock_promises", "Users who were told what the books could not take", seen.promises)
         yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)

@@ -181,3 +181,10 @@ class Watch:
         late_ms = now_ms - at.settle_ms if round_.state in UNSETTLED_STATES else 0
         if late_ms > seen.settlement_late_ms:
             seen.settlement_late_ms, seen.late_day = late_ms, day.isoformat()
+        waits = round_.state == "sealed" and round_.draw_ms is not None and round_.draw is None
+        awaited_ms = now_ms - (round_.draw_ms or 0) if waits else 0
+        if awaited_ms > seen.draw_awaited_ms:
+            seen.draw_awaited_ms, seen.awaited_day = awaited_ms, day.isoformat()
+        if round_.is_equal:
+            seen.draws_failed += 1
+            seen.failed_day = seen.failed_day or day.isoformat()

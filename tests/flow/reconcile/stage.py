@@ -11,6 +11,7 @@ from tests.raw import raw
 
 TABLES = (
     "rounds",
+    "statements",
     "orders",
     "payments",
     "members",
@@ -59,7 +60,8 @@ class Ended:
             await connection.execute("DELETE FROM reconciliations")
             for table in TABLES:
                 await connection.execute(f"DELETE FROM {table}".encode())
-                await connection.execute(f"INSERT INTO {table} SELECT * FROM saved.{table}".encode())
+                again = f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM saved.{table}"
+                await connection.execute(again.encode())
         redis = raw(self.people.service.redis)
         await redis.flushall()
         for name, value in self.redis.items():

@@ -197,6 +197,8 @@ async def audited(service: Service, day: date) -> dict[str, Any]:
         lucky_bps=rules.lucky_bps,
         packet_cap_fen=rules.packet_cap_fen,
     )
+    if row["draw"] in ("missing", "late"):
+        how = Split(mode="equal", packet_cap_fen=rules.packet_cap_fen)
     result = split(row["drawn"], row["pot_fen"], row["winners"], how)
     assert await manifest(service, day) == list(result.packets_fen)
     left_fen = row["carried_out_fen"] + row["bonus_back_fen"]

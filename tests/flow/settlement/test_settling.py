@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from clock.books import outbox
-from clock.books.store import SETTLEMENT_LOCK
+from clock.books.store import SETTLEMENT_LOCK, Store
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
 from clock.http.players import public
 from clock.operators import rounds
+from clock.proofs import growing
+from clock.proofs.growing import Grown
 from clock.rounds import settling
 from clock.rounds.ending import BooksDiffer
+from clock.rounds.recorded import Recorded
 from clock.runtime import worker
 from clock.service import Service
 from tests.conftest import DAY
@@ -165,13 +168,15 @@ async def test_a_settler_that_has_lost_its_lock_does_not_seal_what_another_has_v
     """Postgres keeps the lock as long as the connection lives, and the settler looks at that only in the end."""
     sealing, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(*_: Any) -> None:
+    async def slow(store: Store, round_: Recorded) -> Grown:
         sealing.set()
         await go_on.wait()
+        return await stakes(store, round_)
 
     await play(process, DAY, CROWD)
     stop(process, DAY, "08:05")
-    monkeypatch.setattr(process.questions, "ask_all", slow)
+    stakes = growing.stakes
+    monkeypatch.setattr(growing, "stakes", slow)
     async with service_with(settings, shards=2) as other:
         stop(other, DAY, "08:05")
         settling = asyncio.create_task(process.settling.settle(DAY))

@@ -52,6 +52,6 @@ OUT_MS, OVER_MS = DRAW.instant_ms, DRAW.instant_ms + 1_800_000
     ],
 )
 def test_a_round_stands_with_its_draw(closed_ms: int | None, now_ms: int, expected: Standing) -> None:
-    found = standing(DRAW, closed_ms, now_ms)
+    found = standing(DRAW.instant_ms, closed_ms, now_ms)
     assert found == expected
     assert (found in EQUAL) == (expected in ("closed_late", "missing"))
