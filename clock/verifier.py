@@ -798,7 +798,6 @@ class Verification:
         self._chain()
         if self.opened:
             self._windows(self.opened)
-            self._beacon(self.opened)
         if self.opened and self.closed:
             self._closing(self.opened, self.closed)
             self._members(self.closed)
@@ -806,6 +805,8 @@ class Verification:
         sums: dict[str, Any] = (
             self.closed.values if self.closed else {SUMS[name]: self.figures.get(name) for name in SUMS}
         )
+        if self.opened:
+            self._beacon(self.opened)
         drawn = self._drawn()
         if self.rules and (self.closed or (self.round.is_older and self.state in SETTLED)):
             self._money(sums)

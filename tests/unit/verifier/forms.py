@@ -41,17 +41,22 @@ def largest_below(size: int) -> int:
     return int(1 << ((size - 1).bit_length() - 1))
 
 
+def tree_of(leaves: Sequence[str]) -> str:
+    """Size and root, as statements have them."""
+    return f"{len(leaves)} {base64.b64encode(root_of([leaf.encode() for leaf in leaves])).decode()}"
+
+
 def as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def key_id(key: Ed25519PrivateKey, name: str) -> bytes:
-    return sha256(name.encode(), b"\n\1", key.public_key().public_bytes_raw())[:4]
+def key_id(key: Ed25519PrivateKey, name: str, kind: int = 1) -> bytes:
+    return sha256(name.encode(), bytes([10, kind]), key.public_key().public_bytes_raw())[:4]
 
 
-def verifier_key(key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
-    public = base64.b64encode(b"\1" + key.public_key().public_bytes_raw()).decode()
-    return f"{name}+{key_id(key, name).hex()}+{public}"
+def verifier_key(key: Ed25519PrivateKey = KEY, name: str = ORIGIN, kind: int = 1) -> str:
+    public = base64.b64encode(bytes([kind]) + key.public_key().public_bytes_raw()).decode()
+    return f"{name}+{key_id(key, name, kind).hex()}+{public}"
 
 
 def signature_line(text: str, key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
@@ -64,3 +69,22 @@ def note_of(text: str, key: Ed25519PrivateKey = KEY, name: str = ORIGIN) -> str:
 
 def envelope(data: dict[str, Any], code: str = "ok") -> dict[str, Any]:
     return {"status": int(code == "ok"), "code": code, "message": "", "data": data}
+
+
+def kind_and_uid(leaf: str) -> tuple[str, str]:
+    head, *values = leaf.split("\n")
+    kind = head.removeprefix("clock/leaf/v1 ")
+    return kind, values[2 if kind == "stake" else 3]
+
+
+def asked(leaf: str) -> str:
+    """Where the service has the proof of a leaf, for whoever knows its salt."""
+    kind, uid = kind_and_uid(leaf)
+    lines = leaf.split("\n")
+    return f"/api/rounds/{lines[1]}/proof/{kind}?uid={uid}&salt={lines[-2]}"
+
+
+def cosignature_line(text: str, at_s: int, key: Ed25519PrivateKey, name: str) -> str:
+    """https://c2sp.org/tlog-cosignature"""
+    signed = at_s.to_bytes(8, "big") + key.sign(f"cosignature/v1\ntime {at_s}\n{text}".encode())
+    return f"— {name} {base64.b64encode(key_id(key, name, 4) + signed).decode()}\n"
