@@ -673,7 +673,9 @@ class Round:
             raise Malformed(f"the proof of {self.day} is not that of a round")
         if any(len({*some}) < len(some) for some in texts):
             raise Malformed(f"the proof of {self.day} says something twice")
-        if "logged" in data and not (isinstance(logged := data["logged"], dict) and logged.keys() >= KINDS.keys()):
+        logged = data.get("logged", dict.fromkeys(KINDS))
+        fits = isinstance(logged, dict) and logged.keys() >= KINDS.keys()
+        if not fits or not all(isinstance(logged[kind], dict | None) for kind in KINDS):
             raise Malformed(f"the proof of {self.day} does not say of each statement where it is in the log")
         self.logged, self.witnesses = data.get("logged"), data.get("witnesses", [])
         self.keys, self.missing = data["keys"], data["missing"]
@@ -889,6 +891,8 @@ class Verification:
             if statement and entry is None:
                 says = f"That {statement} is in the log: no checkpoint is served that has it"
                 self.found.unproved("logged", says, limit=round_ is not self.round)
+            if entry is not None and kind not in {*round_.notes, "published"}:
+                wrong.append(f"{KINDS[kind]} of {round_.day} is in the log, and is not served")
             if not statement or entry is None:
                 continue
             try:
@@ -903,7 +907,7 @@ class Verification:
                 wrong.append(f"The checkpoint of {statement} is refused: {error}")
                 continue
             at.append(index)
-            if entry.get("size") != size or led_to(statement.text, index, size, path) != root:
+            if entry["size"] != size or led_to(statement.text, index, size, path) != root:
                 wrong.append(f"{statement} is not entry {index} of the log of its checkpoint")
             elif self.log.setdefault((origin, "root", size), root) != root:
                 wrong.append(f"Two checkpoints of {size} entries were signed: there are two logs")
@@ -1231,7 +1235,7 @@ class Verification:
             if asked not in self.proofs:
                 raise Unanswered(f"it is signed by {by}, and whether C has its leaf is not known: {error}") from None
             code, now = "ok", self.proofs[asked]
-        says = f"{path}: {by} signed this {kind.replace('_', ' ')} leaf, and {self.closed}"
+        says = f"{path}: {by} signed this {'stake' if kind == 'stake' else 'check-in'}, and {self.closed}"
         if code in ("not_joined", "not_checked_in"):
             return self.found.no("receipt", f"{says} does not have it: the service says {code}")
         if code != "ok":
@@ -1320,8 +1324,11 @@ def is_first_at(at_ms: int, day: date, time_of_day: str, zone: zoneinfo.ZoneInfo
 
 
 def path_in(value: Any) -> tuple[int, list[bytes]]:
-    if not isinstance(value, dict) or not isinstance(value.get("path"), list) or not is_count(value.get("index")):
-        raise Malformed("it has no leaf, index and path")
+    """The index of a leaf, and its path."""
+    if not isinstance(value, dict) or not isinstance(value.get("path"), list):
+        raise Malformed("it has no leaf, index, size and path")
+    if not all(is_count(value.get(name)) for name in ("index", "size")):
+        raise Malformed("it has no leaf, index, size and path")
     return value["index"], [READ["hash"](str(step)) for step in value["path"]]
 
 
@@ -1330,7 +1337,7 @@ def leaf_in(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     first, *lines = str(data.get("leaf")).split("\n")
     kind = first.removeprefix("clock/leaf/v1 ")
     if kind == first or kind not in TREES or lines.pop():
-        raise Malformed("it has no leaf, index and path")
+        raise Malformed("it has no leaf, index, size and path")
     return kind, values_of(kind, lines, named=False)
 
 

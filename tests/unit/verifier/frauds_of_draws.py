@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from py_arkworks_bls12381 import G1Point, Scalar
 
 from clock.beacon.own import OwnKey
-from tests.unit.verifier.forms import path_of, sha256, tree_of
+from tests.unit.verifier.forms import CHAIN, OWN, number_of, out_ms, path_of, sha256, tree_of
 from tests.unit.verifier.frauds_of_rounds import Case, Frauds, registering
-from tests.unit.verifier.stage import CHAIN, OWN, Game, Played, number_of, out_ms, two_days
+from tests.unit.verifier.stage import Game, Played, two_days
 from tests.unit.verifier.witnessed import Log, seen_s
 
 FRAUDS: Frauds = {}
@@ -174,7 +174,19 @@ def other_entry() -> Case:
 
 @fraud("leaves a statement out of the log")
 def not_in_the_log() -> Case:
-    return in_log(Log(kinds=("opened", "published")))
+    case = in_log(Log(kinds=("opened", "published")))
+    case.rounds[0].proof["missing"] = ["witnesses"]
+    return case
+
+
+@fraud("has called a round off in the log, and shows that to nobody")
+def void_hidden() -> Case:
+    called_off = replace(HONEST, voided=True).play()
+    today = replace(HONEST, closed=False).play()
+    Log().publish(called_off)
+    Log(kinds=("opened",)).publish(today)
+    today.proof["logged"]["void"] = called_off.proof["logged"]["void"]
+    return Case((today,), days=1)
 
 
 @fraud("puts statements into the log in another order than it says to have made them")

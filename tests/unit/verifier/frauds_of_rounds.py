@@ -7,8 +7,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.unit.verifier.forms import as_json, sha256, tree_of
-from tests.unit.verifier.stage import DAY, RULES, SEED, Game, Played, before, two_days
+from tests.unit.verifier.forms import RULES, as_json, before, sha256, tree_of
+from tests.unit.verifier.stage import DAY, SEED, Game, Played, two_days
 
 
 @dataclass

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,46 +23,30 @@ from clock.beacon.settings import description
 from clock.domain.rounds import Rules, windows
 from clock.domain.split import Split, split
 from tests.unit.verifier.forms import (
+    CHAIN,
     KEY,
     ORIGIN,
+    OWN,
+    RULES,
     as_json,
     asked,
+    before,
     envelope,
     kind_and_uid,
     note_of,
+    number_of,
+    out_ms,
     path_of,
     root_of,
     sha256,
     tree_of,
     verifier_key,
+    written,
 )
 
 DAY = "2026-11-26"
 SEED = bytes(range(32, 64))
 SALT_KEY = bytes(range(64, 96))
-OWN = OwnKey(bytes(range(32)))
-CHAIN = OWN.chain("example")
-
-RULES: dict[str, Any] = {
-    "timezone": "Asia/Shanghai",
-    "stake_fen": 100,
-    "split": "random",
-    "nobody": "refund",
-    "fee_bps": 500,
-    "packet_cap_fen": 0,
-    "lucky_count": 1,
-    "lucky_bps": 1000,
-    "shards": 2,
-    "join_opens": "00:00",
-    "join_closes": "24:00",
-    "check_in_opens": "05:00",
-    "check_in_closes": "08:00",
-    "settle_at": "08:05",
-    "claim_closes": "24:00",
-    "order_prefix": "TTC",
-    "bonus_fen": 50,
-    "campaign": {"zh": "感恩节", "en": "Thanksgiving"},
-}
 
 
 Changes = Mapping[str, Mapping[str, str]]
@@ -338,20 +322,6 @@ class Game:
         return apart
 
 
-def out_ms(number: int) -> int:
-    return (CHAIN.genesis_s + (number - 1) * CHAIN.period_s) * 1000
-
-
-def number_of(at: dict[str, int]) -> int:
-    """Of the first draw from two minutes before settlement is due."""
-    period_ms, since_ms = CHAIN.period_s * 1000, at["settle_ms"] - 120_000 - CHAIN.genesis_s * 1000
-    return -(-since_ms // period_ms) + 1
-
-
-def before(day: str, days: int = 1) -> str:
-    return (date.fromisoformat(day) - timedelta(days)).isoformat()
-
-
 def two_days(**given: Any) -> tuple[Played, Played]:
     """The round of :data:`DAY`, as it is given, and the one before it, whose cap left something over."""
     rules = {**RULES, "packet_cap_fen": 60}
@@ -404,11 +374,6 @@ def verdict(
     found = checks.verify(files["seen"], files["receipt"])
     assert verifier.told(found, rounds[0].day, as_json=False).isascii()
     return Verdict(found.status, found.findings)
-
-
-def written(path: Path, content: Any) -> str:
-    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return str(path)
 
 
 EXAMPLE = Game(

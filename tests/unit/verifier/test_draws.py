@@ -1,7 +1,6 @@
 """The draw of a beacon: which one it is, whose it is, and what holds when it was not to be had."""
 
 import json
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,9 @@ from clock import verifier
 from clock.beacon import chain as constants
 from clock.beacon.own import OwnKey
 from clock.beacon.settings import description
-from clock.domain.split import split
 from clock.verifier import Malformed, chain_of, is_draw
-from tests.unit.verifier.forms import verifier_key
-from tests.unit.verifier.stage import CHAIN, DAY, OWN, RULES, Game, bundle, number_of, out_ms, verdict, written
+from tests.unit.verifier.forms import CHAIN, OWN, RULES, number_of, out_ms, verifier_key, written
+from tests.unit.verifier.stage import DAY, Game, bundle, verdict
 
 HONEST = Game(beacon=OWN)
 AT = HONEST.play().windows
@@ -32,7 +30,7 @@ PUBLISHED = {
     1000: "b44679b9a59af2ec876b1a6b1ad52ea9b1615fc3982b19576350f93447cb1125e342b73a8dd2bacbe47e4b6b63ed5e39",
 }
 AS_NAMED = f"beacon: O names draw {NUMBER} of example, the first one from 2 minutes before settlement is due"
-LATER = {"longer_ms": (180_000, 0), "extensions": ({"by_ms": 180_000, "shards": 1},)}
+LATE = replace(HONEST, longer_ms=(180_000, 0), extensions=({"by_ms": 180_000, "shards": 1},))
 """C is made at 08:03:05, five seconds after the draw."""
 
 
@@ -44,7 +42,7 @@ LATER = {"longer_ms": (180_000, 0), "extensions": ({"by_ms": 180_000, "shards": 
         (replace(HONEST, voided=True), AS_NAMED),
         (replace(HONEST, voided=True, closed=False), AS_NAMED),
         (replace(HONEST, says="missing"), AS_NAMED),
-        (replace(HONEST, **LATER), AS_NAMED),
+        (LATE, AS_NAMED),
         (replace(HONEST, changes={"closed": {"closed_ms": str(out_ms(NUMBER) - 1)}}), f"{AS_NAMED}; P has it"),
         (replace(HONEST, changes={"closed": {"closed_ms": str(out_ms(NUMBER))}}), AS_NAMED),
         (replace(HONEST, voided=True, changes={"void": {"voided_ms": str(out_ms(NUMBER) - 1)}}), AS_NAMED),
@@ -58,7 +56,7 @@ def test_every_kind_of_round_with_a_beacon(game: Game, says: str, tmp_path: Path
     assert [one for one in found.said("yes") if one.startswith(says)]
 
 
-@pytest.mark.parametrize("game", [replace(HONEST, says="missing"), replace(HONEST, **LATER)])
+@pytest.mark.parametrize("game", [replace(HONEST, says="missing"), LATE])
 def test_without_a_draw_the_pot_is_split_equally_and_without_luck(game: Game, tmp_path: Path) -> None:
     today = game.play()
     assert max(today.packets) - min(today.packets) <= 1
@@ -178,11 +176,3 @@ def test_what_names_no_draw_is_refused(value: str, tmp_path: Path) -> None:
 def test_what_is_no_draw_is_refused(value: str, tmp_path: Path) -> None:
     wrong = verdict(tmp_path, replace(HONEST, changes={"published": {"beacon": value}}).play(), days=1).wrong
     assert f"signed: P of {DAY} is refused: beacon: " in "".join(wrong)
-
-
-def test_the_signature_is_part_of_what_is_drawn() -> None:
-    today = HONEST.play()
-    [drawn] = re.findall(r"^drawn: (\w{64})$", today.texts["published"], re.MULTILINE)
-    names = {"lucky_count", "lucky_bps", "packet_cap_fen"}
-    how = verifier.split(bytes.fromhex(drawn), HONEST.sums()["pot_fen"], 5, RULES)[0]
-    assert how == today.packets and names and split

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.verifier.forms import verifier_key
-from tests.unit.verifier.stage import DAY, OWN, RULES, Game, before, two_days, verdict
+from tests.unit.verifier.forms import OWN, RULES, before, verifier_key
+from tests.unit.verifier.stage import DAY, Game, two_days, verdict
 
 LIMITS = ["beacon", "witnesses"]
 

@@ -15,8 +15,8 @@ import pytest
 
 from clock import verifier
 from clock.cli.main import cli
-from tests.unit.verifier.forms import verifier_key
-from tests.unit.verifier.stage import DAY, RULES, Game, before, bundle, two_days, written
+from tests.unit.verifier.forms import RULES, before, verifier_key, written
+from tests.unit.verifier.stage import DAY, Game, bundle, two_days
 
 FILE = Path(verifier.__file__)
 Answer = tuple[int, dict[str, str], bytes]

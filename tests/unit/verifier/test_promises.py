@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clock import verifier
-from tests.unit.verifier.forms import asked, envelope, verifier_key
-from tests.unit.verifier.stage import DAY, OWN, Game, before, bundle, number_of, out_ms, two_days, verdict, written
+from tests.unit.verifier.forms import OWN, asked, before, envelope, number_of, out_ms, verifier_key, written
+from tests.unit.verifier.stage import DAY, Game, bundle, two_days, verdict
 from tests.unit.verifier.witnessed import WITNESS, Log
 
 HONEST = Game(beacon=OWN)
@@ -84,13 +84,13 @@ def test_a_service_that_does_not_say_it_now_is_not_accused(word: str, tmp_path: 
     ("changed", "says"),
     [
         ({"index": 0}, "its leaf is not among those that were signed"),
-        ({"index": -1}, "it has no leaf, index and path"),
+        ({"index": -1}, "it has no leaf, index, size and path"),
         ({"path": []}, "its leaf is not among those that were signed"),
         ({"path": ["00"]}, "is not 32 bytes in hex"),
         ({"leaf": HONEST.play().leaves["checked_in"][0]}, "its leaf is not among those that were signed"),
         ({"leaf": HONEST.play().leaves["stake"][1]}, "its leaf is not among those that were signed"),
         ({"leaf": HONEST.play().leaves["packet"][1]}, "its leaf is not among those that were signed"),
-        ({"leaf": 7}, "it has no leaf, index and path"),
+        ({"leaf": 7}, "it has no leaf, index, size and path"),
         ({"note": HONEST.play().proof["statements"]["opened"]}, "is not a kind of statement"),
         ({"note": None}, "it is not a text, an empty line and lines of signatures"),
     ],
@@ -106,7 +106,7 @@ def test_a_receipt_that_is_damaged_accuses_nobody(changed: dict[str, Any], says:
 
 @pytest.mark.parametrize("lines", [{"round": before(DAY)}, {"origin": "else.where"}])
 def test_a_receipt_of_another_round_or_game_accuses_nobody(lines: dict[str, str], tmp_path: Path) -> None:
-    kept = HONEST.play().receipt("checked_in", 1, **lines)
+    kept = HONEST.play().receipt("checked_in", 1, 2, **lines)
     today = replace(HONEST, winners=((3, 5), (8, 6))).play().asked_for(kept)
     found = verdict(tmp_path, today, days=1, receipts=[kept])
     assert (found.status, found.wrong) == (2, [])
@@ -221,8 +221,7 @@ def test_a_witness_saw_c_before_the_draw(before_s: int, status: int, tmp_path: P
 
 
 def test_where_c_is_late_no_witness_has_to_be_in_time(tmp_path: Path) -> None:
-    later = {"longer_ms": (180_000, 0), "extensions": ({"by_ms": 180_000, "shards": 1},)}
-    today = replace(HONEST, **later).play()
+    today = replace(HONEST, longer_ms=(180_000, 0), extensions=({"by_ms": 180_000, "shards": 1},)).play()
     Log().publish(today)
     assert verdict(tmp_path, today, days=1).status == 0
 
@@ -233,7 +232,7 @@ def test_where_c_is_late_no_witness_has_to_be_in_time(tmp_path: Path) -> None:
         ({"index": 1}, "C of 2026-11-26 is not entry 1 of the log"),
         ({"size": 4}, "C of 2026-11-26 is not entry 2 of the log"),
         ({"path": []}, "C of 2026-11-26 is not entry 2 of the log"),
-        ({"path": 7}, "The checkpoint of C of 2026-11-26 is refused: it has no leaf, index and path"),
+        ({"path": 7}, "The checkpoint of C of 2026-11-26 is refused: it has no leaf, index, size and path"),
         ({"checkpoint": None}, "The checkpoint of C of 2026-11-26 is refused: it is not a text"),
         ({"checkpoint": HONEST.play().proof["statements"]["closed"]}, "refused: a checkpoint has 3 lines, not 20"),
     ],
@@ -283,7 +282,6 @@ def test_a_checkpoint_that_was_kept_is_the_one_that_is_served_or_cannot_be_compa
 
 
 def test_a_witness_that_signs_twice_saw_it_first(tmp_path: Path) -> None:
-    """C2SP's example, with a line more of the same witness is the earlier one's time."""
     today = HONEST.play()
     Log().publish(today)
     note = today.proof["logged"]["closed"]["checkpoint"]
@@ -296,7 +294,7 @@ def test_a_witness_that_signs_twice_saw_it_first(tmp_path: Path) -> None:
 
 
 def test_a_cosignature_of_the_standard_is_read() -> None:
-    """The example of https://c2sp.org/tlog-cosignature, of which the key is not given: its line, and another key."""
+    """The example of https://c2sp.org/tlog-cosignature. Its key is not given: another's does not fit."""
     note = (
         "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
         "— example.com/behind-the-sofa"

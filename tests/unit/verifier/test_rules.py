@@ -10,8 +10,8 @@ import pytest
 
 from clock import verifier
 from clock.verifier import is_first_at
-from tests.unit.verifier.forms import note_of, tree_of, verifier_key
-from tests.unit.verifier.stage import DAY, RULES, Game, verdict
+from tests.unit.verifier.forms import RULES, note_of, tree_of, verifier_key
+from tests.unit.verifier.stage import DAY, Game, verdict
 
 OPENED = Game().play().texts["opened"]
 WINDOWS = OPENED.partition("windows: ")[2].partition("\n")[0]
