@@ -884,7 +884,7 @@ class Verification:
 
     def _logged(self, round_: Round, logged: dict[str, Any]) -> None:
         """Each statement is in the first checkpoint of the log that has it, and witnesses saw that one."""
-        wrong, at = list[str](), list[int]()
+        wrong, at, logs = list[str](), list[int](), dict[str, None]()
         keys, witnesses = self.known(round_), self.known(round_, COSIGNATURE)
         for kind in ("opened", "closed", "void", "published"):
             statement, entry = round_.statements.get(kind), logged[kind]
@@ -899,7 +899,7 @@ class Verification:
                 index, path = path_in(entry)
                 note = str(entry.get("checkpoint"))
                 origin, size, root = checkpoint_of(note)
-                if origin != statement["origin"] or not signers(note, origin, keys):
+                if not signers(note, origin, keys):
                     raise Malformed("it is not signed by a known key of its origin")
                 round_.seen[kind] = cosigned(note, witnesses)
                 round_.cosigned |= {kind for name, *_ in divided(note)[1] if name != origin}
@@ -907,6 +907,7 @@ class Verification:
                 wrong.append(f"The checkpoint of {statement} is refused: {error}")
                 continue
             at.append(index)
+            logs[f"the log {origin}"] = None
             if entry["size"] != size or led_to(statement.text, index, size, path) != root:
                 wrong.append(f"{statement} is not entry {index} of the log of its checkpoint")
             elif self.log.setdefault((origin, "root", size), root) != root:
@@ -917,7 +918,9 @@ class Verification:
             wrong.append(f"The statements of {round_.day} are not in the log in the order in which they were made")
         if at or wrong:
             entries = ", ".join(map(str, at))
-            self.found.decide("logged", wrong, f"Statements of {round_.day} are entries of the log: {entries}")
+            self.found.decide(
+                "logged", wrong, f"Statements of {round_.day} are entries of {' and '.join(logs)}: {entries}"
+            )
 
     def _witnessed(self, opened: Statement | None) -> None:
         """When witnesses saw the statements of this round: nobody can date one back to before."""
@@ -1204,9 +1207,10 @@ class Verification:
         kind, leaf = leaf_in(data)
         if "note" in data:
             return self._promise(path, data, kind, leaf)
+        self._leaf(path, data)
         if "uid" in leaf:
             self.proofs[proof_of(kind, leaf)] = data
-        return self._leaf(path, data)
+        return None
 
     def _promise(self, path: str, data: dict[str, Any], kind: str, leaf: dict[str, Any]) -> None:
         """What the service has signed with its answer is in C, or it broke its word."""
@@ -1228,23 +1232,31 @@ class Verification:
             return self.found.unproved(
                 "receipt", f"{path} is signed by {by}; whether C has its leaf: C is not there yet"
             )
-        asked = proof_of(kind, leaf)
         try:
-            code, now = self.answers.ask(asked)
+            code, now = self._proof(proof_of(kind, leaf))
+            other = leaf_in(now)[1] if code == "ok" and path_in(now) else {}
+        except Malformed as error:
+            return self.found.no("answers", f"An answer is refused: {error}")
         except Unanswered as error:
-            if asked not in self.proofs:
-                raise Unanswered(f"it is signed by {by}, and whether C has its leaf is not known: {error}") from None
-            code, now = "ok", self.proofs[asked]
+            raise Unanswered(f"it is signed by {by}, and whether C has its leaf is not known: {error}") from None
         says = f"{path}: {by} signed this {'stake' if kind == 'stake' else 'check-in'}, and {self.closed}"
         if code in ("not_joined", "not_checked_in"):
             return self.found.no("receipt", f"{says} does not have it: the service says {code}")
         if code != "ok":
             return self.found.unproved("receipt", f"{says} may have it or not: the service says {code}")
         if now.get("leaf") != data["leaf"]:
-            other = leaf_in(now)[1]
             others = [f"{name} {other.get(name)}, not {leaf[name]}" for name in leaf if other.get(name) != leaf[name]]
             return self.found.no("receipt", f"{says} has another: {'; '.join(others)}")
         return self._leaf(path, now)
+
+    def _proof(self, path: str) -> tuple[str, dict[str, Any]]:
+        """What the service answers to who asks for a leaf; without an answer what was brought."""
+        try:
+            return self.answers.ask(path)
+        except Unanswered:
+            if path not in self.proofs:
+                raise
+            return "ok", self.proofs[path]
 
     def _leaf(self, path: str, data: dict[str, Any]) -> None:
         (kind, leaf), (index, hashes) = leaf_in(data), path_in(data)

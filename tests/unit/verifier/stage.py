@@ -26,7 +26,6 @@ from tests.unit.verifier.forms import (
     CHAIN,
     KEY,
     ORIGIN,
-    OWN,
     RULES,
     as_json,
     asked,
@@ -382,6 +381,5 @@ EXAMPLE = Game(
     winners=((4, 1, 2),),
     late=(),
     longer_ms=(0,),
-    beacon=OWN,
 )
 """The example of ``docs/fair.md``."""

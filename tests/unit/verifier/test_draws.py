@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clock import verifier
 from clock.beacon import chain as constants
+from clock.beacon.chain import hash_of
 from clock.beacon.own import OwnKey
 from clock.beacon.settings import description
 from clock.verifier import Malformed, chain_of, is_draw
@@ -110,6 +112,7 @@ def test_a_draw_has_one_form_and_zero_is_no_key() -> None:
         {"period": 4},
         {"period": "3"},
         {"period": -3},
+        {"period": 0, "hash": hash_of(msgspec.structs.replace(CHAIN, period_s=0))},
         {"genesis_time": 1 << 70},
         {"groupHash": "00" * 32},
         {"groupHash": 7},

@@ -120,6 +120,15 @@ def test_clocks_may_differ_by_as_much_as_a_check_in_may_wait(later_ms: int, fits
     assert found.status == (0 if fits else 1)
 
 
+@pytest.mark.parametrize("changed", [{"leaf": 7}, {"path": "00"}, {"index": None}])
+def test_a_service_that_answers_anything_is_found(changed: dict[str, Any], tmp_path: Path) -> None:
+    today = HONEST.play()
+    kept = today.receipt("checked_in", 0)
+    today.asked_for(kept).answers[asked(kept["leaf"])]["data"].update(changed)
+    found = verdict(tmp_path, today, days=1, receipts=[kept])
+    assert found.wrong == ["answers: An answer is refused: it has no leaf, index, size and path"]
+
+
 def test_what_was_asked_for_a_receipt_is_saved(tmp_path: Path) -> None:
     today = Game().play()
     kept = today.receipt("checked_in", 1)
@@ -136,8 +145,8 @@ def test_statements_are_in_the_log_and_witnesses_saw_it(tmp_path: Path) -> None:
     found = verdict(tmp_path, today, yesterday, witnesses=[WITNESS])
     assert (found.status, found.wrong, found.said("not proved")) == (0, [], [])
     assert [one for one in found.said("yes") if one.startswith("logged: ")] == [
-        f"logged: Statements of {DAY} are entries of the log: 4, 5, 6",
-        f"logged: Statements of {before(DAY)} are entries of the log: 1, 2, 3",
+        f"logged: Statements of {DAY} are entries of the log play.example.com/clock: 4, 5, 6",
+        f"logged: Statements of {before(DAY)} are entries of the log play.example.com/clock: 1, 2, 3",
     ]
     by, out_s = WITNESS.rpartition("+")[0], out_ms(number_of(today.windows)) // 1000
     closed_s = today.windows["check_in_closes_ms"] // 1000 + 6
@@ -189,7 +198,7 @@ def test_a_log_without_witnesses_and_a_service_without_a_log(tmp_path: Path) -> 
     found = verdict(tmp_path, today, days=1)
     assert (found.status, found.wrong) == (0, [])
     assert limit in found.said("not proved")
-    assert f"logged: Statements of {DAY} are entries of the log: 1, 2, 3" in found.said("yes")
+    assert f"logged: Statements of {DAY} are entries of the log play.example.com/clock: 1, 2, 3" in found.said("yes")
 
 
 def test_a_log_that_is_late_is_not_proved_of_this_round_alone(tmp_path: Path) -> None:
@@ -306,3 +315,9 @@ def test_a_cosignature_of_the_standard_is_read() -> None:
     key = verifier.Key("witness.example.com/w1", bytes.fromhex("8d66cf3f"), bytes(32))
     with pytest.raises(verifier.Malformed, match="does not fit it"):
         verifier.cosigned(note, [key])
+
+
+def test_a_key_is_for_statements_or_for_what_a_witness_saw() -> None:
+    for key, kind in ((WITNESS, verifier.ED25519), (verifier_key(), verifier.COSIGNATURE)):
+        with pytest.raises(verifier.Malformed, match=f"is not a key of Ed25519 .type {kind}."):
+            verifier.key_of(key, kind)
