@@ -201,16 +201,28 @@ def test_a_log_without_witnesses_and_a_service_without_a_log(tmp_path: Path) -> 
     assert f"logged: Statements of {DAY} are entries of the log play.example.com/clock: 1, 2, 3" in found.said("yes")
 
 
-def test_a_log_that_is_late_is_not_proved_of_this_round_alone(tmp_path: Path) -> None:
+def test_a_log_that_is_late_is_not_proved_and_of_earlier_rounds_that_decides_nothing(tmp_path: Path) -> None:
     today, yesterday = two_days(beacon=OWN)
-    Log().publish(today, yesterday)
+    Log(witness=None).publish(today, yesterday)
     yesterday.proof["logged"]["opened"] = None
     found = verdict(tmp_path, today, yesterday)
     assert (found.status, found.wrong) == (0, [])
-    says = f"logged: That O of {before(DAY)} is in the log: no checkpoint is served that has it"
-    assert says in found.said("not proved")
-    today.proof["logged"]["published"] = None
-    assert verdict(tmp_path, today, yesterday).status == 2
+    says = "logged: That O of {} is in the log: no checkpoint is served that has it"
+    assert says.format(before(DAY)) in found.said("not proved")
+    today.proof["logged"]["opened"] = None
+    found = verdict(tmp_path, today, yesterday)
+    assert (found.status, found.wrong) == (2, [])
+    assert says.format(DAY) in found.said("not proved")
+
+
+@pytest.mark.parametrize("logged", [None, [], 7, {}, {"opened": None}])
+def test_what_does_not_say_where_statements_are_is_refused(logged: Any, tmp_path: Path) -> None:
+    today = HONEST.play()
+    Log().publish(today)
+    today.proof["logged"] = logged
+    wrong = verdict(tmp_path, today, days=1).wrong
+    says = f"the proof of {DAY} does not say of each statement where it is in the log"
+    assert f"answers: An answer is refused: {says}" in wrong
 
 
 @pytest.mark.parametrize(
