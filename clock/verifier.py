@@ -913,7 +913,7 @@ class Verification:
                 wrong.append(f"Two checkpoints of {size} entries were signed: there are two logs")
             elif self.log.setdefault((origin, "entry", index), statement.hash) != statement.hash:
                 wrong.append(f"Two statements are entry {index}: there are two logs")
-        if at != sorted({*at}):
+        if at != sorted(at):
             wrong.append(f"The statements of {round_.day} are not in the log in the order in which they were made")
         if at or wrong:
             entries = ", ".join(map(str, at))

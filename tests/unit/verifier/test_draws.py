@@ -141,6 +141,13 @@ def test_a_chain_that_is_not_known_is_not_proved(tmp_path: Path, capsys: pytest.
     assert "nothing is verified: it is not the description of a chain" in capsys.readouterr().err
 
 
+def test_the_name_of_quicknet_belongs_to_its_hash(tmp_path: Path) -> None:
+    for hash_ in (CHAIN.hash, "ab" * 32):
+        game = replace(HONEST, changes={"opened": {"beacon": f"quicknet {hash_} {NUMBER}"}})
+        wrong = verdict(tmp_path, game.play(), days=1).wrong
+        assert f"beacon: O names quicknet, and the hash of another chain: {hash_}" in wrong
+
+
 def test_without_the_library_a_draw_is_not_verified_and_all_else_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clock import verifier
-from tests.unit.verifier.forms import OWN, asked, before, envelope, number_of, out_ms, verifier_key, written
+from tests.unit.verifier.forms import (
+    OWN,
+    asked,
+    before,
+    cosignature_line,
+    envelope,
+    number_of,
+    out_ms,
+    verifier_key,
+    written,
+)
 from tests.unit.verifier.stage import DAY, Game, bundle, two_days, verdict
 from tests.unit.verifier.witnessed import WITNESS, Log
 
@@ -239,6 +249,25 @@ def test_a_witness_saw_c_before_the_draw(before_s: int, status: int, tmp_path: P
     today = HONEST.play()
     Log(seen_s={"closed": out_ms(number_of(today.windows)) // 1000 - before_s}).publish(today)
     assert verdict(tmp_path, today, days=1).status == status
+
+
+def test_a_witness_saw_v_before_the_draw(tmp_path: Path) -> None:
+    today = replace(HONEST, voided=True).play()
+    Log(seen_s={"void": out_ms(number_of(today.windows)) // 1000}).publish(today)
+    found = verdict(tmp_path, today, days=1)
+    assert (found.status, found.wrong) == (2, [])
+    assert [one for one in found.said("not proved") if f"V of {DAY} was there before its draw was out" in one]
+
+
+def test_one_witness_in_time_is_enough(tmp_path: Path) -> None:
+    today = HONEST.play()
+    Log().publish(today)
+    text = today.proof["logged"]["closed"]["checkpoint"].partition("\n\n")[0] + "\n"
+    late_s, name = out_ms(number_of(today.windows)) // 1000 + 9, "witness.example.net"
+    today.proof["logged"]["closed"]["checkpoint"] += cosignature_line(text, late_s, OTHER, name)
+    found = verdict(tmp_path, today, days=1, witnesses=[WITNESS, verifier_key(OTHER, name, 4)])
+    assert (found.status, found.wrong) == (0, [])
+    assert [one for one in found.said("yes") if f"C of {DAY} was seen by {name}+" in one and " and witness." in one]
 
 
 def test_where_c_is_late_no_witness_has_to_be_in_time(tmp_path: Path) -> None:
