@@ -122,6 +122,15 @@ def test_a_receipt_of_another_round_or_game_accuses_nobody(lines: dict[str, str]
     assert (found.status, found.wrong) == (2, [])
 
 
+def test_a_receipt_of_the_round_before_is_for_another_day(tmp_path: Path) -> None:
+    today, yesterday = two_days()
+    kept = yesterday.receipt("stake", 0)
+    found = verdict(tmp_path, today, yesterday.asked_for(kept), receipts=[kept])
+    assert (found.status, found.wrong) == (2, [])
+    says = "receipt: receipt0 is of another round, or not signed by a known key"
+    assert said_of_receipts(found, "not proved", tmp_path) == [says]
+
+
 @pytest.mark.parametrize(("later_ms", "fits"), [(-5_000, True), (-5_001, False)])
 def test_clocks_may_differ_by_as_much_as_a_check_in_may_wait(later_ms: int, fits: bool, tmp_path: Path) -> None:
     today = HONEST.play()
@@ -244,6 +253,38 @@ def test_the_half_hour_is_over_when_a_draw_is_missing(early_s: int, status: int,
     assert verdict(tmp_path, today, days=1, witnesses=[WITNESS]).status == status
 
 
+def test_one_witness_whose_clock_is_slow_accuses_nobody(tmp_path: Path) -> None:
+    today = replace(HONEST, says="missing").play()
+    out_s, name = out_ms(number_of(today.windows)) // 1000, "witness.example.net"
+    Log(seen_s={"published": out_s + 60}).publish(today)
+    text = today.proof["logged"]["published"]["checkpoint"].partition("\n\n")[0] + "\n"
+    trusted = [WITNESS, verifier_key(OTHER, name, 4)]
+    today.proof["logged"]["published"]["checkpoint"] += cosignature_line(text, out_s + 1_800, OTHER, name)
+    assert verdict(tmp_path, today, days=1, witnesses=trusted).status == 0
+    assert verdict(tmp_path, today, days=1, witnesses=trusted[:1]).status == 1
+
+
+def test_the_service_says_which_witness_is_missing(tmp_path: Path) -> None:
+    says = "missing: The service does not say that it has no witnesses"
+    without = HONEST.play()
+    without.proof["missing"] = []
+    assert verdict(tmp_path, without, days=1).wrong == [says]
+    for kind, wrong in (("void", [says]), ("closed", [])):
+        called_off = replace(HONEST, voided=True).play()
+        Log(seen_s={kind: None}).publish(called_off)
+        called_off.proof["missing"] = []
+        assert verdict(tmp_path, called_off, days=1).wrong == wrong
+
+
+def test_the_program_takes_witnesses_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    today = Game().play()
+    Log().publish(today)
+    where, keys = written(tmp_path / "bundle.json", bundle(today)), written(tmp_path / "keys", f"# mine\n{WITNESS}\n")
+    assert verifier.main([DAY, "--from", where, "--days", "1", "--witness", keys]) == 0
+    assert "yes         witnesses   Only the 1 witnesses that you gave count" in capsys.readouterr().out
+    assert verifier.main([DAY, "--from", where, "--days", "1", "--witness", verifier_key()]) == 2
+
+
 @pytest.mark.parametrize(("before_s", "status"), [(1, 0), (0, 2)])
 def test_a_witness_saw_c_before_the_draw(before_s: int, status: int, tmp_path: Path) -> None:
     today = HONEST.play()
@@ -329,36 +370,3 @@ def test_a_checkpoint_that_was_kept_is_the_one_that_is_served_or_cannot_be_compa
     unsigned = Log(key=OTHER).checkpoint(["a", "b", "c"], None)
     found = verdict(tmp_path, today, days=1, seen=[unsigned])
     assert (found.status, found.wrong) == (2, [])
-
-
-def test_a_witness_that_signs_twice_saw_it_first(tmp_path: Path) -> None:
-    today = HONEST.play()
-    Log().publish(today)
-    note = today.proof["logged"]["closed"]["checkpoint"]
-    later = HONEST.play()
-    Log(seen_s={"closed": 1 << 40}).publish(later)
-    line = later.proof["logged"]["closed"]["checkpoint"].splitlines(keepends=True)[-1]
-    key = verifier.key_of(WITNESS, verifier.COSIGNATURE)
-    [at_s] = verifier.cosigned(note, [key]).values()
-    assert list(verifier.cosigned(note + line, [key]).values()) == [at_s]
-
-
-def test_a_cosignature_of_the_standard_is_read() -> None:
-    """The example of https://c2sp.org/tlog-cosignature. Its key is not given: another's does not fit."""
-    note = (
-        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
-        "— example.com/behind-the-sofa"
-        " Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n"
-        "— witness.example.com/w1"
-        " jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==\n"
-    )
-    assert verifier.checkpoint_of(note)[:2] == ("example.com/behind-the-sofa", 20_852_163)
-    key = verifier.Key("witness.example.com/w1", bytes.fromhex("8d66cf3f"), bytes(32))
-    with pytest.raises(verifier.Malformed, match="does not fit it"):
-        verifier.cosigned(note, [key])
-
-
-def test_a_key_is_for_statements_or_for_what_a_witness_saw() -> None:
-    for key, kind in ((WITNESS, verifier.ED25519), (verifier_key(), verifier.COSIGNATURE)):
-        with pytest.raises(verifier.Malformed, match=f"is not a key of Ed25519 .type {kind}."):
-            verifier.key_of(key, kind)
