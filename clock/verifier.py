@@ -15,6 +15,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import argparse
 import base64
+import functools
 import hashlib
 import http.client
 import json
@@ -40,6 +41,8 @@ MOST_WINNERS = 10_000_000
 """Their packets are computed in memory."""
 MOST_DAYS = 400
 MOST_SIGNATURES = 100
+MOST_REMEMBERED = 1000
+"""Signatures: statements share checkpoints."""
 PAGE = 10_000
 BUNDLE = "clock.bundle.v1"
 
@@ -48,6 +51,10 @@ MOST_LONGER_MS = 60 * MINUTE_MS
 """Check-in is made longer by whole minutes, an hour at most."""
 WAITED_MS = 5_000
 """A check-in counts by when it reached the service, so much before it was recorded at most."""
+LEAD_MS = 2 * MINUTE_MS
+"""A round's draw is the first one from so long before its settlement is due."""
+PATIENCE_MS = 30 * MINUTE_MS
+"""So long a draw is waited for."""
 
 
 class Malformed(ValueError):
@@ -96,6 +103,7 @@ def point(encoded: bytes) -> Point | None:
 BASE = point((4 * pow(5, -1, P) % P).to_bytes(32, "little")) or NEUTRAL
 
 
+@functools.lru_cache(MOST_REMEMBERED)
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether S·B − k·A is encoded as R, with S below the order of the group."""
     if len(public) != 32 or len(signature) != 64:
@@ -116,6 +124,72 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
             sum_ = added(sum_, table[choice])
     x, y = (part * pow(sum_[2], -1, P) % P for part in sum_[:2])
     return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
+
+
+# --- the beacon: a chain of drand, whose draws are BLS signatures in G1 of their numbers
+
+SCHEME = "bls-unchained-g1-rfc9380"
+TAG = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_"
+LIBRARY = "py_arkworks_bls12381"
+
+QUICKNET = {
+    "public_key": "83cf0f2896adee7eb8b5f01fcad3912212c437e0073e911fb90022d3e760183c"
+    "8c4b450b6a0a6c3ac6a5776a2d1064510d1fec758c921cc22b0e17e63aaf4bcb"
+    "5ed66304de9cf809bd274ca73bab4af5a6e9c76a4bc09e76eae8991ef5ece45a",
+    "period": 3,
+    "genesis_time": 1_692_803_367,
+    "hash": "52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971",
+    "groupHash": "f477d5c89f21a17c863a7f937c6a6d15859414d2be09cd448d4279af331c5d3e",
+    "schemeID": SCHEME,
+    "metadata": {"beaconID": "quicknet"},
+}
+"""As relays answer it at ``/<hash>/info``. Source: ``QUICKNET_CHAIN_INFO`` in ``lib/defaults.ts`` of
+``drand/drand-client``, and drand's announcement of 2023-10-16."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    name: str
+    hash: str
+    public: bytes
+    period_ms: int
+    genesis_ms: int
+
+    def first(self, from_ms: int) -> int:
+        """The number of the first draw that is out at this instant or after it; draw 1 is out at the genesis."""
+        return max(0, -(-(from_ms - self.genesis_ms) // self.period_ms)) + 1
+
+    def out_ms(self, number: int) -> int:
+        return self.genesis_ms + (number - 1) * self.period_ms
+
+
+def chain_of(info: Any) -> Chain:
+    """Of a description. Its hash is that of all the rest: ``Info.Hash`` in ``common/chain/info.go`` of drand."""
+    try:
+        name, key = info["metadata"]["beaconID"], bytes.fromhex(info["public_key"])
+        period, genesis = info["period"], info["genesis_time"]
+        said = period.to_bytes(4, "big") + genesis.to_bytes(8, "big") + key + bytes.fromhex(info["groupHash"])
+        proper = hashlib.sha256(said + (b"" if name == "default" else name.encode())).hexdigest()
+        if proper == info["hash"] and info["schemeID"] == SCHEME and period:
+            return Chain(name, proper, key, period * 1000, genesis * 1000)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        pass
+    raise Malformed(f"it is not the description of a chain of {SCHEME} that has its hash")
+
+
+def is_draw(chain: Chain, number: int, signature: bytes) -> bool | None:
+    """Whether e(signature, G2) is e(H(number), key). ``None``: Python has not the library, which takes neither a point
+    outside the groups of order r nor a second encoding: with one, somebody could choose between seeds."""
+    try:
+        from py_arkworks_bls12381 import GT, G1Point, G2Point
+    except ImportError:
+        return None
+    try:
+        point, key = G1Point.from_compressed_bytes(signature), G2Point.from_compressed_bytes(chain.public)
+    except ValueError:
+        return False
+    message = G1Point.hash_to_curve(hashlib.sha256(number.to_bytes(8, "big")).digest(), TAG)
+    return key != G2Point.identity() and GT.pairing_check([point, -message], [G2Point(), key])
 
 
 # --- how values are read: text in, value out, or Malformed
@@ -183,6 +257,12 @@ def hash_or_none(text: str) -> bytes | None:
     return None if text == "none" else bytes.fromhex(text)
 
 
+def draw_or_none(text: str) -> tuple[str, str, int] | None:
+    """The chain's name and hash, the number of the draw."""
+    name, hash_, number = [*text.split(" "), "", ""][:3]
+    return None if text == "none" else (name, hash_, int(number))
+
+
 WINDOWS: dict[str, tuple[int, str]] = {
     "join_opens_ms": (0, "join_opens"),
     "join_closes_ms": (0, "join_closes"),
@@ -218,7 +298,12 @@ READ: dict[str, Callable[[str], Any]] = {
     "count": shaped("0|[1-9][0-9]{0,17}", "a whole number", int),
     "hash": shaped("[0-9a-f]{64}", "32 bytes in hex", bytes.fromhex),
     "hash?": shaped("none|[0-9a-f]{64}", "32 bytes in hex, or none", hash_or_none),
-    "none": shaped("none", "none: this program knows no beacon"),
+    "beacon": shaped(
+        "none|[a-z0-9][a-z0-9_-]{0,31} [0-9a-f]{64} [1-9][0-9]{0,17}",
+        "none, or a chain's name, its hash and a number",
+        draw_or_none,
+    ),
+    "draw": shaped("none|missing|late|[0-9a-f]{96}", "a signature of 48 bytes in hex, none, missing or late"),
     "mode": shaped("random|equal", "random or equal"),
     "salt": shaped("[0-9a-f]{32}", "a salt"),
     "order": shaped("[0-9A-Za-z]{1,32}", "the number of an order"),
@@ -236,13 +321,14 @@ SUMS = {**{name: name for name in COUNTED}, **{name: f"{name}_fen" for name in M
 """Figures that C has: their names in the public answer and in C."""
 
 FORMS = {
-    "opened": "origin:origin round:day seed_hash:hash rules:rules windows:windows beacon:none",
+    "opened": "origin:origin round:day seed_hash:hash rules:rules windows:windows beacon:beacon",
     "closed": "origin:origin round:day opened:hash previous:hash? closed_ms:count closes_ms:counts shards:pairs "
     + " ".join(f"{name}:count" for name in SUMS.values())
     + " stakes:tree checked_in:tree",
-    "published": "origin:origin round:day closed:hash seed:hash beacon:none drawn:hash split:mode packets:tree"
+    "published": "origin:origin round:day closed:hash seed:hash beacon:draw drawn:hash split:mode packets:tree"
     " carried_out_fen:count bonus_back_fen:count",
     "void": "origin:origin round:day opened:hash closed:hash? previous:hash? voided_ms:count reason:text",
+    "batch": "origin:origin round:day signed_ms:count leaves:tree",
     "stake": "round:day shard:count uid:count order_no:order amount_fen:count salt:salt",
     "checked_in": "round:day shard:count rank:count uid:count at_ms:count salt:salt",
     "packet": "round:day shard:count rank:count fen:count",
@@ -250,6 +336,10 @@ FORMS = {
 """The lines of each kind of statement and of leaf, in order, and how each is read."""
 
 KINDS = {"opened": "O", "closed": "C", "published": "P", "void": "V"}
+
+STATEMENTS = {f"clock.statement.v1/{kind}": kind for kind in KINDS}
+BATCHES = {f"clock.receipts.v1/{kind}": "batch" for kind in ("stake", "checked_in")}
+"""What is signed, by its first line: its form."""
 
 
 def values_of(kind: str, lines: list[str], named: bool) -> dict[str, Any]:
@@ -268,7 +358,7 @@ def values_of(kind: str, lines: list[str], named: bool) -> dict[str, Any]:
     return values
 
 
-# --- signed notes (C2SP), their keys, statements
+# --- signed notes (C2SP), their keys, statements, checkpoints of the log
 
 
 @dataclass(frozen=True)
@@ -281,13 +371,16 @@ class Key:
         return f"{self.name}+{self.id.hex()}"
 
 
-def key_of(text: str) -> Key:
-    """``name+id+base64(0x01 ‖ public key)``."""
+ED25519, COSIGNATURE = 1, 4
+
+
+def key_of(text: str, kind: int = ED25519) -> Key:
+    """``name+id+base64(kind ‖ public key)``."""
     name, key_id, coded = [*text.split("+", 2), "", ""][:3]
     raw = base64_of(coded)
     proper = hashlib.sha256(READ["origin"](name).encode() + b"\n" + raw).digest()[:4]
-    if len(raw) != 33 or raw[0] != 1 or proper.hex() != key_id:
-        raise Malformed(f"{text[:200]!r} is not a key of Ed25519 with its id: name+id+base64")
+    if len(raw) != 33 or raw[0] != kind or proper.hex() != key_id:
+        raise Malformed(f"{text[:200]!r} is not a key of Ed25519 (type {kind}) with its id: name+id+base64")
     return Key(name, proper, raw[1:])
 
 
@@ -326,13 +419,12 @@ class Statement:
         return hashlib.sha256(self.text).digest()
 
 
-def statement_of(note: str) -> Statement:
+def statement_of(note: str, heads: dict[str, str] = STATEMENTS) -> Statement:
     text, _ = divided(note)
     first, *lines = text.decode()[:-1].split("\n")
-    kind = first.removeprefix("clock.statement.v1/")
-    if kind == first or kind not in KINDS:
+    if first not in heads:
         raise Malformed(f"{first[:100]!r} is not a kind of statement that this program knows")
-    return Statement(kind, text, values_of(kind, lines, named=True))
+    return Statement(first.partition("/")[2], text, values_of(heads[first], lines, named=True))
 
 
 def signers(note: str, origin: str, keys: Iterable[Key]) -> list[str]:
@@ -346,6 +438,27 @@ def signers(note: str, origin: str, keys: Iterable[Key]) -> list[str]:
                 raise Malformed(f"the signature by {key} does not fit the text")
             found.append(str(key))
     return found
+
+
+def checkpoint_of(note: str) -> tuple[str, int, bytes]:
+    """The log's origin, its size and its root."""
+    lines = divided(note)[0].decode()[:-1].split("\n")
+    if len(lines) != 3:
+        raise Malformed(f"a checkpoint has 3 lines, not {len(lines)}")
+    return READ["origin"](lines[0]), *tree_of(f"{lines[1]} {lines[2]}")
+
+
+def cosigned(note: str, witnesses: Iterable[Key]) -> dict[str, int]:
+    """When witnesses saw it, in s, by their names (https://c2sp.org/tlog-cosignature)."""
+    text, signatures = divided(note)
+    times: dict[str, int] = {}
+    for key in witnesses:
+        for signature in [one[2] for one in signatures if one[:2] == (key.name, key.id)]:
+            at_s = int.from_bytes(signature[:8], "big")
+            if not is_signed(key.public, f"cosignature/v1\ntime {at_s}\n".encode() + text, signature[8:]):
+                raise Malformed(f"the cosignature by {key} does not fit it")
+            times[str(key)] = min(at_s, times.get(str(key), at_s))
+    return times
 
 
 # --- trees (RFC 6962, 2.1)
@@ -521,6 +634,13 @@ class Round:
     missing: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     statements: dict[str, Statement] = field(default_factory=dict)
+    logged: dict[str, Any] | None = None
+    """By kind of statement: its index, size, path and checkpoint in the log. ``None``: the service has no log."""
+    witnesses: list[str] = field(default_factory=list)
+    seen: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By kind of statement: when witnesses that count saw it, in s."""
+    cosigned: set[str] = field(default_factory=set)
+    """Kinds of statements that somebody says to have seen."""
     is_older: bool = False
     """It has no statements, and says so."""
 
@@ -545,13 +665,18 @@ class Round:
         self.figures = data
 
     def take_proof(self, data: Any) -> None:
-        notes, texts = data.get("statements"), (data.get("keys"), data.get("missing"))
+        notes = data.get("statements")
+        texts = data.get("keys"), data.get("missing"), data.get("witnesses", [])
         fits = data.get("round") == self.day and isinstance(notes, dict) and notes.keys() >= KINDS.keys()
         fits = fits and all(isinstance(notes[kind], str | None) for kind in KINDS)
         if not fits or not all(isinstance(some, list) and all(isinstance(one, str) for one in some) for some in texts):
             raise Malformed(f"the proof of {self.day} is not that of a round")
         if any(len({*some}) < len(some) for some in texts):
             raise Malformed(f"the proof of {self.day} says something twice")
+        logged = data.get("logged", dict.fromkeys(KINDS))
+        if not isinstance(logged, dict) or not logged.keys() >= KINDS.keys():
+            raise Malformed(f"the proof of {self.day} does not say of each statement where it is in the log")
+        self.logged, self.witnesses = data.get("logged"), data.get("witnesses", [])
         self.keys, self.missing = data["keys"], data["missing"]
         self.notes = {kind: notes[kind] for kind in KINDS if notes[kind] is not None}
         self.is_older = not self.notes
@@ -598,13 +723,29 @@ class Report:
 class Verification:
     """The checks of one round, each named by the word that its sentences begin with."""
 
-    def __init__(self, answers: Answers, day: str, days: int, trusted: list[Key]) -> None:
-        self.found, self.answers, self.trusted = Report(), answers, trusted
+    def __init__(
+        self,
+        answers: Answers,
+        day: str,
+        days: int,
+        trusted: list[Key],
+        witnesses: Iterable[Key] = (),
+        chains: Iterable[Chain] = (),
+    ) -> None:
+        self.found, self.answers, self.trusted, self.witnesses = Report(), answers, trusted, list(witnesses)
+        self.chains = {chain.hash: chain for chain in [chain_of(QUICKNET), *chains]}
+        self.log: dict[tuple[str, str, int], bytes] = {}
+        """What the log of an origin says: the ``root`` of each size, the ``entry`` of each index."""
+        self.proofs: dict[str, Any] = {}
+        """Proofs of leaves that were brought, by the path at which the service has them."""
         self.rounds = [self._gathered(day, n) for n in range(days)]
         self.round = self.rounds[0]
         self.figures, self.state = self.round.figures, self.round.figures.get("state", "unknown")
         self.opened, self.closed, self.published, self.void = map(self.round.statements.get, KINDS)
         self.rules: dict[str, Any] = self.opened["rules"] if self.opened else self.figures.get("rules", {})
+        self.draw = self.published["beacon"] if self.published else "none"
+        self.out_ms: int | None = None
+        """When the round's draw is out."""
         self.packets: list[int] | None = None
 
     def _gathered(self, last: str, before: int) -> Round:
@@ -640,9 +781,11 @@ class Verification:
                 self.found.hold("signed", bool(by), f"{what} is signed by {' and '.join(by)}", no)
         return round_
 
-    def known(self, round_: Round) -> list[Key]:
+    def known(self, round_: Round, kind: int = ED25519) -> list[Key]:
+        """The keys that count: those that were given or, without any, those that the service names."""
+        given, named = (self.trusted, round_.keys) if kind == ED25519 else (self.witnesses, round_.witnesses)
         try:
-            return self.trusted or [key_of(text) for text in round_.keys]
+            return given or [key_of(text, kind) for text in named]
         except Malformed as error:
             self.found.no("keys", f"A key is refused: {error}")
             return []
@@ -650,6 +793,8 @@ class Verification:
     def verify(self, seen: list[str], receipts: list[str], bundles: Iterable[str] = ()) -> Report:
         for round_ in self.rounds:
             self._stage(round_)
+            if round_.logged is not None and round_.statements:
+                self._logged(round_, round_.logged)
         self._links()
         self._chain()
         if self.opened:
@@ -661,6 +806,8 @@ class Verification:
         sums: dict[str, Any] = (
             self.closed.values if self.closed else {SUMS[name]: self.figures.get(name) for name in SUMS}
         )
+        if self.opened:
+            self._beacon(self.opened)
         drawn = self._drawn()
         if self.rules and (self.closed or (self.round.is_older and self.state in SETTLED)):
             self._money(sums)
@@ -672,7 +819,7 @@ class Verification:
             self._list(self.packets)
         for check, take, paths in (
             ("seen", self._seen, seen),
-            ("receipt", self._receipt, receipts),
+            ("receipt", self._receipt, sorted(receipts, key=is_promise)),
             ("leaves", self._leaves, bundles),
         ):
             for path in paths:
@@ -680,6 +827,7 @@ class Verification:
                     take(path)
                 except (Malformed, Unanswered) as error:
                     self.found.unproved(check, f"{path} proves nothing: {error}")
+        self._witnessed(self.opened)
         self._limits()
         return self.found
 
@@ -732,6 +880,126 @@ class Verification:
         elif line:
             says = f"C and V are one chain of {len(line)}: each has the hash of the one before it"
             self.found.decide("chain", wrong, says)
+
+    def _logged(self, round_: Round, logged: dict[str, Any]) -> None:
+        """Each statement is in the first checkpoint of the log that has it, and witnesses saw that one."""
+        wrong, at, logs = list[str](), list[int](), dict[str, None]()
+        keys, witnesses = self.known(round_), self.known(round_, COSIGNATURE)
+        for kind in ("opened", "closed", "void", "published"):
+            statement, entry = round_.statements.get(kind), logged[kind]
+            if statement and entry is None:
+                says = f"That {statement} is in the log: no checkpoint is served that has it"
+                self.found.unproved("logged", says, limit=round_ is not self.round)
+            if entry is not None and kind not in {*round_.notes, "published"}:
+                wrong.append(f"{KINDS[kind]} of {round_.day} is in the log, and is not served")
+            if not statement or entry is None:
+                continue
+            try:
+                index, path = path_in(entry)
+                note = str(entry.get("checkpoint"))
+                origin, size, root = checkpoint_of(note)
+                if not signers(note, origin, keys):
+                    raise Malformed("it is not signed by a known key of its origin")
+                round_.seen[kind] = cosigned(note, witnesses)
+                round_.cosigned |= {kind for name, *_ in divided(note)[1] if name != origin}
+            except Malformed as error:
+                wrong.append(f"The checkpoint of {statement} is refused: {error}")
+                continue
+            at.append(index)
+            logs[f"the log {origin}"] = None
+            if entry["size"] != size or led_to(statement.text, index, size, path) != root:
+                wrong.append(f"{statement} is not entry {index} of the log of its checkpoint")
+            elif self.log.setdefault((origin, "root", size), root) != root:
+                wrong.append(f"Two checkpoints of {size} entries were signed: there are two logs")
+            elif self.log.setdefault((origin, "entry", index), statement.hash) != statement.hash:
+                wrong.append(f"Two statements are entry {index}: there are two logs")
+        if at != sorted(at):
+            wrong.append(f"The statements of {round_.day} are not in the log in the order in which they were made")
+        if at or wrong:
+            entries = ", ".join(map(str, at))
+            self.found.decide(
+                "logged", wrong, f"Statements of {round_.day} are entries of {' and '.join(logs)}: {entries}"
+            )
+
+    def _witnessed(self, opened: Statement | None) -> None:
+        """When witnesses saw the statements of this round: nobody can date one back to before."""
+        if not (self.witnesses or self.round.witnesses or self.round.cosigned):
+            says = "That all see the same statements, and when they were made: no witness is asked"
+            return self.found.unproved("witnesses", says, limit=True)
+        untils = {"opened": (opened["windows"]["join_opens_ms"], "joining opened")} if opened else {}
+        if self.out_ms is not None and self.draw != "late":
+            untils |= dict.fromkeys(("closed", "void"), (self.out_ms, "its draw was out"))
+        for kind, statement in self.round.statements.items():
+            seen = self.round.seen.get(kind)
+            if not seen:
+                self.found.unproved("witnesses", f"When {statement} was made: no witness that counts has seen it")
+                continue
+            first_ms, by = 1000 * min(seen.values()), " and ".join(sorted(seen))
+            until_ms, what = untils.get(kind, (first_ms + 1, ""))
+            before = f" {(until_ms - first_ms) // 1000} s before {what}" if what else ""
+            if first_ms >= until_ms:
+                late_s = (first_ms - until_ms) // 1000
+                says = f"That {statement} was there before {what}: {by} saw it first {late_s} s later"
+                self.found.unproved("witnesses", says)
+            else:
+                self.found.decide("witnesses", [], f"{statement} was seen by {by}{before}")
+        return None
+
+    def _beacon(self, opened: Statement) -> None:
+        """Whether there is a draw, and of which chain."""
+        if opened["beacon"] is None:
+            wrong = [] if self.draw == "none" else [f"O has no beacon, and P says {self.draw}"]
+            if self.closed and self.void:
+                wrong.append("V was made after C, when the operator knew the packets")
+            for sentence in wrong:
+                self.found.no("beacon", sentence)
+            says = "That the operator, who knew the seed, did not play along: no beacon is mixed in"
+            return self.found.unproved("beacon", says, limit=True)
+        name, hash_, number = opened["beacon"]
+        chain = self.chains.get(hash_)
+        if chain is None and name != "quicknet":
+            says = (
+                f"What draw {number} of {name} is: this program does not know the chain {hash_}; give it with --chain"
+            )
+            self.found.unproved("beacon", says)
+        elif chain is None or chain.name != name:
+            self.found.no("beacon", f"O names {name}, and the hash of another chain: {hash_}")
+        else:
+            self._draw(opened, chain, number)
+        if self.published and self.draw == "none":
+            self.found.no("beacon", f"O has the beacon {name}, and P none")
+        return None
+
+    def _draw(self, opened: Statement, chain: Chain, number: int) -> None:
+        """The draw is the one that the rules say, and C or V was there before it was out."""
+        draw, due = f"draw {number} of {chain.name}", chain.first(opened["windows"]["settle_ms"] - LEAD_MS)
+        self.out_ms = out_ms = chain.out_ms(number)
+        wrong = [] if number == due else [f"O names {draw}, and by the rules it is draw {due}"]
+        if self.void and self.void["voided_ms"] >= out_ms:
+            wrong.append(f"V was made when {draw} was out")
+        if self.published and self.closed:
+            is_late = self.closed["closed_ms"] >= out_ms
+            if is_late and self.draw != "late":
+                wrong.append(f"C was made when {draw} was out, and P does not say late")
+            if self.draw == "late" and not is_late:
+                wrong.append(f"P says late, and C was made before {draw} was out")
+        says = f"O names {draw}, the first one from 2 minutes before settlement is due"
+        if self.draw == "missing":
+            seen_ms = 1000 * max(self.round.seen.get("published", {}).values(), default=1 << 62)
+            if seen_ms < out_ms + PATIENCE_MS - MINUTE_MS:
+                wrong.append(f"P says missing, and was seen {(seen_ms - out_ms) // 1000} s after {draw} was out")
+            self.found.unproved(
+                "beacon", f"That {draw} could not be had within 30 minutes: it is public now", limit=True
+            )
+        fits = self.draw in NO_DRAW or is_draw(chain, number, bytes.fromhex(self.draw))
+        if fits is None:
+            where = f"install {LIBRARY}, or compare it with what a relay has at /{chain.hash}/public/{number}"
+            self.found.unproved("beacon", f"That {self.draw} is {draw}: nothing here verifies BLS; {where}")
+        elif not fits:
+            wrong.append(f"What P has is not {draw}")
+        elif self.draw not in NO_DRAW:
+            says += "; P has it, and C was made before it was out"
+        self.found.decide("beacon", wrong, says)
 
     def _windows(self, opened: Statement) -> None:
         at, day = opened["windows"], date.fromisoformat(opened["round"])
@@ -824,15 +1092,19 @@ class Verification:
         self.found.hold("seed", fits, "The seed has the hash that was promised", no)
         if not self.published or not self.closed:
             return bytes(seed) if self.round.is_older else None
-        drawn = hashlib.sha256(b"clock/seed/v2" + seed + self.closed.hash).digest()
-        fits, no = self.published["drawn"] == drawn, "The drawn seed does not follow from the seed and C"
-        self.found.hold("drawn", fits, "The drawn seed follows from the seed and C", no)
+        draw = b"" if self.draw in NO_DRAW else bytes.fromhex(self.draw)
+        drawn = hashlib.sha256(b"clock/seed/v2" + seed + draw + self.closed.hash).digest()
+        of = "the seed, the draw and C" if draw else "the seed and C"
+        no = f"The drawn seed does not follow from {of}"
+        self.found.hold("drawn", self.published["drawn"] == drawn, f"The drawn seed follows from {of}", no)
         return drawn
 
     def _packets(self, pot: int, winners: int, drawn: bytes) -> None:
         if winners > MOST_WINNERS:
             return self.found.unproved("packets", f"{winners} packets are more than this program computes")
-        packets, over = split(drawn, pot, winners, self.rules)
+        without = {"split": "equal", "lucky_count": 0} if self.draw in ("missing", "late") else {}
+        rules = {**self.rules, **without}
+        packets, over = split(drawn, pot, winners, rules)
         back = 0 if winners else self.rules["bonus_fen"]
         due = {"carried_out": over - back, "bonus_back": back, "packets": winners}
         due |= {"smallest": min(packets, default=None), "largest": max(packets, default=None)}
@@ -844,8 +1116,9 @@ class Verification:
             leaves = (f"{first}{n}\n{rank}\n{fen}\n".encode() for (n, rank), fen in zip(places, packets, strict=False))
             if self.published["packets"] != (winners, root_of(leaves)):
                 wrong.append("The packets of P are not those that follow from the drawn seed, the pot and the rules")
-            if self.published["split"] != self.rules["split"]:
-                wrong.append(f"P was split {self.published['split']}, and the rules say {self.rules['split']}")
+            if self.published["split"] != rules["split"]:
+                why = f"its draw is {self.draw}" if without else f"the rules say {rules['split']}"
+                wrong.append(f"P was split {self.published['split']}, and {why}")
             for name in ("carried_out", "bonus_back"):
                 if self.published[f"{name}_fen"] != due[name]:
                     wrong.append(f"P has {name} {self.published[f'{name}_fen']} fen, and {due[name]} follow")
@@ -894,6 +1167,9 @@ class Verification:
     def _seen(self, path: str) -> None:
         """What somebody saw or kept, against what is served: two texts that the same key signed prove it."""
         for note in notes_in(contents(path), path, self.round.day):
+            if not note.startswith("clock.statement."):
+                self._seen_checkpoint(path, note)
+                continue
             statement = statement_of(note)
             rounds = [one for one in self.rounds if one.day == statement["round"]]
             if not rounds or not signers(note, statement["origin"], self.known(rounds[0])):
@@ -905,17 +1181,84 @@ class Verification:
             fits = now is not None and divided(now)[0] == statement.text
             self.found.hold("seen", fits, f"{path}: {statement} is the one that is served", no)
 
+    def _seen_checkpoint(self, path: str, note: str) -> None:
+        origin, size, root = checkpoint_of(note)
+        what = f"{path}: the checkpoint of {size} entries"
+        is_served = (origin, "root", size) in self.log
+        if not signers(note, origin, self.known(self.round)):
+            self.found.unproved("seen", f"{what} is not signed by a known key")
+        elif self.log.setdefault((origin, "root", size), root) != root:
+            self.found.no("seen", f"{path}: two checkpoints of {size} entries were signed: there are two logs")
+        elif is_served:
+            self.found.decide("seen", [], f"{what} is the one that is served")
+        else:
+            self.found.unproved("seen", f"{what} has no other of its size here to be held against")
+
     def _receipt(self, path: str) -> None:
         """A leaf that a player holds is in the tree that was signed, at the one place where it may be."""
-        code, data = envelope(parsed(contents(path), path), path)
+        value = parsed(contents(path), path)
+        if isinstance(value, dict) and isinstance(answer := value.get("data"), dict):
+            value = answer.get("receipt", value)  # as a check-in is answered
+        is_receipt = isinstance(value, dict) and "note" in value
+        code, data = ("ok", value) if is_receipt else envelope(value, path)
         if code != "ok":
             return self.found.unproved("receipt", f"{path} has no leaf: it is {code}")
-        first, *lines = str(data.get("leaf")).split("\n")
-        kind = first.removeprefix("clock/leaf/v1 ")
-        steps, index = data.get("path"), data.get("index")
-        if kind == first or kind not in TREES or lines.pop() or not isinstance(steps, list) or not is_count(index):
-            raise Malformed("it has no leaf, index and path")
-        leaf, hashes = values_of(kind, lines, named=False), [READ["hash"](str(step)) for step in steps]
+        kind, leaf = leaf_in(data)
+        if "note" in data:
+            return self._promise(path, data, kind, leaf)
+        self._leaf(path, data)
+        if "uid" in leaf:
+            self.proofs[proof_of(kind, leaf)] = data
+        return None
+
+    def _promise(self, path: str, data: dict[str, Any], kind: str, leaf: dict[str, Any]) -> None:
+        """What the service has signed with its answer is in C, or it broke its word."""
+        batch, (index, hashes) = statement_of(str(data["note"]), BATCHES), path_in(data)
+        by = " and ".join(signers(data["note"], batch["origin"], self.known(self.round)))
+        size, root = batch["leaves"]
+        is_of = (batch.kind, batch["round"]) == (kind, leaf["round"])
+        if not is_of or led_to(data["leaf"].encode(), index, size, hashes) != root:
+            raise Malformed("its leaf is not among those that were signed")
+        if not by or leaf["round"] != self.round.day or not self.opened:
+            return self.found.unproved("receipt", f"{path} is of another round, or not signed by a known key")
+        early_ms = leaf.get("at_ms", self.opened["windows"]["join_opens_ms"]) - batch["signed_ms"]
+        if early_ms > WAITED_MS:
+            self.found.no("receipt", f"{path} was signed {early_ms} ms before what it says")
+        if self.void:
+            says = f"{path} is signed by {by}; the round is void, and it is a receipt for the refund"
+            return self.found.decide("receipt", [], says)
+        if not self.closed:
+            return self.found.unproved(
+                "receipt", f"{path} is signed by {by}; whether C has its leaf: C is not there yet"
+            )
+        try:
+            code, now = self._proof(proof_of(kind, leaf))
+            other = leaf_in(now)[1] if code == "ok" and path_in(now) else {}
+        except Malformed as error:
+            return self.found.no("answers", f"An answer is refused: {error}")
+        except Unanswered as error:
+            raise Unanswered(f"it is signed by {by}, and whether C has its leaf is not known: {error}") from None
+        says = f"{path}: {by} signed this {'stake' if kind == 'stake' else 'check-in'}, and {self.closed}"
+        if code in ("not_joined", "not_checked_in"):
+            return self.found.no("receipt", f"{says} does not have it: the service says {code}")
+        if code != "ok":
+            return self.found.unproved("receipt", f"{says} may have it or not: the service says {code}")
+        if now.get("leaf") != data["leaf"]:
+            others = [f"{name} {other.get(name)}, not {leaf[name]}" for name in leaf if other.get(name) != leaf[name]]
+            return self.found.no("receipt", f"{says} has another: {'; '.join(others)}")
+        return self._leaf(path, now)
+
+    def _proof(self, path: str) -> tuple[str, dict[str, Any]]:
+        """What the service answers to who asks for a leaf; without an answer what was brought."""
+        try:
+            return self.answers.ask(path)
+        except Unanswered:
+            if path not in self.proofs:
+                raise
+            return "ok", self.proofs[path]
+
+    def _leaf(self, path: str, data: dict[str, Any]) -> None:
+        (kind, leaf), (index, hashes) = leaf_in(data), path_in(data)
         of, tree, column = TREES[kind]
         holder = self.round.statements.get(of)
         if leaf["round"] != self.round.day or not holder or not self.closed or not self.opened:
@@ -952,24 +1295,31 @@ class Verification:
 
     def _limits(self) -> None:
         """What these answers prove to nobody. The service has to say so, too."""
-        signed = {name for kind in self.round.statements for name, *_ in divided(self.round.notes[kind])[1]}
         if self.opened:
-            lacking = {"beacon"} | ({"witnesses"} if signed == {self.opened["origin"]} else set())
+            lacking = {"beacon"} if self.opened["beacon"] is None else set()
+            lacking |= {"draw"} if self.draw in ("missing", "late") else set()
+            last = "void" if self.void else "closed"
+            if self.round.logged is None or (last in self.round.statements and last not in self.round.cosigned):
+                lacking |= {"witnesses"}
             for word in sorted(lacking - set(self.round.missing)):
                 self.found.no("missing", f"The service does not say that it has no {word}")
-        if self.trusted:
-            self.found.decide("keys", [], f"Only the {len(self.trusted)} keys that you gave count")
-        else:
-            self.found.unproved("keys", "That the keys are the operator's: the service names them, you gave none", True)
-        says = "That the operator, who knew the seed, did not play along: no beacon is mixed in"
-        self.found.unproved("beacon", says, limit=True)
-        says = "That all see the same statements, and when they were made: no witness is asked"
-        self.found.unproved("witnesses", says, limit=True)
+        for check, given, named in (
+            ("keys", self.trusted, True),
+            ("witnesses", self.witnesses, bool(self.round.witnesses)),
+        ):
+            if given:
+                self.found.decide(check, [], f"Only the {len(given)} {check} that you gave count")
+            elif named:
+                says = f"That the {check} are not the operator's own: the service names them, you gave none"
+                self.found.unproved(check, says, limit=True)
 
 
 TREES = {"stake": ("closed", "stakes", 0), "checked_in": ("closed", "checked_in", 1)}
 TREES["packet"] = ("published", "packets", 1)
 """Of each kind of leaf: the statement that has its tree, under which name, and its column in ``shards``."""
+
+NO_DRAW = ("none", "missing", "late")
+"""What P has in the place of a draw's signature."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -984,16 +1334,48 @@ def is_first_at(at_ms: int, day: date, time_of_day: str, zone: zoneinfo.ZoneInfo
     return earlier.replace(tzinfo=None) < wanted <= now.replace(tzinfo=None) and not now.fold
 
 
+def path_in(value: Any) -> tuple[int, list[bytes]]:
+    """The index of a leaf, and its path."""
+    if not isinstance(value, dict) or not isinstance(value.get("path"), list):
+        raise Malformed("it has no leaf, index, size and path")
+    if not all(is_count(value.get(name)) for name in ("index", "size")):
+        raise Malformed("it has no leaf, index, size and path")
+    return value["index"], [READ["hash"](str(step)) for step in value["path"]]
+
+
+def leaf_in(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Its kind and its values."""
+    first, *lines = str(data.get("leaf")).split("\n")
+    kind = first.removeprefix("clock/leaf/v1 ")
+    if kind == first or kind not in TREES or lines.pop():
+        raise Malformed("it has no leaf, index, size and path")
+    return kind, values_of(kind, lines, named=False)
+
+
+def proof_of(kind: str, leaf: dict[str, Any]) -> str:
+    """Where the service has the proof of a leaf, for whoever knows its salt."""
+    return f"/api/rounds/{leaf['round']}/proof/{kind}?uid={leaf['uid']}&salt={leaf['salt']}"
+
+
+def is_promise(path: str) -> bool:
+    """Whether the file is a receipt of the service: those are read when all proofs of leaves are known."""
+    try:
+        return b'"note"' in contents(path)
+    except Unanswered:
+        return False
+
+
 def notes_in(raw: bytes, path: str, day: str) -> list[str]:
-    """The statements of a file: a note, an answer of ``/proof``, or a bundle."""
-    if raw.startswith(b"clock.statement."):
+    """The statements and checkpoints of a file: a note, an answer of ``/proof``, or a bundle."""
+    if not raw.lstrip().startswith((b"{", b"[")):
         return [raw.decode("utf-8", "replace")]
     value = parsed(raw, path)
     if isinstance(value, dict) and "bundle" in value:
         value = kept_in(value, path).get(f"/api/rounds/{day}/proof")
     round_ = Round(day)
     round_.take_proof(envelope(value, path)[1])
-    return list(round_.notes.values())
+    entries = [entry for entry in (round_.logged or {}).values() if isinstance(entry, dict)]
+    return list(dict.fromkeys([*round_.notes.values(), *(str(entry.get("checkpoint")) for entry in entries)]))
 
 
 def leaves_in(path: Path, kind: str) -> Iterable[bytes]:
@@ -1006,11 +1388,11 @@ def leaves_in(path: Path, kind: str) -> Iterable[bytes]:
         raise Unanswered(f"{path} cannot be read: {error.strerror}") from None
 
 
-def keys_in(given: list[str]) -> list[Key]:
+def keys_in(given: list[str], kind: int = ED25519) -> list[Key]:
     """Keys, or files with one in a line; ``#`` begins a remark."""
     texts = [one if "+" in one else contents(one).decode("utf-8", "replace") for one in given]
     lines = [line.strip() for text in texts for line in text.split("\n")]
-    return [key_of(line) for line in lines if line and not line.startswith("#")]
+    return [key_of(line, kind) for line in lines if line and not line.startswith("#")]
 
 
 def printable(text: str) -> str:
@@ -1032,8 +1414,10 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     parser.add_argument("day", metavar="DAY", help="the round: YYYY-MM-DD, the date on which people joined")
     parser.add_argument("--from", dest="where", metavar="URL|FILE", required=True, help="a service, or a saved bundle")
     parser.add_argument("--keys", metavar="KEY|FILE", action="append", default=[], help="keys that you trust")
-    parser.add_argument("--seen", metavar="FILE", action="append", default=[], help="statements that you kept, or saw")
-    parser.add_argument("--receipt", metavar="FILE", action="append", default=[], help="an answer of /proof/KIND")
+    parser.add_argument("--witness", metavar="KEY|FILE", action="append", default=[], help="witnesses that you trust")
+    parser.add_argument("--chain", metavar="FILE", action="append", default=[], help="a beacon other than quicknet")
+    parser.add_argument("--seen", metavar="FILE", action="append", default=[], help="what you kept, or somebody saw")
+    parser.add_argument("--receipt", metavar="FILE", action="append", default=[], help="yours, or a proof of your leaf")
     parser.add_argument("--bundle", metavar="FOLDER", action="append", default=[], help="leaves that an auditor has")
     parser.add_argument("--days", type=int, default=2, help="so many rounds, up to DAY, are one chain (2)")
     parser.add_argument("--save", metavar="FILE", help="write a bundle of what was fetched")
@@ -1041,7 +1425,9 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         day, days = READ["day"](given.day), min(max(given.days, 1), MOST_DAYS)
-        verification = Verification(Answers(given.where), day, days, keys_in(given.keys))
+        keys, witnesses = keys_in(given.keys), keys_in(given.witness, COSIGNATURE)
+        chains = [chain_of(parsed(contents(path), path)) for path in given.chain]
+        verification = Verification(Answers(given.where), day, days, keys, witnesses, chains)
         found = verification.verify(given.seen, given.receipt, given.bundle)
         if given.save:
             Path(given.save).write_text(verification.answers.bundle(), "utf-8")

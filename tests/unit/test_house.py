@@ -57,7 +57,7 @@ HOMES = {
     "litestar": "http dev",
     "litestar_offline_docs": "http",
     "prometheus_client": "metrics operators http",
-    "py_arkworks_bls12381": "beacon",
+    "py_arkworks_bls12381": "beacon verifier",
     "psycopg": "books config dev runtime",
     "psycopg_pool": "books",
     "rich": "dev cli",
@@ -76,7 +76,7 @@ ask."""
 
 MOST_FILES = 16
 MOST_LINES = 400
-ALONE = {"verifier": 1_100}
+ALONE = {"verifier": 1_500}
 """Lines of a program that must be one file, because whoever does not trust the service takes it away and reads it
 (decision 0074)."""
 MOST_FUNCTION_LINES = 64

@@ -6,9 +6,10 @@ What a test changes in a statement, every later one is made for: as an operator 
 import base64
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,35 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from clock import verifier
+from clock.beacon.chain import Chain
+from clock.beacon.own import OwnKey
+from clock.beacon.settings import description
 from clock.domain.rounds import Rules, windows
 from clock.domain.split import Split, split
-from tests.unit.verifier.forms import KEY, ORIGIN, as_json, envelope, note_of, path_of, root_of, sha256, verifier_key
+from tests.unit.verifier.forms import (
+    CHAIN,
+    KEY,
+    ORIGIN,
+    RULES,
+    as_json,
+    asked,
+    before,
+    envelope,
+    kind_and_uid,
+    note_of,
+    number_of,
+    out_ms,
+    path_of,
+    root_of,
+    sha256,
+    tree_of,
+    verifier_key,
+    written,
+)
 
 DAY = "2026-11-26"
 SEED = bytes(range(32, 64))
 SALT_KEY = bytes(range(64, 96))
-
-RULES: dict[str, Any] = {
-    "timezone": "Asia/Shanghai",
-    "stake_fen": 100,
-    "split": "random",
-    "nobody": "refund",
-    "fee_bps": 500,
-    "packet_cap_fen": 0,
-    "lucky_count": 1,
-    "lucky_bps": 1000,
-    "shards": 2,
-    "join_opens": "00:00",
-    "join_closes": "24:00",
-    "check_in_opens": "05:00",
-    "check_in_closes": "08:00",
-    "settle_at": "08:05",
-    "claim_closes": "24:00",
-    "order_prefix": "TTC",
-    "bonus_fen": 50,
-    "campaign": {"zh": "感恩节", "en": "Thanksgiving"},
-}
 
 
 Changes = Mapping[str, Mapping[str, str]]
@@ -81,13 +83,38 @@ class Played:
         """Of what the next statement C or V is made for."""
         return sha256(self.texts["void" if "void" in self.texts else "closed"].encode()).hex()
 
-    def receipt(self, kind: str, index: int) -> dict[str, Any]:
+    def proved(self, kind: str, index: int) -> dict[str, Any]:
+        """The service's answer of a leaf in the tree."""
         leaves = [leaf.encode() for leaf in self.leaves[kind]]
         path = [step.hex() for step in path_of(index, leaves)]
         root = base64.b64encode(root_of(leaves)).decode()
         return envelope(
             {"leaf": self.leaves[kind][index], "index": index, "size": len(leaves), "path": path, "root": root}
         )
+
+    def receipt(self, kind: str, index: int, later_ms: int = 2, **changes: str) -> dict[str, Any]:
+        """As it was handed out with an answer, in a batch of three leaves or fewer; ``changes`` of its lines."""
+        leaves = self.leaves[kind][max(0, index - 1) : index + 2]
+        place, leaf = min(index, 1), self.leaves[kind][index]
+        at_ms = int(leaf.split("\n")[5]) if kind == "checked_in" else self.windows["join_opens_ms"]
+        lines = {"origin": ORIGIN, "round": self.day, "signed_ms": str(at_ms + later_ms), "leaves": tree_of(leaves)}
+        text = f"clock.receipts.v1/{kind}\n" + "".join(f"{k}: {v}\n" for k, v in {**lines, **changes}.items())
+        path = [step.hex() for step in path_of(place, [one.encode() for one in leaves])]
+        return {"leaf": leaf, "index": place, "size": len(leaves), "path": path, "note": note_of(text)}
+
+    def asked_for(self, *receipts: dict[str, Any]) -> "Played":
+        """Has answers to who asks for the leaves of these receipts."""
+        for receipt in receipts:
+            kind, uid = kind_and_uid(receipt["leaf"])
+            places = [n for n, leaf in enumerate(self.leaves[kind]) if kind_and_uid(leaf)[1] == uid]
+            no = envelope({}, "not_joined" if kind == "stake" else "not_checked_in")
+            self.answers[asked(receipt["leaf"])] = self.proved(kind, places[0]) if places else no
+        return self
+
+    @property
+    def windows(self) -> dict[str, int]:
+        found: dict[str, int] = json.loads(self.texts["opened"].partition("windows: ")[2].partition("\n")[0])
+        return found
 
 
 @dataclass
@@ -105,19 +132,24 @@ class Game:
     longer_ms: Sequence[int] = (0, 0)
     extensions: Sequence[dict[str, Any]] = ()
     voided: bool = False
-    closed: bool = True
+    closed: bool | None = None
+    """Unless it is said: a round without a beacon cannot be void when it has C."""
+    beacon: OwnKey | None = None
+    says: str | None = None
+    """What P says of the draw, whatever is true."""
     key: Ed25519PrivateKey = KEY
     name: str = ORIGIN
     changes: Changes = field(default_factory=dict)
     split_with: Callable[[bytes], bytes] = bytes
     """What the packets are drawn from, of the drawn seed."""
 
+    def __post_init__(self) -> None:
+        if self.closed is None:
+            self.closed = not self.voided or self.beacon is not None
+
     def text(self, kind: str, lines: dict[str, str]) -> str:
         lines = {"origin": self.name, "round": self.day, **lines, **self.changes.get(kind, {})}
         return "".join([f"clock.statement.v1/{kind}\n", *(f"{name}: {value}\n" for name, value in lines.items())])
-
-    def tree(self, leaves: Sequence[str]) -> str:
-        return f"{len(leaves)} {base64.b64encode(root_of([leaf.encode() for leaf in leaves])).decode()}"
 
     def salt(self, kind: str, uid: int) -> str:
         return hmac.digest(SALT_KEY, f"{kind}\n{uid}\n".encode(), "sha256")[:16].hex()
@@ -183,14 +215,18 @@ class Game:
                 "opened": opened_hash,
                 "closed": closed_hash,
                 "previous": closed_hash if self.closed else self.previous,
-                "voided_ms": str(at["settle_ms"] + 60_000),
+                "voided_ms": str(max(self.closes(at)) + 6_000 if self.beacon else at["settle_ms"] + 60_000),
                 "reason": as_json("停电"),
             }
             texts["void"] = self.text("void", lines)
         elif self.closed:
-            drawn = sha256(b"clock/seed/v2", self.seed, bytes.fromhex(closed_hash))
+            draw = self.draw(at)
+            signature = bytes.fromhex(draw) if len(draw) == 96 else b""
+            drawn = sha256(b"clock/seed/v2", self.seed, signature, bytes.fromhex(closed_hash))
             names = ("lucky_count", "lucky_bps", "packet_cap_fen")
             how = Split(mode=self.rules["split"], **{name: self.rules[name] for name in names})
+            if draw in ("missing", "late"):
+                how = Split(mode="equal", packet_cap_fen=self.rules["packet_cap_fen"])
             result = split(self.split_with(drawn), sums["pot_fen"], sums["winners"], how)
             packets = list(result.packets_fen)
             said["bonus_back_fen"] = 0 if sums["winners"] else sums["bonus_fen"]
@@ -199,10 +235,10 @@ class Game:
             lines = {
                 "closed": closed_hash,
                 "seed": self.seed.hex(),
-                "beacon": "none",
+                "beacon": draw,
                 "drawn": drawn.hex(),
-                "split": self.rules["split"],
-                "packets": self.tree(leaves["packet"]),
+                "split": how.mode,
+                "packets": tree_of(leaves["packet"]),
                 "carried_out_fen": str(said["carried_out_fen"]),
                 "bonus_back_fen": str(said["bonus_back_fen"]),
             }
@@ -212,19 +248,33 @@ class Game:
 
     def opened_lines(self, at: dict[str, int]) -> dict[str, str]:
         rules = as_json(self.rules)
-        return {"seed_hash": sha256(self.seed).hex(), "rules": rules, "windows": as_json(at), "beacon": "none"}
+        beacon = f"{CHAIN.name} {CHAIN.hash} {number_of(at)}" if self.beacon else "none"
+        return {"seed_hash": sha256(self.seed).hex(), "rules": rules, "windows": as_json(at), "beacon": beacon}
+
+    def draw(self, at: dict[str, int]) -> str:
+        """What P says of it."""
+        if self.beacon is None or self.says:
+            return self.says or "none"
+        return "late" if self.closed_ms(at) >= out_ms(number_of(at)) else self.beacon.sign(number_of(at)).hex()
+
+    def closes(self, at: dict[str, int]) -> list[int]:
+        return [at["check_in_closes_ms"] + ms for ms in self.longer_ms]
+
+    def closed_ms(self, at: dict[str, int]) -> int:
+        changed = self.changes.get("closed", {}).get("closed_ms")
+        return int(changed or max(self.closes(at)) + (5_000 if self.beacon else 300_000))
 
     def closed_lines(self, at: dict[str, int], opened_hash: str, leaves: dict[str, list[str]]) -> dict[str, str]:
-        closes = [at["check_in_closes_ms"] + ms for ms in self.longer_ms]
+        closes = self.closes(at)
         return {
             "opened": opened_hash,
             "previous": self.previous,
-            "closed_ms": str(max(closes) + 300_000),
+            "closed_ms": str(self.closed_ms(at)),
             "closes_ms": as_json(closes),
             "shards": as_json([[len(own), len(won)] for own, won in zip(self.members, self.winners, strict=True)]),
             **{name: str(value) for name, value in self.sums().items()},
-            "stakes": self.tree(leaves["stake"]),
-            "checked_in": self.tree(leaves["checked_in"]),
+            "stakes": tree_of(leaves["stake"]),
+            "checked_in": tree_of(leaves["checked_in"]),
         }
 
     def answers(self, texts: dict[str, str], sums: dict[str, int], packets: list[int]) -> dict[str, Any]:
@@ -259,8 +309,10 @@ class Game:
             "keys": [verifier_key(self.key, self.name)],
             "statements": dict.fromkeys(("opened", "closed", "published", "void"))
             | {kind: note_of(text, self.key, self.name) for kind, text in texts.items()},
-            "missing": ["beacon", "witnesses"],
+            "missing": ["beacon", "witnesses"] if self.beacon is None else ["witnesses"],
         }
+        if re.search("^beacon: (missing|late)$", texts.get("published", ""), re.MULTILINE):
+            proof["missing"] = ["draw", "witnesses"]
         answers = {f"/api/rounds/{self.day}": envelope(figures), f"/api/rounds/{self.day}/proof": envelope(proof)}
         if self.closed and not self.voided:
             path = f"/api/rounds/{self.day}/packets?page=1&limit=10000"
@@ -269,13 +321,10 @@ class Game:
         return apart
 
 
-def before(day: str, days: int = 1) -> str:
-    return (date.fromisoformat(day) - timedelta(days)).isoformat()
-
-
 def two_days(**given: Any) -> tuple[Played, Played]:
     """The round of :data:`DAY`, as it is given, and the one before it, whose cap left something over."""
-    yesterday = Game(day=before(DAY), seed=bytes(32), rules={**RULES, "packet_cap_fen": 60}).play()
+    rules = {**RULES, "packet_cap_fen": 60}
+    yesterday = Game(day=before(DAY), seed=bytes(32), rules=rules, beacon=given.get("beacon")).play()
     assert yesterday.carried_out_fen > 0
     given = {"previous": yesterday.last_hash, "carried_in_fen": yesterday.carried_out_fen, **given}
     return Game(**given).play(), yesterday
@@ -308,6 +357,8 @@ def verdict(
     seen: Sequence[Any] = (),
     receipts: Sequence[Any] = (),
     days: int = 2,
+    witnesses: Sequence[str] = (),
+    chains: Sequence[Chain] = (CHAIN,),
 ) -> Verdict:
     """Of the first round. ``seen`` and ``receipts`` are contents of files."""
     where = written(place / "bundle.json", bundle(*rounds))
@@ -316,15 +367,12 @@ def verdict(
         for name, some in (("seen", seen), ("receipt", receipts))
     }
     trusted = [verifier.key_of(key) for key in keys]
-    checks = verifier.Verification(verifier.Answers(where), rounds[0].day, days, trusted)
+    seers = [verifier.key_of(key, verifier.COSIGNATURE) for key in witnesses]
+    known = [verifier.chain_of(json.loads(description(chain))) for chain in chains]
+    checks = verifier.Verification(verifier.Answers(where), rounds[0].day, days, trusted, seers, known)
     found = checks.verify(files["seen"], files["receipt"])
     assert verifier.told(found, rounds[0].day, as_json=False).isascii()
     return Verdict(found.status, found.findings)
-
-
-def written(path: Path, content: Any) -> str:
-    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-    return str(path)
 
 
 EXAMPLE = Game(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.verifier.forms import verifier_key
-from tests.unit.verifier.stage import DAY, RULES, Game, before, two_days, verdict
+from tests.unit.verifier.forms import OWN, RULES, before, verifier_key
+from tests.unit.verifier.stage import DAY, Game, two_days, verdict
 
 LIMITS = ["beacon", "witnesses"]
 
@@ -16,7 +16,7 @@ def checks_of(sentences: list[str]) -> list[str]:
 
 def test_a_round_with_the_one_before_it_receipts_and_what_was_seen(tmp_path: Path) -> None:
     today, yesterday = two_days()
-    receipts = [today.receipt(kind, index) for kind in today.leaves for index in range(len(today.leaves[kind]))]
+    receipts = [today.proved(kind, index) for kind in today.leaves for index in range(len(today.leaves[kind]))]
     seen = [today.proof["statements"]["opened"], today.answers[f"/api/rounds/{DAY}/proof"]]
     found = verdict(tmp_path, today, yesterday, seen=seen, receipts=receipts)
     assert (found.status, found.wrong) == (0, [])
@@ -32,7 +32,7 @@ def test_without_keys_and_the_day_before_that_is_said(tmp_path: Path) -> None:
     game = Game(previous="11" * 32)
     found = verdict(tmp_path, game.play(), keys=[], days=1)
     assert (found.status, found.wrong) == (0, [])
-    assert checks_of(found.said("not proved")) == ["chain", "carried", "keys", *LIMITS]
+    assert checks_of(found.said("not proved")) == ["chain", "carried", *LIMITS, "keys"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_archived_list_follows_from_the_seed(tmp_path: Path) -> None:
 
 def test_what_a_void_round_carried_in_goes_to_the_next(tmp_path: Path) -> None:
     first = Game(day=before(DAY, 2), rules={**RULES, "packet_cap_fen": 60}).play()
-    called_off = Game(day=before(DAY), previous=first.last_hash, voided=True).play()
+    called_off = Game(day=before(DAY), previous=first.last_hash, voided=True, beacon=OWN).play()
     today = Game(previous=called_off.last_hash, carried_in_fen=first.carried_out_fen).play()
     found = verdict(tmp_path, today, called_off, first, days=3)
     assert (found.status, found.wrong) == (0, [])

@@ -15,8 +15,8 @@ import pytest
 
 from clock import verifier
 from clock.cli.main import cli
-from tests.unit.verifier.forms import verifier_key
-from tests.unit.verifier.stage import DAY, RULES, Game, before, bundle, two_days, written
+from tests.unit.verifier.forms import RULES, before, verifier_key, written
+from tests.unit.verifier.stage import DAY, Game, bundle, two_days
 
 FILE = Path(verifier.__file__)
 Answer = tuple[int, dict[str, str], bytes]
@@ -72,7 +72,7 @@ def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_file_runs_alone_from_a_url_and_saves_what_it_read(tmp_path: Path) -> None:
     saved = str(tmp_path / "saved.json")
-    receipt = written(tmp_path / "receipt.json", two_days()[0].receipt("checked_in", 0))
+    receipt = written(tmp_path / "receipt.json", two_days()[0].proved("checked_in", 0))
     with served(from_bundle(bundle(*two_days()))) as url:
         done = alone(DAY, "--from", url, "--keys", verifier_key(), "--save", saved, "--receipt", receipt)
     assert (done.returncode, done.stderr) == (0, "")
@@ -212,12 +212,12 @@ def test_what_cannot_be_begun_is_said(
     ("option", "content", "says"),
     [
         ("--receipt", {"status": 0, "code": "not_joined", "data": {}}, "has no leaf: it is not_joined"),
-        ("--receipt", Game(day=before(DAY)).play().receipt("stake", 0), "closed of 2026-11-25 is not given"),
+        ("--receipt", Game(day=before(DAY)).play().proved("stake", 0), "closed of 2026-11-25 is not given"),
         ("--receipt", "clock/leaf", "is not JSON"),
         (
             "--receipt",
             {"status": 1, "code": "ok", "data": {"leaf": "clock/leaf/v1 stake\n"}},
-            "no leaf, index and path",
+            "there are 0 lines after the first, not 6",
         ),
         ("--seen", Game(day=before(DAY, 9)).play().proof["statements"]["opened"], "is not of these days"),
         ("--seen", Game(name="else.where").play().proof["statements"]["opened"], "is not of these days, or not signed"),

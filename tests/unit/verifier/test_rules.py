@@ -10,8 +10,8 @@ import pytest
 
 from clock import verifier
 from clock.verifier import is_first_at
-from tests.unit.verifier.forms import note_of, verifier_key
-from tests.unit.verifier.stage import DAY, RULES, Game, verdict
+from tests.unit.verifier.forms import RULES, note_of, tree_of, verifier_key
+from tests.unit.verifier.stage import DAY, Game, verdict
 
 OPENED = Game().play().texts["opened"]
 WINDOWS = OPENED.partition("windows: ")[2].partition("\n")[0]
@@ -52,7 +52,7 @@ BROKEN: list[tuple[Game, str]] = [
     (closed(shards="[[2,3],[7,2]]"), "members: The shards of C are not as many as the rules have, or one has more"),
     (closed(shards="[[5,3],[5,2]]"), "members: C has 9 members, and not as many in its shards or leaves"),
     (closed(shards="[[5,3],[4,1]]"), "members: C has 5 winners, and not as many in its shards or leaves"),
-    (closed(stakes=Game().tree(["a"] * 8)), "members: C has 9 members, and not as many in its shards or leaves"),
+    (closed(stakes=tree_of(["a"] * 8)), "members: C has 9 members, and not as many in its shards or leaves"),
     (
         Game(**{**vars(EMPTY), "changes": {"closed": {"stakes": f"0 {'A' * 43}="}}}),
         "members: The tree stakes of C has no leaves, and a root",
@@ -97,9 +97,9 @@ def test_how_many_packets_there_are_is_in_the_list_too(tmp_path: Path) -> None:
 def with_check_in_at(at_ms: int) -> tuple[Any, dict[str, Any]]:
     game = Game()
     leaves = game.check_in_leaves(at_ms - 1000)
-    today = Game(changes={"closed": {"checked_in": game.tree(leaves)}}).play()
+    today = Game(changes={"closed": {"checked_in": tree_of(leaves)}}).play()
     today.leaves["checked_in"] = leaves
-    return today, today.receipt("checked_in", 0)
+    return today, today.proved("checked_in", 0)
 
 
 @pytest.mark.parametrize(
@@ -119,15 +119,15 @@ def test_a_check_in_counts_from_when_it_arrived(at_ms: int, fits: bool, tmp_path
 
 def test_the_stake_of_a_leaf_is_that_of_the_rules(tmp_path: Path) -> None:
     leaves = [leaf.replace("\n100\n", "\n90\n") for leaf in Game().stake_leaves()]
-    today = Game(changes={"closed": {"stakes": Game().tree(leaves)}}).play()
+    today = Game(changes={"closed": {"stakes": tree_of(leaves)}}).play()
     today.leaves["stake"] = leaves
-    wrong = verdict(tmp_path, today, days=1, receipts=[today.receipt("stake", 0)]).wrong
+    wrong = verdict(tmp_path, today, days=1, receipts=[today.proved("stake", 0)]).wrong
     assert [one for one in wrong if one.endswith("90 fen is not the stake of the rules")] == wrong != []
 
 
 def test_a_leaf_of_another_shard_has_another_place(tmp_path: Path) -> None:
     today = Game(changes={"closed": {"shards": "[[4,3],[5,2]]"}}).play()
-    wrong = verdict(tmp_path, today, days=1, receipts=[today.receipt("stake", 4)]).wrong
+    wrong = verdict(tmp_path, today, days=1, receipts=[today.proved("stake", 4)]).wrong
     assert [one for one in wrong if "is not at the place of its shard and rank" in one]
 
 
