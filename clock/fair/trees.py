@@ -26,7 +26,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Builder:
-    """Takes leaves in their order. Its memory: 32 bytes a tile, and the leaves of one."""
+    """Takes leaves in their order. Its memory grows by 32 bytes a tile."""
 
     def __init__(self) -> None:
         self._tiles: list[bytes] = []

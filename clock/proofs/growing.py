@@ -86,29 +86,25 @@ def _extend(grown: Grown, round_: Recorded, kind: Salted, page: list[dict[str, A
 
 def salted_leaves(round_: Recorded, kind: Salted, row: dict[str, Any]) -> tuple[list[str], list[int]]:
     """Leaves and whose they are, from a row of ``stake_leaves`` or ``checked_in_leaves``."""
-    day, salt_of, place = round_.day.isoformat(), _salts(round_, kind).of, UID_AT[kind]
-    texts, uids = [], []
-    for values in row["leaves"].split(" "):
-        uid = int(values.split("\n", 3)[place])
-        uids.append(uid)
-        texts.append(leaves.salted(kind, day, values, salt_of(uid)))
-    return texts, uids
-
-
-def _salts(round_: Recorded, kind: Salted) -> leaves.Salts:
     assert round_.salt_key is not None
-    return leaves.Salts(round_.salt_key, kind)
+    day, place = round_.day.isoformat(), UID_AT[kind]
+    values = row["leaves"].split(" ")
+    uids = [int(one.split("\n", 3)[place]) for one in values]
+    salts = leaves.Salts(round_.salt_key, kind).of_all(uids)
+    return [leaves.salted(kind, day, one, salt) for one, salt in zip(values, salts, strict=True)], uids
 
 
 def stake_leaf(round_: Recorded, shard: int, uid: int, order_no: str, fen: int) -> str:
     """With the user's salt."""
-    return leaves.stake(round_.day.isoformat(), shard, uid, order_no, fen, _salts(round_, "stake").of(uid))
+    assert round_.salt_key is not None
+    return leaves.stake(str(round_.day), shard, uid, order_no, fen, leaves.salt_of(round_.salt_key, "stake", uid))
 
 
 def checked_in_leaf(round_: Recorded, shard: int, rank: int, uid: int, at_ms: int) -> str:
     """With the user's salt."""
-    salt = _salts(round_, "checked_in").of(uid)
-    return leaves.checked_in(round_.day.isoformat(), shard, rank, uid, at_ms, salt)
+    assert round_.salt_key is not None
+    salt = leaves.salt_of(round_.salt_key, "checked_in", uid)
+    return leaves.checked_in(str(round_.day), shard, rank, uid, at_ms, salt)
 
 
 async def regrow(store: Store, round_: Recorded) -> None:
