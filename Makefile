@@ -29,7 +29,7 @@ LEFT_OUT := *** The tests of the pages are left out. $(NO_BROWSER) ***
 ON_CHANNEL = $(if $(CHANNEL),CLOCK_CHANNEL=$(CHANNEL))
 
 .DEFAULT_GOAL := help
-.PHONY: help run-env dev-env run test test-short test-newest lint types unit lua flow model page chromium screenshots \
+.PHONY: help run-env dev-env run test test-short test-newest lint types unit lua flow model headless page chromium screenshots \
   faults demo bench scale lock clean-venv clean-data
 
 help:
@@ -76,6 +76,10 @@ types: dev-env
 unit lua flow model: dev-env
 	$(PYTEST) tests/$@ $(ARGS)
 
+# All but those of the pages.
+headless: dev-env
+	$(PYTEST) tests --ignore=tests/page $(ARGS)
+
 page: dev-env chromium
 	$(PAGE_TESTS) $(ARGS)
 
@@ -83,8 +87,7 @@ test: dev-env
 	@test "$(PAGES)" = no || $(FIND_BROWSER) || $(INSTALL_BROWSER) || test "$(PAGES)" != yes \
 	  || { echo "The tests of the pages cannot run. $(NO_BROWSER)" >&2; exit 1; }
 	@test "$(PAGES)" != no && $(FIND_BROWSER) || echo "$(LEFT_OUT)" >&2
-	@$(MAKE) --no-print-directory lint types
-	$(PYTEST) tests --ignore=tests/page $(ARGS)
+	@$(MAKE) --no-print-directory lint types headless
 	@if test "$(PAGES)" != no && $(FIND_BROWSER); then echo "$(PAGE_TESTS)"; $(PAGE_TESTS) $(ARGS); \
 	else echo "$(LEFT_OUT)" >&2; fi
 

@@ -25,6 +25,7 @@ QUESTIONS = (
     "beside",
     "overload",
     "drain",
+    "closing",
     "settle",
     "day",
     "reconcile",

@@ -5,26 +5,23 @@ The books are made in SQL, and Redis is filled from them. Each step runs in a pr
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import msgspec
 import psycopg
 from psycopg import sql
 
 from bench.check_in import ratios
 from bench.measure import Result, Scale, spread, target
 from bench.scene import FIRST_UID, SETTLED, Scene, staged
-from bench.settler import Took
+from bench.settler import ended
 from clock.audit.rebuild import rebuild_lost
 from clock.books import ledger, owed
 from clock.domain import order_no
 from clock.game import keys
-from clock.runtime.supervise import environment
 
 OVER = {**SETTLED, "claim_closes": "00:04"}
 """Yesterday's round can be settled, and claiming has closed."""
@@ -67,7 +64,8 @@ CLAIMS = (
 
 PARTS = {
     "close": ("begun", "closed"),
-    "split": ("closed", "split"),
+    "seal": ("closed", "sealed"),
+    "split": ("sealed", "split"),
     "refund and publish": ("split", "published"),
     "open claiming": ("published", "settled"),
     "tally": ("settled", "done"),
@@ -88,22 +86,22 @@ async def run(scale: Scale) -> Result:
     holds, sizes, gates = [], [], []
     for _ in range(repetitions):
         async with _evening(crowd) as scene:
-            done = await _done(scene, "settle")
+            done = await ended(scene, "settle")
             swept_s = await _swept(scene)
             took["settle"].append(done.states["done"] - swept_s)
             for name, (before, after) in PARTS.items():
                 seconds = done.states[after] - done.states.get(before, 0.0)
-                parts[name].append(seconds - swept_s * (name == "split"))
+                parts[name].append(seconds - swept_s * (name == "seal"))
             bare["settle"].append(await _bare(scene, SETTLING))
             sizes.append(done.most_mib)
             await _claims(scene, FIRST_UID + crowd.winners - size // 5)
-            done = await _done(scene, "finish")
+            done = await ended(scene, "finish")
             took["finish"].append(done.states["done"])
             bare["finish"].append(await _bare(scene, _finishing(FIRST_UID + crowd.winners - size // 5)))
             sizes.append(done.most_mib)
             holds.append(await _longest_hold(scene))
         async with _evening(crowd) as scene:
-            done = await _done(scene, "void")
+            done = await ended(scene, "void")
             took["void"].append(done.states["done"])
             bare["void"].append(await _bare(scene, REFUNDED))
             sizes.append(done.most_mib)
@@ -199,16 +197,6 @@ async def _at_rest(scene: Scene) -> None:
         await connection.execute("CHECKPOINT")
 
 
-async def _done(scene: Scene, verb: str) -> Took:
-    command = [sys.executable, "-m", "bench.settler", scene.yesterday.isoformat(), verb]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment(scene.settings), stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    return msgspec.json.decode(output, type=Took)
-
-
 async def _swept(scene: Scene) -> float:
     """Seconds that the gate took."""
     async with await psycopg.AsyncConnection.connect(scene.settings.database_url) as connection:
@@ -254,4 +242,4 @@ async def _gate(unpaid: int) -> float:
     port = server.sockets[0].getsockname()[1]
     crowd = Crowd(winners=1_000, late_sleepers=0, sleepers=1_000, unpaid=unpaid)
     async with server, _evening(crowd, platform_url=f"http://127.0.0.1:{port}") as scene:
-        return (await _done(scene, "settle")).states["done"]
+        return (await ended(scene, "settle")).states["done"]

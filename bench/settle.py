@@ -1,51 +1,45 @@
 """Settling a round of a million winners, against a bare COPY of a million packets and a bare pipelined RPUSH of them.
 
-Postgres' rows and the totals are inserted directly: a million winners, and a quarter as many members who did not check
-in. Settlement reads the same values as after a played round.
+A quarter as many members did not check in.
 """
 
 import asyncio
 import random
 import socket
-import sys
 from itertools import pairwise
 from time import monotonic
-from typing import Any
 
 import hiredis
-import msgspec
 import psycopg
 from psycopg import sql
 
 from bench.check_in import ratios
+from bench.closing import write_books
 from bench.measure import Result, Scale, spread, target
-from bench.scene import FIRST_UID, SETTLED, Scene, staged
-from bench.settler import Took
-from clock.game import keys
+from bench.scene import SETTLED, Scene, staged
+from bench.settler import ended
 from clock.game.client.pipe import packed
-from clock.runtime.supervise import environment
 
 CHUNK = 500
-STAKE_FEN = 100
 
 
 async def run(scale: Scale) -> Result:
     winners, repetitions = scale.of(1_000_000, 200_000), scale.of(3, 2)
     whole, steps, bare, holds, sizes = [], [], [], [], []
-    parts: dict[str, list[float]] = {name: [] for name in ("close", "split", "publish", "open claiming")}
+    parts: dict[str, list[float]] = {name: [] for name in ("close", "seal", "split", "publish", "open claiming")}
     for _ in range(repetitions):
         async with staged(**SETTLED) as scene:
-            await _books(scene, winners)
+            await write_books(scene, winners * 5 // 4, winners)
             await scene.redis.config_set("slowlog-log-slower-than", 200)
             await scene.redis.config_set("slowlog-max-len", 100_000)
             await scene.redis.slowlog_reset()
-            took = await _settled(scene)
+            took = await ended(scene, "settle")
             holds.append(await _longest_hold(scene))
             at = took.states
             for name, seconds in zip(parts, _differences(at), strict=True):
                 parts[name].append(seconds)
             whole.append(at["settled"])
-            steps.append(at["published"] - at["closed"])
+            steps.append(at["published"] - at["sealed"])
             sizes.append(took.most_mib)
             bare.append(await _bare(scene, winners))
     return Result(
@@ -70,7 +64,7 @@ async def run(scale: Scale) -> Result:
 
 
 def _differences(at: dict[str, float]) -> list[float]:
-    times = [0.0, *(at[state] for state in ("closed", "split", "published", "settled"))]
+    times = [0.0, *(at[state] for state in ("closed", "sealed", "split", "published", "settled"))]
     return [after - before for before, after in pairwise(times)]
 
 
@@ -78,36 +72,6 @@ async def _longest_hold(scene: Scene) -> float:
     """Duration of the longest Redis command in ms, without the SLOWLOG commands themselves."""
     slow = await scene.redis.slowlog_get(100_000)
     return float(max([0, *(one["duration"] for one in slow if not one["command"].startswith(b"SLOWLOG"))]) / 1000)
-
-
-async def _books(scene: Scene, winners: int) -> None:
-    """Members and check-ins in Postgres, and the totals that Redis would have."""
-    members = winners * 5 // 4
-    day, uids = scene.yesterday, [FIRST_UID, FIRST_UID + members - 1]
-    async with await psycopg.AsyncConnection.connect(scene.settings.database_url) as connection:
-        await connection.execute(
-            "INSERT INTO members SELECT %s, uid, 100, false, 0 FROM generate_series(%s::bigint, %s) uid", [day, *uids]
-        )
-        await connection.execute(
-            "INSERT INTO check_ins SELECT day, uid, 0, row_number() OVER (ORDER BY uid) FROM members WHERE uid < %s",
-            [FIRST_UID + winners],
-        )
-    async with await psycopg.AsyncConnection.connect(scene.settings.database_url, autocommit=True) as connection:
-        await connection.execute("VACUUM ANALYZE members, check_ins")
-        await connection.execute("CHECKPOINT")
-    totals: dict[str, Any] = {"orders": members, "members": members, "winners": winners}
-    totals["pool_fen"] = members * STAKE_FEN
-    await scene.redis.hset(keys.name(day, 0, "totals"), mapping=totals)
-
-
-async def _settled(scene: Scene) -> Took:
-    command = [sys.executable, "-m", "bench.settler", scene.yesterday.isoformat(), "settle"]
-    process = await asyncio.create_subprocess_exec(
-        *command, env=environment(scene.settings), stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    return msgspec.json.decode(output, type=Took)
 
 
 async def _bare(scene: Scene, winners: int) -> float:

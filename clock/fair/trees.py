@@ -26,46 +26,31 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Builder:
-    """Takes leaves in their order. Its memory grows with the logarithm of their number, but for 32 bytes a tile."""
+    """Takes leaves in their order. Its memory grows by 32 bytes a tile."""
 
     def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[bytes] = []
-        """Roots of complete subtrees, the largest first: one for each bit of the size within a tile."""
         self._tiles: list[bytes] = []
+        self._rest: list[bytes] = []
+        """Hashes of the leaves that do not fill a tile."""
 
     def extend(self, leaves: Iterable[bytes]) -> None:
-        peaks, tiles, size = self._peaks, self._tiles, self.size
-        for leaf in leaves:
-            node = _sha256(b"\x00" + leaf).digest()
-            size += 1
-            number = size
-            while not number & 1:
-                if not peaks:
-                    break
-                node = _sha256(b"\x01" + peaks.pop() + node).digest()
-                number >>= 1
-            if size % TILE:
-                peaks.append(node)
-            else:
-                tiles.append(node)
-        self.size = size
+        hashes = self._rest + [_sha256(b"\x00" + leaf).digest() for leaf in leaves]
+        full = len(hashes) - len(hashes) % TILE
+        self._tiles += [root_of(hashes[start : start + TILE]) for start in range(0, full, TILE)]
+        self._rest = hashes[full:]
+
+    @property
+    def size(self) -> int:
+        return len(self._tiles) * TILE + len(self._rest)
 
     @property
     def tiles(self) -> list[bytes]:
         """Roots of the tiles; the last one may not be full."""
-        return [*self._tiles, _joined(self._peaks)] if self._peaks else list(self._tiles)
+        return [*self._tiles, root_of(self._rest)] if self._rest else list(self._tiles)
 
     @property
     def root(self) -> bytes:
         return root_of(self.tiles)
-
-
-def _joined(peaks: Sequence[bytes]) -> bytes:
-    node = peaks[-1]
-    for peak in reversed(peaks[:-1]):
-        node = node_hash(peak, node)
-    return node
 
 
 def root_of(nodes: Sequence[bytes]) -> bytes:
@@ -77,7 +62,7 @@ def root_of(nodes: Sequence[bytes]) -> bytes:
 
 
 def _above(level: list[bytes]) -> list[bytes]:
-    pairs = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    pairs = [_sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)]
     return pairs + level[len(level) & ~1 :]
 
 

@@ -4,11 +4,12 @@ Memory: a page of rows, and for each leaf the 8 bytes that say whose it is.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from datetime import date
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from clock.books.store import Connection, Store, rows
 from clock.domain import progress
@@ -19,13 +20,16 @@ from clock.fair.statements import Tree
 from clock.fair.trees import TILE, Builder
 from clock.rounds.recorded import Recorded
 
-LINES, PAGE = 1_000, 10
+LEAVES, PAGE = 1_000, 10
 """Leaves of a row, and rows of a page."""
 PIECE, PIECES = 500, 10
 """Packets of one row, and rows of a page."""
 UID_BYTES = 8
 
-Reader = Callable[[Recorded, list[str]], tuple[list[str], list[int]]]
+Salted = Literal["stake", "checked_in"]
+
+UID_AT: dict[Salted, int] = {"stake": 1, "checked_in": 2}
+"""Which of a leaf's values says whose it is."""
 
 
 class Grown:
@@ -37,7 +41,7 @@ class Grown:
 
     def extend(self, texts: Sequence[str], uids: Sequence[int] = ()) -> None:
         self._builder.extend(text.encode() for text in texts)
-        self._uids += b"".join([uid.to_bytes(UID_BYTES, "big") for uid in uids])
+        self._uids += struct.pack(f">{len(uids)}q", *uids)
 
     @property
     def size(self) -> int:
@@ -57,44 +61,37 @@ class Grown:
 
 async def stakes(store: Store, round_: Recorded) -> Grown:
     """Members by shard and uid. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
-    return await _grown(stake_leaves, round_, store.pages("stake_leaves", PAGE, **given))
+    return await _grown(store, round_, "stake", "stake_leaves")
 
 
 async def checked_in(store: Store, round_: Recorded) -> Grown:
     """Winners by shard and rank. Raises :class:`~clock.domain.outcomes.Unavailable`."""
-    given = {"day": round_.day, "shards": round_.rules.shards, "lines": LINES}
-    return await _grown(checked_in_leaves, round_, store.pages("checked_in_leaves", PAGE, **given))
+    return await _grown(store, round_, "checked_in", "checked_in_leaves")
 
 
-async def _grown(read: Reader, round_: Recorded, pages: AsyncGenerator[list[dict[str, Any]], None]) -> Grown:
+async def _grown(store: Store, round_: Recorded, kind: Salted, query: str) -> Grown:
     grown = Grown()
-    async with aclosing(pages) as all_pages:
-        async for page in all_pages:
-            for row in page:
-                await asyncio.to_thread(lambda lines: grown.extend(*read(round_, lines)), row["lines"].split("\n"))
-            progress.at("tree", grown.size)
+    given = {"day": round_.day, "shards": round_.rules.shards, "leaves": LEAVES}
+    async with aclosing(store.pages(query, PAGE, **given)) as pages:
+        async for page in pages:
+            await asyncio.to_thread(_extend, grown, round_, kind, page)
+            progress.at(f"tree {kind}", grown.size)
     return grown
 
 
-def stake_leaves(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
-    """Leaves and whose they are, from lines of ``stake_leaves``."""
-    texts, uids = [], []
-    for line in lines:
-        shard, uid, order_no, fen = line.split(" ")
-        uids.append(int(uid))
-        texts.append(stake_leaf(round_, int(shard), uids[-1], order_no, int(fen)))
-    return texts, uids
+def _extend(grown: Grown, round_: Recorded, kind: Salted, page: list[dict[str, Any]]) -> None:
+    for row in page:
+        grown.extend(*salted_leaves(round_, kind, row))
 
 
-def checked_in_leaves(round_: Recorded, lines: list[str]) -> tuple[list[str], list[int]]:
-    """The same from lines of ``checked_in_leaves``."""
-    texts, uids = [], []
-    for line in lines:
-        shard, rank, uid, at_ms = map(int, line.split(" "))
-        uids.append(uid)
-        texts.append(checked_in_leaf(round_, shard, rank, uid, at_ms))
-    return texts, uids
+def salted_leaves(round_: Recorded, kind: Salted, row: dict[str, Any]) -> tuple[list[str], list[int]]:
+    """Leaves and whose they are, from a row of ``stake_leaves`` or ``checked_in_leaves``."""
+    assert round_.salt_key is not None
+    day, place = round_.day.isoformat(), UID_AT[kind]
+    values = row["leaves"].split(" ")
+    uids = [int(one.split("\n", 3)[place]) for one in values]
+    salts = leaves.Salts(round_.salt_key, kind).of_all(uids)
+    return [leaves.salted(kind, day, one, salt) for one, salt in zip(values, salts, strict=True)], uids
 
 
 def stake_leaf(round_: Recorded, shard: int, uid: int, order_no: str, fen: int) -> str:
@@ -143,7 +140,7 @@ def packet_leaves(day: date, piece: dict[str, Any]) -> list[str]:
 def packets(day: date, winners: Sequence[int], fens: Sequence[int]) -> Grown:
     """Packets by shard and rank; ``winners``: of each shard. Takes a second for a million."""
     grown, texts = Grown(), _packet_leaves(day, winners, iter(fens))
-    while some := list(islice(texts, LINES)):
+    while some := list(islice(texts, LEAVES)):
         grown.extend(some)
     return grown
 

@@ -157,10 +157,10 @@ class Settling:
         """None for a round that was opened before there were statements."""
         if round_.salt_key is None:
             return {}
-        return {
-            "stake": await growing.stakes(self._store, round_),
-            "checked_in": await growing.checked_in(self._store, round_),
-        }
+        stakes, checked_in = await asyncio.gather(  # one is read and sorted while the other is hashed
+            growing.stakes(self._store, round_), growing.checked_in(self._store, round_)
+        )
+        return {"stake": stakes, "checked_in": checked_in}
 
     async def _write_closed(
         self,

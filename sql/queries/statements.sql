@@ -21,19 +21,20 @@ SELECT text FROM statements WHERE day = %(day)s AND kind = %(kind)s
 -- statement_keys: Public keys that have ever signed, oldest first.
 SELECT verifier FROM statement_keys ORDER BY since, verifier
 
--- stake_leaves: Members in the order of their tree, a line each, many lines a row: a row each would take longer than hashing them.
-SELECT string_agg(concat_ws(' ', shard, uid, order_no, stake_fen), E'\n' ORDER BY place) AS lines FROM (
+-- stake_leaves: Members in the order of their tree, separated by spaces, many a row: a row each would take longer than hashing them.
+-- Of each the values that are in the leaf, a line each.
+SELECT string_agg(concat_ws(E'\n', shard, uid, order_no, stake_fen), ' ' ORDER BY place) AS leaves FROM (
     SELECT *, row_number() OVER (ORDER BY shard, uid) - 1 AS place FROM (
         SELECT shard_of(m.uid, %(shards)s::bigint) AS shard, m.uid, o.order_no, m.stake_fen
         FROM members m JOIN orders o ON o.day = %(day)s AND o.uid = m.uid WHERE m.day = %(day)s) AS sharded) AS placed
-GROUP BY place / %(lines)s::int ORDER BY place / %(lines)s::int
+GROUP BY place / %(leaves)s::int ORDER BY place / %(leaves)s::int
 
 -- checked_in_leaves: The same of winners.
-SELECT string_agg(concat_ws(' ', shard, rank, uid, at_ms), E'\n' ORDER BY place) AS lines FROM (
+SELECT string_agg(concat_ws(E'\n', shard, rank, uid, at_ms), ' ' ORDER BY place) AS leaves FROM (
     SELECT *, row_number() OVER (ORDER BY shard, rank) - 1 AS place FROM (
         SELECT shard_of(uid, %(shards)s::bigint) AS shard, rank, uid, at_ms
         FROM check_ins WHERE day = %(day)s) AS sharded) AS placed
-GROUP BY place / %(lines)s::int ORDER BY place / %(lines)s::int
+GROUP BY place / %(leaves)s::int ORDER BY place / %(leaves)s::int
 
 -- stakes_among: Members among some users.
 SELECT m.uid, o.order_no, m.stake_fen

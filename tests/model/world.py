@@ -20,17 +20,20 @@ from clock.game.touching import Touching
 from clock.service import Service, end
 from tests.raw import raw
 
-EMPTY = """
+FOR_EACH_TABLE = """
 SET session_replication_role = replica;
 DO $$ DECLARE t record; BEGIN
-    FOR t IN SELECT oid::regclass AS name FROM pg_class
+    FOR t IN SELECT relname AS name FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
           AND relname <> 'migrations'
-    LOOP EXECUTE 'DELETE FROM ' || t.name; END LOOP;
+    LOOP {} END LOOP;
 END $$;
 SET session_replication_role = origin;
 """
+EMPTY = FOR_EACH_TABLE.format("EXECUTE 'DELETE FROM ' || t.name;")
 """Rows go, partitions stay: making those anew for every example would take longer than all the rest."""
+KEEP = "CREATE SCHEMA kept;" + FOR_EACH_TABLE.format("EXECUTE format('CREATE TABLE kept.%1$s AS TABLE %1$s', t.name);")
+PUT_BACK = FOR_EACH_TABLE.format("EXECUTE format('INSERT INTO %1$s OVERRIDING SYSTEM VALUE TABLE kept.%1$s', t.name);")
 
 
 def arrived(waited_ms: int = 0) -> float:
@@ -72,11 +75,42 @@ async def forgetful(settings: Settings) -> AsyncIterator[None]:
 
 async def empty(settings: Settings) -> None:
     """Both servers: Postgres as freshly migrated, but for the partitions. A round that Redis has is not opened."""
+    await _execute(settings, EMPTY)
+    async with raw(connect(settings.redis_url)) as redis:
+        await redis.flushall()
+
+
+async def _execute(settings: Settings, statements: str) -> None:
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as connection:
-        await connection.execute(EMPTY)
-    redis = raw(connect(settings.redis_url))
-    await redis.flushall()
-    await redis.aclose()
+        await connection.execute(statements.encode())
+
+
+class Kept:
+    """What both servers had at a moment: from there a test can go on more than once."""
+
+    def __init__(self, settings: Settings, keys: dict[bytes, tuple[bytes, int]]) -> None:
+        self._settings = settings
+        self._keys = keys
+
+    @classmethod
+    async def now(cls, settings: Settings) -> "Kept":
+        """Once a test."""
+        await _execute(settings, KEEP)
+        async with raw(connect(settings.redis_url)) as redis:
+            names = await redis.keys("*")
+            return cls(settings, {name: (await redis.dump(name), max(0, await redis.pttl(name))) for name in names})
+
+    @asynccontextmanager
+    async def world(self, **changes: Any) -> AsyncIterator[Service]:
+        """A process that finds it."""
+        await empty(self._settings)
+        await _execute(self._settings, PUT_BACK)
+        async with raw(connect(self._settings.redis_url)) as redis:
+            for name, (value, expires_ms) in self._keys.items():
+                await redis.restore(name, expires_ms, value)
+        with quiet():
+            async with service_with(self._settings, **changes) as service:
+                yield service
 
 
 @asynccontextmanager

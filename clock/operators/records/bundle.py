@@ -162,15 +162,15 @@ async def _trees(
     connection: Connection, round_: Recorded, said: statements.Written, papers: Folder, contents: Contents
 ) -> None:
     """The leaves in the order of their trees, a line each, and whether their root is the one that was signed."""
-    given = {"day": round_.day, "shards": round_.rules.shards, "lines": growing.LINES}
+    given = {"day": round_.day, "shards": round_.rules.shards, "leaves": growing.LEAVES}
     readers: dict[str, tuple[AsyncGenerator[list[dict[str, Any]], None], Callable[[dict[str, Any]], list[str]]]] = {
         "stake": (
             pages_in(connection, "stake_leaves", growing.PAGE, **given),
-            lambda found: growing.stake_leaves(round_, found["lines"].split("\n"))[0],
+            lambda found: growing.salted_leaves(round_, "stake", found)[0],
         ),
         "checked_in": (
             pages_in(connection, "checked_in_leaves", growing.PAGE, **given),
-            lambda found: growing.checked_in_leaves(round_, found["lines"].split("\n"))[0],
+            lambda found: growing.salted_leaves(round_, "checked_in", found)[0],
         ),
         "packet": (
             pages_in(connection, "packet_pieces", growing.PIECES, day=round_.day, piece=growing.PIECE),

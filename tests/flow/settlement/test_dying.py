@@ -33,7 +33,7 @@ from tests.flow.settlement.stage import (
     settled,
     stop,
 )
-from tests.model.world import arrived, forgetful, new_world, service_with
+from tests.model.world import Kept, arrived, forgetful, new_world, service_with
 
 
 class Fuse:
@@ -89,9 +89,12 @@ async def dies(settings: Settings, living: Service, act: Act, at: int, **rules: 
 async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "PAGE", 2)
     monkeypatch.setattr(settling, "CHUNK", 1)
+    async with new_world(settings, **RICH) as service:
+        await carried_then_played(service)
+    played = await Kept.now(settings)
     for at in count(1):
-        async with forgetful(settings), new_world(settings, **RICH) as service:
-            await carried_then_played(service)
+        async with forgetful(settings), played.world(**RICH) as service:
+            stop(service, DAY, "08:05")
             died = await dies(settings, service, lambda victim: victim.settling.settle(DAY), at, **RICH)
             drawn = await manifest(service, DAY)
             taps = await asyncio.gather(*(service.verbs.claim(uid, arrived()) for uid in CROWD.awake))
@@ -108,10 +111,12 @@ async def test_settlement_resumes_after_dying_at_any_call(settings: Settings, mo
 
 @pytest.mark.long
 async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> None:
+    async with new_world(settings, shards=2) as service:
+        await settled(service, DAY, CROWD)
+        await service.verbs.claim(1, arrived())
+    claimed = await Kept.now(settings)
     for at in count(1):
-        async with forgetful(settings), new_world(settings, shards=2) as service:
-            await settled(service, DAY, CROWD)
-            await service.verbs.claim(1, arrived())
+        async with forgetful(settings), claimed.world(shards=2) as service:
             stop(service, DAY, "24:00")
             died = await dies(settings, service, lambda victim: victim.finishing.finish(DAY), at, shards=2)
             if (await row_of(service, DAY))["state"] == "settled":
@@ -128,12 +133,15 @@ async def test_crediting_resumes_after_dying_at_any_call(settings: Settings) -> 
 async def test_voiding_resumes_after_dying_at_any_call_and_gives_back_what_was_carried(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with new_world(settings, **RICH) as service:
+        await carried_then_played(service)
+        await opened_by_an_earlier_version(service, DAY)
+        await settle_until(service, monkeypatch, "split")
+        assert (await row_of(service, BEFORE))["carried_to"] == DAY
+    drawn = await Kept.now(settings)
     for at in count(1):
-        async with forgetful(settings), new_world(settings, **RICH) as service:
-            await carried_then_played(service)
-            await opened_by_an_earlier_version(service, DAY)
-            await settle_until(service, monkeypatch, "split")
-            assert (await row_of(service, BEFORE))["carried_to"] == DAY
+        async with forgetful(settings), drawn.world(**RICH) as service:
+            stop(service, DAY, "08:05")
             died = await dies(settings, service, lambda victim: victim.voiding.void(DAY, "rain"), at, **RICH)
             assert await service.voiding.void(DAY, "rain") == "ok"
             await expect_void(service, CROWD)

@@ -3,6 +3,9 @@
 import hashlib
 import hmac
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from clock.fair import leaves
 
 
@@ -13,3 +16,8 @@ def test_a_salt_follows_from_the_key_the_kind_and_the_user() -> None:
     others = [leaves.salt_of(key, "stake", 4711), leaves.salt_of(key, "checked_in", 4712)]
     others.append(leaves.salt_of(bytes(32), "checked_in", 4711))
     assert len({expected, *others}) == 4
+
+
+@given(st.binary(min_size=32, max_size=32), st.lists(st.integers(1, 2**53 - 1)))
+def test_salts_of_many_are_those_of_each(key: bytes, uids: list[int]) -> None:
+    assert leaves.Salts(key, "stake").of_all(uids) == [leaves.salt_of(key, "stake", uid) for uid in uids]
