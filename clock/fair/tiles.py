@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
     level: int
     first: int
-    count: int
+    length: int
 
 
 def edge(size: int) -> list[Span]:
@@ -48,7 +48,7 @@ def grow(edge_hashes: Hashes, size: int, leaves: Iterable[bytes]) -> dict[tuple[
             if (index + 1) % TILE:
                 break
             node = root_of([known[level, one] for one in range(index + 1 - TILE, index + 1)])
-            level, index = level + 1, index // TILE  # noqa: PLW2901 - the place of the tile's root
+            level, index = level + 1, index // TILE
     return added
 
 
@@ -61,8 +61,8 @@ def root(of: Range, hashes: Hashes) -> bytes:
     """The hash above the leaves of a range, as the definition of a tree makes ranges."""
     nodes = []
     for height, index in _subtrees(of):
-        level, first, count = _span(height, index)
-        nodes.append(root_of([hashes[level, one] for one in range(first, first + count)]))
+        level, first, length = _span(height, index)
+        nodes.append(root_of([hashes[level, one] for one in range(first, first + length)]))
     if not nodes:
         return EMPTY
     node = nodes.pop()

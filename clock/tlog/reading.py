@@ -50,9 +50,9 @@ async def _tile(store: Store, span: Span) -> bytes | None:
     """Its hashes; None if the log is not so large."""
     async with store.transaction() as connection:
         found = await hashes_of(connection, [span])
-    if len(found) < span.count:
+    if len(found) < span.length:
         return None
-    return b"".join(found[span.level, index] for index in range(span.first, span.first + span.count))
+    return b"".join(found[span.level, index] for index in range(span.first, span.first + span.length))
 
 
 async def _entries(store: Store, first: int, last: int) -> bytes | None:

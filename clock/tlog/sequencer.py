@@ -59,6 +59,6 @@ async def _take(connection: Connection, signing: Signing, waiting: list[dict[str
 
 async def hashes_of(connection: Connection, spans: list[Span]) -> dict[tuple[int, int], bytes]:
     """The hashes of some spans, by level and index."""
-    levels, firsts, counts = ([span[part] for span in spans] for part in range(3))
-    found = await rows(connection, "log_hashes", levels=levels, firsts=firsts, counts=counts)
+    levels, firsts, lengths = ([span[part] for span in spans] for part in range(3))
+    found = await rows(connection, "log_hashes", levels=levels, firsts=firsts, lengths=lengths)
     return {(row["level"], row["index"]): row["hash"] for row in found}

@@ -22,8 +22,8 @@ def witnesses_of(settings: Settings) -> tuple[Witness, ...]:
     keys, urls = words[::2], words[1::2]
     if len(keys) != len(urls) or not all(map(is_base_url, urls)):
         raise BadSetting(
-            "CLOCK_WITNESSES must be a public key and a URL for each witness, all separated by spaces; a URL is http:// or "
-            "https:// and a host, without a password and without a query"
+            "CLOCK_WITNESSES must be a public key and a URL for each witness, all separated by spaces; a URL is "
+            "http:// or https:// and a host, without a password and without a query"
         )
     try:
         found = tuple(Witness(cosigner_of(key), url.rstrip("/")) for key, url in zip(keys, urls, strict=True))

@@ -92,9 +92,7 @@ class Witnessing:
         the size that it has signed last, or that it says that it knows."""
         key, origin = str(witness.key), self._signing.origin
         async with self._store.transaction() as connection:
-            found = await rows(
-                connection, "next_unsigned", witness=key, origin=origin, known=known or 0, newest=NEWEST
-            )
+            found = await rows(connection, "next_unsigned", witness=key, origin=origin, known=known or 0, newest=NEWEST)
             if not found:
                 return None
             one = found[0]

@@ -1,7 +1,7 @@
 -- The log of statements, its checkpoints and its witnesses. Parameters are psycopg's.
 
 -- is_log_due: Whether a statement waits to be taken into the log.
-SELECT FROM log_waiting LIMIT 1
+SELECT day FROM log_waiting LIMIT 1
 
 -- try_lock_log: Whether this transaction is the one that takes statements now.
 SELECT pg_try_advisory_xact_lock(%(lock)s) AS locked
@@ -14,8 +14,8 @@ SELECT size FROM log_checkpoints ORDER BY size DESC LIMIT 1
 
 -- log_hashes: Hashes of some spans, each found by its key.
 SELECT level, index, hash
-FROM unnest(%(levels)s::int[], %(firsts)s::bigint[], %(counts)s::bigint[]) AS span (of_level, first, count)
-JOIN log_hashes ON level = of_level AND index BETWEEN first AND first + count - 1
+FROM unnest(%(levels)s::int[], %(firsts)s::bigint[], %(lengths)s::bigint[]) AS span (of_level, first, length)
+JOIN log_hashes ON level = of_level AND index BETWEEN first AND first + length - 1
 
 -- write_checkpoint: What the log is from now on.
 INSERT INTO log_checkpoints (size, root, note) VALUES (%(size)s, %(root)s, %(note)s)

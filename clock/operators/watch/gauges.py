@@ -72,6 +72,13 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_days_without_partition", "Days of the next month that lack one", seen.days_without)
         yield _gauge("clock_months_due", "Months that are to be archived", len(seen.months_due))
         yield _gauge("clock_dead_rows", "Of a table that vacuuming does not keep up with", seen.dead_rows)
+        yield _gauge("clock_log_waiting_seconds", "How long a statement waits for the log", seen.log_waiting_seconds)
+        witnesses = GaugeMetricFamily(
+            "clock_witness_unsigned_seconds", "For how long it lacks a checkpoint", labels=["witness"]
+        )
+        for one in seen.witnesses:
+            witnesses.add_metric([one["witness"]], one["unsigned_seconds"])
+        yield witnesses
         yield from _of_outgoing(seen)
 
 

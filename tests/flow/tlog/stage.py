@@ -49,8 +49,6 @@ async def take_all(service: Service) -> None:
 
 async def entries(service: Service) -> list[str]:
     """The texts of the log, in its order."""
-    found = await query(
-        service, "SELECT index, text FROM log_entries JOIN statements USING (day, kind) ORDER BY index"
-    )
+    found = await query(service, "SELECT index, text FROM log_entries JOIN statements USING (day, kind) ORDER BY index")
     assert [row["index"] for row in found] == list(range(len(found)))
     return [row["text"] for row in found]
