@@ -205,10 +205,10 @@ def log_routes(service: Service) -> list[ControllerRouterHandler]:
         reply(request, "log", Answer("ok"))  # counts it
         return Response(content, media_type=kind, headers={"cache-control": kept})
 
-    @get("/log/checkpoint", media_type=MediaType.TEXT)
+    @get("/log/checkpoint")
     async def log_checkpoint(request: Request[Any, Any, Any]) -> Response[Any]:
         found = await reading.checkpoint(service.store)
-        return sent(request, found, "text/plain; charset=utf-8", f"public, max-age={public.SUMMARY_KEPT_S}")
+        return sent(request, found, MediaType.TEXT, f"public, max-age={public.SUMMARY_KEPT_S}")
 
     @get("/log/tile/{tile:path}")
     async def log_tile(request: Request[Any, Any, Any], tile: FromPath[str]) -> Response[Any]:

@@ -6,6 +6,9 @@ from typing import Any
 from clock.service import Service
 from clock.tlog.sequencer import take_some
 
+LOG_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+"""The public half of ``STATEMENT_KEY``."""
+
 FIRST = date(2030, 1, 1)
 KINDS = ("opened", "closed", "void")
 
