@@ -86,6 +86,8 @@ class Witnessing:
             await self._store.all("keep_cosignature", witness=str(witness.key), **kept)
             known, corrected = one["size"], False
             log.info("witness_signed", witness=witness.key.name, size=one["size"])
+        if known is None:
+            raise NotSigned(f"there is no checkpoint of {self._signing.origin} that it could sign")
 
     async def _next(self, witness: Witness, known: int | None) -> dict[str, Any] | None:
         """The oldest checkpoint that it lacks, of a size that it may sign, signed by today's keys; and the proof from

@@ -60,12 +60,13 @@ UPDATE log_witnesses SET ask_at = now() + make_interval(secs => %(seconds)s) WHE
 -- watch_log: How long the oldest statement waits to be taken into the log.
 SELECT coalesce(max(extract(epoch FROM now() - since)), 0)::bigint AS waiting_seconds FROM log_waiting
 
--- watch_witnesses: Since when each witness lacks a checkpoint, and what it said.
+-- watch_witnesses: For how long each witness lacks a checkpoint, and what it said.
 SELECT witness, coalesce(said, '') AS said, coalesce(contradicts, false) AS contradicts,
-    coalesce(extract(epoch FROM now() - greatest(since, (SELECT signed_at FROM log_checkpoints
-        WHERE size > coalesce((SELECT max(size) FROM log_cosignatures AS c WHERE c.witness = one.witness), 0)
-        ORDER BY size LIMIT 1))), 0)::bigint AS unsigned_seconds
-FROM unnest(%(witnesses)s::text[]) AS one (witness) LEFT JOIN log_witnesses USING (witness)
+    CASE WHEN signed_at IS NULL THEN 0 ELSE extract(epoch FROM now() - greatest(since, signed_at))::bigint END AS unsigned_seconds
+FROM unnest(%(witnesses)s::text[]) AS one (witness) LEFT JOIN log_witnesses USING (witness) LEFT JOIN LATERAL (
+    SELECT signed_at FROM log_checkpoints
+    WHERE size > coalesce((SELECT max(size) FROM log_cosignatures AS c WHERE c.witness = one.witness), 0)
+    ORDER BY size LIMIT 1) AS lacks ON true
 
 -- first_private: The first entry of the log whose text is not public: packets of a round that is not settled.
 SELECT min(index) AS index FROM rounds JOIN log_entries ON log_entries.day = rounds.day AND kind = 'published'

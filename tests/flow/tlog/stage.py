@@ -1,10 +1,18 @@
 """What the tests of this folder share."""
 
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from clock.service import Service
 from clock.tlog.sequencer import take_some
+
+ROOT = Path(__file__).parents[3]
 
 LOG_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
 """The public half of ``STATEMENT_KEY``."""
@@ -55,3 +63,68 @@ async def entries(service: Service) -> list[str]:
     found = await query(service, "SELECT index, text FROM log_entries JOIN statements USING (day, kind) ORDER BY index")
     assert [row["index"] for row in found] == list(range(len(found)))
     return [row["text"] for row in found]
+
+
+async def ask_all(service: Service) -> None:
+    """Ask every witness that may be asked."""
+    while keys := await service.witnessing.due():
+        await asyncio.gather(*(service.witnessing.ask(key) for key in keys))
+
+
+@dataclass
+class Running:
+    """A witness as a process: ``examples/witness.py``."""
+
+    folder: Path
+    name: str = "witness.example.org/w1"
+    log: str = LOG_KEY
+    port: int = 0
+    key: str = ""
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "w.state"
+
+    @property
+    def setting(self) -> str:
+        return f"{self.key} {self.url}"
+
+    async def start(self) -> str:
+        """What it said if it has ended, or nothing."""
+        files = ("--key", str(self.folder / "w.key"), "--state", str(self.state))
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *(str(ROOT / "examples" / "witness.py"), "--name", self.name, "--log", self.log, *files),
+            *("--port", str(self.port)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self.process.stdout and self.process.stderr
+        said = (await self.process.stdout.readline()).decode()
+        if not said:
+            return (await self.process.stderr.read()).decode()
+        self.key, _, url = said.split()
+        self.port = int(url.rpartition(":")[2])
+        return ""
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def witness(folder: Path, **more: Any) -> AsyncIterator[Running]:
+    running = Running(folder, **more)
+    folder.mkdir(exist_ok=True)
+    assert await running.start() == ""
+    try:
+        yield running
+    finally:
+        await running.kill()
