@@ -58,7 +58,8 @@ IN_PATHS = {
     "tile": {
         "description": "`<level>/<number>` for hashes, `entries/<number>` for statements; the number as `067` or "
         "`x234/067`. With `.p/<width>` a tile that is not full. Slashes are sent as they are",
-        "schema": {"type": "string", "pattern": r"^([0-7]|entries)/(x[0-9]{3}/)?[0-9]{3}(\.p/[1-9][0-9]{0,2})?$"},
+        "schema": {"type": "string"},
+        "example": "entries/000.p/7",
     },
     "event": {"description": "Its `webhook-id`", "schema": {"type": "string", "pattern": "^[0-9A-Za-z_]{1,64}$"}},
 }

@@ -164,7 +164,7 @@ PUBLIC = {
         "public",
         "How large the log of statements is",
         (Says(("not_found",)),),
-        "A signed note (https://c2sp.org/tlog-checkpoint) of the newest size whose statements are all public, with the "
+        "A signed note (c2sp.org/tlog-checkpoint) of the newest size whose statements are all public, with the "
         "lines of witnesses. `not_found`: the log is empty.",
         bare={200: "text/plain"},
     ),
@@ -173,7 +173,7 @@ PUBLIC = {
         "public",
         "A file of the log of statements",
         (Says(("not_found",)),),
-        "As https://c2sp.org/tlog-tiles has them: hashes of 32 bytes, or statements, each after two bytes of its "
+        "As c2sp.org/tlog-tiles has them: hashes of 32 bytes, or statements, each after two bytes of its "
         "length. It never changes. `not_found`: the log is not so large, or a statement is not public yet.",
         bare={200: "application/octet-stream"},
     ),
