@@ -20,7 +20,7 @@ from clock.fair.notes import new_key
 from clock.logs import Said
 from clock.operators.watch.watcher import Watch
 from clock.runtime.jobs import Lasting
-from clock.runtime.worker import witness as witness_job
+from clock.runtime.sending import witness as witness_job
 from clock.service import Service
 from tests.conftest import DAY, Api, serving
 from tests.flow.settlement.stage import CROWD, play, stop
