@@ -147,6 +147,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     describes another chain of drand."""
     beacon_relays: str = ""
     """Base URLs of relays of the beacon, separated by spaces; empty: the public ones of quicknet."""
+    witnesses: str = ""
+    """Who witnesses the log of statements: a public key ``<name>+<id>+<base64>`` and a base URL each, all separated by
+    spaces; empty: nobody."""
     protocol: Literal["lean", "ordinary"] = "lean"
     """``ordinary``: no request is answered by the server's protocol itself."""
 
@@ -287,19 +290,23 @@ MOST_RELAYS = 16
 def _check_relays(relays: str) -> None:
     """Raises :class:`BadSetting`. Relays are logged, so that their URLs hold no secret."""
     urls = relays.split()
-    for url in urls:
-        try:
-            parts = urlsplit(url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            good = False
-        if not good or "@" in url or "?" in url or "#" in url:
-            raise BadSetting(
-                "CLOCK_BEACON_RELAYS must be URLs separated by spaces, http:// or https:// and a host, without a "
-                "password and without a query"
-            )
+    if not all(map(is_base_url, urls)):
+        raise BadSetting(
+            "CLOCK_BEACON_RELAYS must be URLs separated by spaces, http:// or https:// and a host, without a "
+            "password and without a query"
+        )
     if len(urls) > MOST_RELAYS:
         raise BadSetting(f"CLOCK_BEACON_RELAYS names more than {MOST_RELAYS} relays")
+
+
+def is_base_url(url: str) -> bool:
+    """Whether paths can be appended to it, and nothing in it is secret."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return good and not any(mark in url for mark in "@?#")
 
 
 def _redis(url: str) -> None:

@@ -42,6 +42,8 @@ from clock.rounds.reminders import Reminders
 from clock.rounds.settling import Settling
 from clock.rounds.standings import Standings
 from clock.rounds.voiding import Voiding
+from clock.tlog.settings import witnesses_of
+from clock.tlog.witnessing import Witnessing
 from clock.tokens import Tokens
 
 
@@ -58,6 +60,7 @@ class Service:
         self.moved = MovedTime(self.redis, self.time) if settings.env == "dev" else None
         self.tokens = Tokens(settings)
         self.signing = Signing(settings.statement_key)
+        self.witnessing = Witnessing(self.store, self.signing, witnesses_of(settings))
         self.opener = Opener(settings, self.store, self.redis, self.time, self.signing)
         self.channels = channels_of(settings, Limits(self.redis, self.time).wait)
         self.planning = Planning(settings, self.store, self.channels.values())

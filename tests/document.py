@@ -53,7 +53,8 @@ def operation_of(method: str, path: str) -> str | None:
     """The template of a path with that method, if the document has it; one without parameters comes first."""
     bare = path.partition("?")[0]
     for template, methods in sorted(_strict()["paths"].items(), key=lambda one: "{" in one[0]):
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), bare) and method.lower() in methods:
+        pattern = re.sub(r"\{\w+\}", "[^/]+", template.replace("{tile}", ".+"))  # it has slashes
+        if re.fullmatch(pattern, bare) and method.lower() in methods:
             return str(template)
     return None
 

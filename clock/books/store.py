@@ -39,6 +39,9 @@ RULES_LOCK = 0x636C6F68
 STATEMENTS_LOCK = 0x636C6F6A
 """Advisory lock of whoever writes a statement that names the one before it."""
 
+LOG_LOCK = 0x636C6F6C
+"""Advisory lock of whoever takes statements into their log."""
+
 OUTBOX_LOCK = 0x636C6F65
 """First of the two numbers of a shard's drain lease; the second is :func:`~clock.books.outbox.lease_of`."""
 

@@ -106,7 +106,7 @@ def _from_pem(name: str, pem: str) -> Signer:
 
 
 def _signer(key: str) -> Signer:
-    name, number, private = _parts(key.removeprefix(PRIVATE))
+    name, number, private = parts_of_key(key.removeprefix(PRIVATE))
     signer = Signer(name, private)
     if signer.verifier.id != number:
         raise BadKey("the key is not the one that its id says")
@@ -115,22 +115,22 @@ def _signer(key: str) -> Signer:
 
 def verifier_of(key: str) -> Verifier:
     """A public key. Raises :class:`BadKey`."""
-    name, number, public = _parts(key)
+    name, number, public = parts_of_key(key)
     verifier = Verifier(name, public)
     if verifier.id != number:
         raise BadKey("the key is not the one that its id says")
     return verifier
 
 
-def _parts(key: str) -> tuple[str, bytes, bytes]:
-    """Name, id and the 32 bytes of a key."""
+def parts_of_key(key: str, kind: bytes = ED25519) -> tuple[str, bytes, bytes]:
+    """Name, id and the 32 bytes of a key of this kind. Raises :class:`BadKey`."""
     found = _KEY.fullmatch(key)
     try:
         content = base64.b64decode(found["key"], validate=True) if found else b""
     except ValueError:
         content = b""
-    if not found or len(content) != 33 or content[:1] != ED25519:
-        raise BadKey("a key is <name>+<8 hexadecimal digits>+<base64 of 33 bytes, the first of them 1>")
+    if not found or len(content) != 33 or content[:1] != kind:
+        raise BadKey(f"a key is <name>+<8 hexadecimal digits>+<base64 of 33 bytes, the first of them {kind[0]}>")
     return found["name"], bytes.fromhex(found["id"]), content[1:]
 
 

@@ -55,6 +55,12 @@ IN_PATHS = {
     },
     "uid": {"description": "The user", "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}},
     "change": {"description": "As `/ops/rules` lists it", "schema": {"type": "integer", "minimum": 1}},
+    "tile": {
+        "description": "`<level>/<number>` for hashes, `entries/<number>` for statements; the number as `067` or "
+        "`x234/067`. With `.p/<width>` a tile that is not full. Slashes are sent as they are",
+        "schema": {"type": "string"},
+        "example": "entries/000.p/7",
+    },
     "event": {"description": "Its `webhook-id`", "schema": {"type": "string", "pattern": "^[0-9A-Za-z_]{1,64}$"}},
 }
 """Parameters of paths, by name; their handlers take a text, and refuse what it should not be."""

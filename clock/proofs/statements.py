@@ -77,11 +77,16 @@ class Signing:
 
     async def write(self, connection: Connection, day: date, statement: Statement) -> str:
         """Its text. Raises :class:`Unavailable` without a key."""
-        text, keys = text_of(statement), self._keys()
-        await rows(connection, "note_keys", verifiers=[str(signer.verifier) for signer in keys])
-        note = notes.sign(text, keys)
+        text = text_of(statement)
+        note = await self.note(connection, text)
         await rows(connection, "write_statement", day=day, kind=kind_of(statement), text=text, note=note)
         return text
+
+    async def note(self, connection: Connection, text: str) -> str:
+        """The text, signed by every key; they are published. Raises :class:`Unavailable` without a key."""
+        keys = self._keys()
+        await rows(connection, "note_keys", verifiers=[str(signer.verifier) for signer in keys])
+        return notes.sign(text, keys)
 
     def _keys(self) -> Sequence[notes.Signer]:
         if not self._signers:

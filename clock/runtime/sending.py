@@ -1,12 +1,14 @@
-"""Jobs of the worker that speak to others: reminders, events, money, questions about unpaid orders."""
+"""Jobs of the worker that speak to others: reminders, events, money, questions about unpaid orders, the log of
+statements and its witnesses."""
 
 import time
 from typing import Any
 
 from clock.payments import outgoing
 from clock.rounds.ending import isolated
-from clock.runtime.jobs import resilient
+from clock.runtime.jobs import guarded, resilient
 from clock.service import Service, live_rounds
+from clock.tlog import sequencer
 
 SEND_SECONDS = 15.0
 
@@ -54,3 +56,22 @@ async def ask(context: dict[str, Any]) -> None:
         if round_.finished_at is None:
             with isolated(round_.day):
                 await service.questions.ask_some(round_.day, service.time.now_ms())
+
+
+@resilient
+async def sequence(context: dict[str, Any]) -> None:
+    """Take statements into their log."""
+    service: Service = context["service"]
+    until = time.monotonic() + SEND_SECONDS
+    while time.monotonic() < until and await sequencer.take_some(service.store, service.signing):
+        pass
+
+
+@resilient
+async def witness(context: dict[str, Any]) -> None:
+    """Begin to ask those witnesses that lack a checkpoint; none is waited for."""
+    service, running = context["service"], context["lasting"]
+    for key in await service.witnessing.due():
+        name = f"witness {key}"
+        if not running.runs(name):
+            running.begin(name, guarded(context, name, service.witnessing.ask(key)))

@@ -36,7 +36,7 @@ from clock.rounds.ending import isolated
 from clock.rounds.opening import around
 from clock.runtime.jobs import Lasting, held, lasting, resilient, shown, take_asked
 from clock.runtime.merging import merge_some
-from clock.runtime.sending import announce, ask, remind, send
+from clock.runtime.sending import announce, ask, remind, send, sequence, witness
 from clock.service import Service, end, live_rounds
 
 log = structlog.get_logger()
@@ -223,7 +223,10 @@ async def asked(context: dict[str, Any]) -> None:
     await take_asked(context)
 
 
-JOBS = (drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked)
+JOBS = (
+    *(drain, compare_counts, beat, rewrite, settle, count, remind, announce, send, ask, compare, asked),
+    *(sequence, witness),
+)
 """Asked for every second."""
 
 SELDOM = (trim, prepare, carry_over)

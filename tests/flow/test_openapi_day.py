@@ -15,6 +15,7 @@ from clock.http.schema.paths import PATHS
 from clock.operators.work import asking
 from clock.payments import outgoing
 from clock.runtime.worker import count
+from clock.tlog import sequencer
 from tests import document
 from tests.conftest import DAY, Api, at
 from tests.flow.stage import NEXT_DAY, STAKE, Scripted, drain_users
@@ -28,6 +29,8 @@ class Played:
 
     def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         self.api = api
+        self.files: set[str] = set()
+        """Of the log, that were there."""
         self.words: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._send = api.send
         monkeypatch.setattr(api, "send", self.send)
@@ -91,8 +94,22 @@ async def everything_can_be_read(played: Played) -> None:
             await played.asks(uid, path)
     for path in (f"/ops/people/{LIN}", "/ops/people/12345", f"/ops/find?q={LIN}", "/ops/actions"):
         await played.asks(BOSS, path, "operator")
+    for path in ("/log/checkpoint", "/log/tile/0/000.p/1", "/log/tile/entries/000.p/1", "/log/tile/0/000"):
+        await file_of_the_log(played, path)
     for path in ("/ops/live", "/ops/work", "/ops/quarantine", "/ops/outgoing?state=done", "/ops/outgoing?state=owed"):
         await played.asks(BOSS, path, "operator")
+
+
+async def file_of_the_log(played: Played, path: str) -> None:
+    """A file, or an envelope where there is none."""
+    async with played.api.session.get(played.api.url + path) as reply:
+        if reply.status != 200:
+            await played.send("GET", path)
+            return
+        template = document.operation_of("GET", path) or ""
+        described = document.kept()["paths"][template]["get"]["responses"]["200"]["content"]
+        assert reply.headers["content-type"].partition(";")[0] in described
+    played.files.add(path)
 
 
 async def strangers_are_refused(played: Played) -> None:
@@ -165,6 +182,7 @@ async def payday(played: Played) -> None:
         await api.post("/api/claim", uid)
     await played.drain()
     await count({"service": api.service})
+    await sequencer.take_some(api.service.store, api.service.signing)
     await everything_can_be_read(played)
     with pytest.MonkeyPatch.context() as hurried:
         hurried.setattr(asking, "WAIT_SECONDS", -1.0)
@@ -286,5 +304,6 @@ async def test_every_answer_of_a_day_is_in_the_document_to_the_last_field(played
         await part(played)
     in_text = {("GET", path) for path in ("/metrics", "/ops/rounds/{day}/export", "/ops/people/{uid}/export")}
     assert played.words.keys() | in_text == PATHS.keys()
+    assert len(played.files) == 3
     said = set[str]().union(*played.words.values())
     assert {word for path in PATHS.values() for word in path.words} - said == SELDOM

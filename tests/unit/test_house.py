@@ -27,6 +27,7 @@ ORDER = [
     "books",
     "payments",
     "rounds proofs",
+    "tlog",
     "service",
     "audit",
     "operators",
@@ -47,7 +48,7 @@ NEVER_REACH = {
 """What a package or a file must not reach through any chain of imports: a hot verb never waits for Postgres."""
 
 HOMES = {
-    "aiohttp": "beacon channels rounds runtime dev",
+    "aiohttp": "beacon channels rounds tlog runtime dev",
     "arq": "runtime",
     "click": "cli",
     "cryptography": "fair tokens channels runtime dev",

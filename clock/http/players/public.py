@@ -16,6 +16,7 @@ from clock.proofs import statements
 from clock.proofs.statements import Written
 from clock.rounds.recorded import find, recorded
 from clock.service import Service
+from clock.tlog import reading
 
 DEPTH = 10_000
 """The last place of the board, which bounds the cost of a page."""
@@ -125,8 +126,8 @@ async def packets(service: Service, day: date, page: int, limit: int) -> Answer:
 
 
 async def proof(service: Service, day: date) -> Answer:
-    """A round's signed statements, the keys that have signed them, and what they do not prove. P has the seed, and is
-    not shown before the round is settled."""
+    """A round's signed statements, the keys that have signed them, where they are in the log, and what they do not
+    prove. P has the seed, and is not shown before the round is settled."""
     round_ = await find(service.store, day)
     if round_ is None:
         return Answer("not_found")
@@ -134,22 +135,44 @@ async def proof(service: Service, day: date) -> Answer:
     shown = {kind: said.notes.get(kind) for kind in KINDS}
     if round_.state not in ENDED_STATES:
         shown["published"] = None
-    missing = [*_unproved(said, shown), "witnesses"]
-    keys = await statements.keys_of(service.store, [note for note in shown.values() if note])
-    return Answer("ok", {"round": day.isoformat(), "keys": keys, "statements": shown, "missing": missing})
+    places = {kind: one for kind, one in (await reading.logged(service.store, day)).items() if shown[kind]}
+    notes = [*filter(None, shown.values()), *(one["note"] for one in places.values())]
+    return Answer(
+        "ok",
+        {
+            "round": day.isoformat(),
+            "keys": await statements.keys_of(service.store, notes),
+            "statements": shown,
+            "logged": {kind: _place(places.get(kind)) for kind in KINDS},
+            "witnesses": service.witnessing.keys,
+            "missing": list(_unproved(said, shown, places)),
+        },
+    )
 
 
-def _unproved(said: Written, shown: dict[str, str | None]) -> Iterator[str]:
-    """What the statements that are shown do not prove."""
+def _place(one: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Of a statement in the log."""
+    if one is None:
+        return None
+    return {**{name: one[name] for name in ("index", "size", "path")}, "checkpoint": one["note"] + one["lines"]}
+
+
+def _unproved(said: Written, shown: dict[str, str | None], places: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What the statements that are shown do not prove, with their ``places`` in the log."""
     if not shown["opened"]:
         yield "statements"
     if not shown["opened"] or said.opened.draw is None:
         yield "beacon"
     if shown["published"] and said.published.beacon in FAILED:
         yield "draw"
+    last = next((kind for kind in ("void", "closed", "opened") if shown[kind]), "opened")
+    if last not in places or not places[last]["lines"]:
+        yield "witnesses"
 
 
 def proof_kept_s(answer: Answer) -> int:
-    """How long anybody may keep a round's statements: until the last one is out there may be another."""
-    shown = answer.data.get("statements", {})
-    return KEPT_S if shown.get("published") or shown.get("void") else SUMMARY_KEPT_S
+    """How long anybody may keep a round's statements: until the last one is out there may be another, and until one of
+    the witnesses has signed, its signature."""
+    shown, asked = answer.data.get("statements", {}), answer.data.get("witnesses")
+    waits = asked and "witnesses" in answer.data["missing"]
+    return KEPT_S if (shown.get("published") or shown.get("void")) and not waits else SUMMARY_KEPT_S

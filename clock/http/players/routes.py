@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import MediaType, Request, Response, Router, get, post
 from litestar.handlers import ASGIRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.types import ControllerRouterHandler
@@ -35,6 +35,7 @@ from clock.http.wire import (
 )
 from clock.proofs import paths
 from clock.service import Service
+from clock.tlog import reading
 
 AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
 
@@ -190,3 +191,29 @@ def public_routes(service: Service) -> list[ControllerRouterHandler]:
         return reply(request, "proof", answer, kept_s=public.proof_kept_s(answer))
 
     return [Router("/", route_handlers=[talents, board, public_round, packets, proof], middleware=[bounded])]
+
+
+KEPT_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def log_routes(service: Service) -> list[ControllerRouterHandler]:
+    """The log of statements as files that anybody can mirror: https://c2sp.org/tlog-tiles."""
+
+    def sent(request: Request[Any, Any, Any], content: str | bytes | None, kind: str, kept: str) -> Response[Any]:
+        if content is None:
+            return reply(request, "log", Answer("not_found"))
+        reply(request, "log", Answer("ok"))  # counts it
+        return Response(content, media_type=kind, headers={"cache-control": kept})
+
+    @get("/log/checkpoint")
+    async def log_checkpoint(request: Request[Any, Any, Any]) -> Response[Any]:
+        found = await reading.checkpoint(service.store)
+        return sent(request, found, MediaType.TEXT, f"public, max-age={public.SUMMARY_KEPT_S}")
+
+    @get("/log/tile/{tile:path}")
+    async def log_tile(request: Request[Any, Any, Any], tile: FromPath[str]) -> Response[Any]:
+        """The path is read as it was sent: another spelling of it would be another file."""
+        found = await reading.at(service.store, request.url.path.removeprefix("/log/tile/"))
+        return sent(request, found, "application/octet-stream", KEPT_FOR_EVER)
+
+    return [Router("/", route_handlers=[log_checkpoint, log_tile], middleware=[bounded])]

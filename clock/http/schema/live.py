@@ -89,6 +89,15 @@ class OnItsWay(Struct):
     oldest_seconds: int
 
 
+class WatchedWitness(Struct):
+    """A witness of the log of statements."""
+
+    witness: Annotated[str, Meta(description="Its name")]
+    said: Annotated[str, Meta(description="Why it has not signed; empty: it has")]
+    contradicts: Annotated[bool, Meta(description="It says that it has seen another log")]
+    unsigned_seconds: Annotated[int, Meta(description="For how long it lacks a checkpoint")]
+
+
 class Alarm(Struct):
     """Something that needs a person: a word (docs/operations.md has them all), and the figures that belong to it."""
 
@@ -103,6 +112,8 @@ class Alarm(Struct):
     host: str | UnsetType = UNSET
     ahead_ms: int | UnsetType = UNSET
     channel: str | UnsetType = UNSET
+    witness: str | UnsetType = UNSET
+    said: str | UnsetType = UNSET
     table: str | UnsetType = UNSET
     month: str | UnsetType = UNSET
     per_second: float | UnsetType = UNSET
@@ -149,6 +160,8 @@ class Live(Struct):
     events_given_up: Annotated[int, Meta(description="Events given up in the last day")]
     promises: Annotated[int, Meta(description="Users who were told what the books could not take")]
     promises_day: Annotated[str, Meta(description="The first of their rounds")]
+    log_waiting_seconds: Annotated[int, Meta(description="How long a statement waits to be taken into the log")]
+    witnesses: list[WatchedWitness]
     differences: int
     alarms: Annotated[list[Alarm], Meta(description="The worst first")]
     now_ms: Annotated[int | None, Meta(description="The game's clock; null: not known yet")]

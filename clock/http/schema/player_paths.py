@@ -159,6 +159,24 @@ PUBLIC = {
         "A round's signed statements",
         (Says(("ok",), rounds.Proof), Says(("not_found",))),
     ),
+    ("GET", "/log/checkpoint"): Path(
+        "log_checkpoint",
+        "public",
+        "How large the log of statements is",
+        (Says(("not_found",)),),
+        "A signed note (c2sp.org/tlog-checkpoint) of the newest size whose statements are all public, with the "
+        "lines of witnesses. `not_found`: the log is empty.",
+        bare={200: "text/plain"},
+    ),
+    ("GET", "/log/tile/{tile}"): Path(
+        "log_tile",
+        "public",
+        "A file of the log of statements",
+        (Says(("not_found",)),),
+        "As c2sp.org/tlog-tiles has them: hashes of 32 bytes, or statements, each after two bytes of its "
+        "length. It never changes. `not_found`: the log is not so large, or a statement is not public yet.",
+        bare={200: "application/octet-stream"},
+    ),
 }
 
 CALLBACKS = {

@@ -66,12 +66,32 @@ class Statements(Struct):
     void: Annotated[str | None, Meta(description="V: the round is called off")]
 
 
+class Logged(Struct):
+    """Where a statement is in the log, and how it leads to the root of the first checkpoint that has it (RFC 6962)."""
+
+    index: Annotated[int, Meta(description="From 0")]
+    size: Annotated[int, Meta(description="Entries of the log then")]
+    path: Annotated[list[str], Meta(description="Hashes in hexadecimal, from the statement up")]
+    checkpoint: Annotated[str, Meta(description="Signed note with the root, and the lines of witnesses")]
+
+
+class LoggedStatements(Struct):
+    """Null where a statement is not there, or not in the log yet."""
+
+    opened: Logged | None
+    closed: Logged | None
+    published: Logged | None
+    void: Logged | None
+
+
 class Proof(Struct):
     """What a round's statements prove; docs/fair.md has the formats."""
 
     round: str
     keys: Annotated[list[str], Meta(description="Public keys of the notes, as `<name>+<id>+<base64>`")]
     statements: Statements
+    logged: LoggedStatements
+    witnesses: Annotated[list[str], Meta(description="Public keys of witnesses, as `<name>+<id>+<base64>`")]
     missing: Annotated[
         list[Literal["statements", "beacon", "draw", "witnesses"]],
         Meta(

@@ -17,6 +17,9 @@ BAD_SIGNATURES = 10
 """In five minutes: a secret was changed on one side, or somebody forges callbacks."""
 SILENT_SECONDS = 60
 EVENTS_OLD_SECONDS = 600
+LOG_WAITING_SECONDS = 60
+WITNESS_SECONDS = 3_600
+"""A checkpoint that a witness has not signed for so long."""
 
 
 def alarms(seen: Watched) -> list[dict[str, Any]]:
@@ -34,6 +37,7 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
         *(behind(seen, part) for part in ("redis", "books")),
         (seen.differences > 0, {"code": "books_differ", "count": seen.differences}),
         (seen.promises > 0, {"code": "promises", "count": seen.promises, "day": seen.promises_day}),
+        *_contradicted(seen),
         (
             seen.settlement_late_ms > SETTLEMENT_LATE_MS,
             {"code": "settlement_late", "day": seen.late_day, "seconds": seen.settlement_late_ms // 1000},
@@ -72,10 +76,27 @@ def alarms(seen: Watched) -> list[dict[str, Any]]:
             {"code": "events_waiting", "seconds": seen.events_oldest_seconds},
         ),
         (seen.events_given_up > 0, {"code": "events_given_up", "count": seen.events_given_up}),
+        *_of_log(seen),
         (seen.quarantine_waiting > 0, {"code": "quarantine", "count": seen.quarantine_waiting}),
         (seen.unanswered_orders > 0, {"code": "unanswered", "count": seen.unanswered_orders}),
     ]
     return [{**alarm, "runbook": f"/ops/runbook#{alarm['code']}"} for rings, alarm in found if rings]
+
+
+def _contradicted(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """For each witness that has seen a log which this one does not continue."""
+    for one in seen.witnesses:
+        yield one["contradicts"], {"code": "log_contradicted", "witness": one["witness"], "said": one["said"]}
+
+
+def _of_log(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:
+    """Statements that wait to be taken in, and witnesses that do not sign."""
+    waits = {"code": "log_waiting", "seconds": seen.log_waiting_seconds}
+    yield seen.log_waiting_seconds > LOG_WAITING_SECONDS, waits
+    for one in seen.witnesses:
+        silent = one["unsigned_seconds"] > WITNESS_SECONDS and not one["contradicts"]
+        about = {"witness": one["witness"], "seconds": one["unsigned_seconds"], "said": one["said"]}
+        yield silent, {"code": "witness_silent", **about}
 
 
 def _of_rooms(seen: Watched) -> Iterator[tuple[bool, dict[str, Any]]]:

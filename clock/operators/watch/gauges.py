@@ -75,6 +75,11 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_days_without_partition", "Days of the next month that lack one", seen.days_without)
         yield _gauge("clock_months_due", "Months that are to be archived", len(seen.months_due))
         yield _gauge("clock_dead_rows", "Of a table that vacuuming does not keep up with", seen.dead_rows)
+        yield _gauge("clock_log_waiting_seconds", "How long a statement waits for the log", seen.log_waiting_seconds)
+        unsigned_s = max((one["unsigned_seconds"] for one in seen.witnesses), default=0)
+        yield _gauge("clock_log_unsigned_seconds", "How long a checkpoint waits for the slowest witness", unsigned_s)
+        contradict = sum(one["contradicts"] for one in seen.witnesses)
+        yield _gauge("clock_log_contradicted", "Witnesses that have seen another log", contradict)
         yield from _of_outgoing(seen)
 
 

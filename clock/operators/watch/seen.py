@@ -69,5 +69,10 @@ class Watched(msgspec.Struct, kw_only=True):
     promises: int = 0
     """Users who were told what the books could not take, and whom nobody has seen to; the first of their rounds."""
     promises_day: str = ""
+    log_waiting_seconds: int = 0
+    """How long the oldest statement waits to be taken into the log."""
+    witnesses: list[dict[str, Any]] = []
+    """Of each that the settings name: ``witness``, for how long it lacks a checkpoint (``unsigned_seconds``), why
+    (``said``), and whether it says that it has seen another log (``contradicts``)."""
     differences: int = 0
     """Of the newest comparison of each round of the last week."""

@@ -167,6 +167,10 @@ class Watch:
         if self._service.settings.events_url:
             events = await store.one("watch_events") or {}
             seen.events_oldest_seconds, seen.events_given_up = events["oldest_seconds"], events["given_up"]
+        seen.log_waiting_seconds = (await store.one("watch_log") or {})["waiting_seconds"]
+        if keys_of_witnesses := self._service.witnessing.keys:
+            found = await store.all("watch_witnesses", witnesses=keys_of_witnesses)
+            seen.witnesses = [{**row, "witness": row["witness"].partition("+")[0]} for row in found]
         seen.room = of_postgres(await store.one("watch_room") or {})
         seen.outgoing = list(await store.all("watch_outgoing"))
         for one in await store.all("watch_rounds"):

@@ -24,6 +24,10 @@ from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import codes, drain, operate, seen
 
 
+def witness(unsigned_seconds: int, contradicts: bool = False) -> dict[str, Any]:
+    return {"witness": "w", "said": "", "contradicts": contradicts, "unsigned_seconds": unsigned_seconds}
+
+
 def test_every_alarm_rings_for_its_reason_alone() -> None:
     fine = Watched(redis=True, postgres=True, worker=True)
     quiet = fine.traffic
@@ -74,6 +78,11 @@ def test_every_alarm_rings_for_its_reason_alone() -> None:
         ({"events_oldest_seconds": limits.EVENTS_OLD_SECONDS}, None),
         ({"events_oldest_seconds": limits.EVENTS_OLD_SECONDS + 1}, "events_waiting"),
         ({"events_given_up": 1}, "events_given_up"),
+        ({"log_waiting_seconds": limits.LOG_WAITING_SECONDS}, None),
+        ({"log_waiting_seconds": limits.LOG_WAITING_SECONDS + 1}, "log_waiting"),
+        ({"witnesses": [witness(limits.WITNESS_SECONDS)]}, None),
+        ({"witnesses": [witness(limits.WITNESS_SECONDS + 1)]}, "witness_silent"),
+        ({"witnesses": [witness(0), witness(limits.WITNESS_SECONDS + 1, True)]}, "log_contradicted"),
         ({"quarantine_waiting": 1}, "quarantine"),
         ({"unanswered_orders": 1}, "unanswered"),
     ]

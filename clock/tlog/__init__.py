@@ -1,0 +1,1 @@
+"""The log of statements: how they get into it, what is served of it, and who witnesses it."""
