@@ -18,14 +18,15 @@ from clock.game import keys
 from clock.game.asking import ASK_AGAIN, ASK_ANOTHER, Asking
 from clock.game.batch import Waiter
 from clock.game.profiles import Profiles
-from clock.game.receipts import CheckingIn, Receipt, Receipts
+from clock.game.receipts import Receipt, Receipts
 from clock.game.scripts import load
 from clock.game.totals import Totals
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
 
-Finish = Callable[[Any], Answer | Coroutine[Any, Any, Answer]]
-"""The first result of a verb's script to its answer, or to what makes it where the verb has to ask again."""
+Finish = Callable[[int, Any], Answer | Coroutine[Any, Any, Answer] | None]
+"""Time and result of a verb's script to its answer; or to what makes it, where the verb has to ask again; or to nothing,
+where the waiter is told another result later."""
 
 UNSETTLED_MS = 60_000
 """How long after a settlement is due its members are still checked: the process' clock is an estimate."""
@@ -113,14 +114,20 @@ class Verbs:
         totals = asking.totals.known(round_.day) if round_ else None
         if round_ is None or totals is None:
             return None
-        if receipt:
-            promises = self._receipts.known(round_.day)
-            if promises is None:
-                return None
-            if promises.can:
-                waiter = CheckingIn(waiter, promises, round_.rules.shards, uid)
+        if receipt and not self._receipts.is_at_hand(round_.day):
+            return None
         asking.tell(waiter, CHECK_IN, round_, uid, arrived)
-        return lambda said: self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
+        promises = self._receipts.at_hand(round_.day) if receipt else None
+        if promises is None:
+            return lambda _, said: self.check_in(uid, arrived) if said in ASK_ANOTHER else _checked_in(said, totals)
+
+        def finish(at_ms: int, said: Any) -> Answer | Coroutine[Any, Any, Answer] | None:
+            if isinstance(said, int):
+                promises.checked_in(waiter, keys.shard_of(uid, round_.rules.shards), said, uid, at_ms)
+                return None
+            return self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
+
+        return finish
 
     def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
         """As :meth:`check_in_at_once`, for :meth:`claim`."""
@@ -128,12 +135,12 @@ class Verbs:
         if round_ is None:
             return None
         self._asking.tell(waiter, CLAIM, round_, uid, arrived)
-        return lambda result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
+        return lambda _, result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
 
 
-def _checked_in(said: bytes | int | Receipt, totals: Totals) -> Answer:
-    """Of a word of the script; of a rank or a receipt, which are told to who has checked in now."""
-    if isinstance(said, int):
+def _checked_in(said: bytes | int | Receipt | None, totals: Totals) -> Answer:
+    """Of a word of the script, or of what is told to who has checked in now: the rank, the receipt, or that it broke."""
+    if said is None or isinstance(said, int):
         return Answer("checked_in", {"money": totals.pool_fen})
     if isinstance(said, Receipt):
         return Answer("checked_in", {"money": totals.pool_fen, "receipt": said})
