@@ -35,14 +35,19 @@ def signed(signer: Signer, kind: Promised, day: str, signed_ms: int, leaves: Seq
     (docs/decisions/0078).
     """
     size, levels = len(leaves), _levels(leaves)
-    [root] = levels.pop()
+    [root] = levels[-1]
     note = sign(text_of(kind, signer.name, day, signed_ms, size, root), [signer])
-    end = f'],"note":{json.dumps(note)}}}'
-    paths, escaped = _paths(levels[1:]), _BETWEEN.join(leaves).replace("\n", "\\n").split(_BETWEEN)
-    for index, leaf in enumerate(escaped):
-        above, beside = paths[index >> 1], index ^ 1
-        path = f'"{levels[0][beside].hex()}"{above}' if beside < size else above[1:]
-        yield f'{{"leaf":"{leaf}","index":{index},"size":{size},"path":[{path}{end}'.encode()
+    middle, end = f',"size":{size},"path":[', f'],"note":{json.dumps(note)}}}'
+    spelt, hashes = _BETWEEN.join(leaves).replace("\n", "\\n").split(_BETWEEN), [one.hex() for one in levels[0]]
+    left = 0
+    for above in _paths(levels[1:-1]):  # of two leaves
+        if left + 1 == size:
+            yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}{above[1:]}{end}'.encode()
+            return
+        right = left + 1
+        yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}"{hashes[right]}"{above}{end}'.encode()
+        yield f'{{"leaf":"{spelt[right]}","index":{right}{middle}"{hashes[left]}"{above}{end}'.encode()
+        left += 2
 
 
 def _levels(leaves: Sequence[str]) -> list[list[bytes]]:

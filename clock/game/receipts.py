@@ -10,14 +10,13 @@ from datetime import date
 from time import monotonic
 from typing import Any
 
-import msgspec
 import structlog
 
 from clock.fair import leaves
 from clock.fair.leaves import Salts
 from clock.fair.notes import Signer
 from clock.fair.receipts import Promised, signed
-from clock.game.batch import Waiter
+from clock.game.batch import Asked, Waiter
 from clock.game.gametime import GameTime
 
 log = structlog.get_logger()
@@ -29,70 +28,63 @@ WAIT_SECONDS = 1.0
 MISSED_SECONDS = 1.0
 """How long it is not asked again after it has not answered."""
 
-Receipt = msgspec.Raw
-"""JSON, as :func:`clock.fair.receipts.signed` writes it."""
+RECEIPT = -1
+"""Stands in the place of an instant where a waiter is told a receipt."""
+
+Row = tuple[int, int, int | str, int]
+"""What a leaf has between its day and its salt."""
 
 SaltKeyOf = Callable[[date], Awaitable[bytes | None]]
 """The salt key of a round; None if it was opened before there were statements. Raises :class:`Unavailable`."""
 
 
 class Batch:
-    """Leaves of one kind and round that wait to be signed together, in the next turn of the event loop."""
+    """Leaves of one kind and round that wait to be signed together, in the next turn of the event loop. A waiter is
+    told ``(RECEIPT, receipt)``, or None for that where it breaks."""
 
     def __init__(self, kind: Promised, day: date, salt_key: bytes, signer: Signer, time: GameTime) -> None:
         self._kind: Promised = kind
+        self._leaf: Any = {"stake": leaves.stake, "checked_in": leaves.checked_in}[kind]
         self._day = day.isoformat()
         self._salts = Salts(salt_key, kind)
-        self._leaf: Callable[..., str] = leaves.stake if kind == "stake" else leaves.checked_in
         self._signer = signer
         self._time = time
-        self._uids: list[int] = []
-        self._rows: list[tuple[Any, ...]] = []
         self._waiters: list[Waiter] = []
+        self._uids: list[int] = []
+        self._rows: list[Row] = []
 
-    def add(self, waiter: Waiter, uid: int, row: tuple[Any, ...]) -> None:
-        """``row``: what the leaf has between day and salt. The waiter is told the receipt, or None where it breaks."""
-        if not self._waiters:
+    def add(self, waiter: Waiter, uid: int, row: Row) -> None:
+        if not self._rows:
             asyncio.get_running_loop().call_soon(self._sign)
+        self._waiters.append(waiter)
         self._uids.append(uid)
         self._rows.append(row)
-        self._waiters.append(waiter)
 
     def _sign(self) -> None:
-        uids, rows, waiters = self._uids, self._rows, self._waiters
-        self._uids, self._rows, self._waiters = [], [], []
-        told = 0
+        waiters, uids, rows = self._waiters, self._uids, self._rows
+        self._waiters, self._uids, self._rows = [], [], []
+        leaf, day, told = self._leaf, self._day, 0
         try:
-            day, leaf = self._day, self._leaf
-            texts = [leaf(day, *row, salt) for row, salt in zip(rows, self._salts.of_all(uids), strict=True)]
+            salts = self._salts.of_all(uids)
+            texts = [leaf(day, a, b, c, d, salt) for (a, b, c, d), salt in zip(rows, salts, strict=True)]
             for receipt in signed(self._signer, self._kind, day, self._time.now_ms(), texts):
-                _tell(waiters[told], Receipt(receipt))
+                waiter = waiters[told]
+                if not waiter.done():
+                    waiter.set_result((RECEIPT, receipt))
                 told += 1
         except Exception as error:
-            log.error("receipts_broke", kind=self._kind, day=self._day, users=len(rows) - told, exc_info=error)
+            log.error("receipts_broke", kind=self._kind, day=day, users=len(rows) - told, exc_info=error)
             for waiter in waiters[told:]:
-                _tell(waiter, None)
-
-
-def _tell(waiter: Waiter, receipt: Receipt | None) -> None:
-    if not waiter.done():
-        waiter.set_result((0, receipt))
+                if not waiter.done():
+                    waiter.set_result((RECEIPT, None))
 
 
 class Promises:
     """What a process makes receipts of a round with."""
 
     def __init__(self, day: date, salt_key: bytes, signer: Signer, time: GameTime) -> None:
-        self._stakes = Batch("stake", day, salt_key, signer, time)
-        self._check_ins = Batch("checked_in", day, salt_key, signer, time)
-
-    def checked_in(self, waiter: Waiter, shard: int, rank: int, uid: int, at_ms: int) -> None:
-        """As the check-in script has said it. The waiter is told ``(0, receipt)``, or None for it where it breaks."""
-        self._check_ins.add(waiter, uid, (shard, rank, uid, at_ms))
-
-    def stake(self, waiter: Waiter, shard: int, uid: int, order_no: str, amount_fen: int) -> None:
-        """Of an accepted payment; the waiter is told the same."""
-        self._stakes.add(waiter, uid, (shard, uid, order_no, amount_fen))
+        self.stakes = Batch("stake", day, salt_key, signer, time)
+        self.check_ins = Batch("checked_in", day, salt_key, signer, time)
 
 
 class Receipts:
@@ -113,6 +105,7 @@ class Receipts:
         return day in self._rounds or self._signer is None or monotonic() < self._missed.get(day, 0.0)
 
     def at_hand(self, day: date) -> Promises | None:
+        """None also where none can be given."""
         return self._rounds.get(day)
 
     async def find(self, day: date) -> Promises | None:
@@ -145,18 +138,19 @@ class Receipts:
             self._missed.clear()
         self._missed[day] = monotonic() + MISSED_SECONDS
 
-    async def checked_in(self, day: date, shard: int, rank: int, uid: int, at_ms: int) -> Receipt | None:
-        """None where there is none. Raises nothing."""
-        promises, waiter = await self.find(day), asyncio.get_running_loop().create_future()
-        if promises is None:
-            return None
-        promises.checked_in(waiter, shard, rank, uid, at_ms)
-        return (await waiter)[1]  # type: ignore[no-any-return]
+    async def checked_in(self, day: date, shard: int, rank: int, uid: int, at_ms: int) -> bytes | None:
+        """Of a check-in as its script has said it, or the books; as JSON. None where there is none; raises nothing."""
+        promises = await self.find(day)
+        return await _asked(promises.check_ins, uid, (shard, rank, uid, at_ms)) if promises else None
 
-    async def stake(self, day: date, shard: int, uid: int, order_no: str, amount_fen: int) -> Receipt | None:
-        """As :meth:`checked_in`."""
-        promises, waiter = await self.find(day), asyncio.get_running_loop().create_future()
-        if promises is None:
-            return None
-        promises.stake(waiter, shard, uid, order_no, amount_fen)
-        return (await waiter)[1]  # type: ignore[no-any-return]
+    async def stake(self, day: date, shard: int, uid: int, order_no: str, amount_fen: int) -> bytes | None:
+        """Of an accepted payment; as :meth:`checked_in`."""
+        promises = await self.find(day)
+        return await _asked(promises.stakes, uid, (shard, uid, order_no, amount_fen)) if promises else None
+
+
+async def _asked(batch: Batch, uid: int, row: Row) -> bytes | None:
+    waiter: Asked = asyncio.get_running_loop().create_future()
+    batch.add(waiter, uid, row)
+    _, receipt = await waiter
+    return receipt  # type: ignore[no-any-return]
