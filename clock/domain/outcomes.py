@@ -172,6 +172,7 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("proof", "not_found"): ("没有这一轮", "No such round"),
     ("leaf_proof", "not_found"): ("没有这一轮，或它没有签名声明", "No such round, or it has no statements"),
     ("leaf_proof", "not_settled"): ("本轮还没有公布到这一步", "This round has not come so far yet"),
+    ("receipt", "not_found"): ("没有这一轮，或它没有签名声明", "No such round, or it has no statements"),
     ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
     ("all_again", "ok"): ("已逐笔处理，结果见各项数目", "Each was dealt with; the counts say how"),
     ("all_acknowledged", "ok"): ("已全部确认，不再提醒", "All noted; they ring no longer"),
