@@ -1,6 +1,7 @@
 """What the tests of this folder share: receipts, read as docs/fair.md says, and what a round then shows of them."""
 
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -88,3 +89,16 @@ async def callback(api: Api, number: str, uid: int, query: str = "?receipt=1", *
     headers = Signatures(WEBHOOK_SECRET).sign(raw)
     _, reply = await api.send("POST", f"/callbacks/platform{query}", raw, headers)
     return reply
+
+
+async def tap(api: Api, uid: int, *, plain: bool = True) -> dict[str, Any]:
+    """Checks in and wants a receipt. A request that does not tell its length goes through ASGI."""
+    body = msgspec.json.encode({"uid": uid, "receipt": True})
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async with api.session.post(
+        f"{api.url}/api/check-in", data=body if plain else pieces(), headers=api.token(uid)
+    ) as reply:
+        return msgspec.json.decode(await reply.read(), type=dict[str, Any])

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from clock.config import Settings
 from clock.game import keys
 from tests.conftest import DAY, Api, at
-from tests.flow.receipts.stage import Receipt, callback, is_kept, member, promised, proof
+from tests.flow.receipts.stage import Receipt, callback, is_kept, member, promised, proof, tap
 from tests.flow.stage import People
 
 SHARDS = 3
@@ -27,19 +25,6 @@ def settings(settings: Settings) -> Settings:
 def people(api: Api) -> People:
     api.service.time.stop_at(at("20:00"))
     return People(api.service)
-
-
-async def tap(api: Api, uid: int, *, plain: bool = True) -> dict[str, Any]:
-    """Checks in and wants a receipt. A request that does not tell its length goes through ASGI."""
-    body = msgspec.json.encode({"uid": uid, "receipt": True})
-
-    async def pieces() -> AsyncIterator[bytes]:
-        yield body
-
-    async with api.session.post(
-        f"{api.url}/api/check-in", data=body if plain else pieces(), headers=api.token(uid)
-    ) as reply:
-        return msgspec.json.decode(await reply.read(), type=dict[str, Any])
 
 
 async def test_what_a_crowd_is_promised_is_in_the_signed_trees(api: Api, people: People) -> None:
