@@ -11,8 +11,8 @@ const KEPT = "clock.receipts";
 const KINDS = ["stake", "checked_in"];
 /** Two of each of 14 rounds. */
 const MOST_KEPT = 28;
-const FIRST_WAIT_MS = 1_000;
-const MOST_TRIES = 7;
+const FIRST_WAIT_MS = 2_500;
+const MOST_TRIES = 5;
 const SAVES = "download" in HTMLAnchorElement.prototype;
 
 /** Names of the trees in C, and of the answers that deny a leaf. */
@@ -55,22 +55,21 @@ export function keep(receipt, good = false) {
 export function complete(round, kinds) {
   for (const kind of kinds) {
     const name = `${session.caller.uid} ${round} ${kind}`;
-    if (asked.has(name) || asked.has("none") || mine().some((one) => one.round === round && one.kind === kind)) continue;
+    if (asked.has(name) || mine().some((one) => one.round === round && one.kind === kind)) continue;
     asked.add(name);
     fetchOne(round, kind);
   }
 }
 
-/** More and more rarely: the books may not have it yet. A service that knows no receipts is asked once. */
+/** More and more rarely: the books may not have it yet. An answer, also that there are no receipts, is the last. */
 async function fetchOne(round, kind) {
   const who = session.caller;
   for (let tries = 0, wait = FIRST_WAIT_MS; tries < MOST_TRIES; tries++, wait *= 3) {
     await sleep(wait * (1 + Math.random() / 2));
-    if (who !== session.caller || asked.has("none")) return;
-    const reply = await orNull(send("GET", `/api/rounds/${round}/receipt/${kind}`));
     if (who !== session.caller) return;
-    if (reply?.status === 1) return keep(reply.data);
-    if (reply?.code === "not_found") asked.add("none");
+    const reply = await orNull(send("GET", `/api/rounds/${round}/receipt/${kind}`, undefined, true));
+    if (who !== session.caller) return;
+    if (reply) return keep(reply.data);
   }
 }
 
