@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -21,12 +22,14 @@ from clock.game.gametime import GameTime, MovedTime
 from clock.game.home import Home
 from clock.game.limits import Limits
 from clock.game.profiles import Profiles
+from clock.game.receipts import Receipts
 from clock.game.touching import Touching
 from clock.game.verbs import Verbs
 from clock.payments.incoming import Incoming
 from clock.payments.paying import Paying
 from clock.payments.questions import Questions
 from clock.payments.withdrawals import Withdrawals
+from clock.proofs.receipts import salt_key_of
 from clock.proofs.statements import Signing
 from clock.rounds.announcing import Announcing
 from clock.rounds.clocks import Clocks
@@ -63,9 +66,10 @@ class Service:
         self.touching = Touching(self.asking, self.redis, always=settings.env == "dev")
         self.flags = Flags(self.asking.batcher, self.opener)
         profiles = Profiles(self.asking)
-        self.verbs = Verbs(self.asking, profiles)
+        self.receipts = Receipts(self.signing.first, partial(salt_key_of, self.store), self.time)
+        self.verbs = Verbs(self.asking, profiles, self.receipts)
         self.home = Home(self.asking, self.flags, profiles)
-        self.incoming = Incoming(self.asking, self.redis, self.opener)
+        self.incoming = Incoming(self.asking, self.redis, self.opener, self.receipts)
         self.paying = Paying(self.asking, self.incoming, self.channels)
         self.questions = Questions(self.store, self.asking, self.incoming, self.channels)
         self.reminders = Reminders(settings, self.store, self.redis, self.time)

@@ -2,8 +2,8 @@
 -- KEYS    round members totals outbox
 -- ARGV    clock expected_ms skew_ms rows | uid
 -- ROW     waited_ms
--- RETURNS now_ms | word
--- WORDS   no_round clock_moved wrong_round voided already_checked_in too_early too_late not_joined checked_in
+-- RETURNS now_ms | word, or the rank of a winner who has checked in now
+-- WORDS   no_round clock_moved wrong_round voided already_checked_in too_early too_late not_joined
 -- ENTRY   checked_in at_ms first_rank uids
 local now, count = clock_ms(ARGV[1]), #ARGV - 4
 local round = redis.call('HMGET', KEYS[1],
@@ -33,9 +33,9 @@ for i = 1, count do
   local state = seen[uid] or (record and byte(record))
   local arrived, word = after_close and now - waited_ms[i] or now, nil
   if opened and arrived < closes and (state == MEMBER or state == LATE) then
-    word = 'checked_in'
     seen[uid] = CHECKED_IN
     fresh = fresh + 1
+    word = winners + fresh
     writes[2 * fresh - 1] = uid
     local last = byte(record, -5) == 206 and -6 or -1
     low = low + 1

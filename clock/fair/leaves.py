@@ -16,6 +16,18 @@ def salt_of(salt_key: bytes, kind: Kind, uid: int) -> str:
     return hmac.digest(salt_key, f"{kind}\n{uid}\n".encode(), "sha256")[:SALT_BYTES].hex()
 
 
+class Salts:
+    """The salts of one kind of leaves of a round: :func:`salt_of` in two thirds of its time."""
+
+    def __init__(self, salt_key: bytes, kind: Kind) -> None:
+        self._keyed = hmac.new(salt_key, f"{kind}\n".encode(), "sha256")
+
+    def of(self, uid: int) -> str:
+        keyed = self._keyed.copy()
+        keyed.update(b"%d\n" % uid)
+        return keyed.digest()[:SALT_BYTES].hex()
+
+
 def stake(day: str, shard: int, uid: int, order_no: str, amount_fen: int, salt: str) -> str:
     return f"clock/leaf/v1 stake\n{day}\n{shard}\n{uid}\n{order_no}\n{amount_fen}\n{salt}\n"
 

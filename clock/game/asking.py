@@ -229,13 +229,13 @@ class Asking:
         shard = keys.shard_of(uid, round_.rules.shards)
         self.batcher.tell(waiter, script, round_.day, shard, (uid,), arrived)
 
-    async def ask_today(self, script: Script, uid: int, arrived: float) -> tuple[Any, Round]:
-        """One user's result in the round whose check-in day is today by the script's clock."""
+    async def ask_today(self, script: Script, uid: int, arrived: float) -> tuple[int, Any, Round]:
+        """The script's time, and one user's result in the round whose check-in day is today by that."""
         day = previous(self.calendar.day_at(self.time.at_ms(arrived)))
         for _ in range(ASK_AGAIN):
             now_ms, result, round_ = await self.ask_user(script, day, uid, arrived)
             if result != b"wrong_round":
-                return result, round_
+                return now_ms, result, round_
             day = await self.fitting(day, now_ms - self.waited_ms(arrived), morning=True)
         raise Unavailable("no round fits the clock")
 

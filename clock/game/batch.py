@@ -33,8 +33,9 @@ MOST_SENDERS = 2
 (docs/decisions/0070)."""
 MAX_WAITING = 12_288
 
-REPLAY = {b"checked_in": b"already_checked_in", b"claimed": b"already_claimed", b"paid": b"already_paid"}
-"""The script's answer to a repeated request, by its first answer; every other word is answered again unchanged."""
+REPLAY = {b"claimed": b"already_claimed", b"paid": b"already_paid"}
+"""The script's answer to a repeated request, by its first answer; every other word is answered again unchanged.
+A number is the rank of who has checked in now."""
 
 
 Asked = asyncio.Future[Any]
@@ -113,7 +114,7 @@ def _replayed(result: Any) -> Any:
     """The answer to a repetition of the same request."""
     if isinstance(result, list):
         return [REPLAY.get(result[0], result[0]), *result[1:]]
-    return REPLAY.get(result, result)
+    return b"already_checked_in" if isinstance(result, int) else REPLAY.get(result, result)
 
 
 class Batcher:

@@ -18,12 +18,11 @@ from clock.game import keys
 from clock.game.asking import ASK_AGAIN, ASK_ANOTHER, Asking
 from clock.game.batch import Waiter
 from clock.game.profiles import Profiles
+from clock.game.receipts import CheckingIn, Receipt, Receipts
 from clock.game.scripts import load
 from clock.game.totals import Totals
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
-
-CHECKED_IN = (b"checked_in", b"already_checked_in")
 
 Finish = Callable[[Any], Answer | Coroutine[Any, Any, Answer]]
 """The first result of a verb's script to its answer, or to what makes it where the verb has to ask again."""
@@ -33,9 +32,10 @@ UNSETTLED_MS = 60_000
 
 
 class Verbs:
-    def __init__(self, asking: Asking, profiles: Profiles) -> None:
+    def __init__(self, asking: Asking, profiles: Profiles, receipts: Receipts) -> None:
         self._asking = asking
         self._profiles = profiles
+        self._receipts = receipts
 
     async def join(self, uid: int, extra: Extra, arrived: float, channel: str = "platform") -> Answer:
         if not (extra.mobile and extra.nickname and extra.openId):
@@ -76,12 +76,17 @@ class Verbs:
             raise Unavailable("Redis' clock has jumped: nobody is refused by it")
         return unsettled
 
-    async def check_in(self, uid: int, arrived: float) -> Answer:
+    async def check_in(self, uid: int, arrived: float, receipt: bool = False) -> Answer:
+        """``receipt``: who checks in now wants one."""
         asking = self._asking
-        word, round_ = await asking.ask_today(CHECK_IN, uid, arrived)
-        if word not in CHECKED_IN:
-            return Answer(word.decode())
-        return _checked_in(word, asking.totals.known(round_.day) or await asking.totals_of(round_))
+        at_ms, result, round_ = await asking.ask_today(CHECK_IN, uid, arrived)
+        if isinstance(result, bytes) and result != b"already_checked_in":
+            return Answer(result.decode())
+        totals = asking.totals.known(round_.day) or await asking.totals_of(round_)
+        if receipt and isinstance(result, int):
+            shard = keys.shard_of(uid, round_.rules.shards)
+            result = await self._receipts.checked_in(round_.day, shard, result, uid, at_ms) or result
+        return _checked_in(result, totals)
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:
         day = await self._asking.morning(arrived)
@@ -96,19 +101,26 @@ class Verbs:
         return Answer("ok", {"yesterday": said})
 
     async def claim(self, uid: int, arrived: float) -> Answer:
-        result, _ = await self._asking.ask_today(CLAIM, uid, arrived)
+        _, result, _ = await self._asking.ask_today(CLAIM, uid, arrived)
         return _claimed(result)
 
-    def check_in_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
+    def check_in_at_once(self, waiter: Waiter, uid: int, arrived: float, receipt: bool = False) -> Finish | None:
         """Ask what :meth:`check_in` asks first; the result goes to ``waiter``, and what this returns makes the answer
-        of it. ``None``, and nothing is asked, where this process does not have round and figures at hand."""
+        of it. ``None``, and nothing is asked, where this process does not have round, figures and the salt key of a
+        receipt at hand."""
         asking = self._asking
         round_ = asking.known_morning(arrived)
         totals = asking.totals.known(round_.day) if round_ else None
         if round_ is None or totals is None:
             return None
+        if receipt:
+            promises = self._receipts.known(round_.day)
+            if promises is None:
+                return None
+            if promises.can:
+                waiter = CheckingIn(waiter, promises, round_.rules.shards, uid)
         asking.tell(waiter, CHECK_IN, round_, uid, arrived)
-        return lambda word: self.check_in(uid, arrived) if word in ASK_ANOTHER else _checked_in(word, totals)
+        return lambda said: self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
 
     def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
         """As :meth:`check_in_at_once`, for :meth:`claim`."""
@@ -119,8 +131,13 @@ class Verbs:
         return lambda result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
 
 
-def _checked_in(word: bytes, totals: Totals) -> Answer:
-    return Answer(word.decode(), {"money": totals.pool_fen} if word in CHECKED_IN else {})
+def _checked_in(said: bytes | int | Receipt, totals: Totals) -> Answer:
+    """Of a word of the script; of a rank or a receipt, which are told to who has checked in now."""
+    if isinstance(said, int):
+        return Answer("checked_in", {"money": totals.pool_fen})
+    if isinstance(said, Receipt):
+        return Answer("checked_in", {"money": totals.pool_fen, "receipt": said})
+    return Answer(said.decode(), {"money": totals.pool_fen} if said == b"already_checked_in" else {})
 
 
 def _claimed(result: Any) -> Answer:

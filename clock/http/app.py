@@ -27,6 +27,7 @@ from clock.http.lane import MAX_BODY, Lane, LeanPath
 from clock.http.ops.routes import operator_routes
 from clock.http.ordinary import reply
 from clock.http.players.callbacks import callback_routes
+from clock.http.players.proofs import proof_routes
 from clock.http.players.routes import me_routes, public_routes, user_routes
 from clock.http.refusals import refusal
 from clock.http.wire import Envelope
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
         *callback_routes(service),
         *operator_routes(service, watch),
         *me_routes(service, lane),
+        *proof_routes(service, lane),
         *public_routes(service),
         *health_routes(service, watch, settings.metrics_token),
         *pages.page_routes(settings),

@@ -37,6 +37,7 @@ class Call(msgspec.Struct):
     """What a verb gets of its request besides the parsed body."""
 
     headers: dict[bytes, bytes]
+    query: bytes = b""
     raw: bytes = b""
     arrived: float = msgspec.field(default_factory=monotonic)
     language: Language = "zh"
@@ -207,7 +208,7 @@ def route(path: str, verb: str, endpoints: dict[str, Endpoint], form: Form = ENV
 
     @asgi(path, name=verb, copy_scope=False, opt={"lean": lean})
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(joined(scope["headers"]))
+        call = Call(joined(scope["headers"]), scope["query_string"])
         method: str = scope["method"]  # type: ignore[typeddict-item]
         word, body = await lean.read_and_reply(method, call, receive)
         kept_s = endpoints[method].kept_s if OUTCOMES[word].status else 0

@@ -24,6 +24,7 @@ from clock.tokens import Caller, Tokens, Unauthenticated
 
 Page = Annotated[int, QueryParameter(ge=1, le=10_000, description="From 1")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
+AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
 
 
 def bounded(app: ASGIApp) -> ASGIApp:

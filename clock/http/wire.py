@@ -41,7 +41,9 @@ class CheckInStatusRequest(UserRequest, frozen=True):
 
 
 class CheckInRequest(UserRequest, frozen=True):
-    pass
+    """``receipt``: who checks in now wants a signed one."""
+
+    receipt: bool = False
 
 
 class ClaimRequest(UserRequest, frozen=True):

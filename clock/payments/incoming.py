@@ -15,6 +15,7 @@ from clock.game import keys
 from clock.game.asking import Asking, Opens
 from clock.game.client.calls import call
 from clock.game.client.commands import Commands
+from clock.game.receipts import Receipt, Receipts
 from clock.game.scripts import load
 
 PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")
@@ -37,10 +38,11 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Incoming:
-    def __init__(self, asking: Asking, redis: Commands, opener: Opens) -> None:
+    def __init__(self, asking: Asking, redis: Commands, opener: Opens, receipts: Receipts) -> None:
         self._asking = asking
         self._redis = redis
         self._opener = opener
+        self._receipts = receipts
 
     async def place_of(self, number: str) -> order_no.Place | None:
         """The place of the order; ``None`` if no round whose keys are kept gives that number."""
@@ -70,6 +72,14 @@ class Incoming:
         if word in QUARANTINED:
             await self.quarantine(channel, word, paid.order_no, paid.kept, arrived)
         return Answer(word)
+
+    async def receipt(self, paid: Payment, word: str) -> Receipt | None:
+        """Of a payment that has just been answered with ``word``: it is in the round, or the same was before."""
+        place = order_no.place_of(paid.order_no)
+        round_ = self._asking.rounds.get(place.day) if place else None
+        if place is None or round_ is None or word not in ("paid", "already_paid"):
+            return None
+        return await self._receipts.stake(place.day, place.shard, place.uid, paid.order_no, round_.rules.stake_fen)
 
     async def _pay(self, paid: Payment, channel: str, arrived: float) -> str:
         place = await self.place_of(paid.order_no)

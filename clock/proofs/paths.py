@@ -1,6 +1,7 @@
 """The path of a user's leaf to the root that a statement names: one tile of leaves is read, and the tiles' roots."""
 
 import base64
+import hmac
 from collections.abc import Sequence
 from datetime import date
 from itertools import accumulate
@@ -21,8 +22,12 @@ from clock.rounds.recorded import Recorded
 HASH_BYTES = 32
 
 
-async def proof(store: Store, day: date, kind: Kind, uid: int) -> Answer:
-    """The user's leaf, and how it leads to the root. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+async def proof(store: Store, day: date, kind: Kind, uid: int, salt: str | None = None) -> Answer:
+    """The user's leaf, and how it leads to the root. Raises :class:`~clock.domain.outcomes.Unavailable`.
+
+    ``salt``: who asks shows it instead of a token, and learns nothing without the right one. A packet's leaf has none;
+    that of the check-in counts there.
+    """
     round_ = await recorded.find(store, day)
     if round_ is None or round_.salt_key is None:
         return Answer("not_found")
@@ -31,6 +36,8 @@ async def proof(store: Store, day: date, kind: Kind, uid: int) -> Answer:
         return Answer("archived")
     if tree is None or (kind == "packet" and round_.state not in SETTLED_STATES):
         return Answer("voided" if round_.state in VOID_STATES else "not_settled")
+    if salt is not None and not _is_salt(round_.salt_key, kind, uid, salt):
+        return Answer("not_joined")
     user = await store.one("steps_of_user", day=day, uid=uid)
     if user is None:
         return Answer("not_joined")
@@ -55,6 +62,12 @@ async def proof(store: Store, day: date, kind: Kind, uid: int) -> Answer:
             "root": base64.b64encode(root).decode(),
         },
     )
+
+
+def _is_salt(salt_key: bytes, kind: Kind, uid: int, salt: str) -> bool:
+    """In the same time whatever the salt is, and before anything is looked up of the user."""
+    right = leaves.salt_of(salt_key, "checked_in" if kind == "packet" else kind, uid)
+    return hmac.compare_digest(right.encode(), salt.encode())
 
 
 async def _found(

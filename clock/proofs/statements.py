@@ -51,6 +51,11 @@ class Signing:
         """Raises :class:`Unavailable` without a key."""
         return self._keys()[0].name
 
+    @property
+    def first(self) -> notes.Signer | None:
+        """The key that gives statements their origin, and signs receipts."""
+        return self._signers[0] if self._signers else None
+
     async def write(self, connection: Connection, day: date, statement: Statement) -> str:
         """Its text. Raises :class:`Unavailable` without a key."""
         text, keys = text_of(statement), self._keys()

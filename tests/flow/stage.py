@@ -249,9 +249,9 @@ def forget(people: People) -> None:
     asking = service.asking = Asking(service.settings, service.redis, service.time, service.opener)
     service.flags = Flags(asking.batcher, service.opener)
     profiles = Profiles(asking)
-    service.verbs = Verbs(asking, profiles)
+    service.verbs = Verbs(asking, profiles, service.receipts)
     service.home = Home(asking, service.flags, profiles)
-    service.incoming = Incoming(asking, service.redis, service.opener)
+    service.incoming = Incoming(asking, service.redis, service.opener, service.receipts)
 
 
 async def begin(people: People, winners: list[int], sleepers: list[int]) -> None:

@@ -14,6 +14,7 @@ from clock.config import Settings
 from clock.game.asking import Asking
 from clock.game.events import Payment
 from clock.game.gametime import GameTime
+from clock.game.receipts import Receipts
 from clock.payments.incoming import Incoming
 from tests.lua.stage import (
     EVENING,
@@ -284,12 +285,16 @@ class AllOpen:
         raise AssertionError(day)
 
 
+async def no_salt_key(day: date) -> bytes | None:
+    raise AssertionError(day)
+
+
 async def test_a_body_that_is_not_utf_8_does_not_block_the_outbox(stage: Stage) -> None:
     """JSON is read leniently where nobody asks for the field; its bytes are kept all the same."""
     time = GameTime()
     time.stop_at(EVENING)
     asking = Asking(Settings(), stage.redis, time, AllOpen())
-    incoming = Incoming(asking, stage.redis, AllOpen())
+    incoming = Incoming(asking, stage.redis, AllOpen(), Receipts(None, no_salt_key, time))
     await stage.join(1)
     number = str(order(1)["order_no"]).encode()
     raw = b'{"order_no": "%s", "extra": {"amount": 100, "buyerId": "open-1", "transactionId": "T"}, "more": "\xff"}'

@@ -1,5 +1,7 @@
 """Notifications of the payment providers, ``POST /callbacks/{channel}``: each in its own form, answers included."""
 
+from urllib.parse import parse_qs
+
 from litestar.handlers import ASGIRouteHandler
 
 from clock.channels import BadSignature, Channel, Ended, Payment, Probe, Reply, Unreadable
@@ -40,7 +42,11 @@ async def _taken(service: Service, channel: Channel, call: Call) -> Answer:
         await service.incoming.quarantine(channel.name, "malformed", "", error.kept, call.arrived)
         raise Refused("bad_request", str(error)) from None
     if isinstance(notice, Payment):
-        return await service.incoming.pay(notice, channel.name, call.arrived)
+        answer = await service.incoming.pay(notice, channel.name, call.arrived)
+        if parse_qs(call.query).get(b"receipt") == [b"1"]:  # in a provider's own form it is not shown
+            receipt = await service.incoming.receipt(notice, answer.word)
+            return Answer(answer.word, {"receipt": receipt}) if receipt else answer
+        return answer
     if isinstance(notice, Ended):
         await hasten(service.store, notice.no)
     return Answer("ok")

@@ -2,22 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.handlers import ASGIRouteHandler
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 from litestar.types import ControllerRouterHandler
 
 from clock.domain import order_no
 from clock.domain.outcomes import Answer, language
-from clock.fair.leaves import Kind
 from clock.game.batch import Waiter
 from clock.game.verbs import Finish
 from clock.http import pages
 from clock.http.lane import AtOnce, Call, Endpoint, Lane, OfUser, Run, for_caller, route
-from clock.http.ordinary import Limit, Page, bounded, day_of, reply, signed_in, uid_of
+from clock.http.ordinary import AskedUid, Limit, Page, bounded, day_of, reply, signed_in, uid_of
 from clock.http.players import me, public
 from clock.http.refusals import Refused
 from clock.http.wire import (
@@ -33,10 +31,7 @@ from clock.http.wire import (
     UserRequest,
     WithdrawRequest,
 )
-from clock.proofs import paths
 from clock.service import Service
-
-AskedUid = Annotated[int | None, QueryParameter(ge=1, le=2**53 - 1, description="For a service token")]
 
 
 def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
@@ -65,8 +60,14 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
     def by_uid(verb: Callable[[int, float], Awaitable[Answer]]) -> Run[UserRequest]:
         return lambda asked, call: verb(asked.uid, call.arrived)
 
-    def asked_at_once(ask: Callable[[Waiter, int, float], Finish | None]) -> AtOnce[UserRequest]:
-        return lambda waiter, asked, arrived: ask(waiter, asked.uid, arrived)
+    def claim_at_once(waiter: Waiter, asked: ClaimRequest, arrived: float) -> Finish | None:
+        return verbs.claim_at_once(waiter, asked.uid, arrived)
+
+    def check_in_at_once(waiter: Waiter, asked: CheckInRequest, arrived: float) -> Finish | None:
+        return verbs.check_in_at_once(waiter, asked.uid, arrived, asked.receipt)
+
+    async def check_in(asked: CheckInRequest, call: Call) -> Answer:
+        return await verbs.check_in(asked.uid, call.arrived, asked.receipt)
 
     async def remind(asked: RemindRequest, call: Call) -> Answer:
         return await flags.remind(asked.uid, asked.on, call.arrived)
@@ -83,8 +84,8 @@ def user_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         route("/api/summary", "summary", {"POST": summary_of, "GET": summary_of_guest}),
         of("/api/join", "join", JoinRequest, join),
         of("/api/check-in/status", "check_in_status", CheckInStatusRequest, by_uid(verbs.check_in_status)),
-        of("/api/check-in", "check_in", CheckInRequest, by_uid(verbs.check_in), asked_at_once(verbs.check_in_at_once)),
-        of("/api/claim", "claim", ClaimRequest, by_uid(verbs.claim), asked_at_once(verbs.claim_at_once)),
+        of("/api/check-in", "check_in", CheckInRequest, check_in, check_in_at_once),
+        of("/api/claim", "claim", ClaimRequest, by_uid(verbs.claim), claim_at_once),
         of("/api/remind", "remind", RemindRequest, remind),
         of("/api/alert/ack", "ack_alert", AckAlertRequest, by_uid(flags.ack_alert)),
     ]
@@ -142,23 +143,7 @@ def me_routes(service: Service, lane: Lane) -> list[ControllerRouterHandler]:
         of = day_of(day)
         return reply(request, "public_round", await me.place(service, whose(request, uid), of))
 
-    @get("/api/rounds/{day:str}/proof/{kind:str}")
-    async def leaf_proof(
-        request: Request[Any, Any, Any], day: FromPath[str], kind: FromPath[str], uid: AskedUid = None
-    ) -> Response[Envelope]:
-        of, tree = day_of(day), kind_of(kind)
-        return reply(request, "leaf_proof", await paths.proof(service.store, of, tree, whose(request, uid)))
-
-    return signed_in(service.tokens, pay, withdraw, my_info, my_history, my_yesterday, my_place, leaf_proof)
-
-
-def kind_of(text: str) -> Kind:
-    """The kind of a tree in a path; anything else is a bad request."""
-    try:
-        kind: Kind = msgspec.convert(text, Kind)
-    except msgspec.ValidationError:
-        raise Refused("bad_request", "kind must be stake, checked_in or packet") from None
-    return kind
+    return signed_in(service.tokens, pay, withdraw, my_info, my_history, my_yesterday, my_place)
 
 
 def public_routes(service: Service) -> list[ControllerRouterHandler]:
