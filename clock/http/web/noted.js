@@ -10,7 +10,7 @@ const OPENED = "clock.opened";
 const KEYS = "clock.keys";
 const MOST_NOTED = 14;
 const MOST_KEYS = 8;
-const LATER_MS = 2_000;
+const LATER_MS = 1_000;
 
 const asked = new Set();
 

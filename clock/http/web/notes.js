@@ -80,14 +80,14 @@ async function keyOf(written) {
  *  known here. `keys` as they are written. */
 export async function isSigned(note, keys) {
   if (!(await canVerify())) return null;
-  const known = await Promise.all(keys.map(keyOf));
+  const known = (await Promise.all(keys.map(keyOf))).filter(Boolean);
   const text = textOf(note);
   const [, origin] = text.match(/^origin: (\S+)$/m) ?? [];
   let signed = false;
   for (const line of note.slice(text.length + 1).split("\n")) {
     const [, name, encoded] = line.match(/^— (\S+) (\S+)$/) ?? [];
     const content = unpacked(encoded ?? "");
-    const key = known.find((one) => one?.name === name && one.id === hex(content.slice(0, 4)));
+    const key = known.find((one) => one.name === name && one.id === hex(content.slice(0, 4)));
     if (!key) continue;
     if (!(await accepts(key.bytes, content.slice(4), utf8(text)))) return false;
     signed = signed || name === origin;

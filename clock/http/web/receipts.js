@@ -11,7 +11,7 @@ const KEPT = "clock.receipts";
 const KINDS = ["stake", "checked_in"];
 /** Two of each of 14 rounds. */
 const MOST_KEPT = 28;
-const FIRST_WAIT_MS = 2_500;
+const FIRST_WAIT_MS = 2_000;
 const MOST_TRIES = 5;
 const SAVES = "download" in HTMLAnchorElement.prototype;
 
