@@ -1,5 +1,6 @@
 """Receipts on the players' page: asked for, kept, checked by themselves; notes and paths as docs/fair.md has them."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -68,6 +69,64 @@ async def test_signatures_and_paths_are_read_as_the_specification_says(visits: V
     assert await run("rootOf(a)", **given) == root
     for change in ({"index": 0}, {"index": 3}, {"size": 4, "index": 0}, {"path": []}, {"path": [*given["path"], "00"]}):
         assert await run("rootOf(a)", **{**given, **change}) != root
+
+
+def with_draw(promised: str, drawn: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The round of the example as the public answer has it, and its statements, with a beacon in O and what P says."""
+    _, *notes, _, _, _ = blocks(EXAMPLE)
+    o, c, p = notes
+    o = o.replace("beacon: none", f"beacon: {promised}")
+    c = re.sub("^opened: .*", f"opened: {hash_of(o)}", c, flags=re.MULTILINE)
+    p = re.sub("^closed: .*", f"closed: {hash_of(c)}", p, flags=re.MULTILINE)
+    p = p.replace("beacon: none", f"beacon: {drawn}")
+    if drawn in ("missing", "late"):
+        p = p.replace("split: random", "split: equal")
+    said = dict(line.split(": ", 1) for note in (o, c, p) for line in note.split("\n\n")[0].split("\n")[1:])
+    one = {name.removesuffix("_fen"): int(value) for name, value in said.items() if value.isdecimal()}
+    public = {**one, "day": said["round"], "rules": json.loads(said["rules"])}
+    public |= {name: said[name] for name in ("seed", "seed_hash", "drawn")}
+    return public, {"opened": o, "closed": c, "published": p}
+
+
+def hash_of(note: str) -> str:
+    return hashlib.sha256(note[: note.rindex("\n\n") + 1].encode()).hexdigest()
+
+
+async def test_a_public_draw_is_mixed_in_and_can_be_looked_up(visits: Visits) -> None:
+    names = ("notes.js", "statements.js")
+    modules = "".join(
+        re.sub("^(export |import .*)", "", (FOLDER / name).read_text("utf-8"), flags=re.MULTILINE) for name in names
+    )
+    visitor: Visitor = await visits()
+    await visitor.opens(None)
+    draw, chain, linked, same = "ab" * 48, f"quicknet {'5' * 64} 1234", "fair_linked", "fair_stated"
+    link = f"https://api.drand.sh/{'5' * 64}/public/1234"
+    lost = {"split": "equal", "lucky_count": 0}
+    for promised, drawn, way, says in (
+        ("none", "none", {}, [linked, same]),
+        (chain, draw, {}, [linked, same, ["quicknet", "1234", link, draw[:16]]]),
+        (chain, "missing", lost, [linked, same]),
+        (chain, "late", lost, [linked, same]),
+        (chain, "none", {}, ["fair_not_linked", same]),
+        ("none", draw, {}, ["fair_not_linked", same, ["", None, None, None]]),
+    ):
+        one, statements = with_draw(promised, drawn)
+        found = await visitor.page.evaluate(
+            f"""async ([one, statements]) => {{
+                const notedOf = () => ({{}});
+                {modules}
+                const steps = (await stated(one, statements, [])).slice(1).filter(([, name]) => !/signed/.test(name));
+                const says = steps.map(([, name, ...values]) => values.length ? values.map((value) => value()) : name);
+                return [await drawnOf(one, statements), wayOf(statements), says];
+            }}""",
+            [one, statements],
+        )
+        mixed = bytes.fromhex(one["seed"] + (draw if drawn == draw else "") + hash_of(statements["closed"]))
+        assert found[:2] == [hashlib.sha256(b"clock/seed/v2" + mixed).hexdigest(), way]
+        if promised != "none" or drawn == "none":
+            assert found[2] == says, (promised, drawn)
+        else:
+            assert found[2][0] == says[0]
 
 
 async def check_in(page: Page) -> None:

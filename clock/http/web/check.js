@@ -5,6 +5,7 @@ import { find, make, put } from "/web/dom.js";
 import { split } from "/web/fair.js";
 import { keysFor, notedOf } from "/web/noted.js";
 import { bytes, canHash, hex, sha256 } from "/web/notes.js";
+import { placeOf } from "/web/receipts.js";
 import { drawnOf, stated, wayOf } from "/web/statements.js";
 import { number, price, t } from "/web/texts.js";
 
@@ -87,7 +88,7 @@ async function compare(one, own, packets, place, proof) {
       ? [true, "fair_packets", count(winners)]
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
-    ...ofMine(own, packets, place),
+    ...ofMine(own, packets, placeOf(one.day, proof.statements.closed) ?? place),
     ...Object.keys(NOT_PROVED).filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, NOT_PROVED[word]]),
   ];
 }

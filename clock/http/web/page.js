@@ -71,7 +71,7 @@ async function poll() {
 }
 
 function take(summary) {
-  const news = !view.summary || ["round", "is_alert"].some((name) => view.summary[name] !== summary[name]) || view.summary.result?.round !== summary.result?.round;
+  const news = !view.summary || ["round", "is_alert"].some((name) => view.summary[name] !== summary[name]);
   globalThis.clockFirst.renew(summary.page);
   Object.assign(view, { summary, at: instants(summary), signedIn: session.caller !== null });
   if (session.caller) device.set(STAKE, stakeOf(summary));
@@ -79,6 +79,7 @@ function take(summary) {
   const isRush = now >= view.at.opens && now < view.at.closes;
   note(summary, isRush);
   if (session.caller && now < view.at.settles) receipts.complete(summary.round, wanted(summary.clock_status, isRush));
+  receipts.look(summary.round, summary.yesterday);
   put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
   showSummary();
   if (news) lastRoundShown = showLastRound();
@@ -218,9 +219,7 @@ async function acknowledge() {
 
 async function showLastRound() {
   past = (await lists.showLastRound()) ?? past;
-  if (!view.summary) return;
-  receipts.look(view.summary.round, past?.day);
-  if (!past) return;
+  if (!past || !view.summary) return;
   const mine = view.claimed?.round === past.day ? view.claimed.assign.money : null;
   check.offer(past, mine, session.caller !== null);
   showResult(view.summary, view.claimed, past);

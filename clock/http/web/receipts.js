@@ -13,6 +13,9 @@ const KINDS = ["stake", "checked_in"];
 const MOST_KEPT = 28;
 const FIRST_WAIT_MS = 2_000;
 const MOST_TRIES = 5;
+const MOST_CHECKED = 2;
+const SPREAD_MS = 3_000;
+const OUT = new Set(["settled", "finished"]);
 const SAVES = "download" in HTMLAnchorElement.prototype;
 
 /** Names of the trees in C, and of the answers that deny a leaf. */
@@ -25,8 +28,8 @@ const SENTENCES = {
 };
 
 const asked = new Set();
-/** The leaves that are being checked, and what was found of those that were not good; what was good is kept with them. */
-const checking = new Set();
+/** The leaves that are or were checked here, and what was found. What is good is kept with the receipt. */
+const checked = new Set();
 const found = new Map();
 let days = [];
 
@@ -73,18 +76,27 @@ async function fetchOne(round, kind) {
   }
 }
 
-/** The shown round, and the last one that was published, whose receipts are checked, once. */
-export async function look(round, published) {
-  days = [round, published].filter(Boolean);
+/** The shown round, and that whose check-in was this morning. The receipts of the last rounds that are published are
+ *  checked, once, until they are found good. */
+export function look(round, morning) {
+  days = [round, morning?.round];
   show();
-  const open = mine().filter(({ round, good, receipt: { leaf } }) => round === published && !good && !checking.has(leaf) && (found.get(leaf) ?? "unknown") === "unknown");
-  if (!open.length) return;
-  for (const { receipt } of open) checking.add(receipt.leaf);
-  const proof = canHash() ? await answer(`/api/rounds/${published}/proof`) : null;
+  if (!morning) return;
+  const isOut = (day) => day < morning.round || (day === morning.round && OUT.has(morning.state));
+  const out = mine().filter((one) => isOut(one.round));
+  for (const day of [...new Set(out.map((one) => one.round))].sort().slice(-MOST_CHECKED)) {
+    const open = out.filter((one) => one.round === day && !one.good && !checked.has(one.receipt.leaf));
+    for (const one of open) checked.add(one.receipt.leaf);
+    if (open.length) check(day, open);
+  }
+}
+
+async function check(day, open) {
+  await sleep(SPREAD_MS * Math.random()); // everybody's round is published at one instant
+  const proof = canHash() ? await answer(`/api/rounds/${day}/proof`) : null;
   const keys = proof?.status === 1 ? await keysFor(proof.data) : null;
   for (const one of open) {
     const word = keys ? await judge(one, proof.data.statements.closed, keys) : canHash() ? "unknown" : "unable";
-    checking.delete(one.receipt.leaf);
     found.set(one.receipt.leaf, word);
     if (word === "good") keep(one.receipt, true);
   }
@@ -93,8 +105,26 @@ export async function look(round, published) {
 
 const answer = (path) => orNull(persist(() => send("GET", path), () => {}));
 
-/** The receipt's own batch, its signature, and its leaf in the tree of C. */
-async function judge({ kind, round, receipt }, closed, keys) {
+/** The place in the lists of winners and packets, from 1, that the caller's receipt gives by C; null without a receipt. */
+export function placeOf(round, closed) {
+  const kept = mine().find((one) => one.round === round && one.kind === "checked_in");
+  const [, , shard, rank] = kept?.receipt.leaf.split("\n") ?? [];
+  const before = kept && closed ? JSON.parse(valuesOf(closed, "closed").shards).slice(0, Number(shard)) : null;
+  return before && before.reduce((sum, [, winners]) => sum + winners, Number(rank));
+}
+
+/** An answer that cannot be read says nothing. */
+async function judge(one, closed, keys) {
+  try {
+    return await judged(one, closed, keys);
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
+    return "unknown";
+  }
+}
+
+/** The receipt's own batch, its signature, and its leaf in the tree of C, a winner's at its place. */
+async function judged({ kind, round, receipt }, closed, keys) {
   const batch = valuesOf(receipt.note, kind);
   if (batch?.round !== round || batch.leaves !== (await rootOf(receipt))) return "forged";
   const signed = await Promise.all([receipt.note, closed].map((note) => note && isSigned(note, keys)));
@@ -105,12 +135,13 @@ async function judge({ kind, round, receipt }, closed, keys) {
   if (reply?.status !== 1) return "unknown";
   const root = valuesOf(closed, "closed")?.[TREES[kind]];
   if (reply.data.leaf !== receipt.leaf || root !== (await rootOf(reply.data))) return "denied";
+  if (kind === "checked_in" && reply.data.index !== placeOf(round, closed) - 1) return "denied";
   return signed.includes(null) ? "unsigned" : "good";
 }
 
-/** Puts the receipts of the two rounds into the language of the page; only what changes is touched. */
+/** Puts the receipts of the two rounds, and what was found, into the language of the page; only what changes is touched. */
 export function show() {
-  const shown = mine().filter((one) => days.includes(one.round));
+  const shown = mine().filter((one) => days.includes(one.round) || found.has(one.receipt.leaf));
   const lines = shown.map((one) => {
     const [good, name] = SENTENCES[one.good ? "good" : (found.get(one.receipt.leaf) ?? "kept")];
     return { one, good, text: t(name, one.round, t(one.kind === "stake" ? "receipt_stake" : "receipt_checked_in")) };

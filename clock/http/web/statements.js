@@ -5,6 +5,7 @@ import { bytes, hashOf, hex, isSigned, sha256, utf8, valuesOf } from "/web/notes
 
 /** What P says instead of a draw that was not to be had, or that was known before C. */
 const NO_DRAW = ["missing", "late"];
+const DRAW = /^[0-9a-f]{96}$/;
 
 /** What is drawn, in hexadecimal: the seed, mixed with the beacon's signature, if there is one, and with C. Rounds
  *  without statements are drawn by their seed. */
@@ -49,19 +50,19 @@ export async function stated(one, { opened, closed, published }, keys) {
   const linked = ofRound && c.opened === (await hashOf(opened)) && p.closed === (await hashOf(closed)) && fits(o.beacon, p.beacon);
   const same = ofRound && isJson(o.rules, one.rules) && o.seed_hash === one.seed_hash && p.split === { ...one.rules, ...wayOf({ published }) }.split
     && agree(c, one, ["members", "winners", "late", ...SUMS]) && agree(p, one, ["seed", "drawn", "carried_out_fen", "bonus_back_fen"]);
-  const signed = await Promise.all([opened, closed, published].map((note) => note && isSigned(note, keys)));
+  const signed = await Promise.all([opened, closed, published].filter(Boolean).map((note) => isSigned(note, keys)));
   const isKnown = signed.includes(false) ? false : signed.includes(null) ? null : true;
   return [
     [promised, promised ? "fair_opened" : promised === null ? "fair_never_opened" : "fair_not_opened"],
     [Boolean(linked), linked ? "fair_linked" : "fair_not_linked"],
     [Boolean(same), same ? "fair_stated" : "fair_not_stated"],
     [isKnown, isKnown ? "fair_signed" : isKnown === null ? "fair_no_signatures" : "fair_not_signed"],
-    ...(p && /^[0-9a-f]{96}$/.test(p.beacon) ? [lookUp(o?.beacon ?? "", p.beacon)] : []),
+    ...(linked && DRAW.test(p.beacon) ? [lookUp(o.beacon, p.beacon)] : []),
   ];
 }
 
 /** Whether P's beacon answers that of O. */
-const fits = (promised, drawn) => (promised === "none" ? drawn === "none" : NO_DRAW.includes(drawn) || /^[0-9a-f]{96}$/.test(drawn));
+const fits = (promised, drawn) => (promised === "none" ? drawn === "none" : NO_DRAW.includes(drawn) || DRAW.test(drawn));
 
 /** The draw's signature is of a kind that browsers do not know: where anybody can look it up. */
 function lookUp(promised, drawn) {
