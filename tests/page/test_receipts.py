@@ -184,7 +184,14 @@ async def test_what_is_wrong_with_a_receipt_is_said(house: House, visits: Visits
     async def swaps(route: Route) -> None:
         reply = await route.fetch()
         envelope = await reply.json()
-        envelope["data"]["leaf"] = envelope["data"]["leaf"].replace("100", "200")
+        envelope["data"]["leaf"] = envelope["data"]["leaf"].replace("\n100\n", "\n200\n")
+        await route.fulfill(response=reply, json=envelope)
+
+    async def calls_off(route: Route) -> None:
+        reply = await route.fetch()
+        envelope = await reply.json()
+        statements = envelope["data"]["statements"]
+        statements["void"] = statements["closed"]
         await route.fulfill(response=reply, json=envelope)
 
     await house.it_is(day, "20:00:00")
@@ -199,6 +206,7 @@ async def test_what_is_wrong_with_a_receipt_is_said(house: House, visits: Visits
                 "cannot check signatures",
             ),
             (NO_SUBTLE, "kept, this device cannot check it", "kept, this device cannot check it"),
+            ("", "called off, the receipt is for the refund", "called off, the receipt is for the refund"),
         ),
         uid,
     ):
@@ -209,6 +217,7 @@ async def test_what_is_wrong_with_a_receipt_is_said(house: House, visits: Visits
         cases.append((visitor, sentences))
     await cases[0][0].page.route("**/proof/checked_in", denies)
     await cases[0][0].page.route("**/proof/stake", swaps)
+    await cases[4][0].page.route("**/proof", calls_off)
     for visitor, _ in cases:
         await expect(visitor.page.locator("#receipts li")).to_have_count(1)
     for second, (visitor, _) in enumerate(cases):
@@ -217,7 +226,7 @@ async def test_what_is_wrong_with_a_receipt_is_said(house: House, visits: Visits
         await expect(visitor.page.locator("#receipts li")).to_have_count(2)
     await cases[1][0].page.evaluate(FORGED)
     await publishes(house, day, uid, *(visitor.page for visitor, _ in cases))
-    for (visitor, sentences), mark in zip(cases, ("bad", "bad", "none", "none"), strict=True):
+    for (visitor, sentences), mark in zip(cases, ("bad", "bad", "none", "none", "none"), strict=True):
         lines = visitor.page.locator("#receipts li")
         await expect(lines).to_have_text([re.compile(one) for one in sentences])
         await expect(lines).to_have_class([mark, mark])

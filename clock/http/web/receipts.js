@@ -15,7 +15,7 @@ const FIRST_WAIT_MS = 2_000;
 const MOST_TRIES = 5;
 const MOST_CHECKED = 2;
 const SPREAD_MS = 3_000;
-const OUT = new Set(["settled", "finished"]);
+const OUT = new Set(["settled", "finished", "void"]);
 const SAVES = "download" in HTMLAnchorElement.prototype;
 
 /** Names of the trees in C, and of the answers that deny a leaf. */
@@ -24,7 +24,7 @@ const DENIED = new Set(["not_joined", "not_checked_in"]);
 
 const SENTENCES = {
   kept: [null, "receipt_kept"], good: [true, "receipt_good"], unsigned: [null, "receipt_unsigned"], unknown: [null, "receipt_unknown"],
-  unable: [null, "receipt_unable"], denied: [false, "receipt_denied"], forged: [false, "receipt_forged"],
+  unable: [null, "receipt_unable"], void: [null, "receipt_void"], denied: [false, "receipt_denied"], forged: [false, "receipt_forged"],
 };
 
 const asked = new Set();
@@ -42,15 +42,15 @@ function about({ leaf }) {
   return { kind, round, uid: Number(kind === "stake" ? third : fourth) };
 }
 
-const isSame = (one, other) => ["kind", "round", "uid"].every((name) => one[name] === other[name]);
-
 /** Keeps a receipt of the caller's, and whether it was found good. The oldest goes. */
 export function keep(receipt, good = false) {
   if (![receipt?.leaf, receipt?.note].every((text) => typeof text === "string") || !Array.isArray(receipt.path)) return;
   const of = about(receipt);
   if (of.uid !== session.caller?.uid || !KINDS.includes(of.kind)) return;
-  const others = (device.get(KEPT) ?? []).filter((one) => !isSame(one, of));
-  device.set(KEPT, [...others, { ...of, receipt, good }].slice(-MOST_KEPT));
+  const all = device.get(KEPT) ?? [];
+  const at = all.findIndex((one) => one.receipt.leaf === receipt.leaf);
+  all[at < 0 ? all.length : at] = { ...of, receipt, good };
+  device.set(KEPT, all.slice(-MOST_KEPT));
   show();
 }
 
@@ -76,8 +76,8 @@ async function fetchOne(round, kind) {
   }
 }
 
-/** The shown round, and that whose check-in was this morning. The receipts of the last rounds that are published are
- *  checked, once, until they are found good. */
+/** The shown round, and that whose check-in was this morning. The receipts of the last rounds that are out are checked,
+ *  once an opening, until they are found good. */
 export function look(round, morning) {
   days = [round, morning?.round];
   show();
@@ -92,50 +92,59 @@ export function look(round, morning) {
 }
 
 async function check(day, open) {
+  const who = session.caller;
   await sleep(SPREAD_MS * Math.random()); // everybody's round is published at one instant
   const proof = canHash() ? await answer(`/api/rounds/${day}/proof`) : null;
-  const keys = proof?.status === 1 ? await keysFor(proof.data) : null;
   for (const one of open) {
-    const word = keys ? await judge(one, proof.data.statements.closed, keys) : canHash() ? "unknown" : "unable";
-    found.set(one.receipt.leaf, word);
-    if (word === "good") keep(one.receipt, true);
+    const word = canHash() ? await judge(one, proof) : "unable";
+    if (who !== session.caller) checked.delete(one.receipt.leaf); // it may have been another's path
+    else found.set(one.receipt.leaf, word);
+    if (word === "good" && who === session.caller) keep(one.receipt, true);
   }
   show();
 }
 
 const answer = (path) => orNull(persist(() => send("GET", path), () => {}));
 
-/** The place in the lists of winners and packets, from 1, that the caller's receipt gives by C; null without a receipt. */
-export function placeOf(round, closed) {
-  const kept = mine().find((one) => one.round === round && one.kind === "checked_in");
-  const [, , shard, rank] = kept?.receipt.leaf.split("\n") ?? [];
-  const before = kept && closed ? JSON.parse(valuesOf(closed, "closed").shards).slice(0, Number(shard)) : null;
-  return before && before.reduce((sum, [, winners]) => sum + winners, Number(rank));
+/** The place in the lists of winners and packets, from 1, that a leaf of a winner has by C. */
+function placeIn(leaf, closed) {
+  const [, , shard, rank] = leaf.split("\n").map(Number);
+  const shards = [...(valuesOf(closed, "closed")?.shards ?? "").matchAll(/\[\d+,(\d+)\]/g)];
+  return shards.slice(0, shard).reduce((sum, [, winners]) => sum + Number(winners), rank);
 }
 
-/** An answer that cannot be read says nothing. */
-async function judge(one, closed, keys) {
+/** The place that the caller's receipt gives; null without a receipt. */
+export function placeOf(round, closed) {
+  const kept = mine().filter((one) => one.round === round && one.kind === "checked_in").pop();
+  return kept && closed ? placeIn(kept.receipt.leaf, closed) : null;
+}
+
+/** What an answer says of a receipt; one that does not come, or cannot be read, says nothing. */
+async function judge(one, proof) {
+  if (proof?.status !== 1) return "unknown";
   try {
-    return await judged(one, closed, keys);
+    return await judged(one, proof.data.statements, await keysFor(proof.data));
   } catch (error) {
-    if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
+    if (!(error instanceof TypeError)) throw error;
     return "unknown";
   }
 }
 
 /** The receipt's own batch, its signature, and its leaf in the tree of C, a winner's at its place. */
-async function judged({ kind, round, receipt }, closed, keys) {
+async function judged({ kind, round, receipt }, statements, keys) {
   const batch = valuesOf(receipt.note, kind);
   if (batch?.round !== round || batch.leaves !== (await rootOf(receipt))) return "forged";
-  const signed = await Promise.all([receipt.note, closed].map((note) => note && isSigned(note, keys)));
+  const stated = statements.void ?? statements.closed;
+  const signed = await Promise.all([receipt.note, stated].filter(Boolean).map((note) => isSigned(note, keys)));
   if (signed.includes(false)) return "forged";
-  if (!closed) return "unknown";
+  if (stated !== statements.closed || !stated) return stated ? "void" : "unknown";
   const reply = await answer(`/api/rounds/${round}/proof/${kind}`);
   if (DENIED.has(reply?.code)) return "denied";
   if (reply?.status !== 1) return "unknown";
-  const root = valuesOf(closed, "closed")?.[TREES[kind]];
-  if (reply.data.leaf !== receipt.leaf || root !== (await rootOf(reply.data))) return "denied";
-  if (kind === "checked_in" && reply.data.index !== placeOf(round, closed) - 1) return "denied";
+  const { leaf, index } = reply.data;
+  const isInPlace = kind === "stake" || index === placeIn(leaf, stated) - 1;
+  const isStated = valuesOf(stated, "closed")?.[TREES[kind]] === (await rootOf(reply.data));
+  if (leaf !== receipt.leaf || !isInPlace || !isStated) return "denied";
   return signed.includes(null) ? "unsigned" : "good";
 }
 
