@@ -14,6 +14,7 @@ from bench.report import say, write
 QUESTIONS = (
     "generator",
     "check_in",
+    "receipts",
     "peers",
     "cluster",
     "verbs",

@@ -24,6 +24,12 @@ class Answer(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
+class Spelt(Answer, frozen=True):
+    """An answer whose data is ``json``, an object: written where it is known, which is cheaper for a long one."""
+
+    json: bytes = b"{}"
+
+
 class Busy(Exception):
     """The queue is full; nothing was done."""
 
@@ -166,6 +172,7 @@ FOR_VERB: dict[tuple[str, str], tuple[str, str]] = {
     ("proof", "not_found"): ("没有这一轮", "No such round"),
     ("leaf_proof", "not_found"): ("没有这一轮，或它没有签名声明", "No such round, or it has no statements"),
     ("leaf_proof", "not_settled"): ("本轮还没有公布到这一步", "This round has not come so far yet"),
+    ("receipt", "not_found"): ("没有这一轮，或它没有签名声明", "No such round, or it has no statements"),
     ("remind", "ok"): ("提醒设置已保存", "Your reminder is set"),
     ("all_again", "ok"): ("已逐笔处理，结果见各项数目", "Each was dealt with; the counts say how"),
     ("all_acknowledged", "ok"): ("已全部确认，不再提醒", "All noted; they ring no longer"),
@@ -217,6 +224,8 @@ def _opening(verb: str, word: str, language: Language) -> bytes:
 
 def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
     """The reply's body. ``detail`` names the error in a request."""
+    if isinstance(answer, Spelt):
+        return b"".join((_opening(verb, answer.word, language), answer.json, b"}"))
     if not detail:
         return _opening(verb, answer.word, language) + _encode(answer.data) + b"}"
     return _encode(

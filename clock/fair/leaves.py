@@ -3,12 +3,15 @@
 Who is in a tree cannot be guessed from its hashes: the leaf of a user has a salt, which the user alone is told.
 """
 
+import hashlib
 import hmac
+from collections.abc import Iterable
 from typing import Literal
 
 Kind = Literal["stake", "checked_in", "packet"]
 
 SALT_BYTES = 16
+_BLOCK = hashlib.sha256().block_size
 
 
 def salt_of(salt_key: bytes, kind: Kind, uid: int) -> str:
@@ -17,15 +20,23 @@ def salt_of(salt_key: bytes, kind: Kind, uid: int) -> str:
 
 
 class Salts:
-    """The salts of one kind of leaves of a round: :func:`salt_of` in two thirds of its time."""
+    """The salts of one kind of leaves of a round: :func:`salt_of` in half of its time. HMAC (RFC 2104) is two hashes,
+    and each begins the same for every user."""
 
     def __init__(self, salt_key: bytes, kind: Kind) -> None:
-        self._keyed = hmac.new(salt_key, f"{kind}\n".encode(), "sha256")
+        """``salt_key``: no longer than a block of SHA-256."""
+        block = salt_key.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + f"{kind}\n".encode())
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def of(self, uid: int) -> str:
-        keyed = self._keyed.copy()
-        keyed.update(b"%d\n" % uid)
-        return keyed.digest()[:SALT_BYTES].hex()
+    def of_all(self, uids: Iterable[int]) -> list[str]:
+        begin, end, salts = self._inner.copy, self._outer.copy, []
+        for uid in uids:
+            inner, outer = begin(), end()
+            inner.update(b"%d\n" % uid)
+            outer.update(inner.digest())
+            salts.append(outer.digest()[:SALT_BYTES].hex())
+        return salts
 
 
 def stake(day: str, shard: int, uid: int, order_no: str, amount_fen: int, salt: str) -> str:

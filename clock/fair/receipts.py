@@ -6,11 +6,10 @@ The leaves are those that C's trees will have, so a receipt can be held against 
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from clock.fair.notes import Signer, sign
-from clock.fair.trees import EMPTY
 
 HEAD = "clock.receipts.v1/"
 
@@ -18,6 +17,8 @@ Promised = Literal["stake", "checked_in"]
 """The kinds of leaves that receipts are given for."""
 
 _sha256 = hashlib.sha256
+_BETWEEN = "\1"
+"""Is in no leaf: many are treated as one text, which is cheaper."""
 
 
 def text_of(kind: Promised, origin: str, day: str, signed_ms: int, size: int, root: bytes) -> str:
@@ -26,32 +27,45 @@ def text_of(kind: Promised, origin: str, day: str, signed_ms: int, size: int, ro
     return f"{HEAD}{kind}\norigin: {origin}\nround: {day}\nsigned_ms: {signed_ms}\nleaves: {tree}\n"
 
 
-def signed(signer: Signer, kind: Promised, day: str, signed_ms: int, leaves: Sequence[str]) -> list[bytes]:
-    """A receipt of each leaf, as JSON: ``{"leaf", "index", "size", "path", "note"}``. Leaves are ASCII.
+def signed(signer: Signer, kind: Promised, day: str, signed_ms: int, leaves: Sequence[str]) -> Iterator[bytes]:
+    """A receipt of each leaf, as JSON: ``{"leaf", "index", "size", "path", "note"}``. Leaves are ASCII, and at least
+    one.
 
-    Written as text, since it is the larger part of an answer: each hash is spelt once, and so is the rest of a path
-    for all leaves below it (docs/decisions/0078).
+    Written as text, since it is the larger part of an answer: the rest of a path is spelt once for all leaves below it
+    (docs/decisions/0078).
     """
-    size, level = len(leaves), [_sha256(b"\x00" + leaf.encode()).digest() for leaf in leaves]
-    levels = []
+    size, levels = len(leaves), _levels(leaves)
+    [root] = levels[-1]
+    note = sign(text_of(kind, signer.name, day, signed_ms, size, root), [signer])
+    middle, end = f',"size":{size},"path":[', f'],"note":{json.dumps(note)}}}'
+    spelt, hashes = _BETWEEN.join(leaves).replace("\n", "\\n").split(_BETWEEN), [one.hex() for one in levels[0]]
+    left = 0
+    for above in _paths(levels[1:-1]):  # of two leaves
+        if left + 1 == size:
+            yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}{above[1:]}{end}'.encode()
+            return
+        right = left + 1
+        yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}"{hashes[right]}"{above}{end}'.encode()
+        yield f'{{"leaf":"{spelt[right]}","index":{right}{middle}"{hashes[left]}"{above}{end}'.encode()
+        left += 2
+
+
+def _levels(leaves: Sequence[str]) -> list[list[bytes]]:
+    """Hashes from those of the leaves up to the root."""
+    level = [_sha256(leaf).digest() for leaf in ("\0" + f"{_BETWEEN}\0".join(leaves)).encode().split(_BETWEEN.encode())]
+    levels = [level]
     while len(level) > 1:
-        levels.append(level)
         pairs = zip(level[::2], level[1::2], strict=False)
         level = [_sha256(b"\x01" + left + right).digest() for left, right in pairs] + level[len(level) & ~1 :]
-    text = text_of(kind, signer.name, day, signed_ms, size, level[0] if level else EMPTY)
-    end = f'],"note":{json.dumps(sign(text, [signer]))}}}'
-    return [
-        f'{{"leaf":"{leaf}","index":{index},"size":{size},"path":[{path[1:]}{end}'.replace("\n", "\\n").encode()
-        for index, (leaf, path) in enumerate(zip(leaves, _paths(levels), strict=True))
-    ]
+        levels.append(level)
+    return levels
 
 
 def _paths(levels: Sequence[Sequence[bytes]]) -> list[str]:
-    """Of each leaf, a comma before each hash. ``levels``: the leaves' hashes first, without the root."""
+    """Of each hash of the first level, a comma before each step. ``levels``: up to the root, without it."""
     paths = [""]
     for level in reversed(levels):
         spelt = [f',"{node.hex()}"' for node in level]
-        beside = [spelt[place ^ 1] for place in range(len(spelt) & ~1)]
-        above = [paths[place >> 1] for place in range(len(spelt))]
-        paths = [one + rest for one, rest in zip(beside, above, strict=False)] + above[len(beside) :]
+        steps = [spelt[place ^ 1] + paths[place >> 1] for place in range(len(level) & ~1)]
+        paths = steps + paths[len(level) >> 1 :]
     return paths

@@ -224,10 +224,11 @@ class Asking:
         """The round whose check-in day is today by this process' calendar, where it is cached."""
         return self.rounds.get(previous(self.calendar.day_at(self.time.at_ms(arrived))))
 
-    def tell(self, waiter: Waiter, script: Script, round_: Round, uid: int, arrived: float) -> None:
-        """Ask once about a user; whatever the result is goes to ``waiter``."""
+    def tell(self, waiter: Waiter, script: Script, round_: Round, uid: int, arrived: float) -> int:
+        """Ask once about a user; whatever the result is goes to ``waiter``. The user's shard."""
         shard = keys.shard_of(uid, round_.rules.shards)
         self.batcher.tell(waiter, script, round_.day, shard, (uid,), arrived)
+        return shard
 
     async def ask_today(self, script: Script, uid: int, arrived: float) -> tuple[int, Any, Round]:
         """The script's time, and one user's result in the round whose check-in day is today by that."""

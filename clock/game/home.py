@@ -80,7 +80,7 @@ class Home:
         self._flags.tell(first, uid, arrived)
         asking.tell(Half(waiter, first), STATUS, yesterday, uid, arrived)
 
-        def finish(said: tuple[bytes, bytes]) -> Answer | Coroutine[Any, Any, Answer]:
+        def finish(_: int, said: tuple[bytes, bytes]) -> Answer | Coroutine[Any, Any, Answer]:
             flags, state = said
             if state in ASK_ANOTHER or state[0] not in MEMBER_STATES or flags[:1] not in b"01" or flags[1:2] != b"0":
                 return self.summary(uid, None, arrived)

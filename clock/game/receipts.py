@@ -7,20 +7,16 @@ answered as done, without a receipt.
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
-from math import inf
 from time import monotonic
 from typing import Any
 
-import msgspec
 import structlog
 
-from clock.domain.outcomes import Unavailable
 from clock.fair import leaves
 from clock.fair.leaves import Salts
 from clock.fair.notes import Signer
 from clock.fair.receipts import Promised, signed
-from clock.game import keys
-from clock.game.batch import Waiter
+from clock.game.batch import Asked, Waiter
 from clock.game.gametime import GameTime
 
 log = structlog.get_logger()
@@ -30,37 +26,65 @@ SALTS_REMEMBERED = 64
 WAIT_SECONDS = 1.0
 """How long who has been checked in waits for Postgres to name the salt key."""
 MISSED_SECONDS = 1.0
-"""How long Postgres is not asked again after it has not answered."""
+"""How long it is not asked again after it has not answered."""
 
-Receipt = msgspec.Raw
-"""JSON, as :func:`clock.fair.receipts.signed` writes it."""
+RECEIPT = -1
+"""Stands in the place of an instant where a waiter is told a receipt."""
 
-Told = Callable[[Receipt | None], None]
-"""Takes a receipt, or that there is none. Raises nothing."""
+Row = tuple[int, int, int | str, int]
+"""What a leaf has between its day and its salt."""
 
 SaltKeyOf = Callable[[date], Awaitable[bytes | None]]
 """The salt key of a round; None if it was opened before there were statements. Raises :class:`Unavailable`."""
 
 
-class Promises:
-    """What receipts of a round are made of, at hand in this process until ``until`` (of the monotonic clock)."""
+class Batch:
+    """Leaves of one kind and round that wait to be signed together, in the next turn of the event loop. A waiter is
+    told ``(RECEIPT, receipt)``, or None for that where it breaks."""
 
-    def __init__(self, receipts: "Receipts", day: date, salt_key: bytes | None, until: float = inf) -> None:
-        self.until = until
-        self.can = salt_key is not None
-        self._receipts = receipts
+    def __init__(self, kind: Promised, day: date, salt_key: bytes, signer: Signer, time: GameTime) -> None:
+        self._kind: Promised = kind
+        self._leaf: Any = {"stake": leaves.stake, "checked_in": leaves.checked_in}[kind]
         self._day = day.isoformat()
-        self._stakes, self._check_ins = Salts(salt_key or b"", "stake"), Salts(salt_key or b"", "checked_in")
+        self._salts = Salts(salt_key, kind)
+        self._signer = signer
+        self._time = time
+        self._waiters: list[Waiter] = []
+        self._uids: list[int] = []
+        self._rows: list[Row] = []
 
-    def checked_in(self, shard: int, rank: int, uid: int, at_ms: int, told: Told) -> None:
-        """As the check-in script has said it. ``can`` is true."""
-        leaf = leaves.checked_in(self._day, shard, rank, uid, at_ms, self._check_ins.of(uid))
-        self._receipts.add("checked_in", self._day, leaf, told)
+    def add(self, waiter: Waiter, uid: int, row: Row) -> None:
+        if not self._rows:
+            asyncio.get_running_loop().call_soon(self._sign)
+        self._waiters.append(waiter)
+        self._uids.append(uid)
+        self._rows.append(row)
 
-    def stake(self, shard: int, uid: int, order_no: str, amount_fen: int, told: Told) -> None:
-        """Of an accepted payment. ``can`` is true."""
-        leaf = leaves.stake(self._day, shard, uid, order_no, amount_fen, self._stakes.of(uid))
-        self._receipts.add("stake", self._day, leaf, told)
+    def _sign(self) -> None:
+        waiters, uids, rows = self._waiters, self._uids, self._rows
+        self._waiters, self._uids, self._rows = [], [], []
+        leaf, day, told = self._leaf, self._day, 0
+        try:
+            salts = self._salts.of_all(uids)
+            texts = [leaf(day, a, b, c, d, salt) for (a, b, c, d), salt in zip(rows, salts, strict=True)]
+            for receipt in signed(self._signer, self._kind, day, self._time.now_ms(), texts):
+                waiter = waiters[told]
+                if not waiter.done():
+                    waiter.set_result((RECEIPT, receipt))
+                told += 1
+        except Exception as error:
+            log.error("receipts_broke", kind=self._kind, day=day, users=len(rows) - told, exc_info=error)
+            for waiter in waiters[told:]:
+                if not waiter.done():
+                    waiter.set_result((RECEIPT, None))
+
+
+class Promises:
+    """What a process makes receipts of a round with."""
+
+    def __init__(self, day: date, salt_key: bytes, signer: Signer, time: GameTime) -> None:
+        self.stakes = Batch("stake", day, salt_key, signer, time)
+        self.check_ins = Batch("checked_in", day, salt_key, signer, time)
 
 
 class Receipts:
@@ -70,108 +94,63 @@ class Receipts:
         self._signer = signer
         self._salt_key_of = salt_key_of
         self._time = time
-        self._rounds: dict[date, Promises] = {}
+        self._rounds: dict[date, Promises | None] = {}
+        """None: the round was opened before there were statements."""
+        self._missed: dict[date, float] = {}
+        """Until when, of the monotonic clock, Postgres is not asked again."""
         self._asking: dict[date, asyncio.Task[None]] = {}
-        self._batches: dict[tuple[Promised, str], list[tuple[str, Told]]] = {}
 
-    def known(self, day: date) -> Promises | None:
-        """What is at hand, which may be that no receipts can be given for now."""
-        found = self._rounds.get(day)
-        return found if found is not None and found.until > monotonic() else None
+    def is_at_hand(self, day: date) -> bool:
+        """Whether this process knows how receipts of a round are made, or that none can be for now."""
+        return day in self._rounds or self._signer is None or monotonic() < self._missed.get(day, 0.0)
 
-    async def find(self, day: date) -> Promises:
-        """As :meth:`known`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing."""
-        found = self.known(day)
-        if found is None:
+    def at_hand(self, day: date) -> Promises | None:
+        """None also where none can be given."""
+        return self._rounds.get(day)
+
+    async def find(self, day: date) -> Promises | None:
+        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing."""
+        if not self.is_at_hand(day):
             task = self._asking.get(day)
             if task is None:
                 task = self._asking[day] = asyncio.create_task(self._ask(day))
-            await asyncio.wait({task}, timeout=WAIT_SECONDS)
-            found = self.known(day) or self._remember(day, None, monotonic() + MISSED_SECONDS)
-        return found
+            done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
+            if not done:
+                self._miss(day)
+        return self.at_hand(day)
 
     async def _ask(self, day: date) -> None:
+        signer = self._signer
+        assert signer is not None
         try:
-            self._remember(day, await self._salt_key_of(day) if self._signer else None)
-        except Unavailable as error:
-            log.error("receipts_impossible", day=str(day), error=str(error))
-            self._remember(day, None, monotonic() + MISSED_SECONDS)
+            salt_key = await self._salt_key_of(day)
+            if len(self._rounds) >= SALTS_REMEMBERED:
+                self._rounds.clear()
+            self._rounds[day] = Promises(day, salt_key, signer, self._time) if salt_key else None
+        except Exception as error:  # noqa: BLE001 - what was done is answered as done
+            log.error("receipts_impossible", day=str(day), error=f"{type(error).__name__}: {error}")
+            self._miss(day)
         finally:
             del self._asking[day]
 
-    def _remember(self, day: date, salt_key: bytes | None, until: float = inf) -> Promises:
-        if len(self._rounds) >= SALTS_REMEMBERED:
-            self._rounds.clear()
-        found = self._rounds[day] = Promises(self, day, salt_key, until)
-        return found
+    def _miss(self, day: date) -> None:
+        if len(self._missed) >= SALTS_REMEMBERED:
+            self._missed.clear()
+        self._missed[day] = monotonic() + MISSED_SECONDS
 
-    async def checked_in(self, day: date, shard: int, rank: int, uid: int, at_ms: int) -> Receipt | None:
-        """None where there is none. Raises nothing."""
-        return await self._waited(day, lambda promises, told: promises.checked_in(shard, rank, uid, at_ms, told))
-
-    async def stake(self, day: date, shard: int, uid: int, order_no: str, amount_fen: int) -> Receipt | None:
-        """As :meth:`checked_in`."""
-        return await self._waited(day, lambda promises, told: promises.stake(shard, uid, order_no, amount_fen, told))
-
-    async def _waited(self, day: date, ask: Callable[[Promises, Told], None]) -> Receipt | None:
+    async def checked_in(self, day: date, shard: int, rank: int, uid: int, at_ms: int) -> bytes | None:
+        """Of a check-in as its script has said it, or the books; as JSON. None where there is none; raises nothing."""
         promises = await self.find(day)
-        if not promises.can:
-            return None
-        future: asyncio.Future[Receipt | None] = asyncio.get_running_loop().create_future()
-        ask(promises, lambda receipt: None if future.done() else future.set_result(receipt))
-        return await future
+        return await _asked(promises.check_ins, uid, (shard, rank, uid, at_ms)) if promises else None
 
-    def add(self, kind: Promised, day: str, leaf: str, told: Told) -> None:
-        """Into the batch that is signed in the next turn of the event loop."""
-        if not self._batches:
-            asyncio.get_running_loop().call_soon(self._sign_all)
-        batch = self._batches.get((kind, day))
-        if batch is None:
-            batch = self._batches[kind, day] = []
-        batch.append((leaf, told))
-
-    def _sign_all(self) -> None:
-        batches, self._batches = self._batches, {}
-        for (kind, day), batch in batches.items():
-            for receipt, (_, told) in zip(self._signed(kind, day, [leaf for leaf, _ in batch]), batch, strict=True):
-                told(receipt)
-
-    def _signed(self, kind: Promised, day: str, texts: list[str]) -> list[Any]:
-        assert self._signer is not None
-        try:
-            return list(map(Receipt, signed(self._signer, kind, day, self._time.now_ms(), texts)))
-        except Exception as error:
-            log.error("receipts_broke", kind=kind, day=day, count=len(texts), exc_info=error)
-            return [None] * len(texts)
+    async def stake(self, day: date, shard: int, uid: int, order_no: str, amount_fen: int) -> bytes | None:
+        """Of an accepted payment; as :meth:`checked_in`."""
+        promises = await self.find(day)
+        return await _asked(promises.stakes, uid, (shard, uid, order_no, amount_fen)) if promises else None
 
 
-class CheckingIn:
-    """Waits for the check-in of a user who wants a receipt, and then for that: ``waiter`` is told it in the place of
-    the rank."""
-
-    __slots__ = ("_at_ms", "_promises", "_rank", "_shards", "_uid", "_waiter")
-
-    def __init__(self, waiter: Waiter, promises: Promises, shards: int, uid: int) -> None:
-        self._waiter = waiter
-        self._promises = promises
-        self._shards = shards
-        self._uid = uid
-        self._at_ms = self._rank = 0
-
-    def done(self) -> bool:
-        return self._waiter.done()
-
-    def set_result(self, result: Any) -> None:
-        at_ms, rank = result
-        if not isinstance(rank, int):
-            self._waiter.set_result(result)
-            return
-        self._at_ms, self._rank = at_ms, rank
-        uid = self._uid
-        self._promises.checked_in(keys.shard_of(uid, self._shards), rank, uid, at_ms, self._told)
-
-    def _told(self, receipt: Receipt | None) -> None:
-        self._waiter.set_result((self._at_ms, self._rank if receipt is None else receipt))
-
-    def set_exception(self, error: Exception) -> None:
-        self._waiter.set_exception(error)
+async def _asked(batch: Batch, uid: int, row: Row) -> bytes | None:
+    waiter: Asked = asyncio.get_running_loop().create_future()
+    batch.add(waiter, uid, row)
+    _, receipt = await waiter
+    return receipt  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from clock.domain import order_no
-from clock.domain.outcomes import Answer, Unavailable
+from clock.domain.outcomes import Answer, Spelt, Unavailable
 from clock.domain.records import CHECKED_IN_STATES, MEMBER_STATES, clock_status, red_status
 from clock.domain.rounds import previous
 from clock.domain.shapes import Extra
@@ -18,14 +18,15 @@ from clock.game import keys
 from clock.game.asking import ASK_AGAIN, ASK_ANOTHER, Asking
 from clock.game.batch import Waiter
 from clock.game.profiles import Profiles
-from clock.game.receipts import CheckingIn, Receipt, Receipts
+from clock.game.receipts import RECEIPT, Receipts
 from clock.game.scripts import load
 from clock.game.totals import Totals
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
 
-Finish = Callable[[Any], Answer | Coroutine[Any, Any, Answer]]
-"""The first result of a verb's script to its answer, or to what makes it where the verb has to ask again."""
+Finish = Callable[[int, Any], Answer | Coroutine[Any, Any, Answer] | None]
+"""Time and result of a verb's script to its answer; or to what makes it, where the verb has to ask again; or to
+nothing, where the waiter is told another result later."""
 
 UNSETTLED_MS = 60_000
 """How long after a settlement is due its members are still checked: the process' clock is an estimate."""
@@ -85,7 +86,7 @@ class Verbs:
         totals = asking.totals.known(round_.day) or await asking.totals_of(round_)
         if receipt and isinstance(result, int):
             shard = keys.shard_of(uid, round_.rules.shards)
-            result = await self._receipts.checked_in(round_.day, shard, result, uid, at_ms) or result
+            return _with_receipt(await self._receipts.checked_in(round_.day, shard, result, uid, at_ms), totals)
         return _checked_in(result, totals)
 
     async def check_in_status(self, uid: int, arrived: float) -> Answer:
@@ -113,14 +114,23 @@ class Verbs:
         totals = asking.totals.known(round_.day) if round_ else None
         if round_ is None or totals is None:
             return None
-        if receipt:
-            promises = self._receipts.known(round_.day)
-            if promises is None:
+        promises = self._receipts.at_hand(round_.day) if receipt else None
+        if receipt and promises is None and not self._receipts.is_at_hand(round_.day):
+            return None
+        shard = asking.tell(waiter, CHECK_IN, round_, uid, arrived)
+        if promises is None:
+            return lambda _, said: self.check_in(uid, arrived) if said in ASK_ANOTHER else _checked_in(said, totals)
+        batch = promises.check_ins
+
+        def finish(at_ms: int, said: Any) -> Answer | Coroutine[Any, Any, Answer] | None:
+            if at_ms == RECEIPT:
+                return _with_receipt(said, totals)
+            if isinstance(said, int):
+                batch.add(waiter, uid, (shard, said, uid, at_ms))
                 return None
-            if promises.can:
-                waiter = CheckingIn(waiter, promises, round_.rules.shards, uid)
-        asking.tell(waiter, CHECK_IN, round_, uid, arrived)
-        return lambda said: self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
+            return self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
+
+        return finish
 
     def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
         """As :meth:`check_in_at_once`, for :meth:`claim`."""
@@ -128,16 +138,21 @@ class Verbs:
         if round_ is None:
             return None
         self._asking.tell(waiter, CLAIM, round_, uid, arrived)
-        return lambda result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
+        return lambda _, result: self.claim(uid, arrived) if result in ASK_ANOTHER else _claimed(result)
 
 
-def _checked_in(said: bytes | int | Receipt, totals: Totals) -> Answer:
-    """Of a word of the script; of a rank or a receipt, which are told to who has checked in now."""
+def _checked_in(said: bytes | int, totals: Totals) -> Answer:
+    """Of a word of the script, or of a rank, which is told to who has checked in now."""
     if isinstance(said, int):
         return Answer("checked_in", {"money": totals.pool_fen})
-    if isinstance(said, Receipt):
-        return Answer("checked_in", {"money": totals.pool_fen, "receipt": said})
     return Answer(said.decode(), {"money": totals.pool_fen} if said == b"already_checked_in" else {})
+
+
+def _with_receipt(receipt: bytes | None, totals: Totals) -> Answer:
+    """Of who has checked in now; without a receipt where none could be made."""
+    if receipt is None:
+        return Answer("checked_in", {"money": totals.pool_fen})
+    return Spelt("checked_in", json=b'{"money":%d,"receipt":%b}' % (totals.pool_fen, receipt))
 
 
 def _claimed(result: Any) -> Answer:

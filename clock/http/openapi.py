@@ -108,8 +108,14 @@ def _complete(path: Path, operation: dict[str, Any], schemas: Schemas, refusals:
         "tags": [path.tag],
         "summary": path.summary,
         "description": path.description,
-        "security": SECURITY.get(path.tag),
-        "parameters": [_parameter(one) for one in operation.get("parameters", [])],
+        "security": [*SECURITY.get(path.tag, []), *([{}] if path.stranger else [])],
+        "parameters": [
+            *(_parameter(one) for one in operation.get("parameters", [])),
+            *(
+                {"name": name, "in": "query", "schema": {"const": "1"}, "description": why}
+                for name, why in path.asked.items()
+            ),
+        ],
         "requestBody": operation.get("requestBody"),
         "responses": responses(path, schemas, refusals),
     }

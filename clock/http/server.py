@@ -110,12 +110,13 @@ class Turn:
         return self.response_complete
 
     def set_result(self, result: Any) -> None:
-        """What the batcher has for this request."""
+        """What the batcher has for this request, or a batch of receipts after that."""
         assert self._finish is not None
         try:
-            answer = self._finish(result[1])
+            answer = self._finish(*result)
             if not isinstance(answer, Answer):
-                self._work_on(answer)
+                if answer is not None:
+                    self._work_on(answer)
                 return
             said = self._path.said(answer, self.call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope

@@ -15,7 +15,7 @@ from clock.game import keys
 from clock.game.asking import Asking, Opens
 from clock.game.client.calls import call
 from clock.game.client.commands import Commands
-from clock.game.receipts import Receipt, Receipts
+from clock.game.receipts import Receipts
 from clock.game.scripts import load
 
 PAY, QUARANTINE, ORDER = load("pay"), load("quarantine"), load("order")
@@ -73,7 +73,7 @@ class Incoming:
             await self.quarantine(channel, word, paid.order_no, paid.kept, arrived)
         return Answer(word)
 
-    async def receipt(self, paid: Payment, word: str) -> Receipt | None:
+    async def receipt(self, paid: Payment, word: str) -> bytes | None:
         """Of a payment that has just been answered with ``word``: it is in the round, or the same was before."""
         place = order_no.place_of(paid.order_no)
         round_ = self._asking.rounds.get(place.day) if place else None

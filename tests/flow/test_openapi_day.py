@@ -81,6 +81,7 @@ async def everything_can_be_read(played: Played) -> None:
         for uid in (LIN, ZHAO, SUN):
             for kind in ("stake", "checked_in", "packet", "seed"):
                 await played.asks(uid, f"/api/rounds/{day}/proof/{kind}")
+                await played.asks(uid, f"/api/rounds/{day}/receipt/{kind}")
         await played.asks(LIN, f"/api/me/place/{day}")
         await played.asks(BOSS, f"/ops/events?day={day}", "operator")
         for path in ("rounds", "steps", "unanswered", "reconcile", "lookalikes"):

@@ -117,7 +117,8 @@ class Stage:
         results = [_text(one) for one in reply[1:]]
         assert len(results) == len(rows) or verb in SINGLE
         words = results if rows and verb not in SINGLE else results[:1]
-        assert {_word(verb, one) for one in words} <= script.words
+        told = {_word(verb, one) for one in words if not isinstance(one, int)}  # check_in tells ranks
+        assert told <= script.words
         return results
 
     async def open(self, rules: Rules = RULES, **changes: Value) -> str:
@@ -143,8 +144,14 @@ class Stage:
             (await self.call("release", now=now, **{n: row[n] for n in load("release").fixed if n != "clock"}))[0]
         )
 
-    async def check_in(self, *uids: int, now: int = MORNING, waited_ms: int = 0) -> list[Any]:
-        return await self.call("check_in", *(tap(uid, waited_ms) for uid in uids), now=now)
+    async def check_in(self, *uids: int, now: int = MORNING, waited_ms: int = 0) -> list[str]:
+        """Words; ``checked_in`` in the place of a rank."""
+        results = await self.call("check_in", *(tap(uid, waited_ms) for uid in uids), now=now)
+        return ["checked_in" if isinstance(one, int) else one for one in results]
+
+    async def ranks(self, *uids: int) -> list[Any]:
+        """What check_in tells, in the morning: a rank, or a word."""
+        return await self.call("check_in", *map(tap, uids), now=MORNING)
 
     async def claim(self, *uids: int, now: int = SETTLES, waited_ms: int = 0, by: str = "user") -> list[Any]:
         return await self.call("claim", *(tap(uid, waited_ms) for uid in uids), now=now, by=by)

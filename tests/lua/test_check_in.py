@@ -132,6 +132,36 @@ async def test_a_user_twice_or_three_times_in_one_call_counts_once(stage: Stage)
     assert await stage.new_events() == [CheckedIn(MORNING, 1, [1, 2])]
 
 
+async def test_a_winner_is_told_the_rank_that_the_entry_says(stage: Stage) -> None:
+    """Over the bounds of a byte, at which the script computes it anew, and with others among them."""
+    members = range(1, 601)
+    for first in members[::200]:
+        await stage.members(*range(first, first + 200))
+    await stage.drained()
+    assert await stage.ranks(1, 2, 1) == [1, 2, "already_checked_in"]
+    told: dict[int, int] = {1: 1, 2: 2}
+    for first in range(3, 601, 200):
+        uids = [uid for pair in zip(range(first, first + 200), range(1_000, 1_200), strict=True) for uid in pair]
+        for uid, said in zip(
+            uids,
+            await stage.ranks(
+                *uids[:256],
+            )
+            + await stage.ranks(*uids[256:]),
+            strict=True,
+        ):
+            if uid < 601:
+                told[uid] = said
+            else:
+                assert said == "not_joined"
+    entries = [one for one in await stage.new_events() if isinstance(one, CheckedIn)]
+    assert told == {uid: one.first_rank + i for one in entries for i, uid in enumerate(one.uids)}
+    assert sorted(told.values()) == list(members)
+    for uid in members:
+        record = await stage.redis.hget(stage.key("members"), uid)
+        assert int.from_bytes(record[-4:], "big") == told[uid]
+
+
 async def test_each_user_of_a_call_gets_the_own_answer_in_order(stage: Stage) -> None:
     await stage.winners(1)
     await stage.members(2, 3)
@@ -153,7 +183,7 @@ async def test_each_user_of_a_call_gets_the_own_answer_in_order(stage: Stage) ->
 async def test_users_of_one_call_are_judged_by_their_own_arrival(stage: Stage) -> None:
     await stage.members(1, 2, 3)
     users = [tap(1, waited_ms=300), tap(2, waited_ms=200), tap(3, waited_ms=199)]
-    assert await stage.call("check_in", *users, now=CLOSES + 199) == ["checked_in", "checked_in", "too_late"]
+    assert await stage.call("check_in", *users, now=CLOSES + 199) == [1, 2, "too_late"]
 
 
 async def test_one_of_many_simultaneous_requests_checks_in(stage: Stage) -> None:

@@ -68,7 +68,7 @@ async def test_by_how_much_check_in_was_longer(stage: Stage) -> None:
     await stage.members(1)
     fixed: dict[str, Any] = {"number": 1, "by_ms": 120_000, "reason": "fog", "by_whom": "an operator"}
     assert (await stage.call("extend", now=MORNING, how="extend", **fixed))[0] == "extended"
-    assert await stage.call("check_in", tap(1), now=at("08:01", 1)) == ["checked_in"]
+    assert await stage.call("check_in", tap(1), now=at("08:01", 1)) == [1]
     assert await stage.close(now=SETTLES + 120_000) == "closed"
     await stage.publish(0, 5)
     await stage.settle(1, 5)

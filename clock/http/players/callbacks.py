@@ -3,6 +3,7 @@
 from urllib.parse import parse_qs
 
 from litestar.handlers import ASGIRouteHandler
+from msgspec import Raw
 
 from clock.channels import BadSignature, Channel, Ended, Payment, Probe, Reply, Unreadable
 from clock.domain.outcomes import Answer, Language
@@ -45,7 +46,7 @@ async def _taken(service: Service, channel: Channel, call: Call) -> Answer:
         answer = await service.incoming.pay(notice, channel.name, call.arrived)
         if parse_qs(call.query).get(b"receipt") == [b"1"]:  # in a provider's own form it is not shown
             receipt = await service.incoming.receipt(notice, answer.word)
-            return Answer(answer.word, {"receipt": receipt}) if receipt else answer
+            return Answer(answer.word, {"receipt": Raw(receipt)}) if receipt else answer
         return answer
     if isinstance(notice, Ended):
         await hasten(service.store, notice.no)

@@ -39,7 +39,7 @@ class Says(Struct, frozen=True):
 
 class Path(Struct, frozen=True):
     """A method of a path. ``bare``: by HTTP status, what it answers without the envelope: data, or another type of
-    content."""
+    content. ``stranger``: it may be asked without a token. ``asked``: what a verb of the lane takes in its query."""
 
     name: str
     tag: Tag
@@ -47,6 +47,8 @@ class Path(Struct, frozen=True):
     says: tuple[Says, ...] = ()
     description: str = ""
     bare: dict[int, type[Struct] | str] = {}
+    stranger: bool = False
+    asked: dict[str, str] = {}
 
     @property
     def words(self) -> set[str]:

@@ -47,6 +47,8 @@ PLAYERS = {
             Says(("checked_in", "already_checked_in"), players.Pool, {"money": 12300}),
             Says(("too_early", "too_late", "not_joined", "voided")),
         ),
+        "With `receipt` the answer `checked_in` has a signed receipt, unless none can be made: then, and after "
+        "`already_checked_in`, `/api/rounds/{day}/receipt/checked_in` has it.",
     ),
     ("POST", "/api/claim"): Path(
         "claim",
@@ -129,7 +131,21 @@ PLAYERS = {
             Says(("ok",), rounds.LeafProof),
             Says(("not_found", "not_settled", "not_joined", "not_checked_in", "voided", "archived")),
         ),
-        "`kind` is `stake`, `checked_in` or `packet`. The first two are there once check-in is closed and counted.",
+        "`kind` is `stake`, `checked_in` or `packet`. The first two are there once check-in is closed and counted. "
+        "Without a token, for whoever shows `uid` and that user's `salt` of the kind, as it stands in the leaf; for a "
+        "packet that of `checked_in`.",
+        stranger=True,
+    ),
+    ("GET", "/api/rounds/{day}/receipt/{kind}"): Path(
+        "receipt",
+        "players",
+        "A signed receipt of the user's stake or check-in",
+        (
+            Says(("ok",), players.Receipt),
+            Says(("not_found", "not_joined", "not_checked_in", "voided", "archived")),
+        ),
+        "`kind` is `stake` or `checked_in`. `unavailable` is worth retrying: what was done a moment ago may be on its "
+        "way into the books.",
     ),
 }
 
@@ -167,10 +183,12 @@ CALLBACKS = {
         "callbacks",
         "A payment of an order",
         (
-            Says(("paid", "already_paid", "refund_due")),
+            Says(("paid", "already_paid"), players.Paid),
+            Says(("refund_due",)),
             Says(("amount_mismatch", "buyer_mismatch", "transaction_missing", "order_not_found")),
         ),
         "Signed as Standard Webhooks say. Retry with the same body and a fresh signature until the answer is 2xx. What "
         "is refused after the signature is kept for an operator (docs/platform.md).",
+        asked={"receipt": "The answers `paid` and `already_paid` have a signed receipt of the stake"},
     ),
 }

@@ -148,8 +148,23 @@ class CheckInStatus(Struct):
     is_check_in: Annotated[Switch, Meta(description="1 if the caller has checked in today")]
 
 
+class Receipt(Struct):
+    """The service's signed promise that a stake, or a check-in, is in the round; docs/fair.md has the formats."""
+
+    leaf: Annotated[str, Meta(description="What is promised; the same text is a leaf of the round's tree")]
+    index: Annotated[int, Meta(description="Of the leaf in its batch, from 0")]
+    size: Annotated[int, Meta(description="Leaves of the batch")]
+    path: Annotated[list[str], Meta(description="Hashes in hexadecimal, from the leaf up (RFC 6962)")]
+    note: Annotated[str, Meta(description="The signed note with the root of the batch")]
+
+
 class Pool(Struct):
     money: Annotated[int, Meta(description="The pool of the round, in fen")]
+    receipt: Annotated[Receipt | UnsetType, Meta(description="With `checked_in`, if it was asked for")] = UNSET
+
+
+class Paid(Struct):
+    receipt: Annotated[Receipt | UnsetType, Meta(description="If it was asked for")] = UNSET
 
 
 class Assign(Struct):

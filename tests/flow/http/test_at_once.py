@@ -146,7 +146,7 @@ async def test_a_round_that_a_process_does_not_know_yet_is_read(api: Api) -> Non
             assert lane.inside.count == 0
 
 
-@pytest.mark.parametrize("breaks", [lambda _: 1 / 0, lambda _: Answer("of no meaning")])
+@pytest.mark.parametrize("breaks", [lambda *_: 1 / 0, lambda *_: Answer("of no meaning")])
 async def test_one_answer_that_breaks_is_one_that_is_refused(
     api: Api, monkeypatch: pytest.MonkeyPatch, breaks: Any
 ) -> None:
