@@ -137,7 +137,8 @@ async function judged({ kind, round, receipt }, statements, keys) {
   const stated = statements.void ?? statements.closed;
   const signed = await Promise.all([receipt.note, stated].filter(Boolean).map((note) => isSigned(note, keys)));
   if (signed.includes(false)) return "forged";
-  if (stated !== statements.closed || !stated) return stated ? "void" : "unknown";
+  if (statements.void) return "void";
+  if (!stated) return "unknown";
   const reply = await answer(`/api/rounds/${round}/proof/${kind}`);
   if (DENIED.has(reply?.code)) return "denied";
   if (reply?.status !== 1) return "unknown";
