@@ -11,12 +11,15 @@ from typing import Any
 
 from playwright.async_api import Page, Route, expect
 
+from clock.fair.notes import new_key, parts, sign, signers_of
 from clock.http.web.linker import FOLDER
 from tests.page.visitor import House, Visitor, button_is
 
 Visits = Callable[..., Any]
 
-EXAMPLE = (Path(__file__).parents[2] / "docs" / "fair.md").read_text("utf-8").split("\n## An example\n")[1]
+EXAMPLE = (
+    (Path(__file__).parents[2] / "docs" / "fair.md").read_text("utf-8").split("\n## An example\n")[1].split("\n## ")[0]
+)
 
 NO_ED25519 = """
     const own = SubtleCrypto.prototype.importKey;
@@ -64,11 +67,21 @@ async def test_signatures_and_paths_are_read_as_the_specification_says(visits: V
             assert await run("valuesOf(a.note, a.kind)", note=wrong, kind=kind) is None
     for other in (key.replace("+AQOh", "+AQOi"), key.replace("play.", "pray."), "no key"):
         assert await run("isSigned(a.note, [a.key])", note=notes[0], key=other) is False
+    witness = signers_of(new_key("a.witness"))[0]  # who is not the origin
+    note = sign(parts(notes[0])[0], [witness])
+    assert await run("isSigned(a.note, [a.key])", note=note, key=str(witness.verifier)) is False
     assert await run("hashOf(a.note)", note=notes[0]) == re.findall("H\\(O\\) is `(.*?)`", EXAMPLE)[0]
     given: dict[str, Any] = {"leaf": leaf, "index": 1, "size": 3, "path": path.split()}
     root = (await run("valuesOf(a.note, 'closed')", note=notes[1]))["checked_in"]
     assert await run("rootOf(a)", **given) == root
-    for change in ({"index": 0}, {"index": 3}, {"size": 4, "index": 0}, {"path": []}, {"path": [*given["path"], "00"]}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"index": 0},
+        {"index": 3},
+        {"size": 4, "index": 0},
+        {"path": []},
+        {"path": [*given["path"], "00"]},
+    )
+    for change in changes:
         assert await run("rootOf(a)", **{**given, **change}) != root
 
 
