@@ -1,5 +1,7 @@
 """A player checks a round on their own device: it computes what the service computes, and says so where it differs."""
 
+import asyncio
+import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -9,15 +11,23 @@ from typing import Any
 from playwright.async_api import Page, Route, expect
 
 from clock.domain.split import Split, split
+from clock.fair import notes
 from clock.http.web.linker import FOLDER
 from tests.page.visitor import House, Visitor, button_is
 
 Visits = Callable[..., Any]
 
+STATED = [
+    "The promise (statement O) is the one this device noted before settlement",
+    "The three statements, opened, closed and published, follow from one another",
+    "The published rules, numbers and sums are those of the statements",
+    "The statements are signed by the keys this device knows",
+]
 GOOD = [
     "The fingerprint is the one this device noted before settlement",
     "The seed's SHA-256 is the published fingerprint",
     "The draw is the seed mixed with what was stated before it",
+    *STATED,
     "Shared ¥3 = forfeited stakes ¥3 − fee ¥0 + carried in ¥0",
     "All 3 packets, computed from the draw, are those published",
     "The packets, ¥3, and what is carried on, ¥0, are all that was shared",
@@ -59,6 +69,23 @@ async def steps(page: Page) -> list[str]:
     return [re.sub("^(Good|Wrong|Not checked):", "", text) for text in texts]
 
 
+async def restated(route: Route) -> None:
+    """Another promise, and what follows from it, signed by a key that nobody has seen."""
+    reply = await route.fetch()
+    envelope = await reply.json()
+    signer, statements = notes.signers_of(notes.new_key("elsewhere/clock"))[0], envelope["data"]["statements"]
+    before = after = ""
+    for kind in ("opened", "closed", "published"):
+        text, _ = notes.parts(statements[kind])
+        hash_before = hashlib.sha256(text.encode()).hexdigest()
+        text = re.sub("^origin: .*", "origin: elsewhere/clock", text, flags=re.MULTILINE)
+        text = text.replace(f"{before}\n", f"{after}\n") if before else text
+        before, after = hash_before, hashlib.sha256(text.encode()).hexdigest()
+        statements[kind] = notes.sign(text, [signer])
+    envelope["data"]["keys"] = [str(signer.verifier)]
+    await route.fulfill(response=reply, json=envelope)
+
+
 async def test_a_player_checks_the_round(house: House, visits: Visits, day: date, uid: int) -> None:
     """The fingerprint was noted when the round was seen, and one's own packet must be in the list."""
     tomorrow = day + timedelta(days=1)
@@ -70,6 +97,9 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await visitor.opens(uid)
     await button_is(page, "wait")
     await expect(page.locator("#seed-next")).to_have_text(re.compile(f"^{day} [0-9a-f]{{64}}$"))
+    async with asyncio.timeout(10):
+        while not await page.evaluate("localStorage.getItem('clock.opened')"):
+            await asyncio.sleep(0.05)
     await house.it_is(tomorrow, "05:00:00")
     for player in range(uid, uid + 3):
         await house.does(player, "/api/check-in")
@@ -92,6 +122,15 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await page.locator("#tongue").click()
     await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")
     await expect(page.locator("#fair-steps li").nth(1)).to_contain_text("种子的 SHA-256 就是公布的指纹")
+    await page.locator("#tongue").click()
+    await page.route("**/proof", restated)
+    await page.locator("#fair-check").click()
+    await expect(page.locator("#fair-said")).to_have_text("It does not agree: keep a screenshot")
+    assert [text for text in await steps(page) if text not in GOOD][:3] == [
+        "The draw is not the seed mixed with what was stated before it",
+        "The promise (statement O) is not the one this device noted before settlement",
+        "The statements are not signed as they must be by a key this device knows",
+    ]
 
 
 async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visits: Visits, day: date, uid: int) -> None:
@@ -128,9 +167,18 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
 
     not_drawn = "The draw is not the seed mixed with what was stated before it"
     for path, tamper, wrong in (
-        ("**/packets?*", favour, {4: "Packet 1 is not the one that follows from the draw"}),
+        ("**/packets?*", favour, {8: "Packet 1 is not the one that follows from the draw"}),
         (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint", 2: not_drawn}),
-        ("**/proof", restate, {2: not_drawn}),
+        (
+            "**/proof",
+            restate,
+            {
+                2: not_drawn,
+                4: "The three statements do not follow from one another",
+                5: "The published rules, numbers or sums are not those of the statements",
+                6: "The statements are not signed as they must be by a key this device knows",
+            },
+        ),
     ):
         visitor: Visitor = await visits(language="en")
         page = visitor.page

@@ -61,6 +61,7 @@ async def test_a_day_is_played_on_an_old_phone(house: House, visits: Visits, day
     await button_is(page, "check_in")
     await page.locator("#act").click()
     await button_is(page, "counting")
+    await expect(page.locator("#receipts li").last).to_contain_text("checked in: receipt kept")
     await visitor.travels(tomorrow, "08:05:01")
     await house.settled(day)
     await button_is(page, "packet")

@@ -329,6 +329,33 @@ async def test_long_work_is_shown_as_a_bar_that_moves(visits: Visits, place: Pat
     await expect(item).to_contain_text("没有这一轮")
 
 
+async def test_a_sealed_round_has_its_sums_and_says_which_draw_it_waits_for(visits: Visits) -> None:
+    """As the service answers between C and the draw."""
+    someone: Visitor = await visits(language="en")
+
+    async def seal(route: Route) -> None:
+        reply = await route.fetch()
+        told = await reply.json()
+        sealed = {"state": "settling", "step": "sealed", "forfeited": 200, "pot": 190, "fee": 10}
+        await route.fulfill(response=reply, json={**told, "data": {**told["data"], **sealed}})
+
+    async def promise(route: Route) -> None:
+        reply = await route.fetch()
+        text = (await reply.text()).replace("beacon: none", f"beacon: quicknet {'5' * 64} 123456")
+        await route.fulfill(response=reply, body=text)
+
+    await someone.page.route(f"**/ops/rounds/{DAY}", seal)
+    await someone.page.route(f"**/api/rounds/{DAY}/proof", promise)
+    page = await enter(someone)
+    await expect(page.locator("#state")).to_have_text("members and sums are fixed, to be drawn")
+    await expect(page.locator("#draw")).to_have_text("Waits for draw 123456 of the public beacon quicknet")
+    for name, sum_ in (("Forfeited", "¥2"), ("Pot", "¥1.90"), ("Fee", "¥0.10")):
+        await expect(page.locator("#figures div", has_text=name).locator("dd")).to_have_text(sum_)
+    await someone.accessible("a sealed round")
+    await page.click("#day-after")
+    await expect(page.locator("#draw")).to_be_hidden()
+
+
 async def test_a_round_is_voided_only_after_a_question_and_with_a_reason(visits: Visits) -> None:
     """The last one: afterwards the round is called off."""
     someone: Visitor = await visits(language="en")

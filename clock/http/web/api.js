@@ -45,8 +45,9 @@ export function takeFromAddress() {
   signIn(who);
 }
 
-/** One request; its envelope. Throws `Lost` or `Later`; a refusal is an answer. */
-export async function send(method, path, body) {
+/** One request; its envelope. Throws `Lost` or `Later`; a refusal is an answer. `aside`: nobody waits for it, so that nobody
+ *  is told where it gets none. */
+export async function send(method, path, body, aside = false) {
   const headers = { "accept-language": tongue.language };
   if (session.caller) headers.authorization = `Bearer ${session.caller.token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -54,7 +55,7 @@ export async function send(method, path, body) {
   const timer = setTimeout(() => patience.abort(), TIMEOUT_MS);
   const options = { method, headers, cache: "no-store", signal: patience.signal };
   try {
-    return await envelopeOf(fetch(path, body === undefined ? options : { ...options, body: JSON.stringify(body) }));
+    return await envelopeOf(fetch(path, body === undefined ? options : { ...options, body: JSON.stringify(body) }), aside);
   } finally {
     clearTimeout(timer);
   }
@@ -69,7 +70,7 @@ export async function askSummary() {
   return { asked, reply: await envelopeOf(early?.reply ?? first.ask(caller)) };
 }
 
-async function envelopeOf(request) {
+async function envelopeOf(request, aside = false) {
   const asker = session.caller;
   let reply, envelope;
   try {
@@ -77,10 +78,11 @@ async function envelopeOf(request) {
     envelope = await reply.json();
     if (typeof envelope.code !== "string") throw new TypeError("not the envelope");
   } catch (error) {
-    events.dispatchEvent(new Event(navigator.onLine ? "away" : "lost"));
+    if (!aside) events.dispatchEvent(new Event(navigator.onLine ? "away" : "lost"));
     throw new Lost(String(error));
   }
-  events.dispatchEvent(new Event(envelope.code === "unavailable" ? "away" : "found"));
+  const isAway = envelope.code === "unavailable";
+  if (!(aside && isAway)) events.dispatchEvent(new Event(isAway ? "away" : "found"));
   if (asker && asker === session.caller && envelope.code === "unauthenticated") {
     events.dispatchEvent(new Event("expired"));
     signIn(null);

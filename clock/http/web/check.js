@@ -3,32 +3,22 @@
 import { orNull, send } from "/web/api.js";
 import { find, make, put } from "/web/dom.js";
 import { split } from "/web/fair.js";
-import { device } from "/web/kept.js";
+import { keysFor, notedOf } from "/web/noted.js";
+import { bytes, canHash, hex, sha256 } from "/web/notes.js";
+import { placeOf } from "/web/receipts.js";
+import { drawnOf, stated, wayOf } from "/web/statements.js";
 import { number, price, t } from "/web/texts.js";
 
 const PAGE = 10_000;
-const NOTED = "clock.seeds";
-const MOST_NOTED = 14;
 
 /** Sentences for what a service says that it does not have. */
-const NOT_PROVED = { statements: "fair_missing_statements", beacon: "fair_missing_beacon", witnesses: "fair_missing_witnesses" };
+const NOT_PROVED = { statements: "fair_missing_statements", beacon: "fair_missing_beacon", draw: "fair_missing_draw", witnesses: "fair_missing_witnesses" };
 
 let round = null;
 let mine = null;
 let asks = false;
 let asked = 0;
 let found = null;
-
-/** Fingerprints of seeds by round, as this device saw them while their rounds were not settled. */
-const noted = () => device.get(NOTED) ?? {};
-
-/** Writes a round's fingerprint down; what was written first stays. */
-export function note(day, fingerprint) {
-  const seeds = noted();
-  if (!fingerprint || day in seeds) return;
-  const days = Object.keys(seeds).sort().slice(1 - MOST_NOTED);
-  device.set(NOTED, { ...Object.fromEntries(days.map((one) => [one, seeds[one]])), [day]: fingerprint });
-}
 
 /** The round that can be checked, the packet in it that is known to be the player's, or null, and whether there is a
  *  player whose place can be asked for. */
@@ -75,30 +65,14 @@ async function published({ day, packets }, turn) {
   return all;
 }
 
-/** The bytes of a text in hexadecimal. */
-const bytes = (text) => Uint8Array.from(text.match(/../g), (byte) => parseInt(byte, 16));
-
-const hex = (some) => Array.from(some, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
-const sha256 = async (some) => new Uint8Array(await crypto.subtle.digest("SHA-256", some));
-
-/** What is drawn, in hexadecimal: the seed, mixed with a beacon's signature, if there is one, and with the statement of
- *  what was closed. Rounds without statements are drawn by their seed. */
-async function drawn({ seed }, { closed, published }) {
-  if (!closed) return seed;
-  const text = (words) => new TextEncoder().encode(words);
-  const beacon = published?.match(/^beacon: ([0-9a-f]+)$/m)?.[1] ?? "";
-  const stated = await sha256(text(closed.slice(0, closed.lastIndexOf("\n\n") + 1)));
-  return hex(await sha256(Uint8Array.of(...text("clock/seed/v2"), ...bytes(seed + beacon), ...stated)));
-}
-
 /** Whether each thing is as it must be (null: it cannot be known here), and the sentence that says so. */
-async function compare(one, own, packets, place, { statements, missing }) {
+async function compare(one, own, packets, place, proof) {
   const { rules, seed_hash, members, winners, pool, refunded, forfeited, fee, carried_in, bonus, pot, carried_out } = one;
-  const before = noted()[one.day];
-  const digest = globalThis.crypto?.subtle && hex(await sha256(bytes(one.seed)));
-  const draws = digest && (await drawn(one, statements)) === one.drawn;
-  const again = await split(bytes(one.drawn), pot, winners, rules);
+  const before = notedOf(one.day).seed;
+  const digest = canHash() && hex(await sha256(bytes(one.seed)));
+  const draws = digest && (await drawnOf(one, proof.statements)) === one.drawn;
+  const way = wayOf(proof.statements);
+  const again = await split(bytes(one.drawn), pot, winners, { ...rules, ...way });
   const differs = again.findIndex((packet, i) => packet !== BigInt(packets[i] ?? -1));
   const sum = packets.reduce((total, packet) => total + packet, 0);
   const kept = Math.floor((forfeited * rules.fee_bps) / 10_000);
@@ -108,13 +82,14 @@ async function compare(one, own, packets, place, { statements, missing }) {
     before ? [before === seed_hash, before === seed_hash ? "fair_noted" : "fair_not_noted"] : [null, "fair_never_noted"],
     digest ? [digest === seed_hash, digest === seed_hash ? "fair_seed" : "fair_not_seed"] : [null, "fair_no_digest"],
     ...(digest ? [[draws, draws ? "fair_drawn" : "fair_not_drawn"]] : []),
+    ...(digest ? await stated(one, proof.statements, await keysFor(proof)) : []),
     [whole && fee === kept && pot === forfeited - fee + carried_in + bonus, bonus ? "fair_pot_bonus" : "fair_pot", money(pot), money(forfeited), money(fee), money(carried_in), money(bonus)],
     differs < 0 && packets.length === winners
       ? [true, "fair_packets", count(winners)]
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
-    ...ofMine(own, packets, place),
-    ...missing.filter((word) => word in NOT_PROVED).map((word) => [null, NOT_PROVED[word]]),
+    ...ofMine(own, packets, placeOf(one.day, proof.statements.closed) ?? place),
+    ...Object.keys(NOT_PROVED).filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, NOT_PROVED[word]]),
   ];
 }
 

@@ -17,12 +17,14 @@ function store(name) {
         return null;
       }
     },
-    /** Null removes it. */
+    /** Null removes it. What is stored is not kept beside too: another tab may change it. */
     set(key, value) {
       beside.set(key, JSON.stringify(value));
       try {
-        if (value === null) storage?.removeItem(key);
-        else storage?.setItem(key, JSON.stringify(value));
+        if (!storage) return;
+        if (value === null) storage.removeItem(key);
+        else storage.setItem(key, JSON.stringify(value));
+        beside.delete(key);
       } catch {
         // full or forbidden: it is kept beside
       }

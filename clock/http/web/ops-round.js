@@ -53,11 +53,20 @@ export async function showRound() {
   showFigures();
   showCompared();
   showBooks(shown);
-  await showUnanswered(asked, shown.unanswered_orders);
+  await Promise.all([showUnanswered(asked, shown.unanswered_orders), showDraw(asked)]);
 }
 
-/** A sum that is not fixed before the round is split. */
-const fixed = (fen) => (["split", "published", "settled", "finished", "void"].includes(shown.step) ? price(fen) : "–");
+/** While a sealed round waits for the draw of the beacon that was promised: which one that is. */
+async function showDraw(asked) {
+  const proof = shown.step === "sealed" ? await read(`/api/rounds/${asked}/proof`) : null;
+  if (asked !== day) return;
+  const [, name, number] = proof?.statements.opened?.match(/^beacon: (\S+) \S+ (\d+)$/m) ?? [];
+  find("draw").hidden = !number;
+  put(find("draw"), number ? t("awaits_draw", name, number) : "");
+}
+
+/** A sum that is not fixed before the round is sealed. */
+const fixed = (fen) => (["sealed", "split", "published", "settled", "finished", "void"].includes(shown.step) ? price(fen) : "–");
 
 function showFigures() {
   const { members, winners, late, pool, forfeited, fee, carried_in, pot, refunds, refunds_fen } = shown;

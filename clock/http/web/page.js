@@ -8,6 +8,8 @@ import { device } from "/web/kept.js";
 import * as lists from "/web/lists.js";
 import * as packet from "/web/packet.js";
 import * as paying from "/web/paying.js";
+import { note } from "/web/noted.js";
+import * as receipts from "/web/receipts.js";
 import { keepClaim, keptClaim, showResult } from "/web/result.js";
 import * as servertime from "/web/servertime.js";
 import { instants, stateOf } from "/web/state.js";
@@ -73,13 +75,20 @@ function take(summary) {
   globalThis.clockFirst.renew(summary.page);
   Object.assign(view, { summary, at: instants(summary), signedIn: session.caller !== null });
   if (session.caller) device.set(STAKE, stakeOf(summary));
-  check.note(summary.round, summary.seed_hash);
+  const now = servertime.now();
+  const isRush = now >= view.at.opens && now < view.at.closes;
+  note(summary, isRush);
+  if (session.caller && now < view.at.settles) receipts.complete(summary.round, wanted(summary.clock_status, isRush));
+  receipts.look(summary.round, summary.yesterday);
   put(find("seed-next"), `${summary.round} ${summary.seed_hash}`);
   showSummary();
   if (news) lastRoundShown = showLastRound();
   if (wayout.isMoving() && isVisible("me") && !document.hidden) showMe();
   render();
 }
+
+/** The receipts that the caller can have; while everybody checks in, only what belongs to it is asked for. */
+const wanted = (status, isRush) => [...(status > 0 && !isRush ? ["stake"] : []), ...(status === 2 ? ["checked_in"] : [])];
 
 /** What the caller has at stake until the check-in closes. */
 function stakeOf({ clock_status, round, rules }) {
@@ -91,6 +100,7 @@ function showSummary() {
   const { summary, claimed } = view;
   showFigures(summary);
   showResult(summary, claimed, past);
+  receipts.show();
   packet.explain(claimed, summary.result);
   lists.showRules(summary.rules, summary.next, summary.way);
   showRemind(summary);
@@ -168,11 +178,12 @@ function stateOfOrder({ order_no, round }) {
 async function checkIn() {
   let reply;
   for (let tries = 0; tries < EARLY_TRIES; tries++) {
-    reply = await persist(() => verb("/api/check-in"), waitLine);
+    reply = await persist(() => verb("/api/check-in", { receipt: true }), waitLine);
     if (reply.code !== "too_early") break;
     await sleep(200 + 200 * Math.random());
   }
   say(reply.message, reply.status !== 1);
+  if (reply.data.receipt) receipts.keep(reply.data.receipt);
   if (reply.status === 1 && view.at.settles) view.summary.clock_status = 2;
   if (reply.status === 1) changed();
   await poll();
@@ -316,6 +327,7 @@ function another() {
   packet.close();
   lists.forgetMe();
   wayout.show(null);
+  receipts.show();
   const kept = paying.underWay();
   return Promise.all([kept ? confirm(kept, kept.round) : poll(), showVisible()]);
 }
