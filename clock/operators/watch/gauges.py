@@ -60,9 +60,6 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
     if seen.postgres:
         late_s = seen.settlement_late_ms / 1000
         yield _gauge("clock_settlement_late_seconds", "Since when the oldest due settlement waits", late_s)
-        awaited_s = seen.draw_awaited_ms / 1000
-        yield _gauge("clock_draw_awaited_seconds", "Since when the draw that a round waits for is out", awaited_s)
-        yield _gauge("clock_draws_failed", "Rounds that are not over and have no draw: split equal", seen.draws_failed)
         yield _gauge("clock_quarantine_waiting", "Quarantined callbacks without a decision", seen.quarantine_waiting)
         yield _gauge("clock_promises", "Users who were told what the books could not take", seen.promises)
         yield _gauge("clock_outgoing_stuck", "Payouts and refunds that were tried for hours", seen.outgoing_stuck)
@@ -75,11 +72,7 @@ def measured(seen: Watched) -> Iterator[GaugeMetricFamily]:
         yield _gauge("clock_days_without_partition", "Days of the next month that lack one", seen.days_without)
         yield _gauge("clock_months_due", "Months that are to be archived", len(seen.months_due))
         yield _gauge("clock_dead_rows", "Of a table that vacuuming does not keep up with", seen.dead_rows)
-        yield _gauge("clock_log_waiting_seconds", "How long a statement waits for the log", seen.log_waiting_seconds)
-        unsigned_s = max((one["unsigned_seconds"] for one in seen.witnesses), default=0)
-        yield _gauge("clock_log_unsigned_seconds", "How long a checkpoint waits for the slowest witness", unsigned_s)
-        contradict = sum(one["contradicts"] for one in seen.witnesses)
-        yield _gauge("clock_log_contradicted", "Witnesses that have seen another log", contradict)
+        yield from _of_proofs(seen)
         yield from _of_outgoing(seen)
 
 
@@ -103,6 +96,17 @@ def _of_rounds(seen: Watched) -> Iterator[GaugeMetricFamily]:
         pool.add_metric([name], sums.pool_fen)
         packets.add_metric([name], sums.published)
     yield from (users, pool, packets)
+
+
+def _of_proofs(seen: Watched) -> Iterator[GaugeMetricFamily]:
+    awaited_s = seen.draw_awaited_ms / 1000
+    yield _gauge("clock_draw_awaited_seconds", "Since when the draw that a round waits for is out", awaited_s)
+    yield _gauge("clock_draws_failed", "Rounds that are not over and have no draw: split equal", seen.draws_failed)
+    yield _gauge("clock_log_waiting_seconds", "How long a statement waits for the log", seen.log_waiting_seconds)
+    unsigned_s = max((one["unsigned_seconds"] for one in seen.witnesses), default=0)
+    yield _gauge("clock_log_unsigned_seconds", "How long a checkpoint waits for the slowest witness", unsigned_s)
+    contradict = sum(one["contradicts"] for one in seen.witnesses)
+    yield _gauge("clock_log_contradicted", "Witnesses that have seen another log", contradict)
 
 
 def _of_outgoing(seen: Watched) -> Iterator[GaugeMetricFamily]:
