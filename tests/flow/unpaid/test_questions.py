@@ -255,7 +255,7 @@ async def test_a_settlement_that_goes_on_after_the_gate_does_not_ask_again(
     await people.morning(winners=1)
     await people.drain()
     with monkeypatch.context() as patch:
-        patch.setattr("clock.proofs.statements.write_closed", lambda *_: 1 / 0)
+        patch.setattr("clock.proofs.statements.write_published", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             await people.settle()
     assert len(provider.asked()) == 1
