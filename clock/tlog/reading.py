@@ -60,22 +60,23 @@ async def _entries(store: Store, first: int, last: int) -> bytes | None:
     private = await _first_private(store)
     if private is not None and last > private:
         return None
-    found = [row["text"].encode() for row in await store.all("log_texts", first=first, last=last)]
+    found = [row["text"].encode() for row in await store.page("log_texts", first=first, last=last)]
     if len(found) < last - first:
         return None
     return b"".join(len(text).to_bytes(2, "big") + text for text in found)
 
 
 async def _first_private(store: Store) -> int | None:
-    row = await store.one("first_private", ended=list(ENDED_STATES))
-    return row["index"] if row else None
+    found = await store.page("first_private", ended=list(ENDED_STATES))
+    index: int | None = found[0]["index"]
+    return index
 
 
 async def logged(store: Store, day: date) -> dict[str, dict[str, Any]]:
     """By kind of a round's statements that are in the log: ``index``, and of the first checkpoint that has it ``size``,
     ``path``, ``note``, and ``lines``, the cosignatures below it. Raises :class:`~clock.domain.outcomes.Unavailable`."""
     found = {}
-    for row in await store.all("logged", day=day):
+    for row in await store.page("logged", day=day):
         path = [row["path"][at : at + HASH_BYTES].hex() for at in range(0, len(row["path"]), HASH_BYTES)]
         found[row["kind"]] = {**row, "path": path}
     return found

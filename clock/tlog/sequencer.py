@@ -7,7 +7,7 @@ whoever is killed leaves nothing half done. What waits is written by the transac
 
 from typing import Any
 
-from clock.books.store import LOG_LOCK, Connection, Store, rows, run_many
+from clock.books.store import LOG_LOCK, Connection, Store, by_key, rows, run_many
 from clock.fair import tiles
 from clock.fair.checkpoints import Checkpoint
 from clock.fair.tiles import Span
@@ -25,6 +25,7 @@ async def take_some(store: Store, signing: Signing) -> int:
     async with store.transaction() as connection:
         if not (await rows(connection, "try_lock_log", lock=LOG_LOCK))[0]["locked"]:
             return 0
+        await by_key(connection)
         waiting = await rows(connection, "log_waiting", limit=BATCH)
         if waiting:
             await _take(connection, signing, waiting)
@@ -59,6 +60,7 @@ async def _take(connection: Connection, signing: Signing, waiting: list[dict[str
 
 async def hashes_of(connection: Connection, spans: list[Span]) -> dict[tuple[int, int], bytes]:
     """The hashes of some spans, by level and index."""
+    await by_key(connection)
     levels, firsts, lengths = ([span[part] for span in spans] for part in range(3))
     found = await rows(connection, "log_hashes", levels=levels, firsts=firsts, lengths=lengths)
     return {(row["level"], row["index"]): row["hash"] for row in found}

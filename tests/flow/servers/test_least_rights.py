@@ -136,6 +136,7 @@ async def test_a_day_needs_these_rights_and_no_others(api: Api, administrator: R
         await until(api, f"SELECT FROM rounds WHERE day = '{DAY}' AND state = 'finished'")
         assert (await api.pay(unpaid, 4))[1]["code"] == "refund_due"
         await until(api, "SELECT FROM payments WHERE uid = 4")
+        await until(api, "SELECT WHERE NOT EXISTS (SELECT FROM log_waiting) AND EXISTS (SELECT FROM log_entries)")
         await seen(api, administrator)
         await worker.trim({"service": service})
     finally:
