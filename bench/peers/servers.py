@@ -68,7 +68,10 @@ def missing(tool: str) -> str:
 def answers() -> dict[str, dict[str, Any]]:
     """What each word becomes over HTTP: ``http``, and the envelope as ``before`` and ``after`` the pool's fen, which a
     peer puts in; an envelope without fen has no ``after``."""
-    told = {word: OUTCOMES[word].http for word in sorted(OUTCOMES.keys() & {*load("check_in").words, *REFUSALS})}
+    told = {
+        word: OUTCOMES[word].http
+        for word in sorted(OUTCOMES.keys() & {*load("check_in").words, *WITH_MONEY, *REFUSALS})
+    }
     return {word: {"http": http, **_envelope(word)} for word, http in told.items()}
 
 

@@ -83,6 +83,6 @@ async def test_a_body_that_ends_early_was_not_kept_and_has_to_come_again(api: Ap
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope: Any = {"method": "POST", "headers": []}
+    scope: Any = {"method": "POST", "headers": [], "query_string": b""}
     await handler.fn(scope, receive, send)
     assert (sent[0]["status"], sent[1]["body"]) == (503, b"fail")

@@ -32,7 +32,11 @@ async def test_what_a_crowd_is_promised_is_in_the_signed_trees(api: Api, people:
     given: dict[int, Receipt] = {}
     sizes: Counter[int] = Counter()
     for minute, some in enumerate((CROWD[:1], CROWD[1:25], CROWD[25:35])):  # the first brings the salt key
-        api.service.time.stop_at(at("06:00", 1, 60_000 * minute))
+        began_ms = at("06:00", 1, 60_000 * minute)
+        api.service.time.stop_at(began_ms)
+        if minute == 2:  # on a clock that runs: instants are the script's
+            seconds, _ = await api.service.redis.time()
+            api.service.time.move(began_ms - seconds * 1000)
         await api.post("/api/check-in/status", 1)
         taps = [(uid, tap(api, uid, plain=bool(uid % 2))) for uid in (*some, *some)]
         for (uid, _), reply in zip(taps, await asyncio.gather(*(one for _, one in taps)), strict=True):
@@ -43,7 +47,7 @@ async def test_what_a_crowd_is_promised_is_in_the_signed_trees(api: Api, people:
                 sizes[receipt.size] += 1
                 shard, _, who, at_ms, _ = receipt.values[1:]
                 assert (int(shard), int(who)) == (keys.shard_of(uid, SHARDS), uid)
-                assert int(at_ms) == at("06:00", 1, 60_000 * minute)
+                assert 0 <= int(at_ms) - began_ms <= (30_000 if minute == 2 else 0)
             else:
                 assert (reply["code"], set(reply["data"])) == ("already_checked_in", {"money"})
     assert set(given) == set(CROWD[:35])
