@@ -139,7 +139,7 @@ def _talk(scene: Scene, calls: list[bytes], connections: int) -> float:
             key.data.feed(key.fileobj.recv(262_144))  # type: ignore[union-attr]
             if (reply := key.data.gets()) is False:
                 continue
-            assert reply[-1] == b"checked_in", reply
+            assert isinstance(reply[-1], int), reply
             answered += 1
             if call := next(waiting, b""):
                 key.fileobj.sendall(call)  # type: ignore[union-attr]

@@ -60,7 +60,8 @@ def create_app() -> Litestar:
     @post("/api/check-in", status_code=200)
     async def check_in(request: Request[int, Token, Any], data: CheckInRequest) -> Envelope:
         own(request, data.uid)
-        word = (await run(CHECK_IN, yesterday, [], [data.uid, 0])).decode()
+        result = await run(CHECK_IN, yesterday, [], [data.uid, 0])
+        word = "checked_in" if isinstance(result, int) else result.decode()
         return reply("check_in", word, {"money": (await read(redis, yesterday, 1)).pool_fen})
 
     @post("/api/claim", status_code=200)

@@ -224,7 +224,7 @@ class Scene:
 
     async def check_in(self, day: date, uids: Sequence[int]) -> None:
         results = await self.vectors("check_in", day, ((uid, 0) for uid in uids), self.at(day).check_in_opens_ms + 1)
-        assert set(results) == {b"checked_in"}, set(results)
+        assert {type(one) for one in results} <= {int}, set(results)
 
     async def settled(self, day: date, packets: int, fen: int = 25) -> None:
         """Close the round, publish equal packets, open claiming; the books know nothing of it."""

@@ -140,8 +140,12 @@ func (s *script) tellWords(users []*waiting) (int, error) {
 		return 0, err
 	}
 	for told, one := range users {
-		if _, err = s.line(); err != nil { // the word's length
+		if line, err = s.line(); err != nil { // the word's length, or the rank of who has checked in now
 			return told, err
+		}
+		if len(line) > 0 && line[0] == ':' {
+			one.word <- "checked_in"
+			continue
 		}
 		if line, err = s.line(); err != nil {
 			return told, err

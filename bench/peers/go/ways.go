@@ -53,6 +53,9 @@ func (p *pool) ask(uid int64, arrived time.Time) string {
 		log.Printf("%v %v", reply, err)
 		return "unavailable"
 	}
+	if _, ranked := reply[1].(int64); ranked {
+		return "checked_in"
+	}
 	word, _ := redis.String(reply[1], nil)
 	return word
 }

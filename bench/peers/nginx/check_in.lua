@@ -89,7 +89,7 @@ local function check_in()
     ngx.log(ngx.ERR, problem)
     return 'unavailable'
   end
-  return said[2]
+  return tonumber(said[2]) and 'checked_in' or said[2] -- the rank of who has checked in now
 end
 
 local peer = {}
