@@ -1299,8 +1299,7 @@ class Verification:
             lacking = {"beacon"} if self.opened["beacon"] is None else set()
             lacking |= {"draw"} if self.draw in ("missing", "late") else set()
             last = "void" if self.void else "closed"
-            if self.round.logged is None or (last in self.round.statements and last not in self.round.cosigned):
-                lacking |= {"witnesses"}
+            lacking |= {"witnesses"} if last in self.round.statements and last not in self.round.cosigned else set()
             for word in sorted(lacking - set(self.round.missing)):
                 self.found.no("missing", f"The service does not say that it has no {word}")
         for check, given, named in (
