@@ -104,7 +104,7 @@ class Receipts:
         self._rounds: dict[date, Promises | None] = {}
         """None: the round was opened before there were statements."""
         self._missed: dict[date, float] = {}
-        """Until when, of the monotonic clock, Postgres is not asked again."""
+        """Until when, of the monotonic clock, Postgres is not asked again; there until it has answered."""
         self._asking: dict[date, asyncio.Task[None]] = {}
 
     def is_at_hand(self, day: date) -> bool:
@@ -116,14 +116,16 @@ class Receipts:
         return self._rounds.get(day)
 
     async def find(self, day: date) -> Promises | None:
-        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing."""
+        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing. Once Postgres has
+        not answered it is asked, and not waited for, until it has."""
         if not self.is_at_hand(day):
             task = self._asking.get(day)
             if task is None:
                 task = self._asking[day] = asyncio.create_task(self._ask(day))
-            done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
-            if not done:
-                self._miss(day)
+            if day not in self._missed:
+                done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
+                if not done:
+                    self._miss(day)
         return self.at_hand(day)
 
     async def _ask(self, day: date) -> None:
@@ -134,6 +136,7 @@ class Receipts:
             if len(self._rounds) >= SALTS_REMEMBERED:
                 self._rounds.clear()
             self._rounds[day] = Promises(day, salt_key, signer, self._time) if salt_key else None
+            self._missed.pop(day, None)
         except Exception as error:  # noqa: BLE001 - what was done is answered as done
             log.error("receipts_impossible", day=str(day), error=f"{type(error).__name__}: {error}")
             self._miss(day)

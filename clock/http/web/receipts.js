@@ -30,7 +30,8 @@ const SENTENCES = {
   unable: [null, "receipt_unable"], void: [null, "receipt_void"], denied: [false, "receipt_denied"], forged: [false, "receipt_forged"],
 };
 
-const asked = new Set();
+/** What was asked for, by the caller: another user, or the same one with a new token, asks anew. */
+const asked = new WeakMap();
 /** The leaves that are or were checked here, and what was found. What is good is kept with the receipt. */
 const checked = new Set();
 const found = new Map();
@@ -61,10 +62,12 @@ export function keep(receipt, good = false) {
 
 /** Asks for the caller's receipts of a round that this device does not have. */
 export function complete(round, kinds) {
+  const before = asked.get(session.caller) ?? new Set();
+  asked.set(session.caller, before);
   for (const kind of kinds) {
-    const name = `${session.caller.uid} ${round} ${kind}`;
-    if (asked.has(name) || mine().some((one) => one.round === round && one.kind === kind)) continue;
-    asked.add(name);
+    const name = `${round} ${kind}`;
+    if (before.has(name) || mine().some((one) => one.round === round && one.kind === kind)) continue;
+    before.add(name);
     fetchOne(round, kind);
   }
 }

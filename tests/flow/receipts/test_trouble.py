@@ -37,7 +37,7 @@ async def both_ways(api: Api, *uids: int) -> list[dict[str, Any]]:
 async def test_a_postgres_that_is_away_holds_nobody_up_for_long(
     api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for uid in range(1, 6):
+    for uid in range(1, 8):
         await member(api, uid)
     given = api.service.receipts
     given._rounds.clear()
@@ -52,14 +52,18 @@ async def test_a_postgres_that_is_away_holds_nobody_up_for_long(
     monkeypatch.setattr(given, "_salt_key_of", silent)
     monkeypatch.setattr(receipts, "WAIT_SECONDS", 0.01)
     with capture_logs() as logs:
-        assert await both_ways(api, 1, 2, 3) == [{"money": 500}] * 3
+        assert await both_ways(api, 1, 2, 3) == [{"money": 700}] * 3
         assert asked == [DAY], "the others did not wait for it"
+        given._missed[DAY] = 0.0
+        monkeypatch.setattr(receipts, "WAIT_SECONDS", 60.0)
+        async with asyncio.timeout(10):
+            assert await both_ways(api, 4, 5) == [{"money": 700}] * 2, "nor do they when it is asked again"
         away.set()
         await asyncio.gather(*given._asking.values())
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["receipts_impossible"]
     monkeypatch.undo()
     given._missed.clear()
-    for data in await both_ways(api, 4, 5):
+    for data in await both_ways(api, 6, 7):
         promised("checked_in", data["receipt"])
 
 
