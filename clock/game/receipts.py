@@ -78,7 +78,6 @@ class Batch:
                 if not waiter.done():
                     waiter.set_result((RECEIPT, None))
 
-
     def _signed_ms(self, rows: list[Row]) -> int:
         """By this process' estimate of the clock, and never before what is signed: a shard's clock may be ahead of it,
         by any time after a jump."""
@@ -116,8 +115,8 @@ class Receipts:
         return self._rounds.get(day)
 
     async def find(self, day: date) -> Promises | None:
-        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing. Once Postgres has
-        not answered it is asked, and not waited for, until it has."""
+        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing. After a failure
+        Postgres is asked, and not waited for, until it has answered."""
         if not self.is_at_hand(day):
             task = self._asking.get(day)
             if task is None:
