@@ -123,7 +123,7 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")
     await expect(page.locator("#fair-steps li").nth(1)).to_contain_text("种子的 SHA-256 就是公布的指纹")
     await page.locator("#tongue").click()
-    await page.route("**/proof", restated)
+    await page.route(f"**/api/rounds/{day}/proof", restated)
     await page.locator("#fair-check").click()
     await expect(page.locator("#fair-said")).to_have_text("It does not agree: keep a screenshot")
     assert [text for text in await steps(page) if text not in GOOD][:3] == [
@@ -170,7 +170,7 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
         ("**/packets?*", favour, {8: "Packet 1 is not the one that follows from the draw"}),
         (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint", 2: not_drawn}),
         (
-            "**/proof",
+            f"**/api/rounds/{day}/proof",  # not that of the next round, which the page asks for to note it
             restate,
             {
                 2: not_drawn,
