@@ -67,7 +67,7 @@ class Batch:
         try:
             salts = self._salts.of_all(uids)
             texts = [leaf(day, a, b, c, d, salt) for (a, b, c, d), salt in zip(rows, salts, strict=True)]
-            for receipt in signed(self._signer, self._kind, day, self._time.now_ms(), texts):
+            for receipt in signed(self._signer, self._kind, day, self._signed_ms(rows), texts):
                 waiter = waiters[told]
                 if not waiter.done():
                     waiter.set_result((RECEIPT, receipt))
@@ -77,6 +77,12 @@ class Batch:
             for waiter in waiters[told:]:
                 if not waiter.done():
                     waiter.set_result((RECEIPT, None))
+
+    def _signed_ms(self, rows: list[Row]) -> int:
+        """By this process' estimate of the clock, and never before what is signed: a shard's clock may be ahead of it,
+        by any time after a jump."""
+        now_ms = self._time.now_ms()
+        return max(now_ms, *(row[3] for row in rows)) if self._kind == "checked_in" else now_ms
 
 
 class Promises:
@@ -97,7 +103,7 @@ class Receipts:
         self._rounds: dict[date, Promises | None] = {}
         """None: the round was opened before there were statements."""
         self._missed: dict[date, float] = {}
-        """Until when, of the monotonic clock, Postgres is not asked again."""
+        """Until when, of the monotonic clock, Postgres is not asked again; there until it has answered."""
         self._asking: dict[date, asyncio.Task[None]] = {}
 
     def is_at_hand(self, day: date) -> bool:
@@ -109,14 +115,16 @@ class Receipts:
         return self._rounds.get(day)
 
     async def find(self, day: date) -> Promises | None:
-        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing."""
+        """As :meth:`at_hand`, asking Postgres. Takes :data:`WAIT_SECONDS` at most, and raises nothing. After a failure
+        Postgres is asked, and not waited for, until it has answered."""
         if not self.is_at_hand(day):
             task = self._asking.get(day)
             if task is None:
                 task = self._asking[day] = asyncio.create_task(self._ask(day))
-            done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
-            if not done:
-                self._miss(day)
+            if day not in self._missed:
+                done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)
+                if not done:
+                    self._miss(day)
         return self.at_hand(day)
 
     async def _ask(self, day: date) -> None:
@@ -127,6 +135,7 @@ class Receipts:
             if len(self._rounds) >= SALTS_REMEMBERED:
                 self._rounds.clear()
             self._rounds[day] = Promises(day, salt_key, signer, self._time) if salt_key else None
+            self._missed.pop(day, None)
         except Exception as error:  # noqa: BLE001 - what was done is answered as done
             log.error("receipts_impossible", day=str(day), error=f"{type(error).__name__}: {error}")
             self._miss(day)

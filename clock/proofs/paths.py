@@ -31,13 +31,13 @@ async def proof(store: Store, day: date, kind: Kind, uid: int, salt: str | None 
     round_ = await recorded.find(store, day)
     if round_ is None or round_.salt_key is None:
         return Answer("not_found")
+    if salt is not None and not _is_salt(round_.salt_key, kind, uid, salt):
+        return Answer("not_joined")  # first of all: strangers may ask, and a tree's tiles are large
     tree = await store.one("get_tree", day=day, kind=kind)
     if (tree is None and round_.state in SETTLED_STATES) or await has_left(store, day):
         return Answer("archived")
     if tree is None or (kind == "packet" and round_.state not in SETTLED_STATES):
         return Answer("voided" if round_.state in VOID_STATES else "not_settled")
-    if salt is not None and not _is_salt(round_.salt_key, kind, uid, salt):
-        return Answer("not_joined")
     user = await store.one("steps_of_user", day=day, uid=uid)
     if user is None:
         return Answer("not_joined")
@@ -65,7 +65,7 @@ async def proof(store: Store, day: date, kind: Kind, uid: int, salt: str | None 
 
 
 def _is_salt(salt_key: bytes, kind: Kind, uid: int, salt: str) -> bool:
-    """In the same time whatever the salt is, and before anything is looked up of the user."""
+    """In the same time whatever the salt is, and before anything is looked up but the round."""
     right = leaves.salt_of(salt_key, "checked_in" if kind == "packet" else kind, uid)
     return hmac.compare_digest(right.encode(), salt.encode())
 

@@ -15,6 +15,7 @@ from clock.game.asking import Asking
 from clock.game.keys import shard_of
 from clock.game.receipts import Receipts
 from clock.game.verbs import STATUS
+from clock.proofs import paths
 from clock.rounds import recorded
 
 ASKED = {"stake": "stakes_among", "checked_in": "checked_in_among"}
@@ -33,7 +34,7 @@ async def receipt(
     store: Store, asking: Asking, receipts: Receipts, day: date, kind: Promised, uid: int, arrived: float
 ) -> Answer:
     """The user's receipt from the books. Raises :class:`Unavailable`, also where Redis has what the books do not have
-    yet: asked again a moment later it is there."""
+    yet: asked again a moment later it is there. Of a sealed round nothing is promised that its trees do not have."""
     round_ = await recorded.find(store, day)
     if round_ is None or round_.salt_key is None:
         return Answer("not_found")
@@ -41,6 +42,10 @@ async def receipt(
         return Answer("voided")
     if await has_left(store, day):
         return Answer("archived")
+    if round_.state not in UNSEALED_STATES:
+        proved = await paths.proof(store, day, kind, uid)
+        if proved.word != "ok":
+            return proved
     found: dict[str, Any] | None = await store.one(ASKED[kind], day=day, uids=[uid])
     if found is None:
         if round_.state in UNSEALED_STATES and await _state(asking, day, uid, arrived) in STATES[kind]:

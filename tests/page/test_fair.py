@@ -123,7 +123,7 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     await expect(page.locator("#fair-said")).to_have_text("验算通过，一分不差")
     await expect(page.locator("#fair-steps li").nth(1)).to_contain_text("种子的 SHA-256 就是公布的指纹")
     await page.locator("#tongue").click()
-    await page.route("**/proof", restated)
+    await page.route(f"**/api/rounds/{day}/proof", restated)
     await page.locator("#fair-check").click()
     await expect(page.locator("#fair-said")).to_have_text("It does not agree: keep a screenshot")
     assert [text for text in await steps(page) if text not in GOOD][:3] == [
@@ -170,7 +170,7 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
         ("**/packets?*", favour, {8: "Packet 1 is not the one that follows from the draw"}),
         (f"**/api/rounds/{day}", reseed, {1: "The seed's SHA-256 is not the published fingerprint", 2: not_drawn}),
         (
-            "**/proof",
+            f"**/api/rounds/{day}/proof",  # not that of the next round, which the page asks for to note it
             restate,
             {
                 2: not_drawn,
@@ -215,3 +215,34 @@ async def test_what_cannot_be_fetched_is_not_called_fair(house: House, visits: V
     await page.locator("#fair-check").click()
     await expect(page.locator("#fair-said")).to_have_text("That did not work, please tap again")
     await expect(page.locator("#fair-steps li")).to_have_count(0)
+
+
+ROTATED = """
+    async ([module, known, keys, statements]) => {
+        const device = { get: () => known, set: () => {} };
+        return await new Function("device", `${module}; return keysFor;`)(device)({ keys, statements });
+    }
+"""
+
+
+async def test_a_key_that_signs_beside_a_known_one_is_known(visits: Visits) -> None:
+    """Keys change in the middle of a round: O was signed before, C and P by both. A receipt is by the new one alone."""
+    names = ("notes.js", "noted.js")
+    sources = "".join((FOLDER / name).read_text("utf-8") for name in names)
+    module = re.sub("^(export |import .*)", "", sources, flags=re.MULTILINE)
+    visitor: Visitor = await visits()
+    await visitor.opens(None)
+    old, new, other = (notes.signers_of(notes.new_key("play.example.com/clock"))[0] for _ in range(3))
+    first, second, third = (str(signer.verifier) for signer in (old, new, other))
+
+    async def known(keys: list[str], *signers: list[notes.Signer]) -> Any:
+        text = "clock.statement.v1/{}\norigin: play.example.com/clock\n"
+        kinds = zip(("opened", "closed", "published"), signers, strict=False)
+        statements = {kind: notes.sign(text.format(kind), some) for kind, some in kinds}
+        return await visitor.page.evaluate(ROTATED, [module, [first], keys, {**statements, "void": None}])
+
+    assert await known([first, second], [old], [new, old], [new, old]) == [first, second]
+    assert await known([first, second, third], [old], [new, old]) == [first, second], "it has signed nothing"
+    assert await known([first, second], [old], [new, old], [new]) == [first], "P is nobody's that is known"
+    assert await known([second], [new], [new], [new]) == [first]
+    assert await known([second]) == [first]

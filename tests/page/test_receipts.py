@@ -33,6 +33,13 @@ NO_ED25519 = """
 NO_SUBTLE = "Object.defineProperty(crypto, 'subtle', { value: undefined });"
 """A page without https."""
 
+WAITS = """
+    Math.random = () => 0.5;
+    const own = setTimeout;
+    globalThis.waits = [];
+    globalThis.setTimeout = (act, ms) => (waits.push(ms), own(act, ms));
+"""
+
 FORGED = """
     const kept = JSON.parse(localStorage.getItem("clock.receipts"));
     for (const { receipt } of kept) receipt.note = receipt.note.replace(/signed_ms: ./, "signed_ms: 9");
@@ -163,7 +170,10 @@ async def test_receipts_are_kept_and_checked_by_themselves(house: House, visits:
         await house.joins(player)
     visitor: Visitor = await visits(language="en")
     page, lines = visitor.page, visitor.page.locator("#receipts li")
+    await page.add_init_script(WAITS)
     await visitor.opens(uid)
+    await button_is(page, "wait")
+    await page.evaluate("(token) => (location.hash = `token=${token}`)", await house.token(uid))  # a new one
     await expect(lines).to_have_text([re.compile(f"^{day}, paid: receipt kept")])
     await visitor.travels(day + timedelta(days=1), "05:00:01")
     await check_in(page)
@@ -181,6 +191,7 @@ async def test_receipts_are_kept_and_checked_by_themselves(house: House, visits:
     await publishes(house, day, uid, page)
     good = "the receipt is good, and in what was stated before the draw"
     await expect(lines).to_have_text([re.compile(f"paid: {good}"), re.compile(f"checked in: {good}")])
+    assert await page.evaluate("waits.filter((ms) => ms === 25).length") == 2, "10 ms for each of 5, not all at once"
     await visitor.accessible("checked receipts")
     await page.locator("#tongue").click()
     await expect(lines.first).to_contain_text("付款：凭据有效，已列入抽签前公布的声明")

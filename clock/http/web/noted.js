@@ -38,15 +38,16 @@ export async function note({ round, seed_hash }, isRush) {
   if (opened && !published) write(OPENED, round, await hashOf(opened));
 }
 
-/** The keys that this device goes by: those that it saw first, and each that has signed beside one of them since. */
+/** The keys that this device goes by: those that it saw first, and each that has signed a note beside one of them since.
+ *  While keys change, a round has notes from before, which the new one has not signed. */
 export async function keysFor({ keys, statements }) {
   const known = device.get(KEYS) ?? [];
   const notes = Object.values(statements).filter(Boolean);
-  const signedBy = async (some) => notes.length > 0 && (await Promise.all(notes.map((one) => isSigned(one, some)))).every(Boolean);
-  const isOld = known.length > 0 && (await signedBy(known));
+  const signedBy = (some) => Promise.all(notes.map((one) => isSigned(one, some)));
+  const isOld = known.length > 0 && notes.length > 0 && (await signedBy(known)).every(Boolean);
   let all = known;
   for (const key of keys.filter((one) => !known.includes(one))) {
-    if (known.length === 0 || (isOld && (await signedBy([key])))) all = [...all, key].slice(-MOST_KEYS);
+    if (known.length === 0 || (isOld && (await signedBy([key])).some(Boolean))) all = [...all, key].slice(-MOST_KEYS);
   }
   if (all !== known) device.set(KEYS, all);
   return all;

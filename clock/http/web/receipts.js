@@ -15,6 +15,9 @@ const FIRST_WAIT_MS = 2_000;
 const MOST_TRIES = 5;
 const MOST_CHECKED = 2;
 const SPREAD_MS = 3_000;
+/** Who waited for the round to come out asks for paths within so much more for each of its members. A path costs the service 4 ms. */
+const MEMBER_MS = 10;
+const LONGEST_SPREAD_MS = 300_000;
 const OUT = new Set(["settled", "finished", "void"]);
 const SAVES = "download" in HTMLAnchorElement.prototype;
 
@@ -27,10 +30,13 @@ const SENTENCES = {
   unable: [null, "receipt_unable"], void: [null, "receipt_void"], denied: [false, "receipt_denied"], forged: [false, "receipt_forged"],
 };
 
-const asked = new Set();
+/** What was asked for, by the caller: another user, or the same one with a new token, asks anew. */
+const asked = new WeakMap();
 /** The leaves that are or were checked here, and what was found. What is good is kept with the receipt. */
 const checked = new Set();
 const found = new Map();
+/** Rounds that were not out yet when this page looked. */
+const awaited = new Set();
 let days = [];
 
 const mine = () => (device.get(KEPT) ?? []).filter((one) => one.uid === session.caller?.uid);
@@ -56,10 +62,12 @@ export function keep(receipt, good = false) {
 
 /** Asks for the caller's receipts of a round that this device does not have. */
 export function complete(round, kinds) {
+  const before = asked.get(session.caller) ?? new Set();
+  asked.set(session.caller, before);
   for (const kind of kinds) {
-    const name = `${session.caller.uid} ${round} ${kind}`;
-    if (asked.has(name) || mine().some((one) => one.round === round && one.kind === kind)) continue;
-    asked.add(name);
+    const name = `${round} ${kind}`;
+    if (before.has(name) || mine().some((one) => one.round === round && one.kind === kind)) continue;
+    before.add(name);
     fetchOne(round, kind);
   }
 }
@@ -83,6 +91,7 @@ export function look(round, morning) {
   show();
   if (!morning) return;
   const isOut = (day) => day < morning.round || (day === morning.round && OUT.has(morning.state));
+  if (!isOut(morning.round)) awaited.add(morning.round);
   const out = mine().filter((one) => isOut(one.round));
   for (const day of [...new Set(out.map((one) => one.round))].sort().slice(-MOST_CHECKED)) {
     const open = out.filter((one) => one.round === day && !one.good && !checked.has(one.receipt.leaf));
@@ -139,6 +148,8 @@ async function judged({ kind, round, receipt }, statements, keys) {
   if (signed.includes(false)) return "forged";
   if (statements.void) return "void";
   if (!stated) return "unknown";
+  const members = Number(valuesOf(stated, "closed")?.members);
+  if (awaited.has(round)) await sleep(Math.min(LONGEST_SPREAD_MS, MEMBER_MS * members) * Math.random());
   const reply = await answer(`/api/rounds/${round}/proof/${kind}`);
   if (DENIED.has(reply?.code)) return "denied";
   if (reply?.status !== 1) return "unknown";

@@ -1,6 +1,7 @@
 """What was done is answered as done, whatever becomes of its receipt."""
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -36,7 +37,7 @@ async def both_ways(api: Api, *uids: int) -> list[dict[str, Any]]:
 async def test_a_postgres_that_is_away_holds_nobody_up_for_long(
     api: Api, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for uid in range(1, 6):
+    for uid in range(1, 8):
         await member(api, uid)
     given = api.service.receipts
     given._rounds.clear()
@@ -51,14 +52,18 @@ async def test_a_postgres_that_is_away_holds_nobody_up_for_long(
     monkeypatch.setattr(given, "_salt_key_of", silent)
     monkeypatch.setattr(receipts, "WAIT_SECONDS", 0.01)
     with capture_logs() as logs:
-        assert await both_ways(api, 1, 2, 3) == [{"money": 500}] * 3
+        assert await both_ways(api, 1, 2, 3) == [{"money": 700}] * 3
         assert asked == [DAY], "the others did not wait for it"
+        given._missed[DAY] = 0.0
+        monkeypatch.setattr(receipts, "WAIT_SECONDS", 60.0)
+        async with asyncio.timeout(10):
+            assert await both_ways(api, 4, 5) == [{"money": 700}] * 2, "nor do they when it is asked again"
         away.set()
         await asyncio.gather(*given._asking.values())
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["receipts_impossible"]
     monkeypatch.undo()
     given._missed.clear()
-    for data in await both_ways(api, 4, 5):
+    for data in await both_ways(api, 6, 7):
         promised("checked_in", data["receipt"])
 
 
@@ -91,6 +96,21 @@ async def test_a_batch_that_breaks_half_way_is_answered_to_the_last(
     answers = await asyncio.gather(*(people.service.verbs.check_in(uid, 0.0, receipt=True) for uid in range(1, 6)))
     assert [type(answer) is Answer for answer in answers] == [False, False, True, True, True]
     assert {answer.word for answer in answers} == {"checked_in"}
+
+
+async def test_no_receipt_is_signed_before_what_it_says(api: Api, people: People) -> None:
+    """Redis' clock has jumped by half an hour: a check-in goes by it, and who signs does not."""
+    for uid in (1, 2):
+        await member(api, uid)
+    await both_ways(api, 1)  # the salt key and the figures are at hand
+    time = api.service.time
+    seconds, _ = await api.service.redis.time()
+    time.move(at("06:00", 1) - seconds * 1000)
+    await api.post("/api/check-in/status", 1)
+    time.setting = f"{at('06:30', 1) - seconds * 1000:+d}"
+    receipt = promised("checked_in", (await tap(api, 2))["data"]["receipt"])
+    [signed_ms] = re.findall(r"^signed_ms: (\d+)$", receipt.note, re.MULTILINE)
+    assert int(signed_ms) >= int(receipt.values[4]) >= at("06:30", 1)
 
 
 async def test_a_round_that_is_older_than_statements_has_none(api: Api, people: People) -> None:
