@@ -398,7 +398,7 @@ def divided(note: str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     """The signed text; of each signature, the name and the id of its key, and itself."""
     text, gap, rest = note.partition("\n\n")
     *lines, last = rest.split("\n")
-    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES or re.search("[\0-\x09\x0b-\x1f\x7f]", note):
+    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES or re.search("[\0-\x09\x0b-\x1f]", note):
         raise Malformed("it is not a text, an empty line and lines of signatures")
     signatures = []
     for line in lines:
