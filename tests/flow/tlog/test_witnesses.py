@@ -147,7 +147,8 @@ async def test_a_witness_that_is_killed_before_its_answer_is_heard_tells_no_othe
             await forked(service, 5, 4)
             await ask_again(service)
             assert await signed_sizes(service) == []
-            assert (await query(service, "SELECT said FROM log_witnesses"))[0]["said"].startswith("status 422")
+            [row] = await query(service, "SELECT said, contradicts FROM log_witnesses")
+            assert row == {"said": "status 409: it has seen another log of this size", "contradicts": True}
 
 
 async def forked(service: Service, size: int, again_from: int) -> None:
