@@ -382,6 +382,7 @@ class Key:
 
 
 ED25519, COSIGNATURE = 1, 4
+TIMED_BYTES = 8 + 64  # of a cosignature: a time and a signature
 
 
 def key_of(text: str, kind: int = ED25519) -> Key:
@@ -632,8 +633,7 @@ def kept_in(value: Any, what: str) -> dict[str, Any]:
 
 
 class Answers:
-    """Answers by path. What is fetched is kept as it came, which is small beside what it may be read as, so that it can
-    be saved."""
+    """Answers by path. What is fetched is kept to be saved, and as it came: it may be read as far more."""
 
     def __init__(self, where: str) -> None:
         self.url = where.rstrip("/") if re.match("https?://", where) else ""
@@ -954,7 +954,7 @@ class Verification:
                 if not signers(note, origin, keys):
                     raise Malformed("it is not signed by a known key of its origin")
                 round_.seen[kind] = cosigned(note, witnesses)
-                round_.cosigned |= {kind for name, *_ in divided(note)[1] if name != origin}
+                round_.cosigned |= {kind for *_, one in divided(note)[1] if len(one) == TIMED_BYTES}
             except Malformed as error:
                 wrong.append(f"The checkpoint of {statement} is refused: {error}")
                 continue
