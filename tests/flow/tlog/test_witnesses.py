@@ -16,7 +16,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from clock.config import Settings
+from clock.domain.outcomes import Answer
 from clock.fair.notes import new_key
+from clock.http.players.public import KEPT_S, SUMMARY_KEPT_S, proof_kept_s
 from clock.logs import Said
 from clock.operators.watch.watcher import Watch
 from clock.runtime.jobs import Lasting
@@ -94,6 +96,11 @@ async def test_a_day_is_logged_and_witnessed(settings: Settings, tmp_path: Path)
         await ask_all(service)
         shown = await logged(api, running.key, "opened", "closed", "published")
         assert "witnesses" not in shown["missing"] and len(shown["statements"]) == 4
+        assert proof_kept_s(Answer("ok", shown)) == KEPT_S
+        seen = shown["logged"]["published"]
+        for less in (None, {**seen, "checkpoint": seen["checkpoint"].rpartition("— ")[0]}):
+            waits = Answer("ok", {**shown, "logged": {**shown["logged"], "published": less}})
+            assert proof_kept_s(waits) == SUMMARY_KEPT_S, "nobody should see that for longer"
         read, texts = await Mirror(api.session, f"{api.url}/log").whole([LOG_KEY, running.key])
         assert read.signed_by == ["PeterNeumann", running.name] and len(texts) >= 3
         origin = hashlib.sha256(b"PeterNeumann").hexdigest()
