@@ -20,6 +20,7 @@ import hashlib
 import http.client
 import json
 import re
+import threading
 import time
 import urllib.request
 import zoneinfo
@@ -33,6 +34,7 @@ from typing import Any
 MOST_BYTES = 4 << 20
 """Of one answer."""
 MOST_FILE_BYTES = 512 << 20
+"""Of one file, and of all answers together."""
 MOST_LEAF_BYTES = 1000
 MOST_SECONDS = 30
 """For one answer."""
@@ -63,6 +65,10 @@ class Malformed(ValueError):
 
 class Unanswered(Exception):
     """There is nothing to verify."""
+
+
+class TooSlow(Unanswered):
+    """An answer did not come in time."""
 
 
 # --- Ed25519 (RFC 8032, 5.1.7, without the cofactor): canonical encodings alone, and no key of small order
@@ -231,6 +237,10 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 10**18
 
 
+def is_hash(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
 def are_counts(value: Any, size: int | None = None) -> bool:
     return isinstance(value, list) and all(map(is_count, value)) and size in (None, len(value))
 
@@ -372,6 +382,7 @@ class Key:
 
 
 ED25519, COSIGNATURE = 1, 4
+TIMED_BYTES = 8 + 64  # of a cosignature: a time and a signature
 
 
 def key_of(text: str, kind: int = ED25519) -> Key:
@@ -388,7 +399,7 @@ def divided(note: str) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
     """The signed text; of each signature, the name and the id of its key, and itself."""
     text, gap, rest = note.partition("\n\n")
     *lines, last = rest.split("\n")
-    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES or re.search("[\0-\x09\x0b-\x1f\x7f]", note):
+    if not gap or last or not 1 <= len(lines) <= MOST_SIGNATURES or re.search("[\0-\x09\x0b-\x1f]", note):
         raise Malformed("it is not a text, an empty line and lines of signatures")
     signatures = []
     for line in lines:
@@ -537,16 +548,16 @@ def parsed(raw: bytes, what: str) -> Any:
         raise Malformed(f"{what} is not JSON") from None
 
 
-def body(stream: Any, url: str) -> Any:
-    chunks, size, until = [], 0, time.monotonic() + MOST_SECONDS
+def body(stream: Any, url: str) -> bytes:
+    chunks, size = [], 0
     while chunk := stream.read1(1 << 16):
         chunks.append(chunk)
         size += len(chunk)
         if size > MOST_BYTES:
             raise Malformed(f"{url} is longer than {MOST_BYTES} bytes")
-        if time.monotonic() > until:
-            raise Unanswered(f"{url} takes longer than {MOST_SECONDS} s")
-    return parsed(b"".join(chunks), url)
+    if size < int(stream.headers.get("Content-Length") or 0):
+        raise Unanswered(f"{url} is answered with {size} bytes and broken off")
+    return b"".join(chunks)
 
 
 class Unfollowed(urllib.request.HTTPErrorProcessor):
@@ -558,19 +569,46 @@ class Unfollowed(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-def fetched(url: str) -> Any:
-    """The JSON of an answer, refusals included. ``url`` is http or https."""
+def answered(url: str) -> tuple[int, str, bytes]:
+    """The status of an answer, when to ask again, and its body if it is one. ``url`` is http or https."""
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "clock-verifier"})  # noqa: S310
-    for attempt in range(ATTEMPTS):
+    try:
+        with urllib.request.build_opener(Unfollowed).open(request, timeout=MOST_SECONDS) as answer:
+            is_one = answer.status in (200, 404)
+            return answer.status, answer.headers.get("Retry-After", ""), body(answer, url) if is_one else b""
+    except Malformed:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unanswered(f"{url} is not answered: {error}") from None
+
+
+def in_time(url: str) -> tuple[int, str, bytes]:
+    """The same, or :class:`TooSlow`. In a thread that ends with the process: headers that drip, or interim answers
+    without end, keep http.client reading for ever, and no time-out of a socket sees that."""
+    found: list[tuple[int, str, bytes] | Exception] = []
+
+    def work() -> None:
         try:
-            with urllib.request.build_opener(Unfollowed).open(request, timeout=MOST_SECONDS) as answer:
-                if answer.status in (200, 404):
-                    return body(answer, url)
-                status, after = answer.status, answer.headers.get("Retry-After", "")
-        except Malformed:
-            raise
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise Unanswered(f"{url} is not answered: {error}") from None
+            found.append(answered(url))
+        except Exception as error:  # noqa: BLE001 - is raised where it is waited for
+            found.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(MOST_SECONDS)
+    if not found:
+        raise TooSlow(f"{url} takes longer than {MOST_SECONDS} s")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def fetched(url: str) -> bytes:
+    """The body of an answer, refusals included."""
+    for attempt in range(ATTEMPTS):
+        status, after, raw = in_time(url)
+        if status in (200, 404):
+            return raw
         if status not in (429, 503) or attempt == ATTEMPTS - 1:
             break
         time.sleep(min(int(after), 10) if re.fullmatch("[0-9]{1,4}", after) else 1)
@@ -595,23 +633,38 @@ def kept_in(value: Any, what: str) -> dict[str, Any]:
 
 
 class Answers:
-    """Answers by path. What is fetched is kept, so that it can be saved."""
+    """Answers by path. What is fetched is kept to be saved, and as it came: it may be read as far more."""
 
     def __init__(self, where: str) -> None:
         self.url = where.rstrip("/") if re.match("https?://", where) else ""
         self.kept = {} if self.url else kept_in(parsed(contents(where), where), where)
+        self.fetched: dict[str, bytes] = {}
+        self.is_slow = False
 
     def ask(self, path: str) -> tuple[str, Any]:
         """``ok`` or the word of the refusal, and the data."""
-        if path not in self.kept:
-            if not self.url:
-                raise Unanswered(f"the file has no answer to {path}")
-            self.kept[path] = fetched(self.url + path)
-        return envelope(self.kept[path], path)
+        if not self.url and path not in self.kept:
+            raise Unanswered(f"the file has no answer to {path}")
+        return envelope(self._fetched(path) if self.url else self.kept[path], path)
+
+    def _fetched(self, path: str) -> Any:
+        if path in self.fetched:
+            return json.loads(self.fetched[path])
+        if self.is_slow or sum(map(len, self.fetched.values())) > MOST_FILE_BYTES:
+            raise Unanswered(f"{path} is not asked for: the answers before it were too slow or too large")
+        try:
+            raw = fetched(self.url + path)
+        except TooSlow:
+            self.is_slow = True
+            raise
+        value = parsed(raw, self.url + path)
+        self.fetched[path] = raw
+        return value
 
     def bundle(self) -> str:
-        whole = {"bundle": BUNDLE, "from": self.url, "answers": self.kept}
-        return json.dumps(whole, ensure_ascii=True, indent=1) + "\n"
+        answers = self.kept or {path: json.loads(raw) for path, raw in self.fetched.items()}
+        lines = ",\n".join(f"{json.dumps(path)}: {json.dumps(answer)}" for path, answer in answers.items())
+        return f'{{"bundle": "{BUNDLE}", "from": {json.dumps(self.url)}, "answers": {{\n{lines}\n}}}}\n'
 
 
 def envelope(answer: Any, what: str) -> tuple[str, Any]:
@@ -652,10 +705,10 @@ class Round:
             and data.get("state") in (*BEFORE, *SETTLED, "void")
             and all(is_count(data.get(name)) for name in (*COUNTED, "pool"))
             and all(is_count(data.get(name)) or (data.get(name, 0) is None and not ended) for name in final)
-            and all(data.get(name, "") is None or is_count(data[name]) for name in ("smallest", "largest"))
+            and all(data.get(name, "") is None or is_count(data.get(name)) for name in ("smallest", "largest"))
             and are_rules(data.get("rules"))
-            and re.fullmatch("[0-9a-f]{64}", str(data.get("seed_hash")))
-            and (re.fullmatch("[0-9a-f]{64}", str(data.get("seed"))) or (data.get("seed", 0) is None and not ended))
+            and is_hash(data.get("seed_hash"))
+            and (is_hash(data.get("seed")) or (data.get("seed", 0) is None and not ended))
             and isinstance(data.get("extensions"), list)
             and all(isinstance(one, dict) for one in data["extensions"])
             and all(is_count(one.get(name)) for one in data["extensions"] for name in ("by_ms", "shards"))
@@ -901,7 +954,7 @@ class Verification:
                 if not signers(note, origin, keys):
                     raise Malformed("it is not signed by a known key of its origin")
                 round_.seen[kind] = cosigned(note, witnesses)
-                round_.cosigned |= {kind for name, *_ in divided(note)[1] if name != origin}
+                round_.cosigned |= {kind for *_, one in divided(note)[1] if len(one) == TIMED_BYTES}
             except Malformed as error:
                 wrong.append(f"The checkpoint of {statement} is refused: {error}")
                 continue
@@ -1428,12 +1481,16 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
         chains = [chain_of(parsed(contents(path), path)) for path in given.chain]
         verification = Verification(Answers(given.where), day, days, keys, witnesses, chains)
         found = verification.verify(given.seen, given.receipt, given.bundle)
-        if given.save:
-            Path(given.save).write_text(verification.answers.bundle(), "utf-8")
     except (Malformed, Unanswered, OSError) as error:
         print(printable(f"nothing is verified: {error}"), file=sys.stderr)
         return 2
     print(told(found, day, given.json))
+    try:
+        if given.save:
+            Path(given.save).write_text(verification.answers.bundle(), "utf-8")
+    except OSError as error:
+        print(printable(f"nothing is saved: {error}"), file=sys.stderr)
+        return found.status or 2
     return found.status
 
 

@@ -17,11 +17,13 @@ Whoever runs it:
 
 import argparse
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -32,7 +34,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-MOST_BODY, MOST_PROOF, MOST_CONNECTIONS, IDLE_SECONDS = 65_536, 63, 64, 30
+MOST_BODY, MOST_PROOF, MOST_CONNECTIONS, IDLE_SECONDS, CONNECTION_SECONDS = 65_536, 63, 64, 30, 60
 NUMBER = "0|[1-9][0-9]{0,17}"
 
 
@@ -148,6 +150,8 @@ class Witness:
             last = self._signed.get(origin, {"size": 0, "root": ""})
             if last["size"] != old:
                 raise Refused(409, str(last["size"]))
+            if size == old and last["root"] not in ("", found[3]):
+                raise Refused(409, str(size))  # the protocol has this status for another log of the same size
             falsely_empty = size == 0 and root != sha256()
             if falsely_empty or not continues(old, base64.b64decode(last["root"]), size, root, proof):
                 raise Refused(422, "this log does not continue the one that was signed before")
@@ -189,6 +193,18 @@ class Handler(BaseHTTPRequestHandler):
     witness: Witness
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
+
+    def handle(self) -> None:
+        """For so long at most: who drips a request would keep its place for ever, and 64 of them all places."""
+        over = threading.Timer(CONNECTION_SECONDS, self._end)
+        over.daemon = True
+        over.start()
+        super().handle()
+        over.cancel()
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_POST(self) -> None:
         length = self.headers.get("content-length", "")

@@ -19,8 +19,8 @@ from clock.fair.notes import BadKey, BadNote, parts, parts_of_key
 COSIGNATURE = b"\x04"
 """The kind of a witness' key: Ed25519 with a time."""
 
-LATEST_S = 1 << 63
-"""No time is this late."""
+LATEST_S = 1 << 53
+"""No time is this late: what a witness says is kept in ms, in 64 bits."""
 
 _CHECKPOINT = re.compile(r"([^\n]+)\n(0|[1-9][0-9]{0,17})\n([0-9A-Za-z+/]{43}=)\n")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from clock.fair.checkpoints import Cosignature
+from clock.fair.checkpoints import Cosignature, parse
 from clock.fair.notes import BadNote
 from clock.tlog.settings import Witness
 
@@ -57,7 +57,7 @@ async def add_checkpoint(
         async with session.post(
             f"{witness.url}/add-checkpoint", data="\n".join(lines).encode(), allow_redirects=False
         ) as reply:
-            return _read(witness, text, reply.status, await _body(reply))
+            return _read(witness, text, old, reply.status, await _body(reply))
     except (NotSigned, KnowsOther):
         raise
     except Exception as error:  # noqa: BLE001 - whatever one witness does, the others are heard
@@ -73,9 +73,12 @@ async def _body(reply: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _read(witness: Witness, text: str, status: int, body: bytes) -> Cosignature:
+def _read(witness: Witness, text: str, old: int, status: int, body: bytes) -> Cosignature:
     if status == 409:
-        if not (found := _SIZE.fullmatch(body)):
+        found = _SIZE.fullmatch(body)
+        if parse(text).size == old and (not found or int(found[1]) == old):
+            raise NotSigned("status 409: it has seen another log of this size", contradicts=True)
+        if not found:
             raise NotSigned("status 409 without a size")
         raise KnowsOther(int(found[1]))
     if status == 422:

@@ -42,7 +42,10 @@ async def at(store: Store, path: str) -> bytes | None:
 async def checkpoint(store: Store) -> str | None:
     """The newest checkpoint all of whose entries are public, with its cosignatures; None before there is one. Raises
     :class:`~clock.domain.outcomes.Unavailable`."""
-    row = await store.one("latest_checkpoint", most=await _first_private(store))
+    row = await store.one("latest_checkpoint", most=None)
+    private = await _first_private(store)
+    if row and private is not None and row["size"] > private:
+        row = await store.one("latest_checkpoint", most=private)
     return row["note"] + row["lines"] if row else None
 
 
@@ -57,16 +60,15 @@ async def _tile(store: Store, span: Span) -> bytes | None:
 
 async def _entries(store: Store, first: int, last: int) -> bytes | None:
     """Texts of statements, two bytes of length before each; None if one of them is not there, or not public yet."""
-    private = await _first_private(store)
-    if private is not None and last > private:
-        return None
     found = [row["text"].encode() for row in await store.page("log_texts", first=first, last=last)]
-    if len(found) < last - first:
+    private = await _first_private(store)
+    if len(found) < last - first or (private is not None and last > private):
         return None
     return b"".join(len(text).to_bytes(2, "big") + text for text in found)
 
 
 async def _first_private(store: Store) -> int | None:
+    """To be asked after what it concerns was read: P may be taken into the log in between."""
     found = await store.page("first_private", ended=list(ENDED_STATES))
     index: int | None = found[0]["index"]
     return index

@@ -73,8 +73,8 @@ SELECT min(index) AS index FROM rounds JOIN log_entries ON log_entries.day = rou
 WHERE finished_at IS NULL AND NOT state = ANY(%(ended)s)
 
 -- latest_checkpoint: The newest checkpoint that is no larger, with its cosignatures.
-SELECT note, (SELECT coalesce(string_agg(line, '' ORDER BY witness), '') FROM log_cosignatures AS c
-              WHERE c.size = log_checkpoints.size) AS lines
+SELECT size, note, (SELECT coalesce(string_agg(line, '' ORDER BY witness), '') FROM log_cosignatures AS c
+                    WHERE c.size = log_checkpoints.size) AS lines
 FROM log_checkpoints WHERE size <= coalesce(%(most)s::bigint, size) ORDER BY size DESC LIMIT 1
 
 -- log_texts: Entries from the first on, before the last.

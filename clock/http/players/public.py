@@ -171,8 +171,12 @@ def _unproved(said: Written, shown: dict[str, str | None], places: dict[str, dic
 
 
 def proof_kept_s(answer: Answer) -> int:
-    """How long anybody may keep a round's statements: until the last one is out there may be another, and until one of
-    the witnesses has signed, its signature."""
-    shown, asked = answer.data.get("statements", {}), answer.data.get("witnesses")
-    waits = asked and "witnesses" in answer.data["missing"]
+    """How long anybody may keep a round's statements: until the last one is out there may be another, and until each
+    is in the log and one of the witnesses has signed that, its place and that signature."""
+    shown, places = answer.data.get("statements", {}), answer.data.get("logged", {})
+    names = [key.partition("+")[0] for key in answer.data.get("witnesses", ())]
+    checkpoints = [place["checkpoint"] if (place := places[kind]) else "" for kind, note in shown.items() if note]
+    waits = not all(checkpoints) or (
+        names and not all(any(f"\n— {name} " in one for name in names) for one in checkpoints)
+    )
     return KEPT_S if (shown.get("published") or shown.get("void")) and not waits else SUMMARY_KEPT_S

@@ -80,6 +80,7 @@ class Running:
     log: str = LOG_KEY
     port: int = 0
     key: str = ""
+    program: Path = ROOT / "examples" / "witness.py"
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -99,7 +100,7 @@ class Running:
         files = ("--key", str(self.folder / "w.key"), "--state", str(self.state))
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *(str(ROOT / "examples" / "witness.py"), "--name", self.name, "--log", self.log, *files),
+            *(str(self.program), "--name", self.name, "--log", self.log, *files),
             *("--port", str(self.port)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -1,5 +1,7 @@
 """Anybody can mirror the log, and finds in it every statement that is public."""
 
+from typing import Any
+
 import pytest
 
 from tests.conftest import DAY, Api
@@ -71,3 +73,28 @@ async def test_p_is_in_the_log_before_it_is_public(api: Api, monkeypatch: pytest
     assert await service.settling.settle(DAY) == "settled"
     read, texts = await mirror.whole([LOG_KEY])
     assert read.size == sizes[-1] and "seed: " in texts[size]
+
+
+@pytest.mark.parametrize("path", ["tile/entries/000.p/4", "checkpoint"])
+async def test_p_is_not_read_while_it_is_taken_into_the_log(
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Between one query and the next one."""
+    service = api.service
+    await play(service, DAY, CROWD)
+    await take_all(service)
+    stop(service, DAY, "08:05")
+    await settle_until(service, monkeypatch, "split")
+    find = service.store.page
+
+    async def slowly(query: str, **parameters: Any) -> list[dict[str, Any]]:
+        found = await find(query, **parameters)
+        await take_all(service)
+        return found
+
+    monkeypatch.setattr(service.store, "page", slowly)
+    mirror = Mirror(api.session, f"{api.url}/log")
+    status, text = await mirror.get(path)
+    assert (await query(service, "SELECT index FROM log_entries WHERE kind = 'published'")) == [{"index": 3}]
+    assert status == 404 or text.split(b"\n")[1] == b"2"
+    assert (await mirror.whole([LOG_KEY]))[0].size == 2

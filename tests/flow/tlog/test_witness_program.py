@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from clock.fair import tiles
 from clock.fair.checkpoints import Checkpoint, cosigner_of
 from clock.fair.notes import Signer, new_key, sign, signers_of
 from clock.fair.trees import EMPTY
-from tests.flow.tlog.stage import Running, witness
+from tests.flow.tlog.stage import ROOT, Running, witness
 
 NAME = "log.example.org"
 [LOG] = signers_of(new_key(NAME))
@@ -74,7 +75,7 @@ REFUSED: dict[str, tuple[int, str | bytes]] = {
     "an old size of 0": (409, body_of(0, 7)),
     "a smaller log": (409, body_of(3, 4)),
     "an old size above the new one": (400, body_of(5, 4, proof=[])),
-    "another log of the size": (422, body_of(5, 5, FORK)),
+    "another log of the size": (409, body_of(5, 5, FORK)),
     "a fork": (422, body_of(5, 7, FORK)),
     "a proof too short": (422, body_of(5, 7, proof=[])),
     "a proof too long": (422, body_of(5, 5, proof=[EMPTY])),
@@ -115,7 +116,7 @@ async def test_what_it_signs_is_kept_and_can_be_read(tmp_path: Path) -> None:
             assert reply.status == 404
         empty = str(Checkpoint(NAME, 0, EMPTY))
         assert (await log.add(0, 0, text=empty))[0] == 200
-        assert (await log.add(0, 0, text=str(Checkpoint(NAME, 0, bytes(32)))))[0] == 422
+        assert (await log.add(0, 0, text=str(Checkpoint(NAME, 0, bytes(32)))))[0] == 409
         for old, size in ((0, 1), (1, 1), (1, 6), (6, 20)):
             status, lines = await log.add(old, size, signers=[OTHER, LOG])
             assert status == 200 and key.cosigned(text_of(size), lines)
@@ -125,7 +126,7 @@ async def test_what_it_signs_is_kept_and_can_be_read(tmp_path: Path) -> None:
         assert oct((running.folder / "w.key").stat().st_mode)[-3:] == "600"
         assert await running.start() == "" and cosigner_of(running.key) == key
         assert await log.add(1, 6) == (409, "20\n")
-        assert (await log.add(20, 20, hashes=FORK))[0] == 422
+        assert await log.add(20, 20, hashes=FORK) == (409, "20\n")
         async with session.get(place) as reply:
             assert await reply.text() == sign(text_of(20), [LOG]) + lines
 
@@ -137,6 +138,29 @@ async def test_of_many_at_once_one_story_is_told(tmp_path: Path) -> None:
         asked = [log.add(0, 10, hashes=hashes) for hashes in (HASHES, FORK) for _ in range(10)]
         statuses = [status for status, _ in await asyncio.gather(*asked)]
         assert sorted(statuses) == [200] + [409] * 19
+
+
+async def test_who_drips_keeps_no_place(tmp_path: Path) -> None:
+    """The same program with one place, and less patience."""
+    program, constants = tmp_path / "hurried.py", "IDLE_SECONDS, CONNECTION_SECONDS = 65_536, 63, 64, 30, 60"
+    text = (ROOT / "examples" / "witness.py").read_text()
+    assert constants in text
+    program.write_text(text.replace(constants, constants.replace("64, 30, 60", "1, 30, 0.3")))
+    async with witness(tmp_path / "w", log=str(LOG.verifier), program=program) as running:
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(b"POST /add-checkpoint HTTP/1.1\r\n")
+
+        async def drip() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    writer.write(b"x")
+                    await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        async with aiohttp.ClientSession() as session:
+            assert (await asyncio.wait_for(Log(session, running).add(0, 5), 10))[0] == 200
+        dripping.cancel()
+        writer.close()
 
 
 async def test_it_does_not_begin_without_what_it_has_signed(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from clock.config import Settings
+from clock.domain.outcomes import Answer
 from clock.fair.notes import new_key
+from clock.http.players.public import KEPT_S, SUMMARY_KEPT_S, proof_kept_s
 from clock.logs import Said
 from clock.operators.watch.watcher import Watch
 from clock.runtime.jobs import Lasting
@@ -95,6 +97,11 @@ async def test_a_day_is_logged_and_witnessed(settings: Settings, tmp_path: Path)
         await ask_all(service)
         shown = await logged(api, running.key, "opened", "closed", "published")
         assert "witnesses" not in shown["missing"] and len(shown["statements"]) == 4
+        assert proof_kept_s(Answer("ok", shown)) == KEPT_S
+        seen = shown["logged"]["published"]
+        for less in (None, {**seen, "checkpoint": seen["checkpoint"].rpartition("— ")[0]}):
+            waits = Answer("ok", {**shown, "logged": {**shown["logged"], "published": less}})
+            assert proof_kept_s(waits) == SUMMARY_KEPT_S, "nobody should see that for longer"
         read, texts = await Mirror(api.session, f"{api.url}/log").whole([LOG_KEY, running.key])
         assert read.signed_by == ["PeterNeumann", running.name] and len(texts) >= 3
         origin = hashlib.sha256(b"PeterNeumann").hexdigest()
@@ -162,7 +169,8 @@ async def test_a_witness_that_is_killed_before_its_answer_is_heard_tells_no_othe
             await forked(service, 5, 4)
             await ask_again(service)
             assert await signed_sizes(service) == []
-            assert (await query(service, "SELECT said FROM log_witnesses"))[0]["said"].startswith("status 422")
+            [row] = await query(service, "SELECT said, contradicts FROM log_witnesses")
+            assert row == {"said": "status 409: it has seen another log of this size", "contradicts": True}
 
 
 async def forked(service: Service, size: int, again_from: int) -> None:

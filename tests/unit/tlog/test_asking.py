@@ -47,11 +47,11 @@ async def saying(answer: bytes, heard: list[bytes]) -> AsyncIterator[Witness]:
         yield Witness(KEY, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/prefix")
 
 
-async def ask(witness: Witness, seconds: float = 5) -> object:
+async def ask(witness: Witness, seconds: float = 5, old: int = 2) -> object:
     try:
         async with asking.session() as session:
             session._timeout = aiohttp.ClientTimeout(total=seconds)
-            return await add_checkpoint(session, witness, 2, [b"a" * 32, b"b" * 32], TEXT, NOTE)
+            return await add_checkpoint(session, witness, old, [b"a" * 32, b"b" * 32], TEXT, NOTE)
     except KnowsOther as other:
         return other.size
     except NotSigned as error:
@@ -107,6 +107,15 @@ async def test_each_answer_is_what_it_is(answer: str) -> None:
     else:
         assert found == expected
     assert len(heard) == 1, "a redirect is not followed"
+
+
+@pytest.mark.parametrize("body", ["3\n", "no", ""])
+async def test_another_log_of_the_same_size_is_a_contradiction(body: str) -> None:
+    """The protocol has no status of its own for it."""
+    async with saying(http(409, body), []) as witness:
+        assert await ask(witness, old=3) == "!status 409: it has seen another log of this size"
+    async with saying(http(409, "4\n"), []) as witness:
+        assert await ask(witness, old=3) == 4
 
 
 async def test_nobody_there_is_said() -> None:

@@ -92,6 +92,23 @@ def test_a_value_that_is_changed_is_found(tmp_path: Path, data: st.DataObject) -
     assert found.status != 0, (which, at)
 
 
+def test_a_name_that_is_left_out_is_found(tmp_path: Path) -> None:
+    for path in (f"/api/rounds/{DAY}", f"/api/rounds/{DAY}/proof"):
+        for name in HONEST[0].answers[path]["data"].keys() - NOT_SIGNED - {"logged", "witnesses"}:
+            rounds = copy.deepcopy(HONEST)
+            del rounds[0].answers[path]["data"][name]
+            assert verdict(tmp_path, *rounds, keys=[]).status == 1, name
+
+
+@pytest.mark.parametrize("name", ["seed", "seed_hash"])
+def test_a_hash_that_is_a_number_is_found(name: str, tmp_path: Path) -> None:
+    """In a round that is said to be older than statements, where nothing else is read of them."""
+    today = copy.deepcopy(HONEST[0])
+    today.proof["statements"] = dict.fromkeys(today.proof["statements"])
+    today.figures[name] = int("1" * 64)
+    assert verdict(tmp_path, today, keys=[], days=1).status == 1
+
+
 @pytest.mark.parametrize("kind", HONEST[0].texts)
 def test_a_line_of_a_statement_that_is_changed_is_found(kind: str, tmp_path: Path) -> None:
     """Dropped, doubled, moved up, and each with a letter more and a letter less."""

@@ -6,11 +6,12 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from clock import verifier
 from clock.beacon.settings import description
 from clock.verifier import FORMS, KINDS, TREES, is_signed, key_of
-from tests.unit.verifier.forms import CHAIN, OWN, number_of, out_ms, path_of, verifier_key
+from tests.unit.verifier.forms import CHAIN, OWN, RULES, number_of, out_ms, path_of, verifier_key
 from tests.unit.verifier.stage import DAY, EXAMPLE, verdict
 from tests.unit.verifier.witnessed import WITNESS, Log
 
@@ -135,6 +136,28 @@ def test_the_forms_are_those_of_the_program() -> None:
     assert {kind: len(values.split(", ")) for kind, values in leaves} == {
         kind: len(form.split()) for kind, form in FORMS.items() if kind in TREES
     }
+
+
+def test_the_names_that_a_reader_takes_are_those_without_which_the_program_refuses() -> None:
+    """Of the rules, and of the public figures."""
+    listed = {
+        name
+        for left in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", section("Statements"), re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", left)
+    }
+    needed = {name for name in RULES if not verifier.are_rules({**RULES, name: None})}
+    assert needed <= listed and listed & {*RULES} == needed
+    figures = EXAMPLE.play().figures
+    [row] = re.findall(r"^\| `/api/rounds/{day}` \| (.*) \|$", section("A bundle"), re.MULTILINE)
+    assert not {name for name in figures if is_refused(figures, name)} - {*re.findall(r"`(\w+)`", row)}
+
+
+def is_refused(figures: dict[str, Any], without: str) -> bool:
+    try:
+        verifier.Round(DAY).take_figures({name: value for name, value in figures.items() if name != without})
+    except verifier.Malformed:
+        return True
+    return False
 
 
 def test_every_check_is_described() -> None:

@@ -45,6 +45,7 @@ def test_without_keys_and_the_day_before_that_is_said(tmp_path: Path) -> None:
         Game(rules={**RULES, "split": "equal", "lucky_count": 0}),
         Game(rules={**RULES, "packet_cap_fen": 30, "fee_bps": 0, "bonus_fen": 0, "campaign": None}),
         Game(rules={**RULES, "stake_fen": 0, "bonus_fen": 0}),
+        Game(rules={**RULES, "campaign": {"zh": "\x7f\x85\u2028", "en": '"\\'}}),
         Game(rules={**RULES, "timezone": "Europe/Berlin"}, day="2026-03-28"),
         Game(rules={**RULES, "shards": 1}, members=((1, 2),), winners=((2,),), late=(), longer_ms=(0,)),
         Game(longer_ms=(0, 120_000), extensions=({"by_ms": 120_000, "shards": 1},)),

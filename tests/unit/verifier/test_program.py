@@ -1,11 +1,12 @@
 """The file by itself: under any Python that it is for, from a URL, with any kind of server at the other end."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ WRONG: dict[str, tuple[Answer, int, str]] = {
     "a long number": ((200, {}, b"9" * 5000), 1, "is not JSON"),
     "too large": ((200, {}, b" " * (verifier.MOST_BYTES + 1)), 1, "is longer than"),
     "no envelope": (OK, 1, "is not an envelope"),
-    "broken off": ((200, {"Content-Length": "100"}, b"{"), 1, "is not JSON"),
+    "broken off": ((200, {"Content-Length": "100"}, b"{"), 2, "is answered with 1 bytes and broken off"),
     "an error": ((500, {}, b"<html>"), 2, "is answered with 500"),
     "another 404": ((404, {}, b"<html>"), 1, "is not JSON"),
     "another place": ((302, {"Location": "/api"}, b""), 2, "is answered with 302"),
@@ -176,7 +177,66 @@ def test_a_server_that_drips_is_left(monkeypatch: pytest.MonkeyPatch, capsys: py
     with served(drip) as url:
         assert verifier.main([DAY, "--from", url, "--days", "1"]) == 2
         over.set()
-    assert "is not answered: timed out" in capsys.readouterr().out
+    assert "takes longer than 0.2 s" in capsys.readouterr().out
+
+
+@contextmanager
+def endless(piece: bytes) -> Iterator[str]:
+    """A server that sends this for ever, in pieces between which no time-out of a socket runs out."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                client, _ = listening.accept()
+                with client:
+                    client.sendall(b"HTTP/1.1 ")
+                    while not over.wait(0.02):
+                        client.sendall(piece)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"100 Continue\r\n\r\nHTTP/1.1 ", b"0", b"200 OK\r\nTransfer-Encoding: chunked\r\nX: "],
+    ids=["interim answers", "a status", "a header"],
+)
+def test_a_server_that_never_ends_its_answer_is_left_and_not_asked_again(
+    piece: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verifier, "MOST_SECONDS", 0.2)
+    with endless(piece) as url:
+        assert verifier.main([DAY, "--from", url, "--days", "1"]) == 2
+    said = capsys.readouterr().out
+    assert "takes longer than 0.2 s" in said
+    assert f"/api/rounds/{DAY}/proof is not asked for" in said
+
+
+def test_what_is_wrong_is_said_even_if_it_cannot_be_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    today = Game().play()
+    today.figures["pot"] += 1
+    where = written(tmp_path / "bundle.json", bundle(today))
+    assert verifier.main([DAY, "--from", where, "--days", "1", "--save", str(tmp_path / "no" / "folder")]) == 1
+    said = capsys.readouterr()
+    assert "The public pot is not that of the statements" in said.out and "nothing is saved" in said.err
+
+
+def test_answers_are_saved_as_small_as_they_came(tmp_path: Path) -> None:
+    """However deep they are."""
+    whole = bundle(Game().play())
+    whole["answers"][f"/api/rounds/{DAY}"]["data"]["more"] = json.loads("[" * 400 + "]" * 400)
+    saved = tmp_path / "saved.json"
+    with served(from_bundle(whole)) as url:
+        assert verifier.main([DAY, "--from", url, "--days", "1", "--save", str(saved)]) == 0
+    assert saved.stat().st_size < 1.1 * len(json.dumps(whole))
+    assert verifier.main([DAY, "--from", str(saved), "--days", "1"]) == 0
 
 
 @pytest.mark.parametrize(

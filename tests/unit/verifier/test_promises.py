@@ -16,6 +16,7 @@ from tests.unit.verifier.forms import (
     envelope,
     number_of,
     out_ms,
+    signature_line,
     verifier_key,
     written,
 )
@@ -218,6 +219,11 @@ def test_a_log_without_witnesses_and_a_service_without_a_log(tmp_path: Path) -> 
     assert (found.status, found.wrong) == (0, [])
     assert limit in found.said("not proved")
     assert f"logged: Statements of {DAY} are entries of the log play.example.com/clock: 1, 2, 3" in found.said("yes")
+    for place in filter(None, today.proof["logged"].values()):  # a new key of another name is no witness
+        place["checkpoint"] += signature_line(
+            place["checkpoint"].partition("\n\n")[0] + "\n", OTHER, "play.example.com/2"
+        )
+    assert verdict(tmp_path, today, days=1).findings == found.findings
 
 
 def test_a_log_that_is_late_is_not_proved_and_of_earlier_rounds_that_decides_nothing(tmp_path: Path) -> None:
