@@ -56,8 +56,8 @@ SETTLED = (
     "INSERT INTO closings SELECT %(day)s, p.shard, %(woke_ms)s, 'settle', count(m.uid), count(c.uid), 0,"
     " 100 * count(m.uid) FROM people p LEFT JOIN members m ON m.day = %(day)s AND m.uid = p.uid"
     " LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = p.uid GROUP BY p.shard",
-    "UPDATE rounds SET state = 'finished', drawn = seed, settled_at = now(), finished_at = now(), swept_at = now(),"
-    " tallied_at = now(), credited_at = now(), members = %(members)s, pool_fen = 100 * %(members)s,"
+    "UPDATE rounds SET state = 'finished', salt_key = NULL, drawn = seed, settled_at = now(), finished_at = now(),"
+    " swept_at = now(), tallied_at = now(), credited_at = now(), members = %(members)s, pool_fen = 100 * %(members)s,"
     " pot_fen = %(pot_fen)s, forfeited_fen = %(pot_fen)s WHERE day = %(day)s",
 )
 SENT = "UPDATE outgoing SET state = 'done', created_at = %(sent_at)s, ended_at = %(sent_at)s WHERE day = %(day)s"

@@ -45,8 +45,8 @@ async def receipt(
     if found is None:
         if round_.state in UNSEALED_STATES and await _state(asking, day, uid, arrived) in STATES[kind]:
             raise Unavailable(f"user {uid} is on the way into the books")
-        member = kind == "stake" or await store.one(ASKED["stake"], day=day, uids=[uid]) is None
-        return Answer("not_joined" if member else "not_checked_in")
+        is_member = kind == "checked_in" and await store.one("stakes_among", day=day, uids=[uid])
+        return Answer("not_checked_in" if is_member else "not_joined")
     shard = shard_of(uid, round_.rules.shards)
     if kind == "stake":
         given = await receipts.stake(day, shard, uid, found["order_no"], found["stake_fen"])

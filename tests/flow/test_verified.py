@@ -22,9 +22,12 @@ from tests.flow.settlement.stage import (
     settled,
     stop,
 )
+from tests.flow.tlog.stage import take_all
 
 
 async def verified(api: Api, day: date, *more: str) -> int:
+    """Every statement is in the log, as a worker would have taken it."""
+    await take_all(api.service)
     return await asyncio.to_thread(verifier.main, [day.isoformat(), "--from", api.url, *more])
 
 

@@ -25,7 +25,7 @@ LOADED = (
     " JOIN packets p ON p.day = c.day AND p.index = c.rank - 1 WHERE c.day = %(day)s AND c.rank <= %(claimed)s",
     "INSERT INTO outbox_positions (day, shard, last_id) VALUES (%(day)s, 0, '1-0')",
     "INSERT INTO closings VALUES (%(day)s, 0, %(at_ms)s, 'settle', %(members)s, %(winners)s, 0, 100 * %(members)s)",
-    "UPDATE rounds SET state = 'settled', drawn = seed, settled_at = now(), members = %(members)s,"
+    "UPDATE rounds SET state = 'settled', salt_key = NULL, drawn = seed, settled_at = now(), members = %(members)s,"
     " winners = %(winners)s,"
     " pool_fen = 100 * %(members)s, pot_fen = %(pot_fen)s, forfeited_fen = %(pot_fen)s, swept_at = now()"
     " WHERE day = %(day)s",

@@ -24,6 +24,7 @@ from clock.runtime.sending import witness as witness_job
 from clock.service import Service
 from tests.conftest import DAY, Api, serving
 from tests.flow.settlement.stage import CROWD, play, stop
+from tests.flow.stage import working
 from tests.flow.tlog.mirror import Mirror, climbs, signed
 from tests.flow.tlog.stage import LOG_KEY, ask_all, query, state, take_all, tamper, witness
 
@@ -100,6 +101,20 @@ async def test_a_day_is_logged_and_witnessed(settings: Settings, tmp_path: Path)
         async with api.session.get(f"{running.url}/{origin}/checkpoint") as kept:
             assert signed(await kept.text(), [LOG_KEY, running.key]) == read
         assert await rung(service) == []
+
+
+async def test_a_worker_does_it_by_itself(process: Service, settings: Settings, tmp_path: Path) -> None:
+    """Two processes of other programs, and nobody asks them."""
+    await process.opener.open_round(DAY)
+    async with (
+        witness(tmp_path / "w") as running,
+        working(msgspec.structs.replace(settings, witnesses=running.setting)),
+        asyncio.timeout(30),
+    ):
+        while not await signed_sizes(process):
+            await asyncio.sleep(0.05)
+    [line] = await query(process, "SELECT witness FROM log_cosignatures LIMIT 1")
+    assert line["witness"] == running.key
 
 
 @asynccontextmanager
