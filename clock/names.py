@@ -1,7 +1,8 @@
 """Looks up the names of hosts outside by threads of its own.
 
 The system's resolver cannot be cancelled: where name servers are silent it holds a thread for many seconds, whoever has
-given up waiting. asyncio's own threads, six on two processors, split rounds, grow trees, and look up our own servers.
+given up waiting. The loop's own threads, four of uvloop or six of asyncio on two processors, look up our own servers;
+asyncio's split rounds and grow trees as well.
 """
 
 import asyncio

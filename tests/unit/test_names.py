@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,8 @@ from clock.tlog.settings import Witness
 from tests.unit.beacon.stage import NUMBER, double
 
 KEY = Cosigner("w", bytes(32))
+
+ROOT = Path(__file__).parents[2]
 
 MANY = 40
 """More than asyncio has threads, on any machine."""
@@ -54,6 +57,16 @@ async def test_silent_name_servers_of_witnesses_leave_them_alone(
 
     await asyncio.gather(*(ask(number) for number in range(MANY)))
     assert await asyncio.wait_for(asyncio.to_thread(len, "abc"), 5) == 3
+
+
+def test_whoever_asks_others_looks_their_names_up_there() -> None:
+    asking = 0
+    for path in (ROOT / "clock").rglob("*.py"):
+        text = path.read_text("utf-8")
+        if "dev" not in path.parts and path.name != "supervise.py":  # which ask their own
+            asking += text.count("aiohttp.ClientSession(")
+            assert text.count("aiohttp.ClientSession(") == text.count("resolver=NAMES"), path
+    assert asking >= 5
 
 
 async def test_a_name_has_all_its_addresses() -> None:
