@@ -119,12 +119,12 @@ async def test_a_round_that_takes_long_to_finish_makes_no_statement_late(
     stop(service, DAY, "08:00", 5_000)
     finishing = asyncio.Event()
 
-    async def slow(_: object) -> bool:
+    async def slow(_: object) -> None:
         finishing.set()
-        return await asyncio.Event().wait()
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(service.finishing, "finish", slow)
-    working = asyncio.create_task(worker.settle({"service": service}))
+    working = asyncio.ensure_future(worker.settle({"service": service}))
     await asyncio.wait_for(finishing.wait(), 20)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
