@@ -249,6 +249,18 @@ async def test_a_round_is_called_off_before_its_draw_is_out_or_not_at_all(
     assert await tick(service, await out_ms(service)) == "round_void"
 
 
+async def test_a_draw_that_is_had_is_out_whatever_a_slower_clock_says(
+    shared: Settings, service: Service, beacon: Relay
+) -> None:
+    """Another Redis has been promoted: its clock is behind by no more than clocks may differ."""
+    draw_ms = await sealed(service)
+    assert await tick(service, draw_ms) == "not_due"
+    async with another(shared, service, **beacon.settings) as slower:
+        slower.time.stop_at(draw_ms - 1_000)
+        assert await slower.voiding.void(DAY, "rain") == "round_drawn"
+    assert len((await settle_at_last(service))["draw"]) == 96
+
+
 async def test_a_round_that_is_called_off_after_c_passes_on_what_it_had_carried_in(service: Service) -> None:
     await play(service, BEFORE, Crowd(sleepers=3))
     for time in ("08:01", "08:04", "08:05"):
