@@ -35,7 +35,7 @@ CREATE TRIGGER kept BEFORE TRUNCATE ON log_checkpoints FOR EACH STATEMENT EXECUT
 
 CREATE TABLE log_entries (
     index      bigint PRIMARY KEY CHECK (index >= 0),
-    before     bigint GENERATED ALWAYS AS (nullif(index, 0) - 1) STORED REFERENCES log_entries,
+    before     bigint REFERENCES log_entries CHECK (before IS NOT DISTINCT FROM nullif(index, 0) - 1),
     day        date NOT NULL,
     kind       text NOT NULL,
     checkpoint bigint NOT NULL REFERENCES log_checkpoints CHECK (checkpoint > index),

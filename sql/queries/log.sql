@@ -24,8 +24,8 @@ INSERT INTO log_checkpoints (size, root, note) VALUES (%(size)s, %(root)s, %(not
 INSERT INTO log_hashes (level, index, hash) VALUES (%(level)s, %(index)s, %(hash)s)
 
 -- write_log_entry: The place of a statement.
-INSERT INTO log_entries (index, day, kind, checkpoint, path)
-VALUES (%(index)s, %(day)s, %(kind)s, %(checkpoint)s, %(path)s)
+INSERT INTO log_entries (index, before, day, kind, checkpoint, path)
+VALUES (%(index)s, nullif(%(index)s::bigint, 0) - 1, %(day)s, %(kind)s, %(checkpoint)s, %(path)s)
 
 -- log_taken: A statement that waited is in the log.
 DELETE FROM log_waiting WHERE day = %(day)s AND kind = %(kind)s

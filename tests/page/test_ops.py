@@ -56,6 +56,11 @@ ALL_RING = Watched(
     events_oldest_seconds=700,
     events_given_up=1,
     unanswered_orders=1,
+    log_waiting_seconds=700,
+    witnesses=[
+        {"witness": "w.example.org/1", "unsigned_seconds": 7_200, "contradicts": True, "said": "status 422"},
+        {"witness": "w.example.org/2", "unsigned_seconds": 7_200, "contradicts": False, "said": "TimeoutError"},
+    ],
     traffic={
         **add_up([]),
         **{"fullest": 0.99, "failed_per_second": 0.5, "ahead_ms": {"host-1": 360_000}, "bad_signatures": 10},

@@ -6,7 +6,7 @@ import { lasting, t } from "/web/ops-texts.js";
 import { number, price } from "/web/texts.js";
 
 const REMEMBERED = 90;
-const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "clocks_differ", "redis_behind", "books_behind", "books_differ", "promises", "settlement_late", "money_failed"]);
+const WORST = new Set(["redis_away", "postgres_away", "worker_away", "replica_short", "clocks_differ", "redis_behind", "books_behind", "books_differ", "promises", "log_contradicted", "settlement_late", "money_failed"]);
 const SECTIONS = { quarantine: "quarantine-name", money_failed: "money-name", money_stuck: "money-name", books_differ: "round-name" };
 
 const past = { rate: [], p99: [], outbox: [] };
@@ -30,6 +30,9 @@ const WORDS = {
   settlement_late: (one) => [t("settlement_late", one.day), t("settlement_late_text", lasting(one.seconds))],
   draw_awaited: (one) => [t("draw_awaited", one.day), t("draw_awaited_text", lasting(one.seconds))],
   draw_failed: (one) => [t("draw_failed", one.day), t("draw_failed_text")],
+  log_contradicted: (one) => [t("log_contradicted", one.witness), t("log_contradicted_text", one.said)],
+  log_waiting: (one) => [t("log_waiting"), t("log_waiting_text", lasting(one.seconds))],
+  witness_silent: (one) => [t("witness_silent", one.witness), t("witness_silent_text", lasting(one.seconds), one.said)],
   outbox_old: (one) => [t("outbox_old", "", lasting(one.seconds)), t("outbox_old_text", number(one.count))],
   partitions_missing: (one) => [t("partitions_missing", number(one.count)), t("partitions_missing_text", one.day)],
   disk_low: (one) => [t("disk_low", one.percent), t("disk_low_text")],
