@@ -16,12 +16,15 @@ from clock import logs
 from clock.beacon.chain import Chain
 from clock.beacon.rule import Draw
 from clock.beacon.signature import SIGNATURE_BYTES, verifies
+from clock.names import Names
 
 RELAY_SECONDS = 8.0
 """How long one relay may take, from its name's look-up to the last byte."""
 
 MOST_REPLY = 4096
 """Bytes of a reply; drand's have some 250."""
+
+NAMES = Names(8)
 
 log = structlog.get_logger()
 
@@ -70,6 +73,7 @@ async def survey(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) ->
 def _session(seconds: float) -> aiohttp.ClientSession:
     """Nothing is unpacked, since a small reply may unpack to a large one, and no cookie is kept."""
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=NAMES),
         timeout=aiohttp.ClientTimeout(total=seconds),
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,

@@ -73,7 +73,8 @@ STEP_OF = {step.table: step.name for step in STEPS}
 
 IS_SEALED: LiteralString = (
     "EXISTS (SELECT FROM rounds AS r WHERE r.day = {day}"
-    " AND r.state IN ('sealed', 'split', 'published', 'settled', 'finished'))"
+    " AND (r.state IN ('sealed', 'split', 'published', 'settled', 'finished') OR r.state IN ('voiding', 'void')"
+    " AND EXISTS (SELECT FROM statements AS s WHERE s.day = {day} AND s.kind = 'closed')))"
 )
 NEEDS: dict[str, LiteralString] = {
     "payments": "source.outcome NOT IN ('paid', 'paid_late') OR NOT {is_sealed}",
@@ -84,9 +85,9 @@ NEEDS: dict[str, LiteralString] = {
     " = (source.order_no, source.transaction_id, source.reason))",
     "extensions": "NOT {is_sealed}",
 }
-"""Condition for writing a row. A sealed round changes no more, whatever a Redis says that has forgotten it: no members,
-no winners, and each packet is its winner's (docs/decisions/0060). No refund of a payment that the books have accepted
-(docs/decisions/0025)."""
+"""Condition for writing a row. A sealed round changes no more, also when it is called off, whatever a Redis says that
+has forgotten it: no members, no winners, and each packet is its winner's (docs/decisions/0060). No refund of a payment
+that the books have accepted (docs/decisions/0025)."""
 
 STAKE_BACK: LiteralString = (
     " LEFT JOIN LATERAL (SELECT p.order_no, p.transaction_id FROM orders AS o"

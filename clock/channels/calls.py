@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from clock.channels.lines import UnreadableLines
+from clock.names import Names
 
 TIMEOUT_SECONDS = 10.0
 
@@ -19,6 +20,8 @@ MOST_REPLY, MOST_BILL = 1 << 20, 1 << 30
 
 BILL_SECONDS = 1800.0
 """How long reading a day's bill may take; each part of it comes within :data:`TIMEOUT_SECONDS`."""
+
+NAMES = Names(8)
 
 FAULTS = (aiohttp.ClientError, OSError, TimeoutError)
 """What breaks a call."""
@@ -85,7 +88,7 @@ class Calls:
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A redirect would carry the signed body to whoever is named: its status is an unknown outcome."""
         if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession()
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=NAMES))
         return self._session.request(
             method, url, data=body or None, headers=headers, allow_redirects=False, timeout=limits
         )

@@ -18,6 +18,9 @@ import structlog
 from clock.books.store import Store, rows
 from clock.channels.webhooks import Signatures, rfc3339
 from clock.config import Settings
+from clock.names import Names
+
+NAMES = Names(2)
 
 log = structlog.get_logger()
 
@@ -102,7 +105,9 @@ class Announcing:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=NAMES), timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            )
         return self._session
 
     async def close(self) -> None:

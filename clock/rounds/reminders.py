@@ -25,7 +25,10 @@ from clock.game.client.calls import call
 from clock.game.client.commands import Commands
 from clock.game.gametime import GameTime
 from clock.game.scripts import load
+from clock.names import Names
 from clock.rounds.recorded import Recorded, find
+
+NAMES = Names(2)
 
 log = structlog.get_logger()
 
@@ -139,7 +142,9 @@ class Reminders:
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=NAMES), timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+            )
         return self._session
 
     async def close(self) -> None:

@@ -173,18 +173,21 @@ async def rewrite(context: dict[str, Any]) -> None:
 
 @resilient
 async def settle(context: dict[str, Any]) -> None:
-    """Settle, finish and end the voiding of what is due, oldest first."""
+    """Settle and end the voiding of what is due, oldest first; then finish: crediting a million takes a minute, and the
+    next round may have to be closed in it."""
     service: Service = context["service"]
     now_ms = service.time.now_ms()  # an estimate; each step that cannot be taken back compares three clocks itself
-    for round_ in await live_rounds(service):
-        day, at = round_.day, round_.at
-        with isolated(day):
+    live = await live_rounds(service)
+    for round_ in live:
+        with isolated(round_.day):
             if round_.state == "voiding":
-                await shown(service, "void", service.voiding.void, day, "")
+                await shown(service, "void", service.voiding.void, round_.day, "")
             elif round_.state not in ENDED_STATES and now_ms >= round_.ends_ms:
-                await shown(service, "settle", service.settling.settle, day)
-            if round_.finished_at is None and now_ms >= at.claim_closes_ms:
-                await shown(service, "finish", service.finishing.finish, day)
+                await shown(service, "settle", service.settling.settle, round_.day)
+    for round_ in live:
+        with isolated(round_.day):
+            if round_.finished_at is None and now_ms >= round_.at.claim_closes_ms:
+                await shown(service, "finish", service.finishing.finish, round_.day)
 
 
 @resilient

@@ -10,6 +10,7 @@ import aiohttp
 
 from clock.fair.checkpoints import Cosignature, parse
 from clock.fair.notes import BadNote
+from clock.names import Names
 from clock.tlog.settings import Witness
 
 SECONDS = 8.0
@@ -17,6 +18,8 @@ SECONDS = 8.0
 
 MOST_REPLY = 16_384
 """Bytes of an answer; a signature has some 200."""
+
+NAMES = Names(8)
 
 _SIZE = re.compile(rb"(0|[1-9][0-9]{0,17})\n")
 
@@ -40,6 +43,7 @@ class KnowsOther(Exception):
 def session() -> aiohttp.ClientSession:
     """Nothing is unpacked, since a small answer may unpack to a large one, and no cookie is kept."""
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=NAMES),
         timeout=aiohttp.ClientTimeout(total=SECONDS),
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,

@@ -22,8 +22,9 @@ SELECT c.uid, p.index, p.fen FROM check_ins c
 JOIN packets p ON p.day = %(day)s AND p.shard = %(shard)s AND p.index = c.rank - 1
 WHERE c.day = %(day)s AND c.uid = ANY(%(uids)s::bigint[])
 
--- is_sealed: Whether a round's members and winners are final.
-SELECT EXISTS (SELECT FROM rounds WHERE day = %(day)s AND state IN ('sealed', 'split', 'published', 'settled', 'finished')) AS sealed
+-- is_sealed: Whether a round's members and winners are final: C says them, also of a round that is called off after it.
+SELECT EXISTS (SELECT FROM rounds WHERE day = %(day)s AND (state IN ('sealed', 'split', 'published', 'settled', 'finished')
+    OR state IN ('voiding', 'void') AND EXISTS (SELECT FROM statements WHERE day = %(day)s AND kind = 'closed'))) AS sealed
 
 -- say_promise: An operator believes what a user was told. Only somebody who has paid into the round can be paid.
 INSERT INTO promises (day, uid, step, fen, at_ms)

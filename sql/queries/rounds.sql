@@ -91,10 +91,11 @@ UPDATE rounds SET state = 'settled', settled_at = now() WHERE day = %(day)s AND 
 UPDATE rounds SET state = CASE state WHEN 'settled' THEN 'finished' ELSE state END, finished_at = now()
 WHERE day = %(day)s AND state IN ('settled', 'void') AND finished_at IS NULL
 
--- start_voiding: From any state before the draw is known: until it is sealed, or with a beacon until its draw is out; of a round
--- without statements, before claiming could open.
+-- start_voiding: From any state before the draw is known: until it is sealed, or with a beacon until its draw is out, or is
+-- had, where a clock is a little behind; of a round without statements, before claiming could open.
 UPDATE rounds SET state = 'voiding', void_reason = %(reason)s
-WHERE day = %(day)s AND CASE WHEN draw_ms IS NOT NULL THEN state IN ('open', 'closed', 'sealed') AND draw_ms > %(now_ms)s
+WHERE day = %(day)s AND CASE
+    WHEN draw_ms IS NOT NULL THEN state IN ('open', 'closed', 'sealed') AND draw_ms > %(now_ms)s AND draw IS NULL
     ELSE state IN ('open', 'closed') OR (state IN ('sealed', 'split') AND salt_key IS NULL) END RETURNING day
 
 -- mark_void: Every stake is owed back, and so is a bonus that was in the pot.

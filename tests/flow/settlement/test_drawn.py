@@ -33,7 +33,20 @@ from tests.flow.settlement.drawn import (
     settle_at_last,
     tick,
 )
-from tests.flow.settlement.stage import CROWD, RICH, Crash, finished, manifest, play, query, row_of, settle_until, stop
+from tests.flow.settlement.stage import (
+    BEFORE,
+    CROWD,
+    RICH,
+    Crash,
+    finished,
+    manifest,
+    play,
+    query,
+    row_of,
+    settle_until,
+    settled,
+    stop,
+)
 
 
 @pytest.fixture
@@ -95,6 +108,27 @@ async def test_the_worker_closes_when_check_in_has_closed_and_splits_when_that_i
         await worker.settle({"service": service})
         assert (await row_of(service, DAY))["state"] == state
     assert (await proved(service))["draw"] == signature(beacon, await said_of(service))
+
+
+async def test_a_round_that_takes_long_to_finish_makes_no_statement_late(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker comes back just when the next round has closed."""
+    await settled(service, BEFORE, CROWD)
+    await play(service, DAY, CROWD)
+    stop(service, DAY, "08:00", 5_000)
+    finishing = asyncio.Event()
+
+    async def slow(_: object) -> None:
+        finishing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(service.finishing, "finish", slow)
+    working = asyncio.ensure_future(worker.settle({"service": service}))
+    await asyncio.wait_for(finishing.wait(), 20)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert (await row_of(service, DAY))["state"] == "sealed"
 
 
 async def test_without_a_beacon_nothing_is_closed_before_settlement_is_due(shared: Settings, beacon: Relay) -> None:

@@ -15,6 +15,7 @@ from clock.dev.beacon import Does
 from clock.domain.outcomes import Unavailable
 from clock.domain.rulebook import Change, Terms
 from clock.fair.statements import Void, digest, parse
+from clock.game import keys
 from clock.game.gametime import Verdict
 from clock.http.players import public
 from clock.operators.watch.watcher import Watch
@@ -46,11 +47,16 @@ from tests.flow.settlement.stage import (
     Crowd,
     expect_void,
     finished,
+    join,
+    pay,
     play,
     query,
+    refunds,
     row_of,
     stop,
 )
+from tests.model.model import instant
+from tests.model.world import arrived
 
 
 @pytest.fixture
@@ -243,6 +249,18 @@ async def test_a_round_is_called_off_before_its_draw_is_out_or_not_at_all(
     assert await tick(service, await out_ms(service)) == "round_void"
 
 
+async def test_a_draw_that_is_had_is_out_whatever_a_slower_clock_says(
+    shared: Settings, service: Service, beacon: Relay
+) -> None:
+    """Another Redis has been promoted: its clock is behind by no more than clocks may differ."""
+    draw_ms = await sealed(service)
+    assert await tick(service, draw_ms) == "not_due"
+    async with another(shared, service, **beacon.settings) as slower:
+        slower.time.stop_at(draw_ms - 1_000)
+        assert await slower.voiding.void(DAY, "rain") == "round_drawn"
+    assert len((await settle_at_last(service))["draw"]) == 96
+
+
 async def test_a_round_that_is_called_off_after_c_passes_on_what_it_had_carried_in(service: Service) -> None:
     await play(service, BEFORE, Crowd(sleepers=3))
     for time in ("08:01", "08:04", "08:05"):
@@ -265,6 +283,29 @@ async def test_a_round_that_is_called_off_after_c_passes_on_what_it_had_carried_
     assert await service.settling.settle(AFTER) == "not_due"
     after = (await statements.find(service.store, AFTER)).closed
     assert after.carried_in_fen == 270 and after.previous == digest((await said_of(service)).texts["void"])
+
+
+async def test_who_comes_after_c_is_not_in_a_round_that_is_called_off(service: Service) -> None:
+    """In shards that have forgotten that they were closed; the books have what C says, and everybody is given back."""
+    await service.opener.open_round(DAY)
+    service.time.stop_at(instant(DAY, "20:00"))
+    number = await join(service, 50)
+    await sealed(service)
+    for shard in range(2):
+        await service.redis.hset(keys.name(DAY, shard, "round"), "state", "open")
+    stop(service, DAY, "07:00")
+    assert (await service.verbs.check_in(5, arrived())).word == "checked_in"
+    assert await pay(service, 50, number, f"{DAY} 20:00:00") == "paid"
+    stop(service, DAY, "08:01")
+    assert await service.voiding.void(DAY, "rain") == "ok"
+    assert await refunds(service, DAY) == [*CROWD.everybody, 50]
+    round_ = await recorded.find(service.store, DAY)
+    assert round_ is not None
+    trees = (await growing.stakes(service.store, round_)).tree, (await growing.checked_in(service.store, round_)).tree
+    closed = (await said_of(service)).closed
+    assert trees == (closed.stakes, closed.checked_in)
+    stop(service, DAY, "24:00")
+    assert await service.finishing.finish(DAY)
 
 
 async def test_a_statement_of_after_the_draw_calls_nothing_off(
