@@ -10,7 +10,7 @@ PYTHON := $(shell for python in $(VENV)/bin/python python3 python3.14 python3.13
 endif
 INSTALL = @$(PYTHON) requirements/install.py $(VENV)
 # Tests wait for a third of the time, for disks and clocks: more processes than cores. Each takes ten seconds to begin.
-JOBS ?= 5
+JOBS ?= 4
 # Two tests at a time go to a process: by default the first would get all the long ones.
 PYTEST = $(VENV)/bin/python -m pytest -n $(JOBS) --maxschedchunk 2
 # A page in a browser keeps time only on a machine that is not busy with other tests; each process has a browser,

@@ -1,6 +1,6 @@
 """The verdict on a round that has ended: the journal against the books, against Valkey, against the provider.
 
-It shares nothing with ``clock reconcile``, which is asked as well.
+It shares nothing with ``clock reconcile`` and the verifier, which are asked as well.
 """
 
 import asyncio
@@ -46,6 +46,9 @@ async def compare(stack: Stack, journal: Journal, day: date) -> str:
         journal.broken.append(f"clock reconcile {day} ended with {code}: {said[:2000]}")
     if mended and (problem := await _until_ended(stack, day)):
         journal.broken.append(problem)
+    code, said = await stack.command("verify", day.isoformat(), "--from", stack.page, "--days", "1")
+    if code:
+        journal.broken.append(f"clock verify {day} ended with {code}: {said[-2000:]}")
     books = await read_books(stack.direct.database_url, day)
     provider = await read_provider(stack, day)
     states = await read_states(stack, day, msgspec.convert(books.round["rules"], Rules).shards)
@@ -118,6 +121,11 @@ def _lost(told: dict[int, Told], books: Books) -> Iterator[str]:
             yield f"user {uid} was told checked_in, the books have no check-in"
         if one.packet_fen is not None and uid not in books.claims:
             yield f"user {uid} was told claimed, the books have no claim"
+        for leaf in one.promised:
+            _, _, rank, whose, at_ms, _ = leaf.split("\n")[1:-1]
+            row = books.check_ins.get(uid, {})
+            if (int(rank), int(whose), int(at_ms)) != (row.get("rank"), uid, row.get("at_ms")):
+                yield f"user {uid} has a receipt of rank {rank} at {at_ms}, the books have {row}"
 
 
 # -- every fen went to one place, once

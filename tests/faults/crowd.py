@@ -222,8 +222,10 @@ class Crowd:
     async def check_in(self, told: Told, patience_s: float = PATIENCE_S) -> str:
         """One to three taps at once; the last word."""
         taps = self.chance.choice((1, 1, 2, 3))
-        replies = await asyncio.gather(*(self.client.post("/api/check-in", told, patience_s) for _ in range(taps)))
+        post = self.client.post
+        replies = await asyncio.gather(*(post("/api/check-in", told, patience_s, receipt=True) for _ in range(taps)))
         words = [reply.code for reply in replies if reply]
+        told.promised += [reply.data["receipt"]["leaf"] for reply in replies if reply and "receipt" in reply.data]
         for word in words:
             if word in ("checked_in", "already_checked_in"):
                 self.journal.check_in(told, word)

@@ -29,6 +29,8 @@ class Told(msgspec.Struct):
     firsts: int = 0
     """How often ``checked_in`` was answered, instead of ``already_checked_in``."""
     is_winner: bool = False
+    promised: list[str] = []
+    """Leaves of receipts that came with ``checked_in``."""
     claims: int = 0
     """How often ``claimed`` was answered, instead of ``already_claimed``."""
     packet_fen: int | None = None

@@ -114,7 +114,7 @@ async def test_a_payment_and_a_new_round_lock_a_handful_of_tables(at_work: Servi
     await at_work.opener.prepare(DAY)
     locks.clear()
     await at_work.opener.open_round(DAY)
-    assert max(locks) <= MOST_LOCKS, locks
+    assert max(locks) <= MOST_LOCKS + 4, locks  # O waits for the log, too
     await day.members(2)
     locks.clear()
     await day.drain()

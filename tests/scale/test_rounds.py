@@ -140,7 +140,7 @@ async def test_a_gate_that_was_left_half_way_goes_on_and_asks_about_no_order_twi
     for _ in range(2):
         with dying("unpaid orders", at=1):
             await service.settling.settle(DAY)
-    assert await state(service) == "closed"
+    assert await state(service) == "sealed"
     assert len(provider.calls) == 200
     assert await service.settling.settle(DAY) == "settled"
     asked = Counter(call[1] for call in provider.calls)

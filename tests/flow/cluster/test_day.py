@@ -1,9 +1,11 @@
 """A whole day on a cluster of six, over HTTP, with a worker: what is asked of one server is asked of three."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from clock import verifier
 from clock.game import keys
 from tests.cluster import Cluster
 from tests.conftest import DAY, Api
@@ -59,6 +61,7 @@ async def test_a_whole_day(api: Api, six: Cluster) -> None:
             return str((await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"]["state"]) == "finished"
 
         await seconds_until(finished, SECONDS)
+        assert await asyncio.to_thread(verifier.main, [DAY.isoformat(), "--from", api.url, "--days", "1"]) == 0
 
 
 async def every_primary_has_its_part(six: Cluster) -> None:
