@@ -130,6 +130,7 @@ class Settling:
         whose hash the draw cannot be known before. Nobody outside is waited for: C may not be late."""
         day = round_.day
         trees = await self._trees(round_)
+        closed_ms = await self._ending.clocks.agreed_now_ms()  # not in the transaction: it needs a connection, too
         async with self._store.transaction() as connection:
             for shard in round_.shards:  # whoever drains one has seen a round that is not sealed, and may still write
                 await rows(connection, "wait_lease", lock=OUTBOX_LOCK, shard=outbox.lease_of(day, shard))
@@ -138,7 +139,6 @@ class Settling:
             figures = _figures(round_.rules, books, carried_in)
             if not await rows(connection, "save_figures", day=day, **figures):
                 raise Unavailable(f"round {day} was sealed by another process")
-            closed_ms = await self._ending.clocks.agreed_now_ms()
             if trees:
                 await self._write_closed(connection, round_, closed_ms, figures, trees)
             await self._require_closed_with(connection, day, figures)
