@@ -54,7 +54,7 @@ def stand_ins(*scripts: str, migrate: str = "") -> Callable[[Settings], Plan]:
     return plan
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 8.0) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"
