@@ -3,7 +3,6 @@
 Two hosts: one is named in ``CLOCK_ORIGINS``, the other is not.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, timedelta
@@ -20,7 +19,7 @@ from clock.runtime import embedded
 from clock.runtime.ports import free_port
 from tests.conftest import JWT_SECRET, STATEMENT_KEY, WEBHOOK_SECRET, in_memory
 from tests.host import hosting
-from tests.page.visitor import House, person
+from tests.page.visitor import House, person, soon
 from tests.page.visitor import house as started
 
 PAGE = """<!doctype html><title>host</title><iframe id="game" src="{game}" width="360" height="700"></iframe>
@@ -268,14 +267,6 @@ async def wechat(browser: Browser) -> AsyncIterator[Page]:
     context.set_default_timeout(10_000)
     yield await context.new_page()
     await context.close()
-
-
-async def soon(page: Page, expression: str) -> Any:
-    """Its value, once it is true. The page's policy forbids the browser's own way to wait for that."""
-    async with asyncio.timeout(5):
-        while not (found := await page.evaluate(expression)):
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def opens(page: Page, game: House, uid: int) -> None:

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from clock.runtime import embedded
 from tests.conftest import in_memory
-from tests.page.visitor import House, Visitor, button_is, fits, visitor, without_bar
+from tests.page.visitor import House, Visitor, button_is, fits, soon, visitor, without_bar
 from tests.page.visitor import house as started
 
 Visits = Callable[..., Any]
@@ -124,7 +124,7 @@ async def test_a_host_gets_what_the_provider_has_said(house: House, visits: Visi
     await button_is(page, "join")
     await page.locator("#act").click()
     await button_is(page, "pay")
-    order = await page.evaluate("order")
+    order = await soon(page, "window.order")
     assert order["pay"] == {"channel": "wechat", **JSAPI}
     assert asked == [{"uid": uid, "order_no": order["order_no"], "how": "app"}]
 
@@ -246,9 +246,9 @@ async def test_a_withdrawal_waits_for_the_user_and_can_be_made_again_when_it_has
     await button.click()
     await expect(button).to_have_text("Confirm ¥1.37")
     await expect(page.locator("#withdraw-state")).to_contain_text("waits until you confirm it")
-    assert await page.evaluate("asked") == [["requestMerchantTransfer", confirm]]
+    assert await soon(page, "window.asked") == [["requestMerchantTransfer", confirm]]
     await button.click()
-    assert len(await page.evaluate("asked")) == 2
+    assert await soon(page, "asked.length === 2")
     await visitor.accessible("confirm")
     await fits(visitor)
     purse.comes_back(137, "FAIL: OVERDUE_CLOSE")

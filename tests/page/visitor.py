@@ -235,3 +235,11 @@ async def left_ms(page: Page) -> int:
 async def fits(visitor: Visitor) -> None:
     """Nothing makes the page scroll sideways."""
     assert await visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+async def soon(page: Page, expression: str) -> Any:
+    """Its value, once it is true. The page's policy forbids the browser's own way to wait for that."""
+    async with asyncio.timeout(5):
+        while not (found := await page.evaluate(expression)):
+            await asyncio.sleep(0.05)
+    return found
