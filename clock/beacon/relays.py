@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from clock import logs
+from clock import logs, strangers
 from clock.beacon.chain import Chain
 from clock.beacon.rule import Draw
 from clock.beacon.signature import SIGNATURE_BYTES, verifies
@@ -52,7 +52,7 @@ async def fetch(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> 
     """The signature of a draw, verified, or None if no relay has it. Ask only when the draw is out: relays let caches
     keep the answer that it is not."""
     bad: dict[str, str] = {}
-    async with _session(seconds) as session, _asked(session, beacon, number) as tasks:
+    async with strangers.session(NAMES, seconds) as session, _asked(session, beacon, number) as tasks:
         for task in asyncio.as_completed(tasks):
             relay, said = await task
             if isinstance(said, bytes):
@@ -66,19 +66,8 @@ async def fetch(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> 
 
 async def survey(beacon: Beacon, number: int, seconds: float = RELAY_SECONDS) -> Mapping[str, str]:
     """What each relay says when it is asked for a draw: nothing, if it has it, or why it does not count."""
-    async with _session(seconds) as session, _asked(session, beacon, number) as tasks:
+    async with strangers.session(NAMES, seconds) as session, _asked(session, beacon, number) as tasks:
         return {relay: "" if isinstance(said, bytes) else said for relay, said in await asyncio.gather(*tasks)}
-
-
-def _session(seconds: float) -> aiohttp.ClientSession:
-    """Nothing is unpacked, since a small reply may unpack to a large one, and no cookie is kept."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=NAMES),
-        timeout=aiohttp.ClientTimeout(total=seconds),
-        headers={"Accept-Encoding": "identity"},
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
 
 
 @asynccontextmanager
@@ -103,20 +92,13 @@ async def _answer(session: aiohttp.ClientSession, draw: Draw, relay: str) -> tup
         async with session.get(url, allow_redirects=False) as reply:
             if reply.status != 200:
                 raise Bad(f"status {reply.status}")
-            return relay, _signature(draw, await _body(reply))
+            return relay, _signature(draw, await strangers.body_of(reply, MOST_REPLY))
     except Bad as bad:
         return relay, str(bad)
+    except strangers.TooLarge:
+        return relay, "too large"
     except Exception as error:  # noqa: BLE001 - whatever one relay does, the others are heard
         return relay, type(error).__name__
-
-
-async def _body(reply: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for piece in reply.content.iter_any():
-        body += piece
-        if len(body) > MOST_REPLY:
-            raise Bad("too large")
-    return bytes(body)
 
 
 def _signature(draw: Draw, body: bytes) -> bytes:

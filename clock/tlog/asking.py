@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from clock import strangers
 from clock.fair.checkpoints import Cosignature, parse
 from clock.fair.notes import BadNote
 from clock.names import Names
@@ -41,14 +42,7 @@ class KnowsOther(Exception):
 
 
 def session() -> aiohttp.ClientSession:
-    """Nothing is unpacked, since a small answer may unpack to a large one, and no cookie is kept."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=NAMES),
-        timeout=aiohttp.ClientTimeout(total=SECONDS),
-        headers={"Accept-Encoding": "identity"},
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+    return strangers.session(NAMES, SECONDS)
 
 
 async def add_checkpoint(
@@ -61,20 +55,13 @@ async def add_checkpoint(
         async with session.post(
             f"{witness.url}/add-checkpoint", data="\n".join(lines).encode(), allow_redirects=False
         ) as reply:
-            return _read(witness, text, old, reply.status, await _body(reply))
+            return _read(witness, text, old, reply.status, await strangers.body_of(reply, MOST_REPLY))
     except (NotSigned, KnowsOther):
         raise
+    except strangers.TooLarge:
+        raise NotSigned("too large") from None
     except Exception as error:  # noqa: BLE001 - whatever one witness does, the others are heard
         raise NotSigned(type(error).__name__) from None
-
-
-async def _body(reply: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for piece in reply.content.iter_any():
-        body += piece
-        if len(body) > MOST_REPLY:
-            raise NotSigned("too large")
-    return bytes(body)
 
 
 def _read(witness: Witness, text: str, old: int, status: int, body: bytes) -> Cosignature:

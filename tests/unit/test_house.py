@@ -20,7 +20,7 @@ ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for
 
 ORDER = [
     "domain fair",
-    "files descriptors logs names redis_url config metrics hs256 tokens",
+    "files descriptors logs names strangers redis_url config metrics hs256 tokens",
     "beacon",
     "channels",
     "game",
@@ -48,7 +48,7 @@ NEVER_REACH = {
 """What a package or a file must not reach through any chain of imports: a hot verb never waits for Postgres."""
 
 HOMES = {
-    "aiohttp": "names beacon channels rounds tlog runtime dev",
+    "aiohttp": "names strangers beacon channels rounds tlog runtime dev",
     "arq": "runtime",
     "click": "cli",
     "cryptography": "fair tokens channels runtime dev",
