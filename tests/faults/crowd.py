@@ -241,6 +241,17 @@ class Crowd:
             if reply and not reply.data.get("is_check_in"):
                 self.journal.lost.append(f"round {told.day}: the check-in of user {told.uid} was forgotten")
 
+    async def receipt(self, told: Told) -> None:
+        """From the books, where none has come with the answer: it was lost, or Postgres was away."""
+        if not told.is_winner or told.promised:
+            return
+        url = f"{self.client.page}/api/rounds/{told.day}/receipt/checked_in"
+        reply = await self.client.send("receipt", "GET", url, None, self.client.bearer(told.uid), PATIENCE_S)
+        if reply and reply.code == "ok":
+            told.promised.append(reply.data["leaf"])
+        elif reply:
+            self.journal.lost.append(f"round {told.day} winner {told.uid} was told {reply.code} by receipt")
+
     # -- the settlement
 
     async def claim(self, told: Told, patience_s: float = PATIENCE_S) -> None:

@@ -30,7 +30,7 @@ class Told(msgspec.Struct):
     """How often ``checked_in`` was answered, instead of ``already_checked_in``."""
     is_winner: bool = False
     promised: list[str] = []
-    """Leaves of receipts that came with ``checked_in``."""
+    """Leaves of receipts that came with ``checked_in``, or, where none did, from the books."""
     claims: int = 0
     """How often ``claimed`` was answered, instead of ``already_claimed``."""
     packet_fen: int | None = None

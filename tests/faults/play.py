@@ -214,6 +214,7 @@ class Play:
             await self.crowd.pay(told, self._evening_ms(told))
         await self.crowd.check_in(told)
         await self.crowd.status(told)
+        await self.crowd.receipt(told)
 
     async def _pay_too_late(self, told: Told) -> None:
         await self.crowd.pay(told, instant_ms(following(told.day), "00:00", "Asia/Shanghai") + 1)
