@@ -89,6 +89,9 @@ async function look() {
   }
 }
 
+// Whoever has just done something looks for it among what was done.
+find("ask").addEventListener("close", () => live && signedIn() && showActs());
+
 /** Until noon the round of the morning matters, if anybody plays in it; then the one that is being joined. */
 function roundOfNow() {
   const { yesterday, today } = live.days;
