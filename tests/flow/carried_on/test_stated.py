@@ -153,3 +153,17 @@ async def test_a_round_that_the_books_have_lost_is_named_and_begins_anew_without
         await people.finish()
         assert [row["n"] for row in await query(service, "SELECT count(*) AS n FROM members")] == [len(PLAYERS)]
         await agree(people)
+
+
+async def test_a_round_that_was_called_off_is_not_stated_as_closed(shared: Settings) -> None:
+    """What was refunded is refunded once, when it is called off again."""
+    async with new_world(shared, shards=2) as service:
+        people, books = await played(service)
+        assert await service.voiding.void(DAY, "rain") == "ok"
+        await goes_back(people, books)
+        with pytest.raises(BooksDiffer, match="void in Redis"):
+            await settles(people, "08:05")
+        assert set((await said_of(service)).texts) == {"opened"}
+        assert await service.voiding.void(DAY, "rain") == "ok"
+        assert set((await said_of(service)).texts) == {"opened", "void"}
+        await agree(people)
