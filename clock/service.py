@@ -83,7 +83,7 @@ class Service:
         self.withdrawals = Withdrawals(settings, self.store, self.channels, self.clocks.agreed_now_ms)
         self.ending = ending = Ending(self.store, self.redis, self.time, self.clocks, self.opener)
         self.standings = Standings(ending)
-        self.drawing = Drawing(self.store, self.clocks, beacons_of(settings))
+        self.drawing = Drawing(self.store, self.redis, self.clocks, beacons_of(settings))
         self.settling = Settling(ending, self.questions, self.standings, self.signing, self.drawing)
         self.voiding = Voiding(ending, self.standings, self.signing)
         self.extending = Extending(ending)

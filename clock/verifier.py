@@ -19,6 +19,7 @@ import functools
 import hashlib
 import http.client
 import json
+import os
 import re
 import threading
 import time
@@ -570,12 +571,12 @@ class Unfollowed(urllib.request.HTTPErrorProcessor):
 
 
 def answered(url: str) -> tuple[int, str, bytes]:
-    """The status of an answer, when to ask again, and its body if it is one. ``url`` is http or https."""
+    """Status, when or where to ask again, and the body, if it may be an answer. ``url`` is http or https."""
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "clock-verifier"})  # noqa: S310
     try:
         with urllib.request.build_opener(Unfollowed).open(request, timeout=MOST_SECONDS) as answer:
-            is_one = answer.status in (200, 404)
-            return answer.status, answer.headers.get("Retry-After", ""), body(answer, url) if is_one else b""
+            more = answer.headers.get("Location" if 300 <= answer.status < 400 else "Retry-After", "")
+            return answer.status, more, body(answer, url) if answer.status in (200, 404) else b""
     except Malformed:
         raise
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -607,12 +608,13 @@ def fetched(url: str) -> bytes:
     """The body of an answer, refusals included."""
     for attempt in range(ATTEMPTS):
         status, after, raw = in_time(url)
-        if status in (200, 404):
+        if status == 200 or raw.lstrip().startswith(b"{"):  # another 404 says that there is no service here
             return raw
         if status not in (429, 503) or attempt == ATTEMPTS - 1:
             break
         time.sleep(min(int(after), 10) if re.fullmatch("[0-9]{1,4}", after) else 1)
-    raise Unanswered(f"{url} is answered with {status}")
+    where = f", which is not followed: {after[:200]}" if 300 <= status < 400 else ""
+    raise Unanswered(f"{url} is answered with {status}{where}")
 
 
 def contents(path: str) -> bytes:
@@ -623,7 +625,9 @@ def contents(path: str) -> bytes:
         raise Unanswered(f"{path} cannot be read: {error.strerror}") from None
     if len(raw) > MOST_FILE_BYTES:
         raise Unanswered(f"{path} is longer than {MOST_FILE_BYTES} bytes")
-    return raw
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows redirects output
+        raw = raw.decode("utf-16", "replace").encode()
+    return raw.removeprefix(b"\xef\xbb\xbf")
 
 
 def kept_in(value: Any, what: str) -> dict[str, Any]:
@@ -636,7 +640,7 @@ class Answers:
     """Answers by path. What is fetched is kept to be saved, and as it came: it may be read as far more."""
 
     def __init__(self, where: str) -> None:
-        self.url = where.rstrip("/") if re.match("https?://", where) else ""
+        self.url = where.rstrip("/") if re.match("(?i)https?://", where) else ""
         self.kept = {} if self.url else kept_in(parsed(contents(where), where), where)
         self.fetched: dict[str, bytes] = {}
         self.is_slow = False
@@ -969,10 +973,8 @@ class Verification:
         if at != sorted(at):
             wrong.append(f"The statements of {round_.day} are not in the log in the order in which they were made")
         if at or wrong:
-            entries = ", ".join(map(str, at))
-            self.found.decide(
-                "logged", wrong, f"Statements of {round_.day} are entries of {' and '.join(logs)}: {entries}"
-            )
+            says = f"Statements of {round_.day} are entries of {' and '.join(logs)}: {', '.join(map(str, at))}"
+            self.found.decide("logged", wrong, says)
 
     def _witnessed(self, opened: Statement | None) -> None:
         """When witnesses saw the statements of this round: nobody can date one back to before."""
@@ -1011,10 +1013,8 @@ class Verification:
         name, hash_, number = opened["beacon"]
         chain = self.chains.get(hash_)
         if chain is None and name != "quicknet":
-            says = (
-                f"What draw {number} of {name} is: this program does not know the chain {hash_}; give it with --chain"
-            )
-            self.found.unproved("beacon", says)
+            says = f"What draw {number} of {name} is: this program does not know the chain {hash_}"
+            self.found.unproved("beacon", f"{says}; give it with --chain")
         elif chain is None or chain.name != name:
             self.found.no("beacon", f"O names {name}, and the hash of another chain: {hash_}")
         else:
@@ -1355,10 +1355,7 @@ class Verification:
             lacking |= {"witnesses"} if last in self.round.statements and last not in self.round.cosigned else set()
             for word in sorted(lacking - set(self.round.missing)):
                 self.found.no("missing", f"The service does not say that it has no {word}")
-        for check, given, named in (
-            ("keys", self.trusted, True),
-            ("witnesses", self.witnesses, bool(self.round.witnesses)),
-        ):
+        for check, given, named in (("keys", self.trusted, True), ("witnesses", self.witnesses, self.round.witnesses)):
             if given:
                 self.found.decide(check, [], f"Only the {len(given)} {check} that you gave count")
             elif named:
@@ -1481,15 +1478,19 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> int:
         chains = [chain_of(parsed(contents(path), path)) for path in given.chain]
         verification = Verification(Answers(given.where), day, days, keys, witnesses, chains)
         found = verification.verify(given.seen, given.receipt, given.bundle)
-    except (Malformed, Unanswered, OSError) as error:
-        print(printable(f"nothing is verified: {error}"), file=sys.stderr)
+    except (Malformed, Unanswered, OSError, KeyboardInterrupt) as error:
+        print(printable(f"nothing is verified: {str(error) or 'it was stopped'}"), file=sys.stderr)
         return 2
-    print(told(found, day, given.json))
+    doing = "told"
     try:
+        print(told(found, day, given.json), flush=True)
+        doing = "saved"
         if given.save:
             Path(given.save).write_text(verification.answers.bundle(), "utf-8")
     except OSError as error:
-        print(printable(f"nothing is saved: {error}"), file=sys.stderr)
+        print(printable(f"nothing is {doing}: {error}"), file=sys.stderr)
+        if doing == "told":
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says it again, with status 120
         return found.status or 2
     return found.status
 

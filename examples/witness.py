@@ -2,8 +2,9 @@
 
     python witness.py --name witness.example.org/w1 --key w1.key --state w1.state --log VKEY --port 8400
 
-Python 3.11 or newer and the package cryptography, nothing else. It speaks https://c2sp.org/tlog-witness with keys of
-https://c2sp.org/tlog-cosignature (Ed25519), so it can watch any log that does.
+Python 3.11 or newer on Linux or macOS, and the package cryptography, nothing else. It speaks
+https://c2sp.org/tlog-witness with keys of https://c2sp.org/tlog-cosignature (Ed25519), so it can watch any log that
+does.
 
 Whoever runs it:
 - Give the operator of the log the public key, which is printed at the start, and the URL. ``--log`` is the log's public
@@ -75,8 +76,11 @@ def decoded(text: str) -> bytes:
 
 def log_key(vkey: str) -> tuple[str, bytes, bytes]:
     """Name, id and bytes of a log's public key, as ``<name>+<id>+<base64>``."""
-    name, number, key = vkey.split("+", 2)
-    content = base64.b64decode(key, validate=True)
+    name, number, key = [*vkey.split("+", 2), "", ""][:3]
+    try:
+        content = base64.b64decode(key, validate=True)
+    except ValueError:
+        content = b""
     if len(content) != 33 or content[0] != 1 or sha256(name.encode(), b"\n", content)[:4].hex() != number:
         raise ValueError(f"--log {vkey} is no public key of Ed25519")
     return name, bytes.fromhex(number), content[1:]
@@ -110,6 +114,8 @@ class Witness:
     """What it has signed last of each log, on disk before anybody hears of it."""
 
     def __init__(self, name: str, key: Path, state: Path, logs: list[str]) -> None:
+        if not re.fullmatch(r"[^\s+]{1,200}", name):
+            raise ValueError("--name is a host and a path, without spaces and +")
         self._logs: dict[str, dict[tuple[str, bytes], bytes]] = {}
         for log in logs:
             origin, number, public = log_key(log)

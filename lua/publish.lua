@@ -5,7 +5,7 @@
 -- WORDS   not_closed gap already_published published
 local now, first = clock_ms(ARGV[1]), tonumber(ARGV[2])
 local state = redis.call('HGET', KEYS[1], 'state')
--- Settled already: the books went back behind it, and the manifest follows from the same seed.
+-- Settled already: the books went back behind it, and the manifest follows from the same C and draw (stated.py).
 if state == 'settled' or state == 'finished' then return {now, 'already_published'} end
 if state ~= 'closed' then return {now, 'not_closed'} end
 -- The chunk is one argument, numbers separated by blanks: an argument each would take longer than pushing them.

@@ -141,10 +141,11 @@ async def write_closed(
     round_: Recorded,
     now_ms: int,
     figures: dict[str, int],
-    stakes: Tree,
-    checked_in: Tree,
-) -> None:
-    """C, with the round's ``figures`` down to the pot."""
+    trees: tuple[Tree, Tree],
+    before: str | None,
+) -> str:
+    """C, with the round's ``figures`` down to the pot, and the ``trees`` of stakes and check-ins; its text. ``before``:
+    that of a C that the books have lost. It is written as it is, where it says the same: packets may follow from it."""
     said = await written(connection, round_.day)
     shards = await rows(connection, "closed_shards", day=round_.day)
     longer = {row["shard"]: row["extended_ms"] for row in await rows(connection, "extended_shards", day=round_.day)}
@@ -158,10 +159,16 @@ async def write_closed(
         closes_ms=[closes_ms + longer.get(row["shard"], 0) for row in shards],
         shards=[(row["members"], row["winners"]) for row in shards],
         **figures,
-        stakes=stakes,
-        checked_in=checked_in,
+        stakes=trees[0],
+        checked_in=trees[1],
     )
-    await signing.write(connection, round_.day, statement)
+    if before is not None:
+        lost = parse(before)
+        assert isinstance(lost, Closed)
+        when = {name: getattr(lost, name) for name in ("origin", "previous", "closed_ms")}
+        if msgspec.structs.replace(statement, **when) == lost:
+            statement = lost
+    return await signing.write(connection, round_.day, statement)
 
 
 async def write_published(

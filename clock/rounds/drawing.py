@@ -15,8 +15,9 @@ from clock.beacon.rule import standing
 from clock.books.store import Store
 from clock.domain.outcomes import Unavailable
 from clock.fair.statements import Opened
+from clock.game.client.commands import Commands
 from clock.proofs import statements
-from clock.rounds import recorded
+from clock.rounds import recorded, stated
 from clock.rounds.clocks import Clocks
 
 log = structlog.get_logger()
@@ -25,9 +26,10 @@ log = structlog.get_logger()
 class Drawing:
     """Repeatable, in several processes at once."""
 
-    def __init__(self, store: Store, clocks: Clocks, beacons: Mapping[str, Beacon]) -> None:
+    def __init__(self, store: Store, redis: Commands, clocks: Clocks, beacons: Mapping[str, Beacon]) -> None:
         """``beacons``: those that can be asked, by the hash of their chain."""
         self._store = store
+        self._redis = redis
         self._clocks = clocks
         self._beacons = beacons
 
@@ -49,6 +51,11 @@ class Drawing:
             return True
         said = await statements.find(self._store, day)
         opened, closed = said.opened, said.closed
+        before = await stated.kept(self._redis, round_)
+        if before and before.draw and before.closed == said.texts["closed"]:  # packets were drawn with it
+            await self._store.all("decide_draw", day=day, draw=before.draw)
+            log.warning("draw_found_again", day=str(day), draw=before.draw)
+            return True
         stands = standing(round_.draw_ms, closed.closed_ms, await self._clocks.agreed_now_ms())
         signature = None
         if stands == "out" and (signature := await self._signature(opened)) is not None:

@@ -164,6 +164,8 @@ class Ending:
                 word = await self._close(day, shard, why)
             if word == "not_due":
                 raise NotDue
+            if why == "settle" and await self.redis.hget(keys.name(day, shard, "round"), "state") == b"void":
+                raise BooksDiffer(f"{day} is void in Redis, and the books have lost that: call it off again")
             if word not in ("closed", "already_closed"):
                 raise Unavailable(f"shard {shard} of {day} does not close: {word}")
         await self.drain(round_)

@@ -94,10 +94,13 @@ class Opener:
 
     async def prepare(self, now: date) -> None:
         """Make the partitions of yesterday's month, of today's and of those after it: at midnight nothing is left to
-        do."""
+        do. Say which rounds Redis has and the books have lost: nothing of them is drained or settled."""
         ahead = [months_ahead(now, months) for months in range(PREPARED_MONTHS + 1)]
         if made := await add_partitions(self._store, [previous(now), *ahead]):
             log.info("partitions_made", tables=made, until=f"{ahead[-1]:%Y-%m}")
+        for day in around(now):
+            if await find(self._store, day) is None and await self._redis.exists(keys.name(day, 0, "round")):
+                log.error("round_lost", day=str(day))
 
     async def open_around(self, now: date) -> None:
         """Open the flags, and the rounds of yesterday, today and tomorrow."""

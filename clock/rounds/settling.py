@@ -37,11 +37,13 @@ from clock.payments.questions import Questions
 from clock.proofs import growing, statements
 from clock.proofs.growing import Grown
 from clock.proofs.statements import Signing
+from clock.rounds import stated
 from clock.rounds.drawing import Drawing
 from clock.rounds.ending import BooksDiffer, Ending, NotDue
 from clock.rounds.recorded import Recorded, recorded
 from clock.rounds.refunding import Reason, refund
 from clock.rounds.standings import Standings
+from clock.rounds.stated import Stated
 
 log = structlog.get_logger()
 
@@ -130,6 +132,7 @@ class Settling:
         whose hash the draw cannot be known before. Nobody outside is waited for: C may not be late."""
         day = round_.day
         trees = await self._trees(round_)
+        before, is_out = await stated.kept(self._redis, round_), await self._is_out(round_)
         closed_ms = await self._ending.clocks.agreed_now_ms()  # not in the transaction: it needs a connection, too
         async with self._store.transaction() as connection:
             for shard in round_.shards:  # whoever drains one has seen a round that is not sealed, and may still write
@@ -139,11 +142,21 @@ class Settling:
             figures = _figures(round_.rules, books, carried_in)
             if not await rows(connection, "save_figures", day=day, **figures):
                 raise Unavailable(f"round {day} was sealed by another process")
+            closed = None
             if trees:
-                await self._write_closed(connection, round_, closed_ms, figures, trees)
+                closed = await self._write_closed(connection, round_, closed_ms, figures, trees, before)
             await self._require_closed_with(connection, day, figures)
-            self._ending.require_before_draw(round_, closed_ms)
+            if closed and before and closed == before.closed:
+                log.warning("closed_found_again", day=str(day))
+            elif closed and is_out:
+                raise BooksDiffer(f"packets of {day} are out, and follow from another C than the books say now")
+            else:
+                self._ending.require_before_draw(round_, closed_ms)
         return "sealed"
+
+    async def _is_out(self, round_: Recorded) -> bool:
+        """Whether a shard has packets."""
+        return any([await self._published(round_.day, shard) for shard in round_.shards])
 
     async def _require_closed_with(self, connection: Connection, day: date, figures: dict[str, Any]) -> None:
         """The shards deal packets to as many winners as they said when they closed. Raises :class:`BooksDiffer` where
@@ -169,17 +182,24 @@ class Settling:
         now_ms: int,
         figures: dict[str, Any],
         trees: dict[Kind, Grown],
-    ) -> None:
-        """C and its trees. Raises :class:`BooksDiffer` where the books have grown since they were read."""
+        before: Stated | None,
+    ) -> str:
+        """C and its trees; the text of C, which is that of ``before`` where that says the same of the round. Raises
+        :class:`BooksDiffer` where the books have grown since they were read."""
         day, stakes, checked_in = round_.day, trees["stake"], trees["checked_in"]
         if (stakes.tree.size, checked_in.tree.size) != (figures["members"], figures["winners"]):
             raise BooksDiffer(f"{day}: {stakes.tree.size} stakes of {figures['members']} members have an order")
-        await statements.write_closed(self._signing, connection, round_, now_ms, figures, stakes.tree, checked_in.tree)
+        both, known = (stakes.tree, checked_in.tree), before.closed if before else None
+        text = await statements.write_closed(self._signing, connection, round_, now_ms, figures, both, known)
         for kind, grown in trees.items():
             await grown.keep(connection, day, kind)
+        return text
 
     async def _split(self, round_: Recorded) -> str:
         """What is left to be asked is asked, and what is waited for has come. Raises :class:`NotDue`."""
+        if round_.salt_key:
+            said = await statements.find(self._store, round_.day)
+            await stated.keep(self._redis, round_, said.texts["closed"])
         if round_.swept_at is None:  # a payment that is found makes no member any more, but is owed back
             await self._questions.ask_all(round_.day, self._time.now_ms())
         if round_.draw_ms is not None:

@@ -24,10 +24,11 @@ from clock.books.postgres_check import (
     require_server,
     require_time,
 )
-from clock.books.store import Connection
+from clock.books.store import Connection, rows
 from clock.channels import Channel
 from clock.config import BadSetting, Settings, rules_of
 from clock.domain.outcomes import Unavailable
+from clock.fair.notes import signers_of
 from clock.game.client.calls import connect
 from clock.game.client.commands import Commands
 from clock.operators.redis_check import require_queue, require_redis
@@ -125,6 +126,7 @@ async def _require_postgres(settings: Settings, channels: Mapping[str, Channel],
             await require_schema(connection)
             await require_rights(connection, found, tables())
             await _compare_rules(settings, channels, connection)
+            await _compare_keys(settings, connection)
 
 
 async def _compare_rules(settings: Settings, channels: Mapping[str, Channel], connection: Connection) -> None:
@@ -147,3 +149,12 @@ async def _compare_rules(settings: Settings, channels: Mapping[str, Channel], co
         )
     if other := differences(default, environment):
         log.warning("environment_differs", rules=other)
+
+
+async def _compare_keys(settings: Settings, connection: Connection) -> None:
+    """Say where none of our keys has ever signed here: what this process signs is refused by whoever knows the others.
+    Right only where a game begins again under a new key."""
+    own = [str(signer.verifier) for signer in signers_of(settings.statement_key)]
+    known = {row["verifier"] for row in await rows(connection, "statement_keys")}
+    if own and known and known.isdisjoint(own):
+        log.error("statement_key_unknown", keys=own)

@@ -177,3 +177,14 @@ async def test_it_does_not_begin_without_what_it_has_signed(tmp_path: Path) -> N
         running.state.write_bytes(kept)
         (running.folder / "w.key").rename(running.folder / "elsewhere")
         assert "w.key is missing" in await running.start()
+
+
+@pytest.mark.parametrize("name", ["two words", "a+b", ""])
+async def test_a_name_that_no_key_can_have_makes_none(name: str, tmp_path: Path) -> None:
+    assert "without spaces and +" in await Running(tmp_path, name=name).start()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("log", ["play.example.com/clock", "a+b+c", "log.example.org+78f01f2a+ATmb5qVI"])
+async def test_a_log_without_a_key_is_refused(log: str, tmp_path: Path) -> None:
+    assert "is no public key of Ed25519" in await Running(tmp_path, log=log).start()

@@ -1,6 +1,8 @@
 """The file by itself: under any Python that it is for, from a URL, with any kind of server at the other end."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -132,8 +134,12 @@ WRONG: dict[str, tuple[Answer, int, str]] = {
     "no envelope": (OK, 1, "is not an envelope"),
     "broken off": ((200, {"Content-Length": "100"}, b"{"), 2, "is answered with 1 bytes and broken off"),
     "an error": ((500, {}, b"<html>"), 2, "is answered with 500"),
-    "another 404": ((404, {}, b"<html>"), 1, "is not JSON"),
-    "another place": ((302, {"Location": "/api"}, b""), 2, "is answered with 302"),
+    "another 404": ((404, {}, b"<html>"), 2, "is answered with 404"),
+    "another place": (
+        (302, {"Location": "https://a.b/api"}, b""),
+        2,
+        "with 302, which is not followed: https://a.b/api",
+    ),
     "broken chunks": ((404, {"Transfer-Encoding": "chunked"}, b"7\r\n{"), 2, "is not answered"),
     "what moves the cursor": ((200, {}, b'{"status":0,"code":"\\u001b[2J","data":{}}'), 2, "is answered with ?[2J"),
     "half a character": ((200, {}, b'{"status":0,"code":"\\ud800","data":{}}'), 2, "is answered with ?"),
@@ -237,6 +243,43 @@ def test_answers_are_saved_as_small_as_they_came(tmp_path: Path) -> None:
         assert verifier.main([DAY, "--from", url, "--days", "1", "--save", str(saved)]) == 0
     assert saved.stat().st_size < 1.1 * len(json.dumps(whole))
     assert verifier.main([DAY, "--from", str(saved), "--days", "1"]) == 0
+
+
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16"])
+def test_files_are_read_as_windows_writes_them(code: str, tmp_path: Path) -> None:
+    where, keys = tmp_path / "bundle.json", tmp_path / "keys"
+    where.write_text(json.dumps(bundle(*two_days())), code)
+    keys.write_text(f"# kept on the first day\r\n{verifier_key()}\r\n", code)
+    assert verifier.main([DAY, "--from", str(where), "--keys", str(keys)]) == 0
+
+
+def test_who_is_not_read_to_the_end_accuses_nobody(tmp_path: Path) -> None:
+    """As before ``head``, or where the disk is full: 1 would mean that a check says no."""
+    command = [sys.executable, "-I", "-S", str(FILE), DAY, "--from", written(tmp_path / "a", bundle(*two_days()))]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, Path("/dev/full").open("w") as full:
+        for nowhere in (pipe, full):
+            done = subprocess.run(command, stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+def test_who_stops_it_hears_one_sentence() -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def silent(path: str) -> Answer:
+        asked.set()
+        over.wait(10)
+        return OK
+
+    with served(silent) as url:
+        command = [sys.executable, "-I", "-S", str(FILE), DAY, "--from", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert asked.wait(10)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=10)
+        over.set()
+    assert (process.returncode, *said) == (2, "", "nothing is verified: it was stopped\n")
 
 
 @pytest.mark.parametrize(
