@@ -1,5 +1,5 @@
-"""A thousand days of books against three: what users and strangers ask, a payment, opening a day, and taking a statement
-into the log must cost the same.
+"""A thousand days of books against three: what users and strangers ask, a payment, opening a day, and taking a
+statement into the log must cost the same.
 
 Both services run side by side, each on servers of its own, and are asked in turns. Of the old one's users most have
 played a few rounds; a hundred have played every day, and it is they who ask.
@@ -39,8 +39,8 @@ FILL = (
     " || uid AS tid FROM (SELECT generate_series(1, %(hands)s) AS uid UNION SELECT (u * %(days)s + %(n)s) %% %(users)s"
     " + %(hands)s + 1 FROM generate_series(0, %(each)s * %(users)s / %(days)s) AS u) AS of_day",
     "INSERT INTO rounds (day, rules, seed, seed_hash, salt_key, state, members, winners, tallied_at, credited_at,"
-    " settled_at, finished_at) SELECT %(day)s, rules, seed, seed_hash, salt_key, 'finished', p.members, p.members, now(), now(),"
-    " now() - interval '30 days', now() - interval '30 days'"
+    " settled_at, finished_at) SELECT %(day)s, rules, seed, seed_hash, salt_key, 'finished', p.members, p.members,"
+    " now(), now(), now() - interval '30 days', now() - interval '30 days'"
     " FROM rounds, (SELECT count(*) AS members FROM played) AS p WHERE day = %(like)s",
     "INSERT INTO orders SELECT %(day)s, uid, order_no, uid, 100, 'open-' || uid, %(at_ms)s FROM played",
     "INSERT INTO payments SELECT %(day)s, order_no, tid, uid, 100, %(at_ms)s, %(at_ms)s, 'paid', 'platform', '{}'"
@@ -69,11 +69,11 @@ SUM_UP = (
 WITNESS = "witness.example.org/w1+443ac403+BBdFU7RW3d/GkI7KscEB/mqyHiuqBhd5W31DpjSCmT/V"
 """It has signed every checkpoint, and is asked for none: nobody is there."""
 NO_TREE = Tree(0, EMPTY)
-NO_FIGURES = dict.fromkeys(
-    ("members", "winners", "late", "pool_fen", "refunded_fen", "forfeited_fen", "fee_fen", "carried_in_fen")
-    + ("bonus_fen", "pot_fen"),
-    0,
+FIGURES = (
+    *("members", "winners", "late", "pool_fen", "refunded_fen", "forfeited_fen"),
+    *("fee_fen", "carried_in_fen", "bonus_fen", "pot_fen"),
 )
+NO_FIGURES = dict.fromkeys(FIGURES, 0)
 FEW = "000.p/9"
 """As much of a tile as the log of :data:`NEW_DAYS` has."""
 
@@ -180,8 +180,9 @@ def _counted(seen: list[tuple[int, int]]) -> Iterator[None]:
 
     async def pages(connection: Connection) -> int:
         """So far. The first one makes Postgres look at every relation of this database."""
-        asked = "SELECT coalesce(sum(pg_stat_get_xact_blocks_fetched(oid)), 0)::int AS blocks FROM pg_class WHERE oid >= 16384"
-        return int((await (await connection.execute(asked)).fetchall())[0]["blocks"])
+        counted = "coalesce(sum(pg_stat_get_xact_blocks_fetched(oid)), 0)::int AS blocks"
+        found = await connection.execute(f"SELECT {counted} FROM pg_class WHERE oid >= 16384".encode())
+        return int((await found.fetchall())[0]["blocks"])
 
     @asynccontextmanager
     async def counting(self: Store) -> AsyncIterator[Connection]:
