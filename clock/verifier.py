@@ -1302,13 +1302,14 @@ class Verification:
         return self._leaf(path, now)
 
     def _proof(self, path: str) -> tuple[str, dict[str, Any]]:
-        """What the service answers to who asks for a leaf; without an answer what was brought."""
+        """What the service answers to who asks for a leaf; if it has no answer, or none any more, what was brought."""
         try:
-            return self.answers.ask(path)
+            code, data = self.answers.ask(path)
         except Unanswered:
             if path not in self.proofs:
                 raise
-            return "ok", self.proofs[path]
+            code, data = "archived", {}
+        return ("ok", self.proofs[path]) if code == "archived" and path in self.proofs else (code, data)
 
     def _leaf(self, path: str, data: dict[str, Any]) -> None:
         (kind, leaf), (index, hashes) = leaf_in(data), path_in(data)

@@ -76,7 +76,8 @@ async def _first_private(store: Store) -> int | None:
 
 async def logged(store: Store, day: date) -> dict[str, dict[str, Any]]:
     """By kind of a round's statements that are in the log: ``index``, and of the first checkpoint that has it ``size``,
-    ``path``, ``note``, and ``lines``, the cosignatures below it. Raises :class:`~clock.domain.outcomes.Unavailable`."""
+    ``path``, ``note``, ``lines``, the cosignatures below it, and ``witnesses``, the keys that made them. Raises
+    :class:`~clock.domain.outcomes.Unavailable`."""
     found = {}
     for row in await store.page("logged", day=day):
         path = [row["path"][at : at + HASH_BYTES].hex() for at in range(0, len(row["path"]), HASH_BYTES)]

@@ -81,7 +81,8 @@ FROM log_checkpoints WHERE size <= coalesce(%(most)s::bigint, size) ORDER BY siz
 SELECT text FROM log_entries JOIN statements USING (day, kind)
 WHERE index >= %(first)s AND index < %(last)s ORDER BY index
 
--- logged: Where a round's statements are in the log, with the first checkpoint that has each.
-SELECT kind, index, size, path, note, (SELECT coalesce(string_agg(line, '' ORDER BY witness), '')
-    FROM log_cosignatures AS c WHERE c.size = log_checkpoints.size) AS lines
-FROM log_entries JOIN log_checkpoints ON size = checkpoint WHERE day = %(day)s
+-- logged: Where a round's statements are in the log, with the first checkpoint that has each, and who has signed that.
+SELECT kind, index, size, path, note, signed.lines, signed.witnesses FROM log_entries JOIN log_checkpoints ON size = checkpoint
+CROSS JOIN LATERAL (SELECT coalesce(string_agg(line, '' ORDER BY witness), '') AS lines,
+    coalesce(array_agg(witness ORDER BY witness), '{}') AS witnesses FROM log_cosignatures AS c WHERE c.size = log_checkpoints.size) AS signed
+WHERE day = %(day)s

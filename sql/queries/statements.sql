@@ -43,6 +43,9 @@ FROM members m JOIN orders o ON o.day = %(day)s AND o.uid = m.uid WHERE m.day = 
 -- checked_in_among: Winners among some users.
 SELECT rank, uid, at_ms FROM check_ins WHERE day = %(day)s AND uid = ANY(%(uids)s::bigint[])
 
+-- salt_keys: What salts follow from, of some rounds.
+SELECT day, salt_key FROM rounds WHERE day = ANY(%(days)s::date[]) AND salt_key IS NOT NULL
+
 -- steps_of_user: Whether a user is a member of a round, and the rank of the check-in.
 SELECT m.uid, c.rank FROM members m LEFT JOIN check_ins c ON c.day = %(day)s AND c.uid = m.uid
 WHERE m.day = %(day)s AND m.uid = %(uid)s

@@ -144,7 +144,7 @@ async def proof(service: Service, day: date) -> Answer:
             "keys": await statements.keys_of(service.store, notes),
             "statements": shown,
             "logged": {kind: _place(places.get(kind)) for kind in KINDS},
-            "witnesses": service.witnessing.keys,
+            "witnesses": _witnesses(service, places),
             "missing": list(_unproved(said, shown, places)),
         },
     )
@@ -155,6 +155,13 @@ def _place(one: dict[str, Any] | None) -> dict[str, Any] | None:
     if one is None:
         return None
     return {**{name: one[name] for name in ("index", "size", "path")}, "checkpoint": one["note"] + one["lines"]}
+
+
+def _witnesses(service: Service, places: dict[str, dict[str, Any]]) -> list[str]:
+    """Those that are asked now, and those that have signed where the statements are: an old round keeps its proof when
+    its witness has retired, or has a new key."""
+    signed = [key for one in places.values() for key in one["witnesses"]]
+    return list(dict.fromkeys([*service.witnessing.keys, *signed]))
 
 
 def _unproved(said: Written, shown: dict[str, str | None], places: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from clock.books.months import Month
 from clock.books.store import Store, rows
 from clock.domain import progress
 from clock.domain.outcomes import Answer
+from clock.fair.leaves import Kind, salt_of
 from clock.operators.acts import Act, By, perform
 from clock.service import Service
 
@@ -77,6 +78,7 @@ async def _rounds(store: Store, uid: int, month: Month) -> list[dict[str, Any]]:
         callbacks = await rows(connection, "own_callbacks", order_nos=order_nos)
         about = [*order_nos, *(row["no"] for row in outgoing), *(row["id"] for row in callbacks)]
         acts = await rows(connection, "own_acts", about=about)
+        salt_keys = {row["day"]: row["salt_key"] for row in await rows(connection, "salt_keys", days=month.days)}
     lists = {
         "payments": payments,
         "refunds": refunds,
@@ -84,7 +86,7 @@ async def _rounds(store: Store, uid: int, month: Month) -> list[dict[str, Any]]:
         "transfers": transfers,
         "promises": promises,
     }
-    days: dict[date, dict[str, Any]] = {row["day"]: {**row} for row in played}
+    days: dict[date, dict[str, Any]] = {row["day"]: {**row, **_salts(row, uid, salt_keys)} for row in played}
     for name, found in lists.items():
         for row in found:
             days.setdefault(row["day"], {"day": row["day"]}).setdefault(name, []).append(row)
@@ -97,3 +99,10 @@ async def _rounds(store: Store, uid: int, month: Month) -> list[dict[str, Any]]:
     for row in acts:
         days[day_of[row["about"]]].setdefault("acts", []).append(row)
     return [days[day] for day in sorted(days)]
+
+
+def _salts(row: dict[str, Any], uid: int, salt_keys: dict[date, bytes]) -> dict[str, dict[str, str]]:
+    """Of the leaves that a user has in a round, by kind: with them anybody can verify the leaves, without a token."""
+    has: dict[Kind, bool] = {"stake": row["stake_fen"] is not None, "checked_in": row["rank"] is not None}
+    key = salt_keys.get(row["day"])
+    return {"salts": {kind: salt_of(key, kind, uid) for kind, is_there in has.items() if is_there}} if key else {}

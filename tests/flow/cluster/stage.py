@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
@@ -28,14 +29,14 @@ async def it_is(api: Api, instant: str) -> None:
     assert status == 200, reply
 
 
-async def slot_of(six: Cluster, shard: int) -> int:
-    found: int = await six.tell(six.running[0], "CLUSTER", "KEYSLOT", keys.name(DAY, shard, "round"))
+async def slot_of(six: Cluster, shard: int, day: date = DAY) -> int:
+    found: int = await six.tell(six.running[0], "CLUSTER", "KEYSLOT", keys.name(day, shard, "round"))
     return found
 
 
-async def owners(cluster: Cluster) -> list[Node]:
+async def owners(cluster: Cluster, day: date = DAY) -> list[Node]:
     """Of each shard of the round."""
-    return [await cluster.owner(await slot_of(cluster, shard)) for shard in range(SHARDS)]
+    return [await cluster.owner(await slot_of(cluster, shard, day)) for shard in range(SHARDS)]
 
 
 class Crowd:
@@ -50,9 +51,12 @@ class Crowd:
         """When each 503 came."""
         self.longest_s = 0.0
         """The longest time until any answer."""
+        self.receipts: list[dict[str, Any]] = []
+        """Of check-ins."""
 
     async def check_in(self, uid: int) -> None:
-        await self._until("/api/check-in", uid, "checked_in", "already_checked_in")
+        said = await self._until("/api/check-in", uid, "checked_in", "already_checked_in", receipt=True)
+        self.receipts += [said["receipt"]] if "receipt" in said else []
 
     async def is_checked_in(self, uid: int) -> None:
         """Whoever was told so before is told nothing else."""
@@ -135,13 +139,40 @@ async def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
         return await (await connection.execute(statement.encode())).fetchall()
 
 
-async def books_agree(api: Api, members: Collection[int], winners: Collection[int]) -> None:
+async def drawn_after(api: Api, day: date, ends: Callable[[], Awaitable[object]]) -> None:
+    """C is there at 08:01, then something ``ends``, and at 08:04 the draw is had all the same."""
+    morning = day + timedelta(1)
+    await it_is(api, f"{morning}T08:01:00")
+
+    async def decided() -> tuple[Any, ...]:
+        [row] = await rows(api.settings, f"SELECT state, draw FROM rounds WHERE day = '{day}'")
+        return row
+
+    async def sealed() -> bool:
+        return await decided() == ("sealed", None)
+
+    await seconds_until(sealed, SECONDS)
+    await ends()
+    assert await sealed()
+
+    async def is_later() -> bool:
+        return (await api.send("PUT", "/dev/time", {"now": f"{morning}T08:04:00+08:00"}))[0] == 200
+
+    await seconds_until(is_later, SECONDS)
+
+    async def drawn() -> bool:
+        return (await decided())[1] not in (None, "missing", "late")
+
+    await seconds_until(drawn, SECONDS)
+
+
+async def books_agree(api: Api, members: Collection[int], winners: Collection[int], day: date = DAY) -> None:
     """The round settles, everybody claims once, and books, Redis and every sum say the same. Where a shard was away
     when the clock jumped, hours of silence make its check-in longer: by an hour at most."""
-    await it_is(api, "2026-11-23T09:06:00")
+    await it_is(api, f"{day + timedelta(1)}T09:06:00")
 
     async def settled() -> bool:
-        return str((await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"].get("state")) == "settled"
+        return str((await operate(api, "GET", f"/ops/rounds/{day}"))[1]["data"].get("state")) == "settled"
 
     await seconds_until(settled, SECONDS)
     crowd = Crowd(api)
@@ -154,10 +185,10 @@ async def books_agree(api: Api, members: Collection[int], winners: Collection[in
     for table, expected in (("members", members), ("check_ins", winners), ("claims", winners)):
         found = [uid for (uid,) in await rows(api.settings, f"SELECT uid FROM {table} ORDER BY uid")]
         assert found == sorted(expected), table
-    figures = (await operate(api, "GET", f"/ops/rounds/{DAY}"))[1]["data"]
+    figures = (await operate(api, "GET", f"/ops/rounds/{day}"))[1]["data"]
     assert (figures["members"], figures["winners"], figures["pool"]) == (len(members), len(winners), 100 * len(members))
     assert (figures["packets_claimed"], figures["packets_claimed_fen"]) == (len(winners), figures["pot"])
-    status, reconciled = await operate(api, "POST", f"/ops/reconcile/{DAY}")
+    status, reconciled = await operate(api, "POST", f"/ops/reconcile/{day}")
     assert status == 200, reconciled
     found = [one for report in reconciled["data"]["reports"] for one in report["differences"]]
     assert [one for one in found if one["what"] != "bill_missing"] == []

@@ -1,5 +1,5 @@
 """Primaries end in the herd, one after the other, where a replica confirms every write: on a cluster and with
-Sentinels."""
+Sentinels. With these one ends between C and the draw, too; on a cluster that is in ``test_day``."""
 
 import asyncio
 import time
@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from clock.config import Settings
 from clock.game import keys
 from clock.runtime import embedded
 from tests.cluster import Cluster, cluster
-from tests.conftest import Api, Servers, in_memory, settings_over
-from tests.flow.cluster.stage import SHARDS, Crowd, books_agree, it_is, slot_of
+from tests.conftest import DAY, Api, Servers, in_memory, settings_over
+from tests.flow.cluster.stage import SHARDS, Crowd, books_agree, drawn_after, it_is, slot_of
 from tests.flow.pair import pair
+from tests.flow.settlement.drawn import relay
 from tests.flow.stage import working
 from tests.flow.switch.guards import Guarded, guarded
 
@@ -35,7 +37,9 @@ class Group(Protocol):
 
     url: str
     times: int
-    """How often a primary ends."""
+    """How often a primary ends in the herd."""
+    ends_later: bool
+    """Whether another one ends between C and the draw."""
 
     async def become_well(self) -> None: ...
 
@@ -49,7 +53,7 @@ class Group(Protocol):
 
 
 class OfCluster:
-    times = 3
+    times, ends_later = 3, False
 
     def __init__(self, nodes: Cluster) -> None:
         self.nodes = nodes
@@ -83,7 +87,7 @@ class OfCluster:
 
 
 class OfSentinels:
-    times = 2
+    times, ends_later = 1, True
 
     def __init__(self, guards: Guarded) -> None:
         self.guards = guards
@@ -118,9 +122,18 @@ async def group(request: pytest.FixtureRequest) -> AsyncIterator[Group]:
 
 
 @pytest.fixture
-def settings(group: Group, servers: Servers, database_url: str, tmp_path: Path) -> Settings:
+async def settings(group: Group, servers: Servers, database_url: str, tmp_path: Path) -> AsyncIterator[Settings]:
     changes = {"queue_url": servers.redis_url, "shards": SHARDS, "durability": "replica"}
-    return settings_over(group.url, database_url, tmp_path, **changes)
+    async with relay() as beacon:
+        yield replace(settings_over(group.url, database_url, tmp_path, **changes), **beacon.settings)
+
+
+async def becomes_another(group: Group) -> None:
+    """And nothing can be confirmed before the one that has ended is back."""
+    await group.become_well()
+    await group.end(group.times)
+    await group.promoted()
+    await group.recover()
 
 
 async def test_primaries_end_in_the_herd_and_nothing_acknowledged_is_lost(api: Api, group: Group) -> None:
@@ -148,4 +161,6 @@ async def test_primaries_end_in_the_herd_and_nothing_acknowledged_is_lost(api: A
             print(f"promoted after {promoted - ended:.1f} s, good {good:.1f} s later, longest {crowd.longest_s:.1f} s")
             assert good < GOOD_AGAIN_S
             assert crowd.longest_s < ANSWERED_S
+        if group.ends_later:
+            await drawn_after(api, DAY, lambda: becomes_another(group))
         await books_agree(api, MEMBERS, [uid for uids in herds for uid in uids])

@@ -46,6 +46,10 @@ async def test_the_copy_has_all_of_a_user_and_nothing_of_others(api: Api, played
     assert (copy["sums"]["join_num"], copy["archived_months"]) == (1, [])
     [round_] = copy["rounds"]
     assert (round_["day"], round_["order_no"], round_["rank"] > 0) == (str(DAY), played.orders[71], True)
+    for kind, salt in round_["salts"].items():
+        _, proof = await api.send("GET", f"/api/rounds/{DAY}/proof/{kind}?uid=71&salt={salt}")
+        assert (proof["code"], kind) in (("ok", "stake"), ("ok", "checked_in")), "without a token"
+    assert len(round_["salts"]) == 2
     assert [one["outcome"] for one in round_["payments"]] == ["paid", "refund_second"]
     assert [one["transaction_id"] for one in round_["refunds"]] == ["again"]
     assert {one["kind"] for one in round_["outgoing"]} == {"payout", "refund"}

@@ -4,18 +4,23 @@ import asyncio
 import os
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from clock.config import Settings
+from clock.fair.checkpoints import parse
+from clock.fair.trees import Builder
 from clock.operators.rounds import reconcile_rounds
 from clock.runtime import embedded
 from clock.runtime.postgres_install import installation
 from clock.runtime.start_check import start_check
 from clock.service import Service
+from clock.tlog import reading
 from tests.conftest import DAY, Servers
 from tests.flow.stage import People
+from tests.flow.tlog.stage import entries, take_all
 from tests.raw import Redis
 
 TEXT = (Path(__file__).parents[3] / "docs" / "servers.md").read_text("utf-8")
@@ -41,6 +46,7 @@ async def test_a_round_is_restored_from_both_backups(
     people = People(service)
     await people.members(1, 2)
     await people.drain()
+    await take_all(service)
     await run(BACK_UP, tmp_path, settings.database_url)
     await people.members(3)
     await people.drain()
@@ -69,6 +75,20 @@ async def goes_on(settings: Settings) -> None:
     await people.drain()
     assert await people.rows("SELECT uid FROM members ORDER BY uid") == [{"uid": uid} for uid in (1, 2, 3, 4)]
     assert (await reconcile_rounds(service, DAY)).word == "books_agree"
+    await the_log_goes_on(service)
     people.it_is("06:00", 1)
     await people.check_in(1, 4)
     await service.stop()
+
+
+async def the_log_goes_on(service: Service) -> None:
+    """Behind the statements that were backed up."""
+    assert (before := len(await entries(service)))
+    await service.opener.open_round(DAY + timedelta(1))
+    await take_all(service)
+    texts = await entries(service)
+    assert len(texts) > before
+    grown = Builder()
+    grown.extend(text.encode() for text in texts)
+    checkpoint = parse((await reading.checkpoint(service.store) or "").partition("\n\n")[0] + "\n")
+    assert (checkpoint.size, checkpoint.root) == (len(texts), grown.root)
