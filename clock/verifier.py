@@ -625,9 +625,8 @@ def contents(path: str) -> bytes:
         raise Unanswered(f"{path} cannot be read: {error.strerror}") from None
     if len(raw) > MOST_FILE_BYTES:
         raise Unanswered(f"{path} is longer than {MOST_FILE_BYTES} bytes")
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):  # as Windows redirects output
-        raw = raw.decode("utf-16", "replace").encode()
-    return raw.removeprefix(b"\xef\xbb\xbf")
+    is_utf16 = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows redirects output
+    return (raw.decode("utf-16", "replace").encode() if is_utf16 else raw).removeprefix(b"\xef\xbb\xbf")
 
 
 def kept_in(value: Any, what: str) -> dict[str, Any]:
