@@ -11,8 +11,8 @@ import { number, price, t } from "/web/texts.js";
 
 const PAGE = 10_000;
 
-/** What a service says that it does not have. */
-const NOT_PROVED = ["statements", "beacon", "draw", "witnesses"];
+/** Sentences for what a service says that it does not have. */
+const NOT_PROVED = { statements: "fair_missing_statements", beacon: "fair_missing_beacon", draw: "fair_missing_draw", witnesses: "fair_missing_witnesses" };
 
 let round = null;
 let mine = null;
@@ -89,12 +89,12 @@ async function compare(one, own, packets, place, proof) {
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
     ...ofMine(own, packets, placeOf(one.day, proof.statements.closed) ?? place),
-    ...NOT_PROVED.filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, notProved(word, proof)]),
+    ...Object.keys(NOT_PROVED).filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, notProved(word, proof)]),
   ];
 }
 
 /** The sentence for it. A draw that came in time is not missing: C was late. */
-const notProved = (word, { statements }) => (word === "draw" && undrawn(statements) === "late" ? "fair_late_draw" : `fair_missing_${word}`);
+const notProved = (word, { statements }) => (word === "draw" && undrawn(statements) === "late" ? "fair_late_draw" : NOT_PROVED[word]);
 
 /** My packet is the one at my place: I have got it, or it is waiting for me. */
 function ofMine(own, packets, place) {
