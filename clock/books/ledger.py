@@ -88,10 +88,12 @@ RULES = (
 
 ROUND = sql.SQL(
     "(SELECT day, NULL::bigint AS uid, state IN ('settled', 'finished') AS settled, fee_fen, carried_in_fen,"
-    " carried_out_fen, CASE state WHEN 'sealed' THEN 0 ELSE bonus_fen END AS bonus_fen, bonus_back_fen,"
+    " carried_out_fen, CASE WHEN state = 'sealed' OR state = 'voiding' AND salt_key IS NOT NULL THEN 0"
+    " ELSE bonus_fen END AS bonus_fen, bonus_back_fen,"
     " (extract(epoch FROM coalesce(settled_at, now())) * 1000)::bigint AS at_ms FROM rounds)"
 )
-"""``rounds`` as a source of transfers. The bonus is promised when a round is sealed, and given when it is split."""
+"""``rounds`` as a source of transfers. The bonus is promised when a round is sealed, and given when it is split; a
+round with statements is not called off after that."""
 
 
 WITH_CHANNEL = sql.SQL(

@@ -19,7 +19,7 @@ def settle(day: date) -> None:
 
 @cli.command()
 @click.argument("day", type=Day())
-@click.option("--reason", required=True, help="Kept with the round.")
+@click.option("--reason", required=True, help="Published with the round, for ever.")
 def void(day: date, reason: str) -> None:
     """Call off the round of DAY; every stake is owed back."""
     from clock.operators import acts, verbs

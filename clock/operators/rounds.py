@@ -14,7 +14,7 @@ from clock.books import outbox
 from clock.books.months import has_left
 from clock.books.store import Store, unhurried
 from clock.domain.outcomes import Answer
-from clock.domain.rounds import ENDED_STATES, SETTLED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
+from clock.domain.rounds import ENDED_STATES, PUBLISHED_STATES, SETTLED_STATES, SPLIT_STATES, STEPS, VOID_STATES, phase
 from clock.game.totals import read
 from clock.operators.work import table
 from clock.rounds.ending import BooksDiffer
@@ -77,6 +77,7 @@ async def figures(service: Service, day: date) -> Answer:
             "draw_ms": round_.draw_ms,
             "draw": round_.draw,
             "drawn": round_.packet_seed.hex() if row["state"] in SETTLED_STATES else None,
+            "can_be_void": round_.can_be_void(service.time.now_ms()),
             "void_reason": row["void_reason"],
             "extensions": await service.store.all("list_extensions", day=day),
             "reconciled": compared,
@@ -119,6 +120,17 @@ async def settled_or_refused(service: Service, day: date) -> Answer | None:
     elif not await service.settling.is_due(round_):
         word = "not_due"
     return Answer(word, {"day": day.isoformat()}) if word else None
+
+
+async def drawn_or_settled(service: Service, day: date) -> Answer | None:
+    """What calling a round off answers at once, where its draw is known. Raises ``Unavailable`` where clocks differ."""
+    round_ = await find(service.store, day)
+    if round_ is None or round_.state in VOID_STATES:
+        return None
+    now_ms = 0 if round_.draw_ms is None else await service.clocks.agreed_now_ms()
+    if round_.can_be_void(now_ms):
+        return None
+    return Answer("round_settled" if round_.state in PUBLISHED_STATES else "round_drawn", {"day": day.isoformat()})
 
 
 async def settle(settling: Settling, day: date) -> Answer:

@@ -38,8 +38,12 @@ async def void(service: Service, by: By, day: date, reason: str, run: Run) -> An
     books = await service.store.one("count_books", day=day) or {}
     live = await read(service.redis, day, round_.rules.shards)
     act = Act("void", str(day), reason=reason, amount_fen=max(live.pool_fen, books["pool_fen"]))
-    piece = Piece("void", str(day), {"reason": reason})
-    return await perform(service, by, act, lambda number: run(service, by, piece, number))
+
+    async def work(number: int) -> Answer:
+        known = await rounds.drawn_or_settled(service, day)
+        return known or await run(service, by, Piece("void", str(day), {"reason": reason}), number)
+
+    return await perform(service, by, act, work)
 
 
 async def extend(service: Service, by: By, day: date, minutes: int, reason: str) -> Answer:

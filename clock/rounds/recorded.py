@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from clock.books.store import Store
-from clock.domain.rounds import WAIT_CAP_MS, Rules, State, Windows, extended, windows
+from clock.domain.rounds import UNSEALED_STATES, WAIT_CAP_MS, Rules, State, Windows, extended, windows
 from clock.domain.split import Split
 from clock.fair.statements import FAILED
 
@@ -53,6 +53,12 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     def is_equal(self) -> bool:
         """Whether it is split equal because the draw that was promised could not be mixed in."""
         return self.draw in FAILED
+
+    def can_be_void(self, now_ms: int) -> bool:
+        """Whether calling it off would begin now, or goes on: what the query ``start_voiding`` decides."""
+        if self.draw_ms is not None and self.state != "voiding":
+            return self.state in ("open", "closed", "sealed") and now_ms < self.draw_ms and self.draw is None
+        return self.state in UNSEALED_STATES or (self.state in ("sealed", "split") and self.salt_key is None)
 
     @property
     def packet_seed(self) -> bytes:

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from playwright.async_api import Page, Route, expect
@@ -194,6 +195,51 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
             assert found[index] == text
             await expect(page.locator("#fair-steps li").nth(index)).to_have_class("bad")
         await visitor.accessible("a round that does not agree")
+
+
+async def undrawn(why: str, route: Route) -> None:
+    """The round had promised a draw, and has none: ``late`` or ``missing``."""
+    reply = await route.fetch()
+    envelope = await reply.json()
+    said = envelope["data"]["statements"]
+    said["opened"] = said["opened"].replace("beacon: none", f"beacon: quicknet {'5' * 64} 7")
+    said["published"] = said["published"].replace("beacon: none", f"beacon: {why}")
+    said["published"] = said["published"].replace("split: random", "split: equal")
+    envelope["data"]["missing"] = ["draw"]
+    await route.fulfill(response=reply, json=envelope)
+
+
+async def test_a_round_without_its_draw_says_why_and_is_checked_as_an_equal_one(
+    house: House, visits: Visits, day: date, uid: int
+) -> None:
+    tomorrow = day + timedelta(days=1)
+    await house.it_is(day, "20:00:00")
+    for player in range(uid, uid + 6):
+        await house.joins(player)
+    await house.it_is(tomorrow, "05:00:00")
+    for player in range(uid, uid + 3):
+        await house.does(player, "/api/check-in")
+    await house.it_is(tomorrow, "08:05:00")
+    await house.settled(day)
+    visitor: Visitor = await visits(language="en")
+    page = visitor.page
+
+    async def equal(route: Route) -> None:
+        reply = await route.fetch()
+        await route.fulfill(response=reply, json={**await reply.json(), "data": {"total": 3, "items": [100] * 3}})
+
+    await page.route("**/packets?*", equal)
+    await visitor.opens(None)
+    await expect(page.locator("#round-day")).to_have_text(str(day))
+    await page.locator("#round-card summary").click()
+    for why, says in (
+        ("late", "The public draw was out before this round was closed: it was split equally, without lucky packets"),
+        ("missing", "The public draw was not to be had in time: this round was split equally, without lucky packets"),
+    ):
+        await page.route(f"**/api/rounds/{day}/proof", partial(undrawn, why))
+        await page.locator("#fair-check").click()
+        await expect(page.locator("#fair-steps li", has_text=says)).to_have_count(1)
+        assert GOOD[-2] in await steps(page), "equal packets follow"
 
 
 async def test_what_cannot_be_fetched_is_not_called_fair(house: House, visits: Visits, day: date, uid: int) -> None:

@@ -341,7 +341,7 @@ async def test_a_sealed_round_has_its_sums_and_says_which_draw_it_waits_for(visi
     async def seal(route: Route) -> None:
         reply = await route.fetch()
         told = await reply.json()
-        sealed = {"state": "settling", "step": "sealed", "forfeited": 200, "pot": 190, "fee": 10}
+        sealed = {"state": "settling", "step": "sealed", "forfeited": 200, "pot": 190, "fee": 10, "can_be_void": False}
         await route.fulfill(response=reply, json={**told, "data": {**told["data"], **sealed}})
 
     async def promise(route: Route) -> None:
@@ -356,6 +356,7 @@ async def test_a_sealed_round_has_its_sums_and_says_which_draw_it_waits_for(visi
     await expect(page.locator("#draw")).to_have_text("Waits for draw 123456 of the public beacon quicknet")
     for name, sum_ in (("Forfeited", "¥2"), ("Pot", "¥1.90"), ("Fee", "¥0.10")):
         await expect(page.locator("#figures div", has_text=name).locator("dd")).to_have_text(sum_)
+    await expect(page.locator("#void")).to_be_disabled()
     await someone.accessible("a sealed round")
     await page.click("#day-after")
     await expect(page.locator("#draw")).to_be_hidden()

@@ -292,7 +292,7 @@ async def test_a_settlement_that_takes_its_time(house: House, riser: Visitor, da
     await page.route("**/api/claim", not_settled, times=4)
     await page.locator("#act").click()
     await page.locator("#packet-open").click()
-    await expect(page.locator("#packet-text")).to_have_text("Being settled, just a moment")
+    await expect(page.locator("#packet-text")).to_have_text("Being settled: it may take a while, and nothing is lost")
     await expect(page.locator("#packet-sum")).to_be_hidden()
     await expect(page.locator("#packet-money")).to_have_text("1.00", timeout=20_000)
     assert asked[3] - asked[2] > 1.4 * (asked[1] - asked[0])  # 0.8 × 2.25 at least, against 1.2

@@ -118,6 +118,7 @@ class OperatorsRound(Struct):
         ),
     ]
     drawn: Annotated[str | None, Meta(description="What packets follow from, in hexadecimal; null until it is settled")]
+    can_be_void: Annotated[bool, Meta(description="Whether it can be called off now: its draw is not known")]
     void_reason: str | None
     extensions: list[RoundExtension]
     reconciled: Compared | None

@@ -6,7 +6,7 @@ import { split } from "/web/fair.js";
 import { keysFor, notedOf } from "/web/noted.js";
 import { bytes, canHash, hex, sha256 } from "/web/notes.js";
 import { placeOf } from "/web/receipts.js";
-import { drawnOf, stated, wayOf } from "/web/statements.js";
+import { drawnOf, stated, undrawn, wayOf } from "/web/statements.js";
 import { number, price, t } from "/web/texts.js";
 
 const PAGE = 10_000;
@@ -89,9 +89,12 @@ async function compare(one, own, packets, place, proof) {
       : [false, "fair_not_packets", count(differs < 0 ? winners + 1 : differs + 1)],
     [sum + carried_out === pot, "fair_sum", money(sum), money(carried_out)],
     ...ofMine(own, packets, placeOf(one.day, proof.statements.closed) ?? place),
-    ...Object.keys(NOT_PROVED).filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, NOT_PROVED[word]]),
+    ...Object.keys(NOT_PROVED).filter((word) => proof.missing.includes(word) || (word === "draw" && way.split)).map((word) => [null, notProved(word, proof)]),
   ];
 }
+
+/** The sentence for it. A draw that came in time is not missing: C was late. */
+const notProved = (word, { statements }) => (word === "draw" && undrawn(statements) === "late" ? "fair_late_draw" : NOT_PROVED[word]);
 
 /** My packet is the one at my place: I have got it, or it is waiting for me. */
 function ofMine(own, packets, place) {

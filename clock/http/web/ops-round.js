@@ -85,7 +85,7 @@ function showFigures() {
   progress("packets", shown.packets_published, shown.packets);
   progress("claims", shown.packets_claimed, shown.packets_published);
   find("settle").disabled = !["closed", "settling"].includes(shown.state);
-  find("void").disabled = ["settled", "finished", "void"].includes(shown.state) || shown.step === "published";
+  find("void").disabled = !shown.can_be_void || shown.state === "void";
 }
 
 function progress(name, part, whole) {
@@ -179,14 +179,24 @@ find("settle").addEventListener("click", () => confirm({
   yes: () => act(`/ops/rounds/${day}/settle`, {}),
 }));
 
+/** The draw that was promised does not move with check-in. */
+function afterDraw() {
+  const { draw_ms, at } = shown;
+  const closes = at.check_in_closes_ms + EXTEND_MINUTES * MINUTE_MS;
+  return draw_ms && closes >= draw_ms ? [t("ask_extend_drawn", clockOf(draw_ms))] : [];
+}
+
 find("extend").addEventListener("click", () => confirm({
-  title: t("ask_extend", day, EXTEND_MINUTES), action: t("extend"), reason: true, lines: [t("ask_extend_1"), t("ask_extend_2")],
+  title: t("ask_extend", day, EXTEND_MINUTES), action: t("extend"), reason: true,
+  lines: [t("ask_extend_1"), ...afterDraw(), t("ask_extend_2")],
   yes: (reason) => act(`/ops/rounds/${day}/extend`, { minutes: EXTEND_MINUTES, reason }),
 }));
 
+const untilDraw = () => (shown.draw_ms ? [t("ask_void_until", clockOf(shown.draw_ms))] : []);
+
 find("void").addEventListener("click", () => confirm({
   title: t("ask_void", day), action: t("void"), danger: true, reason: true,
-  lines: [t("ask_void_1", number(shown.members), price(shown.pool)), t("ask_void_2"), t("ask_void_3")],
+  lines: [t("ask_void_1", number(shown.members), price(shown.pool)), t("ask_void_2"), ...untilDraw(), t("ask_void_3")],
   yes: (reason) => act(`/ops/rounds/${day}/void`, { reason }),
 }));
 

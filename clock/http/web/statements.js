@@ -15,11 +15,14 @@ export async function drawnOf({ seed }, { closed, published }) {
   return hex(await sha256(utf8("clock/seed/v2"), bytes(seed + beacon), bytes(await hashOf(closed))));
 }
 
-/** What is other than in the rules where there was no draw: equal packets, and no lucky ones. */
-export function wayOf({ published }) {
+/** Why there was no draw, by P; "" where there was one, or none was promised. */
+export function undrawn({ published }) {
   const said = published && valuesOf(published, "published");
-  return said && NO_DRAW.includes(said.beacon) ? { split: "equal", lucky_count: 0 } : {};
+  return said && NO_DRAW.includes(said.beacon) ? said.beacon : "";
 }
+
+/** What is other than in the rules where there was no draw: equal packets, and no lucky ones. */
+export const wayOf = (statements) => (undrawn(statements) ? { split: "equal", lucky_count: 0 } : {});
 
 /** The same text for the same JSON. */
 const canonical = (json) => JSON.stringify(json, (_, value) =>

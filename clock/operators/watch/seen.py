@@ -53,8 +53,8 @@ class Watched(msgspec.Struct, kw_only=True):
     """For how long a beacon's draw is out that a sealed round does not have; its day."""
     awaited_day: str = ""
     draws_failed: int = 0
-    """Rounds that are not over and were split equal, because their draw was missing or they were closed too late; the
-    first of them."""
+    """Rounds with winners that are not over and were split equal, because their draw was missing or they were closed
+    too late; the first of them."""
     failed_day: str = ""
     unanswered_orders: int = 0
     quarantine_waiting: int = 0

@@ -189,6 +189,6 @@ class Watch:
         awaited_ms = now_ms - (round_.draw_ms or 0) if waits else 0
         if awaited_ms > seen.draw_awaited_ms:
             seen.draw_awaited_ms, seen.awaited_day = awaited_ms, day.isoformat()
-        if round_.is_equal:
+        if round_.is_equal and round_.winners:  # or nothing is split, as where it was opened too late to be joined
             seen.draws_failed += 1
             seen.failed_day = seen.failed_day or day.isoformat()

@@ -13,6 +13,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.http.players import public
 from clock.operators import rounds
+from clock.operators.watch.watcher import Watch
 from clock.proofs.statements import Written
 from clock.runtime import worker
 from clock.service import Service
@@ -221,6 +222,16 @@ async def test_a_statement_that_is_not_out_before_the_draw_does_not_say_so(
     assert (await said_of(service)).closed.closed_ms == draw_ms
     await settle_at_last(service)
     await expect_equal(service, "late")
+
+
+async def test_a_round_that_is_opened_when_its_draw_is_out_rings_nobody(service: Service) -> None:
+    """The first start opens the round of the day before, which nobody could join."""
+    stop(service, DAY, "10:00")
+    await service.opener.open_round(DAY)
+    await worker.settle({"service": service})
+    row = await row_of(service, DAY)
+    assert (row["state"], row["draw"]) == ("settled", "late")
+    assert (await Watch(service).look()).draws_failed == 0
 
 
 # -- whoever dies

@@ -7,6 +7,7 @@ import pytest
 from psycopg import errors
 from structlog.testing import capture_logs
 
+from clock.audit.reconcile import reconcile
 from clock.beacon.chain import QUICKNET, QUICKNET_RELAYS
 from clock.beacon.relays import Beacon
 from clock.beacon.settings import beacons_of
@@ -18,6 +19,7 @@ from clock.fair.statements import Void, digest, parse
 from clock.game import keys
 from clock.game.gametime import Verdict
 from clock.http.players import public
+from clock.operators import rounds
 from clock.operators.watch.watcher import Watch
 from clock.proofs import growing, statements
 from clock.proofs.paths import proof
@@ -44,6 +46,7 @@ from tests.flow.settlement.stage import (
     BEFORE,
     CROWD,
     RICH,
+    Crash,
     Crowd,
     expect_void,
     finished,
@@ -69,6 +72,10 @@ async def beacon() -> AsyncIterator[Relay]:
 async def service(shared: Settings, beacon: Relay) -> AsyncIterator[Service]:
     async with drawing_world(shared, beacon, **RICH) as made:
         yield made
+
+
+async def crash(*_: object) -> None:
+    raise Crash
 
 
 # -- relays
@@ -235,6 +242,7 @@ async def test_a_round_is_called_off_before_its_draw_is_out_or_not_at_all(
 ) -> None:
     await (sealed(service) if state == "sealed" else play(service, DAY, CROWD))
     service.time.stop_at(await out_ms(service) - early_ms)
+    assert (await rounds.figures(service, DAY)).data["can_be_void"] == bool(early_ms), "what operators are offered"
     assert await service.voiding.void(DAY, "rain") == ("ok" if early_ms else "round_drawn")
     if not early_ms:
         assert (await row_of(service, DAY))["state"] == state
@@ -257,6 +265,7 @@ async def test_a_draw_that_is_had_is_out_whatever_a_slower_clock_says(
     assert await tick(service, draw_ms) == "not_due"
     async with another(shared, service, **beacon.settings) as slower:
         slower.time.stop_at(draw_ms - 1_000)
+        assert not (await rounds.figures(slower, DAY)).data["can_be_void"]
         assert await slower.voiding.void(DAY, "rain") == "round_drawn"
     assert len((await settle_at_last(service))["draw"]) == 96
 
@@ -283,6 +292,24 @@ async def test_a_round_that_is_called_off_after_c_passes_on_what_it_had_carried_
     assert await service.settling.settle(AFTER) == "not_due"
     after = (await statements.find(service.store, AFTER)).closed
     assert after.carried_in_fen == 270 and after.previous == digest((await said_of(service)).texts["void"])
+
+
+async def test_the_books_of_a_round_that_is_being_called_off_after_c_are_whole(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bonus was in its pot, and was never given: only what is split is."""
+    await service.opener.open_round(DAY)
+    await query(service, "UPDATE rounds SET rules = rules || '{\"bonus_fen\": 700}' WHERE day = %s", DAY)
+    await sealed(service)
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(service.voiding, "_give_back", crash)
+        await service.voiding.void(DAY, "rain")
+    for state in ("voiding", "void"):
+        row = await row_of(service, DAY)
+        assert (row["state"], row["bonus_fen"]) == (state, 700)
+        report: Any = await reconcile(service, DAY)
+        assert [one for one in report.differences if one.what != "bill_missing"] == []
+        assert await service.voiding.void(DAY, "rain") == "ok"
 
 
 async def test_who_comes_after_c_is_not_in_a_round_that_is_called_off(service: Service) -> None:

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from clock.config import Settings
+from clock.domain.outcomes import Answer
 from clock.game import keys
+from clock.operators import acts, rounds, verbs
 from clock.service import Service
 from tests.conftest import DAY
 from tests.flow.settlement.stage import (
@@ -28,6 +30,16 @@ from tests.model.model import instant
 from tests.model.world import arrived, forgetful, new_world, service_with
 
 
+async def nobody(*_: object) -> Answer:
+    """No worker, in whose place it would be done."""
+    return Answer("unavailable")
+
+
+async def operators_may(service: Service) -> bool:
+    """What their page offers."""
+    return bool((await rounds.figures(service, DAY)).data["can_be_void"])
+
+
 @pytest.mark.parametrize(
     ("state", "version"),
     [("open", "this"), ("closed", "this"), ("open", "earlier"), ("sealed", "earlier"), ("split", "earlier")],
@@ -41,8 +53,10 @@ async def test_a_round_whose_draw_is_not_known_can_be_voided(
     if version == "earlier":
         await opened_by_an_earlier_version(process, DAY)
     await settle_until(process, monkeypatch, state)
+    assert await operators_may(process)
     assert await process.voiding.void(DAY, "rain") == "ok"
     await expect_void(process, CROWD)
+    assert not await operators_may(process)
     assert await process.voiding.void(DAY, "another reason") == "ok"
     assert await process.settling.settle(DAY) == "round_void"
     for verb in (process.verbs.check_in, process.verbs.claim):
@@ -78,7 +92,10 @@ async def test_a_round_whose_draw_is_known_cannot_be_voided(
     if state == "finished":
         await finished(process, DAY)
     before = await row_of(process, DAY)
+    assert not await operators_may(process)
     word = "round_drawn" if state in ("sealed", "split") else "round_settled"
+    answer = await verbs.void(process, acts.command_line(), DAY, "rain", nobody)
+    assert answer.word == word, "it waits for no worker"
     assert await process.voiding.void(DAY, "rain") == word
     assert await row_of(process, DAY) == before
     assert await refunds(process, DAY) == ([] if word == "round_drawn" else CROWD.late[1:])
