@@ -25,9 +25,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Spelt(Answer, frozen=True):
-    """An answer whose data is ``json``, an object: written where it is known, which is cheaper for a long one."""
+    """An answer whose data is ``json``, an object in parts: written where it is known, and copied once, which is
+    cheaper for a long one."""
 
-    json: bytes = b"{}"
+    json: tuple[bytes, ...] = (b"{}",)
 
 
 class Busy(Exception):
@@ -225,7 +226,7 @@ def _opening(verb: str, word: str, language: Language) -> bytes:
 def envelope(answer: Answer, verb: str, language: Language, detail: str = "") -> bytes:
     """The reply's body. ``detail`` names the error in a request."""
     if isinstance(answer, Spelt):
-        return b"".join((_opening(verb, answer.word, language), answer.json, b"}"))
+        return b"".join((_opening(verb, answer.word, language), *answer.json, b"}"))
     if not detail:
         return _opening(verb, answer.word, language) + _encode(answer.data) + b"}"
     return _encode(

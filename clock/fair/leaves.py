@@ -10,6 +10,9 @@ from typing import Literal
 
 Kind = Literal["stake", "checked_in", "packet"]
 
+Row = tuple[int, int, int | str, int]
+"""What a leaf has between its day and its salt."""
+
 SALT_BYTES = 16
 _BLOCK = hashlib.sha256().block_size
 
@@ -35,7 +38,7 @@ class Salts:
             inner, outer = begin(), end()
             inner.update(b"%d\n" % uid)
             outer.update(inner.digest())
-            salts.append(outer.digest()[:SALT_BYTES].hex())
+            salts.append(outer.hexdigest()[: 2 * SALT_BYTES])
         return salts
 
 
@@ -46,6 +49,12 @@ def stake(day: str, shard: int, uid: int, order_no: str, amount_fen: int, salt: 
 def checked_in(day: str, shard: int, rank: int, uid: int, at_ms: int, salt: str) -> str:
     """``rank``: from 1, within the shard."""
     return salted("checked_in", day, f"{shard}\n{rank}\n{uid}\n{at_ms}", salt)
+
+
+def of_all(kind: Kind, day: str, rows: Iterable[Row], salts: Iterable[str]) -> list[str]:
+    """Many leaves that have four values, as :func:`stake` and :func:`checked_in` name them."""
+    head = f"clock/leaf/v1 {kind}\n{day}\n"
+    return [f"{head}{a}\n{b}\n{c}\n{d}\n{salt}\n" for (a, b, c, d), salt in zip(rows, salts, strict=True)]
 
 
 def salted(kind: Kind, day: str, values: str, salt: str) -> str:

@@ -37,16 +37,16 @@ def signed(signer: Signer, kind: Promised, day: str, signed_ms: int, leaves: Seq
     size, levels = len(leaves), _levels(leaves)
     [root] = levels[-1]
     note = sign(text_of(kind, signer.name, day, signed_ms, size, root), [signer])
-    middle, end = f',"size":{size},"path":[', f'],"note":{json.dumps(note)}}}'
+    middle, end = f',"size":{size},"path":["', f'],"note":{json.dumps(note)}}}'
     spelt, hashes = _BETWEEN.join(leaves).replace("\n", "\\n").split(_BETWEEN), [one.hex() for one in levels[0]]
     left = 0
     for above in _paths(levels[1:-1]):  # of two leaves
         if left + 1 == size:
-            yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}{above[1:]}{end}'.encode()
+            yield f'{{"leaf":"{spelt[left]}","index":{left}{middle[:-1]}{above[2:]}{end}'.encode()
             return
         right = left + 1
-        yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}"{hashes[right]}"{above}{end}'.encode()
-        yield f'{{"leaf":"{spelt[right]}","index":{right}{middle}"{hashes[left]}"{above}{end}'.encode()
+        yield f'{{"leaf":"{spelt[left]}","index":{left}{middle}{hashes[right]}{above}{end}'.encode()
+        yield f'{{"leaf":"{spelt[right]}","index":{right}{middle}{hashes[left]}{above}{end}'.encode()
         left += 2
 
 
@@ -62,10 +62,10 @@ def _levels(leaves: Sequence[str]) -> list[list[bytes]]:
 
 
 def _paths(levels: Sequence[Sequence[bytes]]) -> list[str]:
-    """Of each hash of the first level, a comma before each step. ``levels``: up to the root, without it."""
-    paths = [""]
+    """Of each hash of the first level, from the quote on that ends the step before. ``levels``: up to the root, without
+    it."""
+    paths = ['"']
     for level in reversed(levels):
-        spelt = [f',"{node.hex()}"' for node in level]
-        steps = [spelt[place ^ 1] + paths[place >> 1] for place in range(len(level) & ~1)]
+        steps = [f'","{level[place ^ 1].hex()}{paths[place >> 1]}' for place in range(len(level) & ~1)]
         paths = steps + paths[len(level) >> 1 :]
     return paths

@@ -1,6 +1,5 @@
 """The home page: one round's counters and countdowns; of the user the state, the open order, and the last result."""
 
-from collections.abc import Coroutine
 from datetime import date
 from typing import Any
 
@@ -26,7 +25,7 @@ from clock.game.flags import Flags
 from clock.game.profiles import Profiles
 from clock.game.scripts import load
 from clock.game.totals import Totals
-from clock.game.verbs import Finish
+from clock.game.verbs import Finish, Finished
 
 STATUS, RESULT = load("status"), load("result")
 
@@ -80,7 +79,7 @@ class Home:
         self._flags.tell(first, uid, arrived)
         asking.tell(Half(waiter, first), STATUS, yesterday, uid, arrived)
 
-        def finish(_: int, said: tuple[bytes, bytes]) -> Answer | Coroutine[Any, Any, Answer]:
+        def finish(_: int, said: Any) -> Finished:
             flags, state = said
             if state in ASK_ANOTHER or state[0] not in MEMBER_STATES or flags[:1] not in b"01" or flags[1:2] != b"0":
                 return self.summary(uid, None, arrived)

@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import date
 from time import monotonic
-from typing import Any
 
 import structlog
 
 from clock.fair import leaves
-from clock.fair.leaves import Salts
+from clock.fair.leaves import Row, Salts
 from clock.fair.notes import Signer
 from clock.fair.receipts import Promised, signed
 from clock.game.batch import Asked, Waiter
@@ -31,9 +30,6 @@ MISSED_SECONDS = 1.0
 RECEIPT = -1
 """Stands in the place of an instant where a waiter is told a receipt."""
 
-Row = tuple[int, int, int | str, int]
-"""What a leaf has between its day and its salt."""
-
 SaltKeyOf = Callable[[date], Awaitable[bytes | None]]
 """The salt key of a round; None if it was opened before there were statements. Raises :class:`Unavailable`."""
 
@@ -44,7 +40,6 @@ class Batch:
 
     def __init__(self, kind: Promised, day: date, salt_key: bytes, signer: Signer, time: GameTime) -> None:
         self._kind: Promised = kind
-        self._leaf: Any = {"stake": leaves.stake, "checked_in": leaves.checked_in}[kind]
         self._day = day.isoformat()
         self._salts = Salts(salt_key, kind)
         self._signer = signer
@@ -61,20 +56,18 @@ class Batch:
         self._rows.append(row)
 
     def _sign(self) -> None:
-        waiters, uids, rows = self._waiters, self._uids, self._rows
+        waiters, uids, rows = iter(self._waiters), self._uids, self._rows
         self._waiters, self._uids, self._rows = [], [], []
-        leaf, day, told = self._leaf, self._day, 0
         try:
-            salts = self._salts.of_all(uids)
-            texts = [leaf(day, a, b, c, d, salt) for (a, b, c, d), salt in zip(rows, salts, strict=True)]
-            for receipt in signed(self._signer, self._kind, day, self._signed_ms(rows), texts):
-                waiter = waiters[told]
+            texts = leaves.of_all(self._kind, self._day, rows, self._salts.of_all(uids))
+            receipts = signed(self._signer, self._kind, self._day, self._signed_ms(rows), texts)
+            for receipt, waiter in zip(receipts, waiters, strict=False):  # where one breaks, its waiter is left
                 if not waiter.done():
                     waiter.set_result((RECEIPT, receipt))
-                told += 1
         except Exception as error:
-            log.error("receipts_broke", kind=self._kind, day=day, users=len(rows) - told, exc_info=error)
-            for waiter in waiters[told:]:
+            left = list(waiters)
+            log.error("receipts_broke", kind=self._kind, day=self._day, users=len(left), exc_info=error)
+            for waiter in left:
                 if not waiter.done():
                     waiter.set_result((RECEIPT, None))
 
@@ -82,7 +75,7 @@ class Batch:
         """By this process' estimate of the clock, and never before what is signed: a shard's clock may be ahead of it,
         by any time after a jump."""
         now_ms = self._time.now_ms()
-        return max(now_ms, *(row[3] for row in rows)) if self._kind == "checked_in" else now_ms
+        return max(now_ms, max([row[3] for row in rows])) if self._kind == "checked_in" else now_ms
 
 
 class Promises:

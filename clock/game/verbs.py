@@ -7,6 +7,7 @@ returns an :class:`~clock.domain.outcomes.Answer`. Errors: :class:`~clock.domain
 
 from collections.abc import Callable, Coroutine
 from datetime import date
+from functools import partial
 from typing import Any
 
 from clock.domain import order_no
@@ -18,15 +19,19 @@ from clock.game import keys
 from clock.game.asking import ASK_AGAIN, ASK_ANOTHER, Asking
 from clock.game.batch import Waiter
 from clock.game.profiles import Profiles
-from clock.game.receipts import RECEIPT, Receipts
+from clock.game.receipts import RECEIPT, Batch, Receipts
 from clock.game.scripts import load
 from clock.game.totals import Totals
 
 JOIN, CHECK_IN, CLAIM, STATUS = (load(verb) for verb in ("join", "check_in", "claim", "status"))
 
-Finish = Callable[[int, Any], Answer | Coroutine[Any, Any, Answer] | None]
-"""Time and result of a verb's script to its answer; or to what makes it, where the verb has to ask again; or to
-nothing, where the waiter is told another result later."""
+Finished = Answer | Coroutine[Any, Any, Answer] | None
+"""A verb's answer; or what makes it, where the verb has to ask again; or nothing, where the waiter is told another
+result later."""
+
+Finish = Callable[[int, Any], Finished]
+"""Time and result of a verb's script to what it is answered with. A function in a function names no other types than
+these: Python 3.13 makes the types of its annotations anew for each (docs/decisions/0078)."""
 
 UNSETTLED_MS = 60_000
 """How long after a settlement is due its members are still checked: the process' clock is an estimate."""
@@ -120,17 +125,19 @@ class Verbs:
         shard = asking.tell(waiter, CHECK_IN, round_, uid, arrived)
         if promises is None:
             return lambda _, said: self.check_in(uid, arrived) if said in ASK_ANOTHER else _checked_in(said, totals)
-        batch = promises.check_ins
+        return partial(self._finish_with_receipt, promises.check_ins, waiter, shard, uid, arrived, totals)
 
-        def finish(at_ms: int, said: Any) -> Answer | Coroutine[Any, Any, Answer] | None:
-            if at_ms == RECEIPT:
-                return _with_receipt(said, totals)
-            if isinstance(said, int):
-                batch.add(waiter, uid, (shard, said, uid, at_ms))
-                return None
-            return self.check_in(uid, arrived, receipt) if said in ASK_ANOTHER else _checked_in(said, totals)
-
-        return finish
+    def _finish_with_receipt(
+        self, batch: Batch, waiter: Waiter, shard: int, uid: int, arrived: float, totals: Totals, at_ms: int, said: Any
+    ) -> Finished:
+        """A :data:`Finish`, bound to a request: as a function in a function it would be a dozen objects while it waits
+        (docs/decisions/0078)."""
+        if at_ms == RECEIPT:
+            return _with_receipt(said, totals)
+        if isinstance(said, int):
+            batch.add(waiter, uid, (shard, said, uid, at_ms))
+            return None
+        return self.check_in(uid, arrived, receipt=True) if said in ASK_ANOTHER else _checked_in(said, totals)
 
     def claim_at_once(self, waiter: Waiter, uid: int, arrived: float) -> Finish | None:
         """As :meth:`check_in_at_once`, for :meth:`claim`."""
@@ -152,7 +159,7 @@ def _with_receipt(receipt: bytes | None, totals: Totals) -> Answer:
     """Of who has checked in now; without a receipt where none could be made."""
     if receipt is None:
         return Answer("checked_in", {"money": totals.pool_fen})
-    return Spelt("checked_in", json=b'{"money":%d,"receipt":%b}' % (totals.pool_fen, receipt))
+    return Spelt("checked_in", json=(b'{"money":%d,"receipt":' % totals.pool_fen, receipt, b"}"))
 
 
 def _claimed(result: Any) -> Answer:

@@ -316,4 +316,4 @@ class Protocol(HttpToolsProtocol):
         """Write a whole answer. ``more``: header lines, each after a line break."""
         date = self.server_state.default_headers[0][1]
         end = b"\r\n\r\n" if keep_alive else b"\r\nconnection: close\r\n\r\n"
-        self.transport.write(b"%b%b%b%b" % (_head(form, word, date, len(body)), more, end, body))
+        self.transport.write(b"".join((_head(form, word, date, len(body)), more, end, body)))

@@ -114,9 +114,10 @@ class Turn:
         assert self._finish is not None
         try:
             answer = self._finish(*result)
+            if answer is None:
+                return
             if not isinstance(answer, Answer):
-                if answer is not None:
-                    self._work_on(answer)
+                self._work_on(answer)
                 return
             said = self._path.said(answer, self.call)
         except Exception as error:  # noqa: BLE001 - everything is answered, in the envelope
