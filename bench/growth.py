@@ -152,7 +152,7 @@ async def _state(service: Service, day: date) -> None:
     assert round_
     async with service.store.transaction() as connection:
         await signing.write(connection, day, statements.opened(round_, signing.origin, None))
-        await statements.write_closed(signing, connection, round_, 0, NO_FIGURES, NO_TREE, NO_TREE)
+        await statements.write_closed(signing, connection, round_, 0, NO_FIGURES, (NO_TREE, NO_TREE), None)
         left = {"carried_out_fen": 0, "bonus_back_fen": 0}
         await statements.write_published(signing, connection, round_, round_.seed, NO_TREE, left)
     await sequencer.take_some(service.store, signing)
