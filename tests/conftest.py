@@ -24,7 +24,6 @@ from hypothesis import HealthCheck
 
 import clock.dev.app
 import clock.http.app
-from clock import garbage
 from clock.books.migrations import migrate
 from clock.books.partitions import add_partitions
 from clock.books.store import Store
@@ -134,7 +133,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tests that run side by side take ports of their own. Many applications follow each other in one process: those
     that are frozen would never be collected, and to check the same RSA key anew takes 25 ms each time."""
     clock.http.app.collect_seldom = lambda: None
-    garbage.look_seldom()
     rsa.private_key = cache(rsa.private_key)
     hypothesis.settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     hypothesis.settings.load_profile("unhurried")  # other tests may have the processor for a second
@@ -144,9 +142,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported and collected stays: nobody has to go through it again."""
+    """What is imported and collected stays: nobody has to go through it again. Tests make little garbage: looking for
+    it as often as Python does takes a tenth of their time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -1,6 +1,7 @@
 """The ASGI application: Litestar with the lean lane, its life, its errors in the envelope."""
 
 import asyncio
+import gc
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +16,7 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
-from clock import garbage, logs, metrics
+from clock import logs, metrics
 from clock.config import Settings, load
 from clock.descriptors import clients
 from clock.domain.outcomes import Answer
@@ -128,8 +129,9 @@ def create_app(settings: Settings | None = None, more_routes: MoreRoutes = lambd
 def collect_seldom() -> None:
     """Exempt the objects that exist at start from garbage collection, and run it seldom: requests leave no cycles
     behind (docs/decisions/0020)."""
-    garbage.leave_out_what_is_there()
-    garbage.look_seldom()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def refused(request: Request[Any, Any, Any], error: Exception) -> Response[Envelope]:

@@ -20,7 +20,7 @@ ALL_FILES = sorted(path for place in ("clock", "tests", "bench", "examples") for
 
 ORDER = [
     "domain fair",
-    "files descriptors garbage logs names strangers redis_url config metrics hs256 tokens",
+    "files descriptors logs names strangers redis_url config metrics hs256 tokens",
     "beacon",
     "channels",
     "game",
