@@ -330,7 +330,7 @@ async def test_whoever_may_not_have_it_rewritten_is_told_once(service: Service) 
 
 async def test_a_job_that_is_cancelled_twice_leaves_no_connection_behind(service: Service) -> None:
     """The process ends while arq looks whether somebody else has the job, and whoever ends it does not wait long."""
-    queue = worker.build(service, Counting(service)).pool
+    queue: Any = worker.build(service, Counting(service)).pool
     asked = asyncio.Event()
 
     async def looks() -> None:

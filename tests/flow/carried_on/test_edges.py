@@ -8,10 +8,10 @@ from clock.audit import mend as mending
 from clock.audit.counts import Counting
 from clock.audit.mend import mend
 from clock.books import outbox
+from clock.books.store import rows
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
-from clock.rounds import opening
 from clock.rounds.ending import BooksDiffer
 from clock.runtime.worker import trim
 from tests.conftest import DAY
@@ -36,17 +36,17 @@ async def test_books_older_than_a_round_do_not_make_it_anew(shared: Settings) ->
 
 async def test_two_that_open_a_round_at_once_have_the_same(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """One has looked into the books when the other writes the round, there and into Redis."""
-    real, looked = opening.rows, []
+    looked: list[Any] = []
 
     async def overtaken(connection: Any, name: str, **given: Any) -> Any:
-        found = await real(connection, name, **given)
+        found = await rows(connection, name, **given)
         if name == "get_round" and not looked:
             looked.append(found)
             await service.opener.open_round(DAY)
         return found
 
     async with new_world(shared) as service, service_with(shared) as other:
-        monkeypatch.setattr(opening, "rows", overtaken)
+        monkeypatch.setattr("clock.rounds.opening.rows", overtaken)
         assert await other.opener.open_round(DAY) == await service.opener.open_round(DAY)
         assert looked == [[]]
 
