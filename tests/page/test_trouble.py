@@ -13,7 +13,7 @@ from playwright.async_api import Page, Route, expect
 
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.game.client.calls import connect
-from tests.page.visitor import House, Visitor, button_is, left_ms, soon, without_bar
+from tests.page.visitor import WATCH, House, Visitor, button_is, hinted, left_ms, without_bar
 
 Visits = Callable[..., Any]
 
@@ -43,22 +43,6 @@ async def risers(house: House, uid: int) -> int:
     await asyncio.sleep(0.3)
     count: int = (await house.does(uid, "/api/summary"))["data"]["summary"]["clock_user_num"]
     return count
-
-
-WATCH = """path => {
-    window.hints = [], window.askedAt = [];
-    const hint = document.getElementById("hint"), ask = window.fetch;
-    new MutationObserver(() => hints.push(hint.textContent)).observe(hint, { childList: true, subtree: true });
-    window.fetch = (what, ...more) => {
-        if (String(what).endsWith(path)) askedAt.push(performance.now());
-        return ask(what, ...more);
-    };
-}"""
-"""The page keeps what its hint says, and when it asks for a path: whoever looks from outside may come too late."""
-
-
-async def hinted(page: Page, text: str) -> None:
-    await soon(page, f"hints.includes({text!r})")
 
 
 async def test_offline_in_the_middle(house: House, riser: Visitor, uid: int) -> None:

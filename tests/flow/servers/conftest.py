@@ -42,3 +42,8 @@ async def redis(durable: Servers) -> AsyncIterator[Redis]:
     """The durable Valkey, with every right."""
     async with plain(durable.redis_url) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    """Nobody is: servers are silent here."""
