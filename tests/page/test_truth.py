@@ -210,13 +210,21 @@ async def test_after_sleep_the_time_is_asked_for_before_it_is_told(
     await visitor.opens(uid)
     await button_is(page, "wait")
     body = {"status": 0, "code": "unavailable", "message": "", "data": {}}
-    await page.route(
-        "**/api/summary", lambda route: route.fulfill(status=503, json=body, headers={"retry-after": "1"}), times=1
-    )
+    asked, seen = [], asyncio.Event()
+
+    async def away_once(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            return await route.fulfill(status=503, json=body, headers={"retry-after": "1"})
+        await seen.wait()
+        return await route.continue_()
+
+    await page.route("**/api/summary", away_once)
     began = asyncio.get_running_loop().time()
     await page.evaluate("{ const now = Date.now.bind(Date); Date.now = () => now() + 3_600_000; }")
     await button_is(page, "loading")
     await expect(page.locator("#act-time")).to_have_text("")
+    seen.set()
     await button_is(page, "wait")
     assert asyncio.get_running_loop().time() - began < 6
 
