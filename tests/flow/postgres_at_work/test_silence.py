@@ -85,7 +85,7 @@ async def test_a_read_that_is_under_way_ends_in_time(api: Api, postgres: Postgre
 
     async def read() -> None:
         async with api.service.store.transaction() as connection:
-            await connection.execute("SELECT pg_sleep(0.3)")
+            await connection.execute("SELECT pg_sleep(%s)", [ANSWER_SECONDS - 0.5])
 
     reads = [asyncio.create_task(read()) for _ in range(8)]
     await asyncio.sleep(0.1)
