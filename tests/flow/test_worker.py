@@ -227,7 +227,11 @@ async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api
     seen: dict[bytes, bytes] = {}
     async with working(api.settings) as worker:
         await until(lambda: redis.exists(keys.HEARTBEAT))
-        assert (await api.send("GET", "/readyz"))[1]["worker"] is True
+
+        async def known() -> Any:
+            return (await api.send("GET", "/readyz"))[1]["worker"]
+
+        await until(known)
         assert 0 < await redis.pttl(keys.HEARTBEAT) <= 10_000
         first = await redis.get(keys.HEARTBEAT)
 

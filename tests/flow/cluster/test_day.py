@@ -11,7 +11,7 @@ from tests.cluster import Cluster
 from tests.conftest import DAY, Api
 from tests.flow.cluster.stage import SECONDS, SHARDS, Crowd, books_agree, it_is, owners
 from tests.flow.operators.stage import clock, operate
-from tests.flow.stage import working
+from tests.flow.stage import ready, working
 from tests.flow.switch.stage import seconds_until
 
 pytestmark = pytest.mark.long
@@ -82,9 +82,7 @@ async def figures_are_sums_over_all_nodes(api: Api) -> None:
         return live["traffic"]["processes"] >= 1 and "join" in live["traffic"]["verbs"]
 
     await seconds_until(said, SECONDS)
-    async with api.session.get(f"{api.url}/readyz") as reply:
-        ready = await reply.json()
-        assert reply.status == 200, ready
+    await seconds_until(lambda: ready(api.session, api.settings), SECONDS)  # the first look opens rounds
 
 
 async def redis_is_lost_and_rebuilt(api: Api, six: Cluster) -> None:
