@@ -267,6 +267,8 @@ async def works(service: Service) -> bool:
 
 
 class Queue(ArqRedis):
+    """arq cancels its jobs between two commands of a pipeline."""
+
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Tidy:
         return Tidy(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 

@@ -75,8 +75,10 @@ async def held(redis: Redis) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patient:  # its other connections answer, and this one would be given up
         patient.setattr(pipe, "PROBE_SECONDS", HELD_MS / 1000)
         await redis.client_pause(HELD_MS, all=False)
-        yield
-        await redis.client_unpause()
+        try:
+            yield
+        finally:
+            await redis.client_unpause()
 
 
 async def until(holds: Callable[[], Any], seconds: float = 5.0) -> None:
