@@ -31,6 +31,7 @@ from clock.channels import rsa
 from clock.channels.webhooks import Signatures
 from clock.config import Settings
 from clock.domain.rounds import instant_ms
+from clock.game.client import pool
 from clock.game.client.calls import call, connect
 from clock.game.scripts import load
 from clock.http import openapi
@@ -259,6 +260,16 @@ class Api:
         status, reply = await self.pay(order_no, uid)
         assert (status, reply["code"]) == (200, "paid"), reply
         return order_no
+
+
+PATIENT_SECONDS = 4.0
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may stand still for a second, in which a connection is made or a command answered: whoever does
+    not test a silent server waits longer for it."""
+    monkeypatch.setattr(pool, "COMMAND_SECONDS", PATIENT_SECONDS)
 
 
 @pytest.fixture

@@ -115,10 +115,15 @@ class Opener:
             log.info("round_opened", day=str(day))
 
     async def _record(self, day: date) -> Recorded:
+        """Raises :class:`Unavailable` for a round that Redis has and the books do not: another seed would not have its
+        published hash. Redis is asked first: another process may write the round meanwhile, and does so into the books
+        before Redis has it."""
+        in_redis = await self._is_in_redis(day)
         async with self._store.transaction() as connection:
             found = await rows(connection, "get_round", day=day)
             if not found:
-                await self._require_new(day)
+                if in_redis:
+                    raise Unavailable(f"Redis has round {day} and the books do not: its seed is in a newer backup")
                 await rulebook.lock(connection)
                 rules = (await rulebook.begun(connection, day, self._environment)).rules(day)
                 if why := empty_window(day, rules):  # as when the zone's rules have changed since they were planned
@@ -143,14 +148,11 @@ class Opener:
             return None
         return draw_of(self._beacon.chain, windows(day, rules).settle_ms)
 
-    async def _require_new(self, day: date) -> None:
-        """Raises :class:`Unavailable` for a round that Redis has: another seed would not have its published hash."""
+    async def _is_in_redis(self, day: date) -> bool:
         try:
-            known = await self._redis.exists(keys.name(day, 0, "round"))
+            return bool(await self._redis.exists(keys.name(day, 0, "round")))
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis cannot open round {day}: {error}") from error
-        if known:
-            raise Unavailable(f"Redis has round {day} and the books do not: its seed is in a newer backup")
 
     async def _open_shard(self, day: date, shard: int, fields: list[Value], used: bool) -> None:
         name = keys.name(day, shard, "round")

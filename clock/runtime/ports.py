@@ -3,16 +3,21 @@ outgoing connections of clients do not take the port of a server while it restar
 
 import random
 import socket
+from collections import deque
 
 RANGE = range(15_000, 32_768)
 TRIES = 1_000
+
+_given: deque[int] = deque(maxlen=500)
+"""Not given again soon: whoever asks for several begins to listen on them later."""
 
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port on which no process listens. Raises ``OSError`` if none is found."""
     for _ in range(TRIES):
         port = random.choice(RANGE)  # noqa: S311 - so that simultaneous callers do not find the same port
-        if is_free(port, host):
+        if port not in _given and is_free(port, host):
+            _given.append(port)
             return port
     raise OSError(f"no port of {host} from {RANGE.start} to {RANGE.stop - 1} is free")
 

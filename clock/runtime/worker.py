@@ -28,7 +28,7 @@ from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.domain.rounds import ENDED_STATES, Calendar
 from clock.game import keys
-from clock.game.client.pool import Pool
+from clock.game.client.pool import Pool, Tidy
 from clock.operators.work.asking import DOING
 from clock.operators.work.table import forget_old
 from clock.rounds.clocks import said
@@ -266,10 +266,17 @@ async def works(service: Service) -> bool:
     return bool(await service.redis.exists(keys.WORKS + socket.gethostname()))
 
 
+class Queue(ArqRedis):
+    """arq cancels its jobs between two commands of a pipeline."""
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Tidy:
+        return Tidy(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
 def build(service: Service, counting: Counting) -> Worker:
     """An arq worker with our jobs, in MessagePack. ``counting`` remembers which servers answered the one before."""
     encode = msgspec.msgpack.Encoder(enc_hook=repr).encode  # arq hands over exceptions, too
-    queue = ArqRedis(
+    queue = Queue(
         Pool.of(service.settings.arq_url),  # arq's own reader of URLs takes a password as it stands in one
         job_serializer=encode,
         job_deserializer=msgspec.msgpack.decode,

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from clock.game.client.calls import connect
 from clock.runtime import directory, embedded
 from clock.runtime.processes import stop
 from tests.raw import plain
@@ -33,8 +32,8 @@ class Pair:
     def __init__(self, primary: embedded.Valkey, replica: Replica) -> None:
         self.primary = primary
         self.replica = replica
-        self.redis: Any = connect(primary.url)
-        self.copy: Any = connect(replica.url)
+        self.redis: Any = plain(primary.url)  # waits as long as it takes
+        self.copy: Any = plain(replica.url)
         self.first: Any = None
         self.process: Any = None
 

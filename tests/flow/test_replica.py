@@ -31,6 +31,11 @@ pytestmark = pytest.mark.long
 MEMBERS = keys.name(DAY, 0, "members")
 
 
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    """Nobody is: servers are silent here."""
+
+
 @pytest.fixture(scope="module")
 async def servers_of_two() -> AsyncIterator[Pair]:
     with embedded.scratch() as data_dir:

@@ -227,7 +227,11 @@ async def test_its_heart_beats_and_what_it_puts_into_redis_is_no_pickle(api: Api
     seen: dict[bytes, bytes] = {}
     async with working(api.settings) as worker:
         await until(lambda: redis.exists(keys.HEARTBEAT))
-        assert (await api.send("GET", "/readyz"))[1]["worker"] is True
+
+        async def known() -> Any:
+            return (await api.send("GET", "/readyz"))[1]["worker"]
+
+        await until(known)
         assert 0 < await redis.pttl(keys.HEARTBEAT) <= 10_000
         first = await redis.get(keys.HEARTBEAT)
 
@@ -326,3 +330,26 @@ async def test_whoever_may_not_have_it_rewritten_is_told_once(service: Service) 
             await worker.rewrite({"service": service})
     assert await rewrites(service) == 0
     assert [line["event"] for line in logged].count("rewrite_refused") == 1
+
+
+async def test_a_job_that_is_cancelled_twice_leaves_no_connection_behind(service: Service) -> None:
+    """The process ends while arq looks whether somebody else has the job, and whoever ends it does not wait long."""
+    queue: Any = worker.build(service, Counting(service)).pool
+    asked = asyncio.Event()
+
+    async def looks() -> None:
+        async with queue.pipeline(transaction=True) as pipe:
+            await pipe.watch("arq:in-progress:a")
+            asked.set()
+            await pipe.blpop("arq:never", 0)
+
+    looking = asyncio.create_task(looks())
+    await asked.wait()
+    await asyncio.sleep(0.01)
+    assert len(queue.connection_pool._in_use_connections) == 1
+    for _ in range(2):
+        looking.cancel()
+        await asyncio.sleep(0)
+    assert [type(end) for end in await asyncio.gather(looking, return_exceptions=True)] == [asyncio.CancelledError]
+    assert not queue.connection_pool._in_use_connections
+    await queue.aclose()

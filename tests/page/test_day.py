@@ -154,12 +154,6 @@ async def the_other_language_stays_chosen(visitor: Visitor, language: Language) 
     await expect(page.locator("html")).to_have_attribute("lang", "en" if language == "zh" else "zh-CN")
 
 
-async def hold(route: Route) -> None:
-    """An answer that takes two seconds."""
-    await asyncio.sleep(2)
-    await route.continue_()
-
-
 async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date, uid: int) -> None:
     tomorrow = day + timedelta(days=1)
     await house.it_is(day, "20:00:00")
@@ -168,7 +162,12 @@ async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date
     await house.it_is(tomorrow, "05:00:00")
     await house.does(uid + 1, "/api/check-in")
     visitor: Visitor = await visits(language="en", size=DESKTOP)
-    page = visitor.page
+    page, seen = visitor.page, asyncio.Event()
+
+    async def until_seen(route: Route) -> None:
+        await seen.wait()
+        await route.continue_()
+
     await visitor.opens(uid)
     await button_is(page, "check_in")
     await visitor.travels(tomorrow, "07:59:59")
@@ -179,8 +178,9 @@ async def test_who_oversleeps_is_told_so(house: House, visits: Visits, day: date
     await page.locator("#act").focus()
     async with page.expect_response("**/api/summary"):
         await visitor.travels(tomorrow, "08:04:57")
-    await page.route("**/api/summary", hold)
+    await page.route("**/api/summary", until_seen)
     await button_is(page, "loading")
+    seen.set()
     await button_is(page, "join")
     await expect(page.locator("#act")).to_be_focused()  # the keyboard's place survives every state
     await visitor.accessible("desktop")

@@ -13,7 +13,7 @@ from playwright.async_api import Page, Route, expect
 
 from clock.domain.outcomes import RETRY_AFTER_SECONDS
 from clock.game.client.calls import connect
-from tests.page.visitor import House, Visitor, button_is, left_ms, without_bar
+from tests.page.visitor import WATCH, House, Visitor, button_is, hinted, left_ms, without_bar
 
 Visits = Callable[..., Any]
 
@@ -50,8 +50,9 @@ async def test_offline_in_the_middle(house: House, riser: Visitor, uid: int) -> 
     riser.expects("ERR_INTERNET_DISCONNECTED")
     await riser.context.set_offline(True)
     await expect(page.locator("#lost")).to_have_text("You are offline. This page updates when you are back")
+    await page.evaluate(WATCH, "/api/check-in")
     await page.locator("#act").click()
-    await expect(page.locator("#hint")).to_have_text("You are offline: trying again (1)")
+    await hinted(page, "You are offline: trying again (1)")
     await riser.accessible("offline")
     await button_is(page, "check_in")
     assert await is_up(house, uid) == 0
@@ -84,34 +85,50 @@ async def test_an_answer_that_is_lost_on_its_way(house: House, riser: Visitor, u
 
 
 async def test_busy_at_the_opening_is_asked_again_politely(house: House, riser: Visitor, uid: int) -> None:
-    page, asked = riser.page, []
+    page, asked, seen = riser.page, [], asyncio.Event()
     riser.expects("503")
 
     async def refuse(route: Route) -> None:
-        asked.append(asyncio.get_running_loop().time())
+        asked.append(route)
         if len(asked) > 2:
             return await route.continue_()
+        if len(asked) == 2:
+            await seen.wait()
         body = {"status": 0, "code": "busy", "message": "busy", "data": {}}
         return await route.fulfill(status=503, json=body, headers={"retry-after": str(RETRY_AFTER_SECONDS["busy"])})
 
     await page.route("**/api/check-in", refuse)
+    await page.evaluate(WATCH, "/api/check-in")
     await page.locator("#act").click()
-    await expect(page.locator("#hint")).to_have_text("Many people are here: trying again (1)")
+    await hinted(page, "Many people are here: trying again (1)")
     await expect(page.locator("#act-text")).to_have_text("One moment")
     await page.locator("#act").click(force=True)  # impatience adds no request
+    seen.set()
     await button_is(page, "counting")
-    assert len(asked) == 3
-    assert all(after - before >= RETRY_AFTER_SECONDS["busy"] for before, after in pairwise(asked))
+    times_ms = await page.evaluate("askedAt")
+    assert len(asked) == len(times_ms) == 3
+    assert all(after - before >= RETRY_AFTER_SECONDS["busy"] * 1000 - 1 for before, after in pairwise(times_ms))
 
 
 async def test_who_is_connected_is_not_told_to_be_offline(riser: Visitor) -> None:
     """A gateway before the service answers in its own words: the phone's connection is not to blame, nor the crowd."""
     page = riser.page
     riser.expects("502")
-    await page.route("**/api/check-in", lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), times=1)
+    asked, seen = [], asyncio.Event()
+
+    async def gateway(route: Route) -> None:
+        asked.append(route)
+        if len(asked) == 1:
+            return await route.fulfill(status=502, body="<h1>Bad gateway</h1>")
+        await seen.wait()
+        return await route.continue_()
+
+    await page.route("**/api/check-in", gateway)
+    await page.evaluate(WATCH, "/api/check-in")
     await page.locator("#act").click()
-    await expect(page.locator("#hint")).to_have_text("The service does not answer: trying again (1)")
+    await hinted(page, "The service does not answer: trying again (1)")
     await expect(page.locator("#lost")).to_contain_text("The service does not answer just now")
+    seen.set()
     await button_is(page, "counting")
     await expect(page.locator("#lost")).to_be_hidden()
 
@@ -283,18 +300,15 @@ async def test_a_settlement_that_takes_its_time(house: House, riser: Visitor, da
     await button_is(page, "counting")
     await riser.travels(day + timedelta(days=1), "08:05:00")
     await button_is(page, "packet")
-    asked = []
-
-    async def not_settled(route: Route) -> None:
-        asked.append(asyncio.get_running_loop().time())
-        await route.fulfill(json={"status": 0, "code": "not_settled", "message": "", "data": {}})
-
-    await page.route("**/api/claim", not_settled, times=4)
+    envelope = {"status": 0, "code": "not_settled", "message": "", "data": {}}
+    await page.route("**/api/claim", lambda route: route.fulfill(json=envelope), times=4)
+    await page.evaluate(WATCH, "/api/claim")
     await page.locator("#act").click()
     await page.locator("#packet-open").click()
     await expect(page.locator("#packet-text")).to_have_text("Being settled: it may take a while, and nothing is lost")
     await expect(page.locator("#packet-sum")).to_be_hidden()
     await expect(page.locator("#packet-money")).to_have_text("1.00", timeout=20_000)
+    asked = await page.evaluate("askedAt")
     assert asked[3] - asked[2] > 1.4 * (asked[1] - asked[0])  # 0.8 × 2.25 at least, against 1.2
 
 

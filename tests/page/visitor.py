@@ -243,3 +243,19 @@ async def soon(page: Page, expression: str) -> Any:
         while not (found := await page.evaluate(expression)):
             await asyncio.sleep(0.05)
     return found
+
+
+WATCH = """path => {
+    window.hints = [], window.askedAt = [];
+    const hint = document.getElementById("hint"), ask = window.fetch;
+    new MutationObserver(() => hints.push(hint.textContent)).observe(hint, { childList: true, subtree: true });
+    window.fetch = (what, ...more) => {
+        if (String(what).endsWith(path)) askedAt.push(performance.now());
+        return ask(what, ...more);
+    };
+}"""
+"""The page keeps what its hint says, and when it asks for a path: whoever looks from outside may come too late."""
+
+
+async def hinted(page: Page, text: str) -> None:
+    await soon(page, f"hints.includes({text!r})")

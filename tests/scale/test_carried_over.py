@@ -246,12 +246,12 @@ async def test_a_process_that_dies_while_it_copies_has_changed_nothing(store: St
     async with await psycopg.AsyncConnection.connect(url) as writer:
         await writer.execute("UPDATE orders SET open_id = 'x' WHERE day = %s", [FIRST + timedelta(1)])  # the second day
         step = asyncio.create_task(merging.merge_some(store))
-        await asyncio.sleep(0.2)
-        await ask(
-            store,
+        kill = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND wait_event_type = 'Lock'",
+            " AND wait_event_type = 'Lock'"
         )
+        while not await ask(store, kill):
+            await asyncio.sleep(0.02)
         with pytest.raises(Unavailable):
             await step
         await writer.rollback()

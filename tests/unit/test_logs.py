@@ -71,7 +71,7 @@ def test_a_reader_that_sleeps_holds_nobody_up_and_hears_later_what_it_missed(
     began = time.monotonic()
     for _ in range(5_000):
         output.write(LINE)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "each line would wait"
     lost = take_lost()
     assert 4_000 < lost < 5_000, "a pipe holds 64 KiB"
     got = os.read(pipe[0], 2**20)

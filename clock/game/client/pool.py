@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Connection
+from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import ConnectionError as LostConnection
@@ -153,6 +154,21 @@ class Pool(BlockingConnectionPool):
         self.on_doubt()
         if of_a_replica(error):
             self.on_demotion(error)
+
+
+class Tidy(Pipeline):
+    """A pipeline that gives its connection back in every case. redis-py's keeps it where the server does not answer
+    UNWATCH, or a second cancellation comes meanwhile: it is lost to the pool, and the log has an error."""
+
+    async def reset(self) -> None:
+        try:
+            await super().reset()  # type: ignore[no-untyped-call]
+        finally:
+            if self.connection is not None:
+                connection, self.connection, self.watching = self.connection, None, False
+                await connection.disconnect(nowait=True)
+                with suppress(KeyError):  # it had been given back when the cancellation came
+                    await self.connection_pool.release(connection)
 
 
 def keep_alive() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from clock.audit import mend as mending
 from clock.audit.counts import Counting
 from clock.audit.mend import mend
 from clock.books import outbox
+from clock.books.store import rows
 from clock.config import Settings
 from clock.domain.outcomes import Unavailable
 from clock.game import keys
@@ -16,7 +17,7 @@ from clock.runtime.worker import trim
 from tests.conftest import DAY
 from tests.flow.carried_on.stage import Books, Server, evening, six_o_clock
 from tests.flow.stage import People, forget
-from tests.model.world import new_world
+from tests.model.world import new_world, service_with
 
 
 async def test_books_older_than_a_round_do_not_make_it_anew(shared: Settings) -> None:
@@ -31,6 +32,23 @@ async def test_books_older_than_a_round_do_not_make_it_anew(shared: Settings) ->
         with pytest.raises(Unavailable, match="newer backup"):
             await service.opener.open_round(DAY)
         assert await people.rows("SELECT day FROM rounds WHERE day = %s", DAY) == []
+
+
+async def test_two_that_open_a_round_at_once_have_the_same(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has looked into the books when the other writes the round, there and into Redis."""
+    looked: list[Any] = []
+
+    async def overtaken(connection: Any, name: str, **given: Any) -> Any:
+        found = await rows(connection, name, **given)
+        if name == "get_round" and not looked:
+            looked.append(found)
+            await service.opener.open_round(DAY)
+        return found
+
+    async with new_world(shared) as service, service_with(shared) as other:
+        monkeypatch.setattr("clock.rounds.opening.rows", overtaken)
+        assert await other.opener.open_round(DAY) == await service.opener.open_round(DAY)
+        assert looked == [[]]
 
 
 async def test_what_the_books_have_just_lost_is_not_let_go(shared: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ async def figures_are_sums_over_all_nodes(api: Api) -> None:
         return live["traffic"]["processes"] >= 1 and "join" in live["traffic"]["verbs"]
 
     await seconds_until(said, SECONDS)
-    await seconds_until(lambda: ready(api.session, api.settings), SECONDS)
+    await seconds_until(lambda: ready(api.session, api.settings), SECONDS)  # the first look opens rounds
 
 
 async def redis_is_lost_and_rebuilt(api: Api, six: Cluster) -> None:

@@ -30,3 +30,8 @@ async def network(servers: Servers) -> AsyncIterator[Network]:
     ports = port_of(servers.redis_url), port_of(servers.admin_url)
     async with Address(ports[0]).serving() as redis, Address(ports[1]).serving() as postgres:
         yield Network(redis, postgres)
+
+
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    """Nobody is: servers are silent here."""

@@ -1,14 +1,16 @@
 """Every test here runs twice: with the lean protocol, and with all requests going the ordinary way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
 from typing import Any
 
 import msgspec
 import pytest
 
 from clock.config import Settings
+from clock.http import protocol as protocol_file
 from tests.conftest import Api, at
-from tests.flow.http.stage import ME, Phone, call
+from tests.flow.http.stage import ME, Phone, call, look
 
 
 @pytest.fixture
@@ -34,3 +36,17 @@ async def phone(api: Api) -> AsyncIterator[Phone]:
     phone = await call(api)
     yield phone
     phone.writer.close()
+
+
+@pytest.fixture
+def later(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """So many seconds pass for connections, and each is looked at."""
+    passed = 0.0
+
+    def pass_by(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+        look(api)
+
+    monkeypatch.setattr(protocol_file, "monotonic", lambda: monotonic() + passed)
+    return pass_by

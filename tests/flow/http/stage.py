@@ -2,15 +2,22 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 
+from clock.game.client import pipe
 from tests.conftest import Api
 from tests.raw import Redis
 
 ME, OTHER = 7, 8
 EXTRA = {"mobile": "13800000007", "nickname": "seven", "openId": "open-7"}
+
+HELD_MS = 4_000
+"""Less than a script is waited for."""
 
 
 class Reply(msgspec.Struct):
@@ -60,6 +67,32 @@ async def kept(redis: Redis) -> dict[bytes, Any]:
         if name.endswith(b":round"):
             found[name].pop(b"touched_ms", None)  # every process says each second that people can check in
     return found
+
+
+@asynccontextmanager
+async def held(redis: Redis) -> AsyncIterator[None]:
+    """Redis runs no script that writes: a request that needs one is under way until the test has seen enough."""
+    with pytest.MonkeyPatch.context() as patient:  # its other connections answer, and this one would be given up
+        patient.setattr(pipe, "PROBE_SECONDS", HELD_MS / 1000)
+        await redis.client_pause(HELD_MS, all=False)
+        try:
+            yield
+        finally:
+            await redis.client_unpause()
+
+
+async def until(holds: Callable[[], Any], seconds: float = 5.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def look(api: Api) -> None:
+    """Every connection is looked at, as it is now and then."""
+    for one in list(api.connections):
+        if one._watching is not None:
+            one._watching.cancel()
+            one._watch()
 
 
 class Phone:

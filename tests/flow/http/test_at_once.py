@@ -15,7 +15,7 @@ from clock.game.batch import Half
 from clock.game.totals import FRESH_SECONDS
 from clock.http import lane, server
 from tests.conftest import DAY, Api, at
-from tests.flow.http.stage import Phone, ask, json, request
+from tests.flow.http.stage import Phone, ask, held, json, request, until
 from tests.raw import Redis
 
 AT_ONCE = ["/api/check-in", "/api/claim", "/api/summary"]
@@ -206,15 +206,14 @@ async def test_an_answer_that_cannot_be_written_harms_nobody_else(api: Api, monk
 async def test_a_client_that_leaves_is_not_waited_for(api: Api, phone: Phone, redis: Redis) -> None:
     api.service.time.stop_at(at("05:00", 1))
     await api.post("/api/check-in", 2)
-    await redis.client_pause(300)
-    phone.writer.write(request(api, "/api/check-in"))
-    await phone.writer.drain()
-    while not lane.inside.count:
-        await asyncio.sleep(0.01)
-    phone.writer.transport.abort()
-    assert (await api.post("/api/check-in", 3))["code"] == "not_joined"
-    while lane.inside.count:
-        await asyncio.sleep(0.01)
+    async with held(redis):
+        await phone.say(request(api, "/api/check-in"))
+        await until(lambda: lane.inside.count == 1)
+        phone.writer.transport.abort()
+        other = asyncio.create_task(api.post("/api/check-in", 3))
+        await until(lambda: lane.inside.count == 2)
+    assert (await other)["code"] == "not_joined"
+    await until(lambda: lane.inside.count == 0)
 
 
 class Told:

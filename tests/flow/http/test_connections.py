@@ -9,8 +9,8 @@ import pytest
 from clock.descriptors import clients
 from clock.http import lane, protocol, server
 from tests.conftest import Api, at
-from tests.flow.http.stage import ME, Phone, call, request
-from tests.raw import raw
+from tests.flow.http.stage import ME, Phone, call, held, request, until
+from tests.raw import Redis
 
 
 @pytest.fixture
@@ -211,46 +211,54 @@ async def test_a_request_that_does_not_get_on_is_given_up(
     assert lane.inside.count == 0
 
 
+def deadlines(api: Api) -> list[Any]:
+    """Of each connection, the timer that ends it unless a request is whole by then."""
+    return [one._deadline for one in api.connections]
+
+
 async def test_a_slow_request_that_is_whole_in_time_is_answered_and_the_connection_stays(
-    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch
+    api: Api, phone: Phone
 ) -> None:
-    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.3)
     for _ in range(4):
-        await phone.say(request(api)[:30], request(api)[30:])
-        await asyncio.sleep(0.1)
+        await phone.say(request(api)[:30])
+        assert any(deadlines(api)), "it is given up some time"
+        await phone.say(request(api)[30:])
         assert await phone.code() == "ok"
-    await asyncio.sleep(0.4)
-    await phone.say(request(api))
-    assert await phone.code() == "ok"
+        assert not any(deadlines(api))
 
 
-@pytest.mark.parametrize("path", ["/api/check-in/status", "/api/check-in/status?odd"])
+@pytest.mark.parametrize("path", ["/api/check-in", "/api/check-in?odd"])
 async def test_a_connection_ends_when_it_has_been_idle_and_not_before(
-    api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch, path: str
+    api: Api, redis: Redis, later: Callable[[float], None], path: str
 ) -> None:
-    monkeypatch.setattr(protocol, "IDLE_SECONDS", 0.4)
-    silent, busy = [Phone(*await asyncio.open_connection("127.0.0.1", api.settings.port)) for _ in range(2)]
+    api.service.time.stop_at(at("05:00", 1))
+    silent, busy = [await call(api) for _ in range(2)]
     for _ in range(4):
         await busy.say(request(api, path))
-        assert await busy.code() == "ok"
-        await asyncio.sleep(0.2)
+        assert await busy.code() == "not_joined"
+        later(protocol.IDLE_SECONDS / 3)
     assert await silent.ended()
-    await raw(api.service.redis).client_pause(900)
+    async with held(redis):
+        await busy.say(request(api, path))
+        later(2 * protocol.IDLE_SECONDS)
+    assert await busy.code() == "not_joined"
+    later(protocol.IDLE_SECONDS / 2)
     await busy.say(request(api, path))
-    assert await busy.code() == "ok"
-    started = asyncio.get_running_loop().time()
+    assert await busy.code() == "not_joined"
+    later(protocol.IDLE_SECONDS)
     assert await busy.ended()
-    assert asyncio.get_running_loop().time() - started > 0.3
 
 
-async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(api: Api, phone: Phone) -> None:
+async def test_who_leaves_before_the_answer_has_checked_in_and_takes_no_room(
+    api: Api, phone: Phone, redis: Redis
+) -> None:
     api.service.time.stop_at(at("05:00", 1))
-    await raw(api.service.redis).client_pause(300)
-    await phone.say(request(api, "/api/check-in"))
-    assert lane.inside.count == 1
-    phone.writer.transport.abort()
-    await asyncio.sleep(0.5)
-    assert lane.inside.count == 0
+    async with held(redis):
+        await phone.say(request(api, "/api/check-in"))
+        await until(lambda: lane.inside.count == 1)
+        phone.writer.transport.abort()
+        await until(lambda: any(one._eof for one in api.connections))
+    await until(lambda: lane.inside.count == 0)
     assert (await api.post("/api/check-in", ME))["code"] == "already_checked_in"
 
 

@@ -9,18 +9,24 @@ import pytest
 from clock.game import keys
 from clock.http import lane
 from tests.conftest import DAY, Api, at
-from tests.flow.http.stage import EXTRA, ME, OTHER, Reply, ask, json, kept
+from tests.flow.http.stage import EXTRA, ME, OTHER, Reply, ask, held, json, kept, until
 from tests.raw import Redis
+
+MOST_ASKED = 30
+"""Three of each second are served, and the machine may be busy."""
 
 
 @pytest.mark.parametrize("changes", [{"user_rate": 3}])
 async def test_a_user_who_asks_too_often_is_slowed_down_and_others_are_not(api: Api, redis: Redis) -> None:
     api.service.time.stop_at(at("20:00"))
     await api.post("/api/summary", OTHER)
-    mine = [await ask(api, "POST", "/api/summary", json({"uid": ME}), **api.token(ME)) for _ in range(12)]
+    mine: list[Reply] = []
+    slowed: list[Reply] = []
+    while len(slowed) < 5 and len(mine) < MOST_ASKED:
+        mine.append(await ask(api, "POST", "/api/summary", json({"uid": ME}), **api.token(ME)))
+        slowed += [mine[-1]] if mine[-1].code == "slow_down" else []
     assert {reply.code for reply in mine[:3]} == {"ok"}
-    slowed = [reply for reply in mine if reply.code == "slow_down"]
-    assert len(slowed) >= 5
+    assert len(slowed) == 5
     assert {(reply.status, reply.headers["retry-after"]) for reply in slowed} == {(429, "1")}
     before = await kept(redis)
     join = await ask(api, "POST", "/api/join", json({"uid": ME, "extra": EXTRA}), **api.token(ME))
@@ -34,10 +40,11 @@ async def test_a_user_who_asks_too_often_is_slowed_down_and_others_are_not(api: 
 @pytest.mark.parametrize("changes", [{"user_rate": 3}])
 @pytest.mark.parametrize("path", ["/api/me", "/api/me/history", "/api/me/yesterday"])
 async def test_reads_of_a_user_are_counted_like_the_verbs(api: Api, path: str) -> None:
-    replies = [await ask(api, "GET", path, **api.token(ME)) for _ in range(8)]
-    assert {reply.code for reply in replies[:3]} == {"ok"}
-    slowed = {(reply.status, reply.headers["retry-after"]) for reply in replies if reply.code == "slow_down"}
-    assert slowed == {(429, "1")}
+    replies = [await ask(api, "GET", path, **api.token(ME)) for _ in range(3)]
+    assert {reply.code for reply in replies} == {"ok"}
+    while replies[-1].code == "ok" and len(replies) < MOST_ASKED:
+        replies.append(await ask(api, "GET", path, **api.token(ME)))
+    assert (replies[-1].code, replies[-1].status, replies[-1].headers["retry-after"]) == ("slow_down", 429, "1")
     assert (await ask(api, "GET", path, **api.token(OTHER))).code == "ok"
 
 
@@ -55,8 +62,10 @@ async def test_when_the_queue_is_full_the_rest_are_told_to_come_back_and_nothing
         return await ask(api, "POST", "/api/check-in", json({"uid": uid}), **api.token(uid))
 
     await check_in(people[-1] + 1)  # a stranger, so that the round is known
-    await redis.client_pause(500)
-    replies = dict(zip(people, await asyncio.gather(*map(check_in, people)), strict=True))
+    async with held(redis):
+        asking = [asyncio.create_task(check_in(uid)) for uid in people]
+        await until(lambda: sum(one.done() for one in asking) == len(people) - 5)
+    replies = dict(zip(people, await asyncio.gather(*asking), strict=True))
     refused = [uid for uid, reply in replies.items() if reply.code == "busy"]
     done = [uid for uid, reply in replies.items() if reply.code == "checked_in"]
     assert len(refused) + len(done) == len(people)

@@ -11,7 +11,7 @@ from clock.channels.webhooks import Signatures
 from clock.descriptors import clients
 from clock.http import protocol
 from tests.conftest import WEBHOOK_SECRET, Api
-from tests.flow.http.stage import Phone, call, request
+from tests.flow.http.stage import Phone, call, look, request, until
 from tests.raw import raw
 
 CHUNKED = b'4\r\n{"ui\r\n5\r\nd":7}\r\n0\r\nX-Late: x\r\n\r\n'
@@ -133,13 +133,17 @@ async def test_a_heads_size_is_its_own(api: Api, phone: Phone) -> None:
 
 
 async def test_the_time_for_a_request_begins_with_it(api: Api, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.5)
     whole = request(api)
     phone.writer.write(whole[:50])
-    for _ in range(5):
-        await asyncio.sleep(0.2)
+    ends: list[float] = []
+    for _ in range(4):
         phone.writer.write(whole[50:] + whole[:50])
-    assert [await phone.code() for _ in range(5)] == ["ok"] * 5
+        assert await phone.code() == "ok"
+        ends += [one._deadline.when() for one in api.connections if one._deadline]
+    assert len(ends) == 4 and ends == sorted(set(ends)), "each has a time of its own"
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.2)
+    phone.writer.write(whole[50:] + whole[:50])
+    assert await phone.code() == "ok"
     assert await phone.ended()
 
 
@@ -202,11 +206,6 @@ async def test_those_that_are_refused_at_once_are_few_too(api: Api, phone: Phone
     assert len(found) <= protocol.MOST_PIPELINED + 3
 
 
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "WATCH_SECONDS", 0.2)
-
-
 LARGE = b"GET /schema/static/swagger-ui-bundle.js HTTP/1.1\r\nhost: clock\r\n\r\n"
 
 
@@ -215,39 +214,50 @@ def unread(api: Api) -> int:
     return sum(one.transport.get_write_buffer_size() for one in api.connections)
 
 
-async def test_who_never_reads_costs_little_and_is_cut(api: Api, watched: None) -> None:
+async def test_who_never_reads_costs_little_and_is_cut(api: Api) -> None:
     before = clients.open
     many = [await call(api) for _ in range(20)]
     for one in many:
         one.writer.transport.pause_reading()  # type: ignore[attr-defined]
         one.writer.write(LARGE * 30)
-    await asyncio.sleep(0.15)
-    assert 0 < unread(api) / len(many) <= 200_000
     async with asyncio.timeout(5):
-        while clients.open > before:
+        seen = 0
+        while not 0 < unread(api) == seen:  # they have got what the system keeps for them
+            seen = unread(api)
             await asyncio.sleep(0.05)
+    assert seen / len(many) <= 200_000
+    look(api)
+    assert clients.open >= before + len(many), "they may be slow"
+    look(api)
+    await until(lambda: clients.open <= before)
     assert unread(api) == 0
 
 
-async def test_who_reads_slowly_gets_it_all(api: Api, watched: None) -> None:
+async def test_who_reads_slowly_gets_it_all(api: Api) -> None:
     one = await call(api)
     one.writer.write(LARGE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
-    size = 0
+    size = reads = 0
     while piece := await one.reader.read(40_000):
-        size += len(piece)
-        await asyncio.sleep(0.02)
+        size, reads = size + len(piece), reads + 1
+        await asyncio.sleep(0.01)
+        if reads % 8 == 0:
+            look(api)
     assert size > 1_000_000
     one.writer.close()
 
 
 @pytest.mark.parametrize("full", [False, True])
 async def test_idle_connections_leave_sooner_when_it_is_crowded(
-    api: Api, watched: None, monkeypatch: pytest.MonkeyPatch, full: bool
+    api: Api, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
+    before = len(api.connections)
     many = [await call(api) for _ in range(20)]
-    await asyncio.sleep(0.05)
+    await until(lambda: len(api.connections) == before + len(many))
     monkeypatch.setattr(clients, "most", clients.open + (2 if full else 100))
-    await asyncio.sleep(0.7)
+    later(protocol.WATCH_SECONDS)
+    if full:
+        await until(lambda: any(one.reader.at_eof() for one in many))
+    await asyncio.sleep(0.02)
     assert any(one.reader.at_eof() for one in many) == full
     for one in many:
         one.writer.close()

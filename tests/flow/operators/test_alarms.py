@@ -22,6 +22,7 @@ from clock.operators.watch.seen import Watched
 from clock.runtime import worker
 from tests.conftest import DAY, WEBHOOK_SECRET, Api, at
 from tests.flow.operators.stage import codes, drain, operate, seen
+from tests.flow.work.stage import until
 
 
 def witness(unsigned_seconds: int, contradicts: bool = False) -> dict[str, Any]:
@@ -119,22 +120,24 @@ async def test_the_alarms_follow_what_happens(api: Api, monkeypatch: pytest.Monk
 
 
 async def test_forged_callbacks_and_a_wrong_clock_ring(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "EVERY_SECONDS", 0.05)
-    await asyncio.sleep(2.1)  # the process says every two seconds what it did until then
+    async def rung(code: str) -> list[dict[str, Any]]:
+        return [one for one in (await seen(api))["alarms"] if one["code"] == code]
+
+    monkeypatch.setattr(live, "EVERY_SECONDS", 0.05)  # the process says so often what it did
     for _ in range(limits.BAD_SIGNATURES):
         assert (await api.send("POST", "/callbacks/platform", {"order_no": "x"}))[0] == 401
-    await asyncio.sleep(0.6)
-    assert "bad_signatures" in codes(await seen(api))
+    await until(lambda: rung("bad_signatures"))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() - 360)
-    await asyncio.sleep(0.6)
-    shown = await seen(api)
-    (alarm,) = [one for one in shown["alarms"] if one["code"] == "host_clock"]
+    [alarm] = await until(lambda: rung("host_clock"))
     assert abs(alarm["ahead_ms"] + 360_000) < 2_000
     monkeypatch.setattr(metrics, "SIGNATURES_SECONDS", 0.0)
     monkeypatch.setattr(time, "time", real)
-    await asyncio.sleep(0.6)
-    assert not {"bad_signatures", "host_clock"} & set(codes(await seen(api)))
+
+    async def quiet() -> bool:
+        return not {"bad_signatures", "host_clock"} & set(codes(await seen(api)))
+
+    await until(quiet)
 
 
 async def test_a_channel_that_does_not_answer_rings_until_it_does(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ async def test_nobody_stands_behind_a_lock_for_long(
         task = await holding(holder, a_round)
         began = time.monotonic()
         assert not await taken_by(other, a_round)()
-        assert 0.9 < time.monotonic() - began < 3
+        assert 0.9 < time.monotonic() - began < 8
         await end([task])
         assert await taken_by(other, a_round)()
 

@@ -272,7 +272,7 @@ async def test_a_book_that_does_not_answer_opens_nothing_and_plans_nothing(
     async with service.store.transaction() as connection:
         await rulebook.lock(connection)
         work = [service.opener.open_round(NEXT), plan(service, NEXT, NEXT, stake_fen=5)]
-        for ended in await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 3):
+        for ended in await asyncio.wait_for(asyncio.gather(*work, return_exceptions=True), 8):
             assert isinstance(ended, Unavailable)
     assert await query(service, "SELECT 1 FROM rule_changes") == []
     assert await query(service, "SELECT 1 FROM rounds") == []

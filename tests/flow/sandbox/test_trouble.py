@@ -1,6 +1,7 @@
 """The troubles of the provider are what they say."""
 
 import asyncio
+import sqlite3
 import time
 from pathlib import Path
 
@@ -50,11 +51,13 @@ async def test_time_out_before_has_done_nothing_and_time_out_after_has_done_it(s
 
 
 async def test_processing_takes_its_time_and_then_is_done(sandbox: Sandbox) -> None:
-    await sandbox.trouble(processing=1, processing_ms=400)
+    await sandbox.trouble(processing=1, processing_ms=60_000)
     assert (await sandbox.channel.transfer("P-slow", "open-1", 100)).state == "processing"
     assert (await sandbox.channel.transfer("P-slow", "open-1", 100)).state == "processing"
     assert "P-slow" not in {line.no for line in await sandbox.lines()}
-    await asyncio.sleep(0.45)
+    books = sqlite3.connect(sandbox.settings.data_dir / "sandbox.sqlite", isolation_level=None)
+    books.execute("UPDATE movements SET settles_at = 0 WHERE no = 'P-slow'")  # a minute later
+    books.close()
     assert (await sandbox.channel.query_transfer("P-slow")).state == "done"
     assert "P-slow" in {line.no for line in await sandbox.lines()}
 

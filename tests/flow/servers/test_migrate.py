@@ -78,11 +78,11 @@ async def test_the_wait_has_an_end_and_names_the_setting() -> None:
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"waited 1 s for the one of CLOCK_DATABASE_URL; Postgres: .*refused"):
         await migrate_once_there(f"postgresql://clock@127.0.0.1:{free_port()}/clock", 1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 async def test_a_refused_login_is_not_waited_for(settings: Settings) -> None:
     began = time.monotonic()
     with pytest.raises(BadSetting, match="authentication failed"):
         await migrate_once_there(as_role(settings.database_url, "stranger"), 10)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8

@@ -29,3 +29,8 @@ def settings(settings: Settings, redis_address: Address, queue_address: Address)
         return settings.redis_url.replace(f":{port_of(settings.redis_url)}/", f":{address.port}/")
 
     return msgspec.structs.replace(settings, redis_url=behind(redis_address), queue_url=behind(queue_address))
+
+
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    """Nobody is: servers are silent here."""

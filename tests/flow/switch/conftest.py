@@ -43,3 +43,8 @@ def durability() -> str:
 @pytest.fixture
 def settings(url: str, durability: Any, database_url: str, tmp_path: Path) -> Settings:
     return settings_over(url, database_url, tmp_path, durability=durability)
+
+
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    """Nobody is: servers are silent here."""

@@ -75,13 +75,15 @@ async def ended(api: Api) -> bool:
 
 
 async def test_without_a_worker_it_is_kept_and_done_when_one_comes(due: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = asyncio.Event()
+
     async def nobody(_: Any) -> None:
-        return
+        gone.set()
 
     with monkeypatch.context() as alone:
         alone.setattr(worker, "asked", nobody)
         alone.setattr(asking, "NO_WORKER_SECONDS", 0.2)
-        await asyncio.sleep(0.1)  # the last look of the one that there was
+        await gone.wait()  # the last look of the one that there was is over
         for language, kept in (("en", "done as soon as a worker can"), ("zh", "worker 一恢复就会完成")):
             headers = {**due.token(BOSS, "operator"), "accept-language": language}
             url = due.url + f"/ops/rounds/{DAY}/void"

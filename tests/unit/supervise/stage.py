@@ -33,6 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
 http.server.HTTPServer(("127.0.0.1", int(os.environ["CLOCK_PORT"])), Handler).serve_forever()
 """
+NEVER_READY = SERVE.replace("> 0.3", "> 3600")
 
 
 def stand_ins(*scripts: str, migrate: str = "") -> Callable[[Settings], Plan]:
@@ -40,7 +41,7 @@ def stand_ins(*scripts: str, migrate: str = "") -> Callable[[Settings], Plan]:
 
     def plan(settings: Settings) -> Plan:
         def child(name: str, script: str) -> Child:
-            url = f"{page(settings)}readyz" if script == SERVE else ""
+            url = f"{page(settings)}readyz" if script in (SERVE, NEVER_READY) else ""
             return Child(
                 name=name,
                 command=[sys.executable, "-S", "-c", script],

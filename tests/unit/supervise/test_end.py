@@ -82,7 +82,7 @@ async def test_a_second_signal_kills_at_once(supervisor: Callable[..., Superviso
     up.process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert up.wait() == 0
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 6
     assert all(gone(pid) for pid in pids(up.logs()))
 
 
@@ -113,7 +113,7 @@ async def test_what_a_killed_supervisor_left_behind_is_waited_for(
     up.process.kill()
     up.wait()
     [leftover] = pids(up.logs())
-    asyncio.get_running_loop().call_later(0.5, os.kill, leftover, signal.SIGKILL)
     began = time.monotonic()
+    asyncio.get_running_loop().call_later(0.5, os.kill, leftover, signal.SIGKILL)
     async with running(settings, stand_ins(SLEEP)):
         assert time.monotonic() - began >= 0.4

@@ -13,7 +13,7 @@ from clock.operators import older_keys
 from clock.runtime import supervise
 from clock.runtime.crew import StartError
 from clock.runtime.supervise import page, running
-from tests.unit.supervise.stage import FAIL, SERVE, SLEEP, pids, stand_ins
+from tests.unit.supervise.stage import FAIL, NEVER_READY, SERVE, SLEEP, pids, stand_ins
 
 
 async def test_failing_migrations_stop_the_start(settings: Settings) -> None:
@@ -40,9 +40,9 @@ async def test_what_production_refuses_stops_the_start_of_everything(data_dir: P
 
 async def test_running_waits_until_the_api_is_ready(settings: Settings) -> None:
     async with running(settings, stand_ins(SERVE)) as urls:
-        assert await supervise._wait_for([f"{urls['page']}readyz"], 0.5)
+        assert await supervise._wait_for([f"{urls['page']}readyz"], 5)
     with pytest.raises(StartError, match="child-0 is not ready after 0 s"):
-        async with running(settings, stand_ins(SERVE), ready_s=0.1):
+        async with running(settings, stand_ins(NEVER_READY), ready_s=0.1):
             pass
 
 

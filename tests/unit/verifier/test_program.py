@@ -177,7 +177,7 @@ def test_a_server_that_drips_is_left(monkeypatch: pytest.MonkeyPatch, capsys: py
     over = threading.Event()
 
     def drip(path: str) -> Answer:
-        over.wait(0.5)
+        over.wait(20)
         return OK
 
     with served(drip) as url:
