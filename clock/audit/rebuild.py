@@ -28,10 +28,12 @@ from clock.books.leases import held
 from clock.books.partitions import measure
 from clock.books.store import OUTBOX_LOCK, PAGE, SETTLEMENT_LOCK, Connection, rows
 from clock.domain import order_no, progress
-from clock.domain.rounds import PUBLISHED_STATES, windows
+from clock.domain.rounds import PUBLISHED_STATES, SPLIT_STATES, windows
 from clock.game import keys
 from clock.game.client.commands import Commands
 from clock.game.scripts import Value
+from clock.proofs import statements
+from clock.rounds import stated
 from clock.rounds.ending import BooksDiffer
 from clock.rounds.opening import round_fields
 from clock.rounds.recorded import Recorded, find
@@ -190,6 +192,7 @@ async def _write_rounds(service: Service, round_: Recorded, tallies: dict[int, T
     longer = {row["shard"]: row["extended_ms"] for row in await store.all("extended_shards", day=day)}
     drained = {row["shard"]: row["ms"] for row in await store.all("last_drained_ms", day=day)}
     kept = await store.one("count_quarantine_of", day=day) or {"total": 0}
+    said = await statements.find(store, day)
     for shard, tally in tallies.items():
         name, totals = keys.names(day, shard, ("round", "totals"))
         if shard == 0:
@@ -203,6 +206,8 @@ async def _write_rounds(service: Service, round_: Recorded, tallies: dict[int, T
         if shard in longer:
             closes_ms = windows(day, round_.rules).check_in_closes_ms + longer[shard]
             fields += ["check_in_closes_ms", closes_ms, "extended_ms", longer[shard]]
+        if shard == 0 and round_.state in SPLIT_STATES and "closed" in said.texts:
+            fields += stated.fields(round_, said.texts["closed"])
         if shard in drained:  # since then nobody could check in: the window becomes longer by as much
             fields += ["touched_ms", drained[shard]]
         await redis.hset(name, items=fields)

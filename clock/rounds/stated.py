@@ -9,6 +9,7 @@ import msgspec
 
 from clock.game import keys
 from clock.game.client.commands import Commands
+from clock.game.scripts import Value
 from clock.rounds.recorded import Recorded
 
 FIELD = "stated"
@@ -31,7 +32,12 @@ async def keep(redis: Commands, round_: Recorded, closed: str) -> None:
     """Before the round is split. A draw that is kept already with the same C stays."""
     stated, known = Stated(closed, round_.draw), await kept(redis, round_)
     if known != stated and (round_.draw is not None or known is None or known.closed != closed):
-        await redis.hset(_name(round_), FIELD, msgspec.json.encode(stated))
+        await redis.hset(_name(round_), items=fields(round_, closed))
+
+
+def fields(round_: Recorded, closed: str) -> list[Value]:
+    """What is kept of a round whose C is in the books, as field, value; they belong to the round hash of shard 0."""
+    return [FIELD, msgspec.json.encode(Stated(closed, round_.draw))]
 
 
 def _name(round_: Recorded) -> str:

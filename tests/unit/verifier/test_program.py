@@ -274,7 +274,9 @@ def test_who_stops_it_hears_one_sentence() -> None:
 
     with served(silent) as url:
         command = [sys.executable, "-I", "-S", str(FILE), DAY, "--from", url]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        # A shell that starts the tests in the background has all that they start ignore an interrupt.
+        how: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "text": True}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how) as process:
             assert asked.wait(10)
             process.send_signal(signal.SIGINT)
             said = process.communicate(timeout=10)
