@@ -16,6 +16,9 @@ from tests.raw import Redis
 ME, OTHER = 7, 8
 EXTRA = {"mobile": "13800000007", "nickname": "seven", "openId": "open-7"}
 
+unlimited = pytest.mark.parametrize("changes", [{"user_rate": 10_000}], ids=["unlimited"])
+"""For a test that asks more often than one user may."""
+
 HELD_MS = 4_000
 """Less than a script is waited for."""
 

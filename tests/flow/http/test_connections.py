@@ -9,7 +9,7 @@ import pytest
 from clock.descriptors import clients
 from clock.http import lane, protocol, server
 from tests.conftest import Api, at
-from tests.flow.http.stage import ME, Phone, call, held, request, until
+from tests.flow.http.stage import ME, Phone, call, held, request, unlimited, until
 from tests.raw import Redis
 
 
@@ -57,28 +57,32 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
 """Ways to write one request, and whether the connection stays open."""
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_however_a_request_is_written_it_gets_the_same_answer(api: Api, phone: Phone, way: str) -> None:
-    how, stays = WAYS[way]
-    await phone.say(request(api, **how))
-    status, headers, reply = await phone.answer()
-    assert (status, reply["code"], reply["data"]) == (200, "ok", {"is_check_in": 0})
-    assert headers["content-type"].startswith("application/json")
-    assert headers["date"].endswith("gmt")
-    if stays:
-        await phone.say(request(api))
-        assert await phone.code() == "ok"
-    else:
-        assert await phone.ended()
+@unlimited
+@pytest.mark.usefixtures("phone")
+async def test_however_a_request_is_written_it_gets_the_same_answer(api: Api) -> None:
+    for way, (how, stays) in WAYS.items():
+        phone = await call(api)
+        await phone.say(request(api, **how))
+        status, headers, reply = await phone.answer()
+        assert (status, reply["code"], reply["data"]) == (200, "ok", {"is_check_in": 0}), way
+        assert headers["content-type"].startswith("application/json"), way
+        assert headers["date"].endswith("gmt"), way
+        if stays:
+            await phone.say(request(api))
+            assert await phone.code() == "ok", way
+        else:
+            assert await phone.ended(), way
+        phone.writer.close()
 
 
-@pytest.mark.parametrize("cut", [1, 4, 20, 90, -20, -9, -3, -1])
-async def test_a_request_may_come_in_pieces(api: Api, phone: Phone, cut: int) -> None:
+@unlimited
+async def test_a_request_may_come_in_pieces(api: Api, phone: Phone) -> None:
     whole = request(api)
-    await phone.say(whole[:cut], whole[cut:])
-    assert await phone.code() == "ok"
-    await phone.say(whole[:cut], whole[cut:] + whole)
-    assert [await phone.code() for _ in range(2)] == ["ok", "ok"]
+    for cut in (1, 4, 20, 90, -20, -9, -3, -1):
+        await phone.say(whole[:cut], whole[cut:])
+        assert await phone.code() == "ok", cut
+        await phone.say(whole[:cut], whole[cut:] + whole)
+        assert [await phone.code() for _ in range(2)] == ["ok", "ok"], cut
 
 
 async def test_a_client_that_asks_first_is_told_to_go_on(api: Api, phone: Phone) -> None:
@@ -101,21 +105,24 @@ async def test_requests_at_once_on_one_connection_are_answered_in_their_order(ap
     assert [await phone.code() for _ in range(3)] == ["ok", "not_settled", "ok"]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@unlimited
+@pytest.mark.usefixtures("phone")
 async def test_when_there_is_no_room_every_way_of_asking_is_refused_and_none_when_there_is(
-    api: Api, phone: Phone, full: Callable[[bool], None], way: str
+    api: Api, full: Callable[[bool], None]
 ) -> None:
-    how, stays = WAYS[way]
-    full(True)
-    await phone.say(request(api, **how))
-    status, headers, reply = await phone.answer()
-    assert (status, headers["retry-after"], reply["code"], reply["data"]) == (503, "1", "busy", {})
-    assert reply["message"] == ("Busy, please try again" if "ACCEPT_LANGUAGE" in how else "人太多了，请稍后再试")
-    full(False)
-    if stays:
-        await phone.say(request(api))
-        assert await phone.code() == "ok"
-    assert lane.inside.count == 0
+    for way, (how, stays) in WAYS.items():
+        phone = await call(api)
+        full(True)
+        await phone.say(request(api, **how))
+        status, headers, reply = await phone.answer()
+        assert (status, headers["retry-after"], reply["code"], reply["data"]) == (503, "1", "busy", {}), way
+        assert reply["message"] == ("Busy, please try again" if "ACCEPT_LANGUAGE" in how else "人太多了，请稍后再试")
+        full(False)
+        if stays:
+            await phone.say(request(api))
+            assert await phone.code() == "ok", way
+        assert lane.inside.count == 0, way
+        phone.writer.close()
 
 
 async def test_refusals_keep_their_place_among_other_answers(

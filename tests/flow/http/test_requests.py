@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.conftest import Api, at
-from tests.flow.http.stage import EXTRA, ME, Reply, ask, json, user_verbs
+from tests.flow.http.stage import EXTRA, ME, Reply, ask, json, unlimited, user_verbs
 
 NOT_A_UID = {
     "a string": "7",
@@ -42,37 +42,25 @@ async def test_the_smallest_and_the_largest_uid_are_served(api: Api, uid: int) -
     assert (await api.post("/api/check-in", uid))["code"] == "checked_in"
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b'{"uid": 7',
-        b"[]",
-        b'"7"',
-        b"7",
-        b"null",
-        b"\xff\xfe",
-        b'{"uid": 7}{',
-        b"[" * 60_000,
-        b'{"uid": 7, "uid": "7"}',
-        b'{"uid": 7, "x": "\xff"}',
-    ],
-    ids=[
-        "cut off",
-        "a list",
-        "a text",
-        "a number",
-        "null",
-        "not UTF-8",
-        "trailing",
-        "too deep",
-        "uid twice",
-        "x no UTF-8",
-    ],
-)
-async def test_what_is_not_a_json_object_is_a_bad_request(api: Api, raw: bytes) -> None:
-    for path in user_verbs(api):
+NO_OBJECTS = {
+    "cut off": b'{"uid": 7',
+    "a list": b"[]",
+    "a text": b'"7"',
+    "a number": b"7",
+    "null": b"null",
+    "not UTF-8": b"\xff\xfe",
+    "trailing": b'{"uid": 7}{',
+    "too deep": b"[" * 60_000,
+    "uid twice": b'{"uid": 7, "uid": "7"}',
+    "x no UTF-8": b'{"uid": 7, "x": "\xff"}',
+}
+
+
+@unlimited
+async def test_what_is_not_a_json_object_is_a_bad_request(api: Api) -> None:
+    for (what, raw), path in itertools.product(NO_OBJECTS.items(), user_verbs(api)):
         reply = await ask(api, "POST", path, raw, **api.token(ME))
-        assert (reply.status, reply.code, reply.body["data"]) == (400, "bad_request", {}), path
+        assert (reply.status, reply.code, reply.body["data"]) == (400, "bad_request", {}), (path, what)
 
 
 async def test_a_profile_of_the_wrong_type_is_a_bad_request_that_names_the_field(api: Api) -> None:
@@ -84,22 +72,21 @@ async def test_a_profile_of_the_wrong_type_is_a_bad_request_that_names_the_field
             assert field in reply.body["message"], (path, field, value)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"{}",
-        b"null",
-        b'{"reason": 5}',
-        b'{"reason": "\xff"}',
-        b'{"reason": "an outage", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
-    ],
-    ids=["nothing", "an empty object", "null", "a number", "not UTF-8", "too deep"],
-)
-async def test_what_an_operator_posts_is_read_like_any_other_body(api: Api, raw: bytes) -> None:
-    for path in ("/ops/rounds/2026-11-22/void", f"/ops/quarantine/{'ab' * 32}/release"):
+NO_ACTS = {
+    "nothing": b"",
+    "an empty object": b"{}",
+    "null": b"null",
+    "a number": b'{"reason": 5}',
+    "not UTF-8": b'{"reason": "\xff"}',
+    "too deep": b'{"reason": "an outage", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+}
+
+
+async def test_what_an_operator_posts_is_read_like_any_other_body(api: Api) -> None:
+    paths = ("/ops/rounds/2026-11-22/void", f"/ops/quarantine/{'ab' * 32}/release")
+    for (what, raw), path in itertools.product(NO_ACTS.items(), paths):
         reply = await ask(api, "POST", path, raw, **api.token(ME, "operator"))
-        assert (reply.status, reply.code) == (400, "bad_request"), path
+        assert (reply.status, reply.code) == (400, "bad_request"), (path, what)
         if raw in (b"", b"{}"):
             assert "`reason`" in reply.body["message"] or "`action`" in reply.body["message"]
 
@@ -118,31 +105,30 @@ async def test_a_path_that_does_not_exist_is_not_found_in_the_envelope(api: Api)
             assert (reply.status, reply.code) == (404, "not_found"), (method, path)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("GET", "/api/check-in", {"POST"}),
-        ("PUT", "/api/join", {"POST"}),
-        ("DELETE", "/api/summary", {"POST", "GET"}),
-        ("GET", "/callbacks/platform", {"POST"}),
-        ("GET", "/ops/rounds/2026-11-22/settle", {"POST"}),
-        ("POST", "/ops/quarantine", {"GET"}),
-        ("PATCH", "/ops/rounds/2026-11-22", {"GET"}),
-        ("POST", "/healthz", {"GET"}),
-        ("OPTIONS", "/api/check-in", {"POST"}),
-        ("OPTIONS", "/api/board", {"GET"}),
-        ("OPTIONS", "/api/me/history", {"GET"}),
-        ("OPTIONS", "/ops/rounds/2026-11-22", {"GET"}),
-    ],
-)
-async def test_a_wrong_method_is_answered_with_the_right_ones(
-    api: Api, method: str, path: str, allowed: set[str]
-) -> None:
-    reply = await ask(api, method, path, b"{}", **api.token(ME))
-    assert (reply.status, reply.code) == (405, "method_not_allowed")
-    named = {name.strip() for name in reply.headers["allow"].split(",")}
-    assert allowed <= named <= allowed | {"OPTIONS", "HEAD"}
-    assert method not in named
+WRONG_METHODS = [
+    ("GET", "/api/check-in", {"POST"}),
+    ("PUT", "/api/join", {"POST"}),
+    ("DELETE", "/api/summary", {"POST", "GET"}),
+    ("GET", "/callbacks/platform", {"POST"}),
+    ("GET", "/ops/rounds/2026-11-22/settle", {"POST"}),
+    ("POST", "/ops/quarantine", {"GET"}),
+    ("PATCH", "/ops/rounds/2026-11-22", {"GET"}),
+    ("POST", "/healthz", {"GET"}),
+    ("OPTIONS", "/api/check-in", {"POST"}),
+    ("OPTIONS", "/api/board", {"GET"}),
+    ("OPTIONS", "/api/me/history", {"GET"}),
+    ("OPTIONS", "/ops/rounds/2026-11-22", {"GET"}),
+]
+"""Method, path, and the methods that there are."""
+
+
+async def test_a_wrong_method_is_answered_with_the_right_ones(api: Api) -> None:
+    for method, path, allowed in WRONG_METHODS:
+        reply = await ask(api, method, path, b"{}", **api.token(ME))
+        assert (reply.status, reply.code) == (405, "method_not_allowed"), (method, path)
+        named = {name.strip() for name in reply.headers["allow"].split(",")}
+        assert allowed <= named <= allowed | {"OPTIONS", "HEAD"}, (method, path)
+        assert method not in named, path
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with its length", "in chunks"])

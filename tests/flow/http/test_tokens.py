@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import time
 from typing import Any, Literal
@@ -181,9 +182,9 @@ async def test_leeway_is_the_same_for_public_keys(api: Api, public_key: str) -> 
         assert await code(api, jwt.encode(claims(**changes), ED, algorithm="EdDSA")) == expected, changes
 
 
-@pytest.mark.parametrize("name", ["platform-backend", "王 操作员", "x" * 64, "0", "-7", str(2**60), "a@b.c/d:e"])
-async def test_services_and_operators_are_named_by_any_text(api: Api, name: str) -> None:
-    for known in (False, True):
+async def test_services_and_operators_are_named_by_any_text(api: Api) -> None:
+    names = ["platform-backend", "王 操作员", "x" * 64, "0", "-7", str(2**60), "a@b.c/d:e"]
+    for name, known in itertools.product(names, (False, True)):
         service = jwt.encode(claims(sub=name, role="service", jti=str(known)), JWT_SECRET)
         assert await code(api, service, uid=8) == "ok"
         status, reply = await api.send("GET", "/api/me?uid=8", headers={"authorization": f"Bearer {service}"})

@@ -11,7 +11,7 @@ from clock.channels.webhooks import Signatures
 from clock.descriptors import clients
 from clock.http import protocol
 from tests.conftest import WEBHOOK_SECRET, Api
-from tests.flow.http.stage import Phone, call, look, request, until
+from tests.flow.http.stage import Phone, call, look, request, unlimited, until
 from tests.raw import raw
 
 CHUNKED = b'4\r\n{"ui\r\n5\r\nd":7}\r\n0\r\nX-Late: x\r\n\r\n'
@@ -41,7 +41,7 @@ KINDS: dict[str, tuple[Callable[[Api], bytes], int]] = {
 """Kinds of requests, and the status of their answer."""
 
 
-@pytest.mark.parametrize("changes", [{"user_rate": 10_000}])
+@unlimited
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_request_that_is_cut_anywhere_gets_one_answer(api: Api, phone: Phone, kind: str) -> None:
     made, status = KINDS[kind]
@@ -63,18 +63,19 @@ async def test_a_request_that_is_cut_anywhere_gets_one_answer(api: Api, phone: P
         assert await asyncio.gather(*(cut(at) for at in several)) == [[status]] * len(several)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_request_behind_and_before_others_gets_its_answer_in_its_turn(
-    api: Api, phone: Phone, kind: str
-) -> None:
-    made, status = KINDS[kind]
-    whole, claim, nowhere = made(api), request(api, "/api/claim"), request(api, "/nowhere?")
-    at_once = claim + whole + nowhere + whole + whole + nowhere
-    phone.writer.write(at_once[: len(at_once) // 2])
-    await asyncio.sleep(0.01)
-    phone.writer.write(at_once[len(at_once) // 2 :])
-    phone.writer.write_eof()
-    assert await phone.statuses() == [200, status, 404, status, status, 404]
+@unlimited
+@pytest.mark.usefixtures("phone")
+async def test_a_request_behind_and_before_others_gets_its_answer_in_its_turn(api: Api) -> None:
+    for kind, (made, status) in KINDS.items():
+        phone = await call(api)
+        whole, claim, nowhere = made(api), request(api, "/api/claim"), request(api, "/nowhere?")
+        at_once = claim + whole + nowhere + whole + whole + nowhere
+        phone.writer.write(at_once[: len(at_once) // 2])
+        await asyncio.sleep(0.01)
+        phone.writer.write(at_once[len(at_once) // 2 :])
+        phone.writer.write_eof()
+        assert await phone.statuses() == [200, status, 404, status, status, 404], kind
+        phone.writer.close()
 
 
 @pytest.mark.parametrize("offer", ["Upgrade", "UPGRADE", "upgrade"])
