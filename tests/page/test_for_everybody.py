@@ -1,5 +1,6 @@
 """The page works with a keyboard, a screen reader, large letters and without motion, and stays where it is."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -101,9 +102,12 @@ async def test_opening_the_page_asks_little_and_moves_nothing(
     page.on("request", lambda request: asked.append(request.url.removeprefix(house.url).partition("?")[0]))
     await visitor.opens(uid)
     await button_is(page, "wait")
-    await page.wait_for_load_state("networkidle")
     always = [f"/api/rounds/{day - timedelta(days=1)}", "/api/summary", "/api/talents"]
     more = ["/api/board", "/api/me", "/api/me/history"] if size == DESKTOP else []
+    async with asyncio.timeout(10):
+        while not {*always, *more} <= set(asked):
+            await asyncio.sleep(0.05)
+    await page.wait_for_load_state("networkidle")
     later = f"/api/rounds/{day}/proof"  # what the round promises, a second or two afterwards
     needed = [path for path in asked if path not in ("/web/icon.svg", later)]
     assert sorted(needed) == sorted(["/", *always, *more])
