@@ -183,6 +183,7 @@ async def at_the_provider(played: Crowd) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.usefixtures("thrifty")
 async def test_many_take_no_more_memory_than_few_and_one_of_each_difference_is_found(
     servers: Servers, tmp_path: Path
 ) -> None:

@@ -243,6 +243,7 @@ async def test_a_limit_that_is_used_up_is_no_bill(gateway: Double) -> None:
     assert gateway.forms == []
 
 
+@pytest.mark.usefixtures("thrifty")
 async def test_a_large_bill_comes_in_pages_and_is_never_in_memory(alipay: Alipay, gateway: Double) -> None:
     asked(gateway)
     line = traded("交易", "1.00")

@@ -218,6 +218,7 @@ async def test_a_bill_that_comes_unzipped_or_is_unzipped_by_http(
     assert await lines_of(channel) == LINES
 
 
+@pytest.mark.usefixtures("thrifty")
 def test_many_rows_need_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bills, "IN_MEMORY", 1 << 18)
     monkeypatch.setattr(bills, "UNZIPPED", 1 << 16)
