@@ -134,7 +134,8 @@ async def test_a_player_checks_the_round(house: House, visits: Visits, day: date
     ]
 
 
-async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visits: Visits, day: date, uid: int) -> None:
+async def three_of_six_win(house: House, day: date, uid: int) -> None:
+    """The users from ``uid`` on."""
     tomorrow = day + timedelta(days=1)
     await house.it_is(day, "20:00:00")
     for player in range(uid, uid + 6):
@@ -144,6 +145,10 @@ async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visit
         await house.does(player, "/api/check-in")
     await house.it_is(tomorrow, "08:05:00")
     await house.settled(day)
+
+
+async def test_a_round_that_was_tampered_with_does_not_agree(house: House, visits: Visits, day: date, uid: int) -> None:
+    await three_of_six_win(house, day, uid)
 
     async def favour(route: Route) -> None:
         """A fen goes from the first packet to the last."""
@@ -212,15 +217,7 @@ async def undrawn(why: str, route: Route) -> None:
 async def test_a_round_without_its_draw_says_why_and_is_checked_as_an_equal_one(
     house: House, visits: Visits, day: date, uid: int
 ) -> None:
-    tomorrow = day + timedelta(days=1)
-    await house.it_is(day, "20:00:00")
-    for player in range(uid, uid + 6):
-        await house.joins(player)
-    await house.it_is(tomorrow, "05:00:00")
-    for player in range(uid, uid + 3):
-        await house.does(player, "/api/check-in")
-    await house.it_is(tomorrow, "08:05:00")
-    await house.settled(day)
+    await three_of_six_win(house, day, uid)
     visitor: Visitor = await visits(language="en")
     page = visitor.page
 

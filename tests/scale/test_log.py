@@ -14,9 +14,8 @@ from clock.operators.watch.watcher import Watch
 from clock.proofs import paths, statements
 from clock.service import Service, live_rounds
 from clock.tlog import reading, sequencer
-from tests.conftest import DAY, Servers
+from tests.conftest import DAY
 from tests.flow.settlement.stage import CROWD, settled
-from tests.flow.stage import one_database
 from tests.flow.tlog.stage import query, state, take_all
 from tests.model.world import forgetful, new_world
 
@@ -52,12 +51,6 @@ PAGES = (
     "SELECT coalesce(sum(pg_stat_get_xact_blocks_fetched(oid)), 0)::int AS pages FROM pg_class"
     " WHERE oid >= 16384 AND relkind IN ('r', 'i', 't')"
 )
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("shared")) as settings:
-        yield settings
 
 
 @pytest.fixture

@@ -20,17 +20,11 @@ from clock.payments import questions
 from clock.rounds import finishing, refunding
 from clock.rounds.ending import BooksDiffer
 from clock.service import Service
-from tests.conftest import DAY, Servers, at
-from tests.flow.stage import Scripted, one_database
+from tests.conftest import DAY, at
+from tests.flow.stage import Scripted
 from tests.model.world import forgetful, new_world
 from tests.raw import raw
 from tests.scale.crowd import FIRST_UID, Crowd, load
-
-
-@pytest.fixture(scope="module")
-async def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settings]:
-    async with one_database(servers, tmp_path_factory.mktemp("shared")) as settings:
-        yield settings
 
 
 @pytest.fixture
